@@ -1,0 +1,23 @@
+"""Train, compare, explain and use detectors of fake face photographs.
+
+    from deepfake_detection import Detector
+
+    detector = Detector.load("detector.safetensors")
+    print(detector.score("picture.jpg"))  # fake probability
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deepfake_detection.detector.detector import Detector as Detector
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # PyTorch takes seconds to import, and processes that only decode pictures do without
+    if name == "Detector":
+        from deepfake_detection.detector.detector import Detector
+
+        return Detector
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

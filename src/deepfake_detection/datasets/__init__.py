@@ -1,0 +1,1 @@
+"""What the catalog reads and writes that kedro-datasets lacks."""

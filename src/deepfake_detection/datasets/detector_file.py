@@ -1,0 +1,79 @@
+"""Detector files in the catalog."""
+
+from pathlib import Path, PurePosixPath
+from typing import Any, NoReturn
+
+from kedro.io import AbstractDataset, AbstractVersionedDataset, Version
+
+from deepfake_detection.datasets.problems import DatasetProblem
+from deepfake_detection.detector.detector import Detector
+from deepfake_detection.detector.file import DetectorSlot, write_detector
+
+
+class DetectorDataset(AbstractVersionedDataset[Detector, Detector]):
+    """A detector file, versioned, or a plain file given by its path.
+
+    Args:
+        filepath: Of the file; with `versioned: true` the folder of its versions.
+        version: Filled in by Kedro.
+        metadata: For plugins; ignored.
+    """
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        version: Version | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        # a detector from elsewhere is a file, where a versioned entry expects a folder
+        self._given = version is not None and Path(filepath).is_file()
+        super().__init__(
+            filepath=PurePosixPath(filepath), version=None if self._given else version
+        )
+        self.metadata = metadata
+
+    def load(self) -> Detector:
+        """The detector, on the CPU."""
+        return Detector.load(Path(self._get_load_path()))
+
+    def save(self, data: Detector) -> None:
+        """Write the file, whole or not at all."""
+        if self._given:
+            raise DatasetProblem(
+                f"{self._filepath} was given with --params detector=…, and is only read: run a "
+                "pipeline that does not train"
+            )
+        write_detector(data, Path(self._get_save_path()))
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), "version": self._version}
+
+
+class DetectorSlotDataset(AbstractDataset[NoReturn, DetectorSlot]):
+    """A place for a detector file that a node may fill while it runs; loading gives the place.
+
+    A node's outputs are saved after it returns. What must outlast its failure goes here.
+
+    Args:
+        filepath: Of the file.
+        metadata: For plugins; ignored.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._slot = DetectorSlot(Path(filepath))
+        self.metadata = metadata
+
+    def load(self) -> DetectorSlot:
+        """The place, filled or not."""
+        return self._slot
+
+    def save(self, data: NoReturn) -> NoReturn:  # noqa: ARG002
+        """Filled by a node, not by the catalog."""
+        raise DatasetProblem(f"{self._slot.path} is an input, and cannot be an output")
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._slot.path)}

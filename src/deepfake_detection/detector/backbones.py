@@ -1,0 +1,238 @@
+"""Backbones: any classification network of torchvision, with a two-class head."""
+
+import inspect
+import logging
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+import torchvision
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from deepfake_detection.errors import UserError
+
+log = logging.getLogger(__name__)
+
+_IMAGENET_CLASSES = 1000
+_LARGEST_CROP = 1024
+
+
+@cache
+def list_backbones() -> tuple[str, ...]:
+    """Names of torchvision's classification networks, as `model` takes them."""
+    return tuple(torchvision.models.list_models(module=torchvision.models))
+
+
+def check_backbone(model: str) -> None:
+    """Check that torchvision has a classification network of this name.
+
+    Raises:
+        UserError: Naming close ones.
+    """
+    if model in list_backbones():
+        return
+    close = get_close_matches(str(model).lower(), list_backbones(), n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else "torchvision has no such network"
+    raise UserError(
+        f"unknown model '{model}': {hint} Any of torchvision's {len(list_backbones())} "
+        "classification networks can be used, by its name in torchvision.models."
+    )
+
+
+def build_network(model: str, *, transform_input: bool) -> nn.Module:
+    """Build a backbone with its 1000-class head and random weights.
+
+    Args:
+        model: torchvision's name.
+        transform_input: Whether inception_v3 and googlenet undo the usual normalisation, as
+            torchvision's ImageNet weights of these two expect; the others ignore it.
+    """
+    builder = torchvision.models.get_model_builder(model)
+    settings: dict[str, bool] = {}
+    if model in ("inception_v3", "googlenet"):
+        # their own initialisation draws from a truncated normal for many seconds
+        settings = {"init_weights": False, "aux_logits": True, "transform_input": transform_input}
+    elif "init_weights" in inspect.signature(builder).parameters:  # pragma: no cover
+        settings = {"init_weights": False}
+    network: nn.Module = builder(weights=None, **settings)
+    return network
+
+
+def replace_heads(network: nn.Module, classes: int = 2) -> list[str]:
+    """Replace every layer with 1000 outputs by a new one with `classes` outputs, in place.
+
+    inception_v3 and googlenet have auxiliary outputs, whose layers are replaced too.
+
+    Returns:
+        The names of the new layers inside the network: its head.
+    """
+    heads = []
+    for name, layer in list(network.named_modules()):
+        new: nn.Module
+        if isinstance(layer, nn.Linear) and layer.out_features == _IMAGENET_CLASSES:
+            new = nn.Linear(layer.in_features, classes, bias=layer.bias is not None)
+        elif isinstance(layer, nn.Conv2d) and layer.out_channels == _IMAGENET_CLASSES:
+            new = nn.Conv2d(layer.in_channels, classes, layer.kernel_size)  # type: ignore[arg-type]
+        else:
+            continue
+        network.set_submodule(name, new)
+        heads.append(name)
+    if not heads:
+        raise ValueError(f"{type(network).__name__} has no layer with {_IMAGENET_CLASSES} outputs")
+    return heads
+
+
+def split_parameters(
+    network: nn.Module, heads: list[str]
+) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Parameters of the backbone without its head, and of the head."""
+    prefixes = tuple(f"{name}." for name in heads)
+    rest, head = [], []
+    for name, parameter in network.named_parameters():
+        (head if name.startswith(prefixes) else rest).append(parameter)
+    return rest, head
+
+
+def check_crop(model: str, crop: int) -> None:
+    """Check that a backbone accepts pictures of this size, without computing anything.
+
+    Raises:
+        UserError: Saying the least size that it accepts.
+    """
+    problem = _try_crop(model, crop)
+    if problem is None:
+        return
+    larger = [size for size in range(16, _LARGEST_CROP, 16) if size > crop]
+    enough = next((size for size in larger if _try_crop(model, size) is None), None)
+    hint = f"the next size that it takes is {enough}" if enough else problem
+    raise UserError(
+        f"parameter 'backbones': {model} cannot take pictures of {crop}×{crop} pixels; {hint}. "
+        f"Set backbones.{model}.resize and backbones.{model}.crop."
+    )
+
+
+@cache
+def _try_crop(model: str, crop: int) -> str | None:
+    with torch.device("meta"):
+        network = build_network(model, transform_input=False)
+        batch = torch.empty(2, 3, crop, crop)
+        try:
+            network.train()(batch)
+        # whatever shape arithmetic goes wrong inside: RuntimeError, ValueError, AssertionError …
+        except Exception as error:  # noqa: BLE001
+            return str(error).splitlines()[0]
+    return None
+
+
+def fetch_weights(model: str, weights: str) -> dict[str, Tensor]:
+    """Get the weights that training starts from.
+
+    Args:
+        model: torchvision's name.
+        weights: `imagenet`, `none`, or the path of a local file (.safetensors, or .pth).
+
+    Returns:
+        A state dict on the CPU; an empty one for random weights.
+
+    Raises:
+        UserError: If they cannot be fetched or read, with the way out.
+    """
+    if weights == "none":
+        return {}
+    if weights == "imagenet":
+        return _fetch_imagenet(model)
+    return _read_weights(Path(weights))
+
+
+def _fetch_imagenet(model: str) -> dict[str, Tensor]:
+    published = torchvision.models.get_model_weights(model)
+    # the first published ones were trained at the usual sizes, later ones often at larger ones
+    entry = getattr(published, "IMAGENET1K_V1", published.DEFAULT)
+    file = Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rsplit("/", 1)[-1]
+    if not file.exists():
+        log.info("Fetching ImageNet weights of %s into %s", model, file)
+    try:
+        return dict(entry.get_state_dict(weights_only=True, check_hash=True, progress=True))
+    except (URLError, OSError, RuntimeError, EOFError) as error:
+        reason = "is damaged: delete it" if file.exists() else "could not be fetched"
+        raise UserError(
+            f"ImageNet weights of {model}: {entry.url} {reason} ({_first_line(error)}). "
+            f"Put the file at {file}, or give a local file with --params training.weights=PATH, "
+            "or train without with --params training.weights=none."
+        ) from error
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise UserError(
+            f"parameter 'training.weights': there is no file {path}. "
+            "Use imagenet, none, or the path of a .safetensors or .pth file."
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    # weights_only makes torch raise several kinds of errors for files that are not plain weights
+    except Exception as error:
+        raise UserError(
+            f"parameter 'training.weights': {path} is no readable file of weights "
+            f"({_first_line(error)}). Use a .safetensors file, or a .pth file with a state dict."
+        ) from error
+
+
+def build_backbone(
+    model: str, weights: Mapping[str, Tensor], *, transform_input: bool
+) -> tuple[nn.Module, list[str]]:
+    """Build a backbone with a two-class head.
+
+    Args:
+        model: torchvision's name.
+        weights: A state dict, of the network with 1000 classes or with two; empty for random ones.
+        transform_input: See `build_network`.
+
+    Returns:
+        The network, and the names of its head's layers.
+
+    Raises:
+        UserError: If the weights do not fit.
+    """
+    network = build_network(model, transform_input=transform_input)
+    if not weights:
+        return network, replace_heads(network)
+    weights = _rename_densenet(weights) if model.startswith("densenet") else weights
+    problem = _load(network, weights)
+    heads = replace_heads(network)
+    if problem and _load(network, weights):
+        raise UserError(
+            f"parameter 'training.weights': the weights do not fit {model}: {problem}. "
+            "They must be of the same network, with 1000 classes or two."
+        )
+    return network, heads
+
+
+def _load(network: nn.Module, weights: Mapping[str, Tensor]) -> str | None:
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        problems = str(error).splitlines()[1:] or [str(error)]
+        return f"{problems[0].strip()} ({len(problems)} such)"[:300]
+    return None
+
+
+_DENSENET_NAME = re.compile(
+    r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
+)
+
+
+def _rename_densenet(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # torchvision's files of densenet have names with a dot too many
+    return {_DENSENET_NAME.sub(r"\1\2", name): value for name, value in weights.items()}
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

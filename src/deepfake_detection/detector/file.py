@@ -1,0 +1,115 @@
+"""The detector file: safetensors, with all that the detector says of itself in the metadata."""
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from deepfake_detection.detector.backbones import build_network, list_backbones, replace_heads
+from deepfake_detection.detector.detector import Detector, DetectorCard
+from deepfake_detection.errors import UserError
+
+# Raised when an older reader could not make sense of the file.
+FORMAT_VERSION = 1
+_METADATA_KEY = "deepfake_detection"
+_TRAINED_ON, _VALIDATED_ON, _NETWORK = "trained_on", "validated_on", "network."
+
+
+def write_detector(detector: Detector, path: Path) -> None:
+    """Write a detector file, whole or not at all.
+
+    Args:
+        detector: What to write.
+        path: Of the file; its folder is made.
+    """
+    tensors = {
+        # channels-last weights are not contiguous, and only contiguous ones can be written
+        f"{_NETWORK}{name}": value.detach().cpu().contiguous()
+        for name, value in detector.network.state_dict().items()
+    }
+    tensors[_TRAINED_ON] = torch.from_numpy(detector.trained_on.copy())
+    tensors[_VALIDATED_ON] = torch.from_numpy(detector.validated_on.copy())
+    card = {"format_version": FORMAT_VERSION} | asdict(detector.card)
+    metadata = {_METADATA_KEY: json.dumps(card, sort_keys=True, allow_nan=False)}
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(handle)
+    try:
+        save_file(tensors, beside, metadata)
+        Path(beside).chmod(0o644)
+        Path(beside).replace(path)
+    finally:
+        Path(beside).unlink(missing_ok=True)
+
+
+def read_detector(path: Path) -> Detector:
+    """Read a detector file, onto the CPU.
+
+    Raises:
+        UserError: If there is no such file, or it is damaged, or not a detector of a known format.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no detector file {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            card = _read_card(path, file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} is truncated, damaged or no detector file ({error}). "
+            "Copy it again, or train again."
+        ) from error
+    network = build_network(card.backbone, transform_input=card.transform_input)
+    replace_heads(network, len(card.class_names))
+    hashes = [tensors.pop(name, None) for name in (_TRAINED_ON, _VALIDATED_ON)]
+    state = {name.removeprefix(_NETWORK): value for name, value in tensors.items()}
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        problem = str(error).splitlines()[-1].strip()
+        raise UserError(f"{path} does not hold the weights of {card.backbone}: {problem}") from error
+    trained_on, validated_on = (
+        np.empty((0, 32), np.uint8) if each is None else each.numpy() for each in hashes
+    )
+    return Detector(network.eval(), card, trained_on, validated_on)
+
+
+def _read_card(path: Path, metadata: dict[str, str]) -> DetectorCard:
+    if _METADATA_KEY not in metadata:
+        raise UserError(f"{path} holds weights, but is no detector file: its metadata lacks a card")
+    content: dict[str, Any] = json.loads(metadata[_METADATA_KEY])
+    version = content.pop("format_version", None)
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{path} is a detector file of format {version}; this version of deepfake-detection "
+            f"reads format {FORMAT_VERSION}"
+        )
+    names = {field.name for field in fields(DetectorCard)}
+    if missing := names - content.keys():
+        raise UserError(f"{path} is no whole detector file: its card lacks {sorted(missing)[0]}")
+    if content["backbone"] not in list_backbones():
+        raise UserError(f"{path} is of {content['backbone']}, which this torchvision does not have")
+    return DetectorCard(**{name: content[name] for name in names})
+
+
+@dataclass(frozen=True)
+class DetectorSlot:
+    """A place for one detector file.
+
+    Attributes:
+        path: Of the file.
+    """
+
+    path: Path
+
+    def fill(self, detector: Detector) -> None:
+        """Write a detector there, in place of what was there."""
+        write_detector(detector, self.path)

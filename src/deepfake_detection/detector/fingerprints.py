@@ -1,0 +1,32 @@
+"""Fingerprints of splits and runs, and hashes of the images behind them."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def fingerprint_of_split(split: pd.DataFrame) -> str:
+    """SHA-256 over a split's sorted (sha256, label, subset), hexadecimal."""
+    lines = split["sha256"] + " " + split["label"].astype(str) + " " + split["subset"]
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def fingerprint_of_run(settings: dict[str, Any], split_fingerprint: str) -> str:
+    """SHA-256 over a run's merged settings and its split's fingerprint, hexadecimal."""
+    content = json.dumps([settings, split_fingerprint], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def pack_hashes(sha256s: Iterable[str]) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    """Hexadecimal SHA-256s as uint8, [n, 32]."""
+    raw = bytes.fromhex("".join(sha256s))
+    return np.frombuffer(raw, dtype=np.uint8).reshape(-1, 32)
+
+
+def unpack_hashes(packed: np.ndarray[Any, np.dtype[np.uint8]]) -> set[str]:
+    """The inverse of `pack_hashes`, as a set."""
+    return {row.tobytes().hex() for row in packed}

@@ -1,0 +1,112 @@
+"""Opening picture files safely, many at once."""
+
+import io
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import joblib
+import numpy as np
+from PIL import Image, ImageFile, ImageOps
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# A truncated file is an error, never a picture with a grey rest, whatever another package set;
+# and how many pixels are too many is said by max_pixels, not by a warning.
+ImageFile.LOAD_TRUNCATED_IMAGES = False
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+
+class UnreadablePictureError(Exception):
+    """A file that cannot be used as a picture; the message is the reason, in a few words."""
+
+
+def open_picture(content: bytes, max_pixels: int | None = None) -> Image.Image:
+    """Decode an image file of any type that Pillow reads into 8-bit RGB, turned upright.
+
+    The first frame of an animation counts. An alpha channel is dropped, as torchvision's loader
+    does; 16- and 32-bit greyscale is scaled to 8 bit; the EXIF orientation is applied.
+
+    Args:
+        content: The whole file.
+        max_pixels: Width × height above which the file is refused before it is decoded.
+
+    Raises:
+        UnreadablePictureError: With the reason.
+    """
+    if not content:
+        raise UnreadablePictureError("empty file")
+    if max_pixels is None:
+        max_pixels = Image.MAX_IMAGE_PIXELS or 2**31
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise UnreadablePictureError(
+                    f"{width}×{height} pixels are more than max_pixels ({max_pixels})"
+                )
+            image.load()
+            return to_rgb(image)
+    except UnreadablePictureError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise UnreadablePictureError("not an image, or of a type that Pillow cannot read") from None
+    except Image.DecompressionBombError as error:
+        raise UnreadablePictureError(str(error)) from None
+    # Pillow's decoders raise whatever a broken file leads them into (OSError, SyntaxError,
+    # struct.error, IndexError …): each means that this file cannot be read, which the caller records.
+    except Exception as error:
+        raise UnreadablePictureError(f"damaged image ({error or type(error).__name__})") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Turn a picture upright and into 8-bit RGB (see `open_picture`)."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        # 16-bit files of some types open as 32-bit integers; floats are taken as 0…1 or 0…255
+        top = next((top for top in (1.0, 255.0, 65535.0) if values.max() <= top), values.max())
+        if image.mode == "I":
+            top = max(top, 65535.0)
+        scaled = np.clip(values / top * 255, 0, 255).astype(np.uint8)
+        return Image.fromarray(scaled).convert("RGB")
+    return image.convert("RGB")
+
+
+def read_picture(path: Path, max_pixels: int | None = None) -> Image.Image:
+    """`open_picture` of a file.
+
+    Raises:
+        UnreadablePictureError: With the reason, also if the file is missing.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UnreadablePictureError(error.strerror or str(error)) from None
+    return open_picture(content, max_pixels)
+
+
+def map_in_processes(
+    function: Callable[[Item], Result], items: Iterable[Item], *, description: str, total: int
+) -> Iterator[Result]:
+    """Apply `function` to each item in as many processes as there are cores, in order.
+
+    Processes rather than threads, since for pictures of this size most of the time is spent
+    holding the interpreter's lock. A progress bar is shown in a terminal.
+
+    Args:
+        function: Importable, so that the processes find it.
+        items: Its arguments, picklable.
+        description: Stands before the progress bar.
+        total: How many items there are.
+    """
+    workers = max(1, min(joblib.cpu_count(), total))
+    parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
+    results = parallel(joblib.delayed(function)(item) for item in items)
+    yield from tqdm(results, desc=description, total=total, leave=False, disable=None)
+

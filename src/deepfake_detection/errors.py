@@ -1,0 +1,14 @@
+"""The one error for what a user can mend."""
+
+import click
+
+
+class UserError(click.ClickException):
+    """Bad input: one line that names the file or parameter, what is wrong, and what to do.
+
+    On the command line it ends in `Error: …` and exit code 1, without a traceback; from a notebook
+    or a script it is an ordinary exception.
+    """
+
+    def __str__(self) -> str:
+        return self.message

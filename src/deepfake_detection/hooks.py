@@ -1,0 +1,128 @@
+"""Hooks: parameters are checked before anything runs, and a run says where its results lie."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+from pydantic import ValidationError
+
+from deepfake_detection.errors import UserError
+from deepfake_detection.parameters import ProjectParameters, describe_problems
+
+log = logging.getLogger(__name__)
+
+# What --params takes beside parameters: entries of the catalog given by their path
+_GIVEN_PATHS = {"detector": "detector", "images": "external_images"}
+_SHOWN_RESULTS = ("detector", "predictions", "metric_table", "report")
+
+
+class ProjectHooks:
+    """The project's hooks."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Check all parameters, and that the backbone exists and takes pictures of this size."""
+        self._project_path = Path(context.project_path)
+        parameters = {
+            name: value for name, value in context.params.items() if name not in _GIVEN_PATHS
+        }
+        try:
+            checked = ProjectParameters.model_validate(parameters)
+        except ValidationError as error:
+            raise UserError(describe_problems(error, ProjectParameters)) from None
+        self._check_model(checked, context)
+
+    def _check_model(self, parameters: ProjectParameters, context: KedroContext) -> None:
+        # torch takes seconds to import, and a mistyped parameter need not wait for it
+        from deepfake_detection.detector.backbones import check_backbone, check_crop
+
+        check_backbone(parameters.model)
+        for name in parameters.backbones.names:
+            try:
+                check_backbone(name)
+            except UserError as error:
+                raise UserError(f"parameter 'backbones': {error}") from None
+        given = (context._runtime_params or {}).get("model")
+        in_paths = given or context.config_loader["globals"]["model"]
+        if parameters.model != in_paths:
+            raise UserError(
+                f"parameter 'model' is '{parameters.model}', but result folders are named after "
+                f"'{in_paths}': set model in globals.yml, not in parameters.yml, or give it with "
+                "--params model=…"
+            )
+        crop = parameters.backbones.preprocessing(parameters.model).crop
+        check_crop(parameters.model, crop)
+
+    @hook_impl
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
+        """Check that what the pipeline starts from is there."""
+        self._check_given_paths(run_params.get("runtime_params") or {}, pipeline)
+        self._check_inputs(pipeline, catalog, run_params.get("load_versions") or {})
+
+    def _check_given_paths(self, runtime_params: dict[str, Any], pipeline: Pipeline) -> None:
+        for parameter, entry in _GIVEN_PATHS.items():
+            if parameter not in runtime_params:
+                continue
+            if entry not in pipeline.inputs():
+                raise UserError(
+                    f"--params {parameter}=… is for pipelines that read {entry} and don't make it: "
+                    f"kedro run --pipeline external_evaluation --params images=…,detector=… (or "
+                    "--pipeline evaluation --params detector=…)"
+                )
+            path = self._project_path / str(runtime_params[parameter])
+            if not path.exists():
+                raise UserError(f"--params {parameter}={runtime_params[parameter]}: no such path")
+
+    def _check_inputs(
+        self, pipeline: Pipeline, catalog: DataCatalog, load_versions: dict[str, str]
+    ) -> None:
+        from deepfake_detection.pipeline_registry import register_pipelines
+
+        registered = register_pipelines()
+        del registered["__default__"]
+        makers = {
+            output: name for name, made in registered.items() for output in made.all_outputs()
+        }
+        for entry in sorted(pipeline.inputs() & makers.keys()):
+            if not catalog.exists(entry):
+                version = f" of version {load_versions[entry]}" if entry in load_versions else ""
+                raise UserError(
+                    f"there is no '{entry}'{version} in {_path_of(entry, catalog)}. Make it first: "
+                    f"kedro run --pipeline {makers[entry]} (with the same --env and model)"
+                )
+
+    @hook_impl
+    def on_pipeline_error(self, error: Exception) -> None:
+        """Hand on what a user can mend in its own words: the catalog wraps it in errors of its own."""
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__
+        if cause is not None and cause is not error:
+            raise cause
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Say where the results lie, the report last."""
+        outputs = pipeline.all_outputs()
+        shown = [
+            name
+            for wanted in _SHOWN_RESULTS
+            for name in sorted(outputs)
+            if name.rsplit(".", 1)[-1] == wanted
+        ]
+        for name in shown:
+            log.info("%s: %s", name.replace("_", " ").capitalize(), _path_of(name, catalog))
+
+
+def _path_of(entry: str, catalog: DataCatalog) -> str:
+    """Where an entry lies: its latest version, or where versions would be."""
+    dataset: Any = catalog.get(entry)
+    path = Path(str(dataset._describe().get("filepath", entry)))
+    versions = sorted(path.glob(f"*/{path.name}"))
+    return str(versions[-1] if versions else path)

@@ -1,0 +1,1 @@
+"""How a detector is made: augmentation on the device, optimisation, the loop."""

@@ -1,0 +1,302 @@
+"""Typed models of the parameter files, one for each block of `conf/base/parameters*.yml`.
+
+The models check and name; they hold no defaults. Every value stands in a parameter file, with a
+comment that gives its meaning, its unit and, where it differs, the seed recipe's value.
+"""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+Label = Literal["real", "fake"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _check_pattern(pattern: str) -> str:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"is not a regular expression ({error})") from None
+    if compiled.groups == 0:
+        raise ValueError("needs a group in round brackets that catches the name, as in (.+)_\\d+")
+    return pattern
+
+
+def _refuse_booleans(value: Any) -> Any:
+    # pydantic would take `true` for the number 1
+    if isinstance(value, bool):
+        raise ValueError("should be a number")  # noqa: TRY004  (pydantic reports ValueErrors)
+    return value
+
+
+Pattern = Annotated[str, AfterValidator(_check_pattern)]
+Count = Annotated[int, Field(gt=0), BeforeValidator(_refuse_booleans)]
+
+
+class Block(BaseModel):
+    """A block of parameters: complete, without unknown keys, not changed by anyone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SourceRule(Block):
+    """How images of one class are put together into sources."""
+
+    rule: Literal["consecutive", "pattern", "image"]
+    size: Count
+    pattern: Pattern | None
+
+    @model_validator(mode="after")
+    def _needs_pattern(self) -> Self:
+        if self.rule == "pattern" and self.pattern is None:
+            raise ValueError("pattern must be given when rule is 'pattern'")
+        return self
+
+
+class GroupRule(Block):
+    """How sources are put together into groups, which a grouped split keeps in one subset."""
+
+    rule: Literal["source", "same_number", "pattern"]
+    pattern: Pattern | None
+
+    @model_validator(mode="after")
+    def _needs_pattern(self) -> Self:
+        if self.rule == "pattern" and self.pattern is None:
+            raise ValueError("pattern must be given when rule is 'pattern'")
+        return self
+
+
+class ImageSetParameters(Block):
+    """How a folder of labelled images is read: `data_preparation`, `external_evaluation`."""
+
+    classes: dict[str, Label | None]
+    source: SourceRule
+    group: GroupRule
+    max_rejected_share: Share
+    max_pixels: Count
+    note: str | None
+
+    @model_validator(mode="after")
+    def _needs_both_labels(self) -> Self:
+        labels = set(self.classes.values())
+        if missing := [label for label in ("real", "fake") if label not in labels]:
+            raise ValueError(f"no class folder has the label '{missing[0]}' in classes")
+        for name in self.classes:
+            parts = name.split("/")
+            if name.startswith("/") or any(part in ("", ".", "..") for part in parts):
+                raise ValueError(f"class folder '{name}' is not a path inside the image folder")
+        nested = [a for a in self.classes for b in self.classes if a.startswith(f"{b}/")]
+        if nested:
+            raise ValueError(f"class folder '{nested[0]}' lies inside another class folder")
+        return self
+
+
+class Ratios(Block):
+    """Shares of each class that go to each subset; they sum to 1."""
+
+    train: Annotated[float, Field(gt=0, le=1)]
+    validation: Share
+    test: Share
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> Self:
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-6:  # noqa: PLR2004  (rounding of decimals such as 0.7 + 0.2 + 0.1)
+            raise ValueError(f"train, validation and test sum to {total:g}, and should to 1")
+        return self
+
+
+class SplitParameters(Block):
+    """How the image index is cut into train, validation and test."""
+
+    method: Literal["group", "individual"]
+    ratios: Ratios
+    seed: Annotated[int, Field(ge=0)]
+
+
+class PreprocessingParameters(Block):
+    """What is deterministic between an opened picture and a network's input."""
+
+    resize: Count
+    crop: Count
+    mean: tuple[float, float, float]
+    std: tuple[Rate, Rate, Rate]
+
+    @model_validator(mode="after")
+    def _crop_inside(self) -> Self:
+        if self.crop > self.resize:
+            raise ValueError(f"crop ({self.crop}) is larger than resize ({self.resize})")
+        return self
+
+
+class BackboneParameters(Block):
+    """Preprocessing of one backbone; what is left out is that of `backbones.default`."""
+
+    resize: Count | None = None
+    crop: Count | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[Rate, Rate, Rate] | None = None
+
+
+class Backbones(BaseModel):
+    """Preprocessing by backbone: `default`, and entries by torchvision's names."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, BackboneParameters]
+
+    default: PreprocessingParameters
+
+    @model_validator(mode="after")
+    def _merge(self) -> Self:
+        for name in self.names:
+            try:
+                self.preprocessing(name)
+            except ValidationError as error:
+                raise ValueError(f"{name}: {_say(error.errors()[0])}") from None
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """Backbones that have an entry of their own."""
+        return list(self.__pydantic_extra__)
+
+    def preprocessing(self, model: str) -> PreprocessingParameters:
+        """Preprocessing of the backbone `model`: its own values over the default's."""
+        own = self.__pydantic_extra__.get(model, BackboneParameters())
+        merged = self.default.model_dump() | own.model_dump(exclude_none=True)
+        return PreprocessingParameters.model_validate(merged)
+
+
+class OptimizerParameters(Block):
+    """Adam with two parameter groups: the head, and the rest."""
+
+    name: Literal["adam"]
+    lr: Rate
+    head_lr_multiple: Rate
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]]
+    weight_decay: Annotated[float, Field(ge=0)]
+
+
+class ScheduleParameters(Block):
+    """How learning rates fall from epoch to epoch."""
+
+    name: Literal["none", "step", "exponential", "cosine"]
+    step_size: Count
+    gamma: Annotated[float, Field(gt=0, le=1)]
+
+
+class LossParameters(Block):
+    """Cross-entropy, its class weights and the weight of an auxiliary output."""
+
+    class_weights: Literal["none", "balanced"]
+    auxiliary_weight: Annotated[float, Field(ge=0)]
+
+
+class AugmentationParameters(Block):
+    """What is drawn for each training image in each epoch."""
+
+    flip: Share
+    rotation: Annotated[float, Field(ge=0, le=180)]
+
+
+class EarlyStoppingParameters(Block):
+    """When training ends before its last epoch; no patience, never."""
+
+    patience: Count | None
+
+
+class TrainingParameters(Block):
+    """One run's training: block `training`."""
+
+    weights: Annotated[str, Field(min_length=1)]
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    shuffle: bool
+    optimizer: OptimizerParameters
+    schedule: ScheduleParameters
+    loss: LossParameters
+    augmentation: AugmentationParameters
+    early_stopping: EarlyStoppingParameters
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class EvaluationParameters(Block):
+    """How a detector is scored: block `evaluation`."""
+
+    batch_size: Count
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+
+
+class ReportingParameters(Block):
+    """What the report shows: block `reporting`."""
+
+    gallery_size: Count
+    gallery_columns: Count
+
+
+class ProjectParameters(Block):
+    """All parameters of the project. A block of your own gets a field here."""
+
+    model: str
+    backbones: Backbones
+    data_preparation: ImageSetParameters
+    split: SplitParameters
+    training: TrainingParameters
+    evaluation: EvaluationParameters
+    reporting: ReportingParameters
+    external_evaluation: ImageSetParameters
+
+
+def describe_problems(error: ValidationError, root: type[BaseModel]) -> str:
+    """One line for each problem that pydantic found: the parameter, what is wrong, what to do.
+
+    Args:
+        error: What pydantic raised.
+        root: The model that was validated; unknown keys are compared with its fields.
+    """
+    return "; ".join(_describe(problem, root) for problem in error.errors())
+
+
+def _describe(problem: Any, root: type[BaseModel]) -> str:
+    location = [str(part) for part in problem["loc"]]
+    name = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        from difflib import get_close_matches
+
+        known = list(_fields_at(root, location[:-1]))
+        close = get_close_matches(location[-1], known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
+        return f"unknown parameter '{name}': {hint}"
+    if problem["type"] == "missing":
+        return f"parameter '{name}' is missing"
+    return f"parameter '{name}': {_say(problem)}"
+
+
+def _say(problem: Any) -> str:
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "string_pattern_mismatch":
+        message = "should be one of auto, cpu, cuda, cuda:N, mps"
+    message = message[:1].lower() + message[1:]
+    value = problem["input"]
+    return message if isinstance(value, dict | BaseModel) else f"{message} (it is {value!r})"
+
+
+def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    for part in location:
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field else BackboneParameters
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)

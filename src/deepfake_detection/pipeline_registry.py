@@ -1,0 +1,32 @@
+"""The project's pipelines by name."""
+
+from kedro.pipeline import Pipeline
+
+from deepfake_detection.pipelines import data_preparation, evaluation, reporting, training
+from deepfake_detection.pipelines.data_preparation.pipeline import create_indexing_pipeline
+from deepfake_detection.pipelines.evaluation.pipeline import create_external_pipeline
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """Each pipeline by name; `__default__` is the main job."""
+    main_job = {
+        "data_preparation": data_preparation.create_pipeline(),
+        "training": training.create_pipeline(),
+        "evaluation": evaluation.create_pipeline(),
+        "reporting": reporting.create_pipeline(),
+    }
+    external_evaluation = Pipeline(
+        create_indexing_pipeline() + create_external_pipeline(),
+        namespace="external",
+        inputs={"training_images": "external_images", "detector": "detector"},
+        parameters={
+            "params:data_preparation": "params:external_evaluation",
+            "params:external_evaluation": "params:external_evaluation",
+            "params:evaluation": "params:evaluation",
+        },
+    )
+    return {
+        "__default__": sum(main_job.values(), Pipeline([])),
+        **main_job,
+        "external_evaluation": external_evaluation,
+    }

@@ -1,0 +1,122 @@
+"""Where images come from: their sources, and the groups that belong together."""
+
+import re
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from deepfake_detection.errors import UserError
+from deepfake_detection.parameters import GroupRule, SourceRule
+
+_NUMBERED = re.compile(r"^(.*?)(\d+)(?:\.[^./]*)?$")
+
+
+def name_sources(paths: pd.Series, class_names: pd.Series, source: SourceRule) -> pd.Series:
+    """Name the source of each image: its class, and a number or caught name within it.
+
+    Args:
+        paths: Relative to the image folder, in natural order within a class, of all files that were
+            found: an unreadable one must not shift those behind it.
+        class_names: The class folder of each.
+        source: The rule.
+
+    Returns:
+        As `real/17`. The class is part of the name, since fakes of several kinds, made from one
+        video, often carry the same names.
+
+    Raises:
+        UserError: If the pattern does not match a file's path.
+    """
+    inside = pd.Series(
+        [path[len(name) + 1 :] for path, name in zip(paths, class_names, strict=True)],
+        index=paths.index,
+        dtype=object,
+    )
+    if source.rule == "pattern":
+        assert source.pattern is not None  # noqa: S101  (checked by SourceRule)
+        keys = catch(inside, source.pattern, "source.pattern")
+    elif source.rule == "image":
+        keys = inside
+    else:
+        positions = inside.groupby(class_names, sort=False).transform(_positions)
+        keys = (positions.astype(int) // source.size).astype(str)
+    return class_names + "/" + keys
+
+
+def _positions(inside: pd.Series) -> list[int]:
+    """Positions in a row of files: by the numbers in their names, so that gaps count, or in order."""
+    matches = [_NUMBERED.match(name) for name in inside]
+    prefixes = {match.group(1) if match else None for match in matches}
+    numbers = [int(match.group(2)) for match in matches if match]
+    if None in prefixes or len(prefixes) > 1 or len(set(numbers)) < len(numbers):
+        return list(range(len(inside)))
+    first = min(numbers)
+    return [number - first for number in numbers]
+
+
+def name_groups(
+    paths: pd.Series, sources: pd.Series, sha256s: pd.Series, class_names: pd.Series, group: GroupRule
+) -> pd.Series:
+    """Name the group of each image: what a grouped split keeps in one subset.
+
+    Groups that share an identical file become one.
+
+    Args:
+        paths: Relative to the image folder.
+        sources: What `name_sources` gave.
+        sha256s: Of the files.
+        class_names: The class folder of each.
+        group: The rule.
+
+    Raises:
+        UserError: If the pattern does not match a file's path.
+    """
+    if group.rule == "source":
+        groups = sources
+    elif group.rule == "same_number":
+        groups = pd.Series(
+            [source[len(name) + 1 :] for source, name in zip(sources, class_names, strict=True)],
+            index=sources.index,
+            dtype=object,
+        )
+    else:
+        assert group.pattern is not None  # noqa: S101  (checked by GroupRule)
+        inside = pd.Series(
+            [path[len(name) + 1 :] for path, name in zip(paths, class_names, strict=True)],
+            index=paths.index,
+            dtype=object,
+        )
+        groups = catch(inside, group.pattern, "group.pattern")
+    return _join_over_identical(groups, sha256s)
+
+
+def catch(names: pd.Series, pattern: str, parameter: str) -> pd.Series:
+    """What the first group of a pattern catches in each name.
+
+    Raises:
+        UserError: Naming the first name that it does not match.
+    """
+    caught = names.str.extract(pattern, expand=True).iloc[:, 0]
+    if caught.isna().any():
+        first = names[caught.isna()].iloc[0]
+        raise UserError(
+            f"parameter '{parameter}': {pattern!r} does not match '{first}' "
+            f"({int(caught.isna().sum())} such files). It is searched for in the path inside the "
+            "class folder."
+        )
+    return caught
+
+
+def _join_over_identical(groups: pd.Series, sha256s: pd.Series) -> pd.Series:
+    """Give groups that hold the same file one name, that of the first of them."""
+    if not sha256s.duplicated().any():
+        return groups
+    group_of, names = pd.factorize(groups)
+    file_of, files = pd.factorize(sha256s)
+    size = len(names) + len(files)
+    links = coo_matrix((np.ones(len(groups)), (group_of, len(names) + file_of)), shape=(size, size))
+    _, component = connected_components(links, directed=False)
+    joined = pd.Series(names).groupby(component[: len(names)]).transform("first")
+    return pd.Series(joined.to_numpy()[group_of], index=groups.index)

@@ -1,0 +1,59 @@
+"""The pipeline `data_preparation`."""
+
+from kedro.pipeline import Pipeline, node
+
+from deepfake_detection.pipelines.data_preparation.nodes import (
+    index_images,
+    list_rejected_images,
+    scan_images,
+    split_images,
+    summarise_split,
+)
+
+
+def create_indexing_pipeline() -> Pipeline:
+    """From a folder of images to the image index, and the list of what was not used."""
+    return Pipeline(
+        [
+            node(
+                scan_images,
+                inputs=["training_images", "params:data_preparation"],
+                outputs="scanned_images",
+                name="scan_images",
+            ),
+            node(
+                list_rejected_images,
+                inputs="scanned_images",
+                outputs="rejected_images",
+                name="list_rejected_images",
+            ),
+            node(
+                index_images,
+                # the list of rejected images is an input so that it is saved before this node
+                # stops for too many of them
+                inputs=["scanned_images", "rejected_images", "params:data_preparation"],
+                outputs="image_index",
+                name="index_images",
+            ),
+        ]
+    )
+
+
+def create_pipeline() -> Pipeline:
+    """From a folder of images to the image index, and to train, validation and test."""
+    return create_indexing_pipeline() + Pipeline(
+        [
+            node(
+                split_images,
+                inputs=["image_index", "params:split"],
+                outputs="split",
+                name="split_images",
+            ),
+            node(
+                summarise_split,
+                inputs=["split", "params:split", "params:data_preparation"],
+                outputs="split_summary",
+                name="summarise_split",
+            ),
+        ]
+    )

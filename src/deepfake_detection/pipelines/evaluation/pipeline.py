@@ -1,0 +1,69 @@
+"""The pipelines `evaluation` and, for sets from elsewhere, `external_evaluation`."""
+
+from kedro.pipeline import Pipeline, node
+
+from deepfake_detection.pipelines.evaluation.nodes import (
+    measure_predictions,
+    predict_external,
+    predict_split,
+    request_scored_pixels,
+    take_all_images,
+)
+
+
+def create_pipeline() -> Pipeline:
+    """From a detector and its split to predictions and metrics of what it was not trained on."""
+    return Pipeline(
+        [
+            node(
+                request_scored_pixels,
+                inputs=["training_images", "split", "detector"],
+                outputs="scored_pixels",
+                name="build_scored_pixels",
+            ),
+            node(
+                predict_split,
+                inputs=["detector", "split", "scored_pixels", "params:evaluation"],
+                outputs="predictions",
+                name="predict",
+            ),
+            node(
+                measure_predictions,
+                inputs=["predictions", "detector"],
+                outputs=["metric_table", "metrics"],
+                name="measure_predictions",
+            ),
+        ]
+    )
+
+
+def create_external_pipeline() -> Pipeline:
+    """From a detector and the image index of a set from elsewhere to predictions and metrics."""
+    return Pipeline(
+        [
+            node(
+                take_all_images,
+                inputs=["image_index", "params:external_evaluation"],
+                outputs="split",
+                name="take_all_images",
+            ),
+            node(
+                request_scored_pixels,
+                inputs=["training_images", "split", "detector"],
+                outputs="scored_pixels",
+                name="build_scored_pixels",
+            ),
+            node(
+                predict_external,
+                inputs=["detector", "split", "scored_pixels", "params:evaluation"],
+                outputs="predictions",
+                name="predict",
+            ),
+            node(
+                measure_predictions,
+                inputs=["predictions", "detector"],
+                outputs=["metric_table", "metrics"],
+                name="measure_predictions",
+            ),
+        ]
+    )

@@ -1,0 +1,44 @@
+"""The pipeline `training`."""
+
+from kedro.pipeline import Pipeline, node
+
+from deepfake_detection.pipelines.training.nodes import (
+    fetch_initial_weights,
+    request_pixels,
+    train_detector,
+)
+
+
+def create_pipeline() -> Pipeline:
+    """From a split and pixels to a detector and its training history."""
+    return Pipeline(
+        [
+            node(
+                fetch_initial_weights,
+                inputs=["params:model", "params:training"],
+                outputs="initial_weights",
+                name="fetch_initial_weights",
+            ),
+            node(
+                request_pixels,
+                inputs=["training_images", "image_index", "params:model", "params:backbones"],
+                outputs="pixel_store",
+                name="build_pixel_store",
+            ),
+            node(
+                train_detector,
+                inputs=[
+                    "split",
+                    "split_summary",
+                    "pixel_store",
+                    "initial_weights",
+                    "best_so_far",
+                    "params:model",
+                    "params:backbones",
+                    "params:training",
+                ],
+                outputs=["detector", "training_history"],
+                name="train_detector",
+            ),
+        ]
+    )
