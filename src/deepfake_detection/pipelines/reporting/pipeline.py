@@ -1,0 +1,79 @@
+"""Reporting: tables → figures, galleries, one page."""
+
+from kedro.pipeline import Pipeline, node
+
+from deepfake_detection.pipelines.reporting.nodes import (
+    describe_scored_detector,
+    draw_accuracy_curve,
+    draw_confusion_matrices,
+    draw_loss_curve,
+    draw_roc_curves,
+    show_false_alarms,
+    show_missed_fakes,
+    write_report,
+)
+
+
+def create_pipeline() -> Pipeline:
+    """From a scored detector to its figures and its page."""
+    return Pipeline(
+        [
+            node(
+                describe_scored_detector,
+                inputs=["detector", "metrics"],
+                outputs="detector_description",
+                name="describe_scored_detector",
+            ),
+            node(
+                draw_loss_curve,
+                inputs="training_history",
+                outputs="loss_curve",
+                name="draw_loss_curve",
+            ),
+            node(
+                draw_accuracy_curve,
+                inputs="training_history",
+                outputs="accuracy_curve",
+                name="draw_accuracy_curve",
+            ),
+            node(
+                draw_confusion_matrices,
+                inputs="predictions",
+                outputs="confusion_matrix",
+                name="draw_confusion_matrices",
+            ),
+            node(
+                draw_roc_curves,
+                inputs=["predictions", "detector_description"],
+                outputs="roc_curve",
+                name="draw_roc_curves",
+            ),
+            node(
+                show_missed_fakes,
+                inputs=["predictions", "training_images", "params:reporting"],
+                outputs="missed_fakes",
+                name="show_missed_fakes",
+            ),
+            node(
+                show_false_alarms,
+                inputs=["predictions", "training_images", "params:reporting"],
+                outputs="false_alarms",
+                name="show_false_alarms",
+            ),
+            node(
+                write_report,
+                inputs={
+                    "description": "detector_description",
+                    "split_summary": "split_summary",
+                    "rejected_images": "rejected_images",
+                    "training_history": "training_history",
+                    "predictions": "predictions",
+                    "metric_table": "metric_table",
+                    "folder": "training_images",
+                    "parameters": "params:reporting",
+                },
+                outputs="report",
+                name="write_report",
+            ),
+        ]
+    )

@@ -1,0 +1,78 @@
+"""How numbers and names from outside are written for a reader."""
+
+import math
+
+_LEAST_SHOWN = 0.001
+
+
+def printable(text: str) -> str:
+    r"""The text with every character that has no look of its own written as its escape.
+
+    File names may hold line breaks, bytes that are no UTF-8, or marks that turn the reading
+    direction round; none of them may change how the rest of a page or a figure reads.
+
+    >>> printable("a\nb")
+    'a\\nb'
+    """
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
+    )
+
+
+def shortened(text: str, length: int) -> str:
+    """The text, at most `length` characters long: the middle gives way to `…`.
+
+    The end of a path holds the file's number, its start the class: both are kept.
+    """
+    if len(text) <= length:
+        return text
+    tail = length // 2
+    return f"{text[: length - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def wrapped(text: str, width: int, lines: int) -> str:
+    """The text in at most `lines` lines of `width` characters, shortened in the middle if need be.
+
+    Lines are broken anywhere, since file names have few spaces, and after a `/` where one is near.
+    """
+    rest = shortened(text, width * lines)
+    broken: list[str] = []
+    while len(rest) > width and len(broken) < lines - 1:
+        slash = rest.rfind("/", width // 2, width) + 1
+        room_after = width * (lines - 1 - len(broken))
+        cut = slash if slash and len(rest) - slash <= room_after else width
+        broken.append(rest[:cut])
+        rest = rest[cut:]
+    return "\n".join([*broken, rest])
+
+
+def probability(value: float) -> str:
+    """A probability with three decimals, never rounded to certainty."""
+    if math.isnan(value):
+        return "undefined"
+    if 0 < value < _LEAST_SHOWN:
+        return f"< {_LEAST_SHOWN}"
+    if 1 - _LEAST_SHOWN < value < 1:
+        return f"> {1 - _LEAST_SHOWN}"
+    return f"{value:.3f}"
+
+
+def percent(share: float) -> str:
+    """A share in per cent with one decimal; 100 and 0 are written only for all and none.
+
+    >>> percent(0.9999)
+    '99.9 %'
+    """
+    if math.isnan(share):
+        return "undefined"
+    tenths = round(share * 1000)
+    if share < 1:
+        tenths = min(tenths, 999)
+    if share > 0:
+        tenths = max(tenths, 1)
+    return f"{tenths / 10:.1f} %"
+
+
+def counted(number: int, singular: str, plural: str | None = None) -> str:
+    """A number with its noun: `1 image`, `2,400 images`."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
