@@ -1,9 +1,13 @@
 """Train, compare, explain and use detectors of fake face photographs.
 
-    from deepfake_detection import Detector
+A detector file scores a picture in three lines:
 
-    detector = Detector.load("detector.safetensors")
-    print(detector.score("picture.jpg"))  # fake probability
+```python
+from deepfake_detection import Detector
+
+detector = Detector.load("detector.safetensors")
+print(detector.score("picture.jpg"))  # fake probability
+```
 """
 
 from typing import TYPE_CHECKING, Any

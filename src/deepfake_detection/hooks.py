@@ -27,9 +27,10 @@ class ProjectHooks:
     def after_context_created(self, context: KedroContext) -> None:
         """Check all parameters, and that the backbone exists and takes pictures of this size."""
         self._project_path = Path(context.project_path)
-        parameters = {
-            name: value for name, value in context.params.items() if name not in _GIVEN_PATHS
-        }
+        # not context.params, which Kedro validates too, and ends in a traceback
+        parameters = dict(context.config_loader["parameters"])
+        for given in _GIVEN_PATHS:
+            parameters.pop(given, None)
         try:
             checked = ProjectParameters.model_validate(parameters)
         except ValidationError as error:
@@ -72,8 +73,8 @@ class ProjectHooks:
             if entry not in pipeline.inputs():
                 raise UserError(
                     f"--params {parameter}=… is for pipelines that read {entry} and don't make it: "
-                    f"kedro run --pipeline external_evaluation --params images=…,detector=… (or "
-                    "--pipeline evaluation --params detector=…)"
+                    f"kedro run --pipelines external_evaluation --params images=…,detector=… (or "
+                    "--pipelines evaluation --params detector=…)"
                 )
             path = self._project_path / str(runtime_params[parameter])
             if not path.exists():
@@ -94,12 +95,12 @@ class ProjectHooks:
                 version = f" of version {load_versions[entry]}" if entry in load_versions else ""
                 raise UserError(
                     f"there is no '{entry}'{version} in {_path_of(entry, catalog)}. Make it first: "
-                    f"kedro run --pipeline {makers[entry]} (with the same --env and model)"
+                    f"kedro run --pipelines {makers[entry]} (with the same --env and model)"
                 )
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:
-        """Hand on what a user can mend in its own words: the catalog wraps it in errors of its own."""
+        """Hand on in its own words what a user can mend: the catalog wraps it in other errors."""
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, UserError):
             cause = cause.__cause__

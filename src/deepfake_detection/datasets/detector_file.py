@@ -4,10 +4,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, AbstractVersionedDataset, Version
+from kedro.io.core import VersionNotFoundError
 
-from deepfake_detection.datasets.problems import DatasetProblem
 from deepfake_detection.detector.detector import Detector
 from deepfake_detection.detector.file import DetectorSlot, write_detector
+from deepfake_detection.errors import UserError
 
 
 class DetectorDataset(AbstractVersionedDataset[Detector, Detector]):
@@ -28,9 +29,7 @@ class DetectorDataset(AbstractVersionedDataset[Detector, Detector]):
     ) -> None:
         # a detector from elsewhere is a file, where a versioned entry expects a folder
         self._given = version is not None and Path(filepath).is_file()
-        super().__init__(
-            filepath=PurePosixPath(filepath), version=None if self._given else version
-        )
+        super().__init__(filepath=PurePosixPath(filepath), version=None if self._given else version)
         self.metadata = metadata
 
     def load(self) -> Detector:
@@ -40,11 +39,17 @@ class DetectorDataset(AbstractVersionedDataset[Detector, Detector]):
     def save(self, data: Detector) -> None:
         """Write the file, whole or not at all."""
         if self._given:
-            raise DatasetProblem(
+            raise UserError(
                 f"{self._filepath} was given with --params detector=…, and is only read: run a "
                 "pipeline that does not train"
             )
         write_detector(data, Path(self._get_save_path()))
+
+    def _exists(self) -> bool:
+        try:
+            return Path(self._get_load_path()).is_file()
+        except VersionNotFoundError:
+            return False
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath), "version": self._version}
@@ -70,7 +75,7 @@ class DetectorSlotDataset(AbstractDataset[NoReturn, DetectorSlot]):
 
     def save(self, data: NoReturn) -> NoReturn:  # noqa: ARG002
         """Filled by a node, not by the catalog."""
-        raise DatasetProblem(f"{self._slot.path} is an input, and cannot be an output")
+        raise UserError(f"{self._slot.path} is an input, and cannot be an output")
 
     def _exists(self) -> bool:
         return True

@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset
 
-from deepfake_detection.datasets.problems import DatasetProblem
+from deepfake_detection.errors import UserError
 
 
 class ImageFolderDataset(AbstractDataset[NoReturn, Path]):
@@ -30,15 +30,15 @@ class ImageFolderDataset(AbstractDataset[NoReturn, Path]):
         """The folder, absolute.
 
         Raises:
-            DatasetProblem: If it is missing or empty, with what it should look like.
+            UserError: If it is missing or empty, with what it should look like.
         """
         if not self._folder.is_dir():
-            raise DatasetProblem(
+            raise UserError(
                 f"there is no image folder {self._folder}. Put the images there, a folder for each "
                 "class (README, Data), or try the generated faces: kedro run --env demo"
             )
         if not any(self._folder.iterdir()):
-            raise DatasetProblem(
+            raise UserError(
                 f"the image folder {self._folder} is empty. Put a folder for each class there "
                 "(README, Data), or try the generated faces: kedro run --env demo"
             )
@@ -46,7 +46,7 @@ class ImageFolderDataset(AbstractDataset[NoReturn, Path]):
 
     def save(self, data: NoReturn) -> NoReturn:  # noqa: ARG002
         """An image folder is never written."""
-        raise DatasetProblem(f"the image folder {self._folder} is only read, never written")
+        raise UserError(f"the image folder {self._folder} is only read, never written")
 
     def _exists(self) -> bool:
         return self._folder.is_dir()

@@ -92,7 +92,8 @@ def split_parameters(
 ) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Parameters of the backbone without its head, and of the head."""
     prefixes = tuple(f"{name}." for name in heads)
-    rest, head = [], []
+    rest: list[nn.Parameter] = []
+    head: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         (head if name.startswith(prefixes) else rest).append(parameter)
     return rest, head
@@ -118,15 +119,23 @@ def check_crop(model: str, crop: int) -> None:
 
 @cache
 def _try_crop(model: str, crop: int) -> str | None:
-    with torch.device("meta"):
-        network = build_network(model, transform_input=False)
-        batch = torch.empty(2, 3, crop, crop)
-        try:
-            network.train()(batch)
-        # whatever shape arithmetic goes wrong inside: RuntimeError, ValueError, AssertionError …
-        except Exception as error:  # noqa: BLE001
-            return str(error).splitlines()[0]
+    try:
+        _without_values(model).train()(torch.empty(2, 3, crop, crop, device="meta"))
+    # whatever shape arithmetic goes wrong inside: RuntimeError, ValueError, AssertionError …
+    except Exception as error:
+        return _first_line(error)
     return None
+
+
+@cache
+def _without_values(model: str) -> nn.Module:
+    """A network on the meta device, where shapes are computed and nothing else."""
+    try:
+        with torch.device("meta"):
+            return build_network(model, transform_input=False)
+    except NotImplementedError:
+        # regnets compute their widths with tensors
+        return build_network(model, transform_input=False).to("meta")
 
 
 def fetch_weights(model: str, weights: str) -> dict[str, Tensor]:
@@ -158,11 +167,13 @@ def _fetch_imagenet(model: str) -> dict[str, Tensor]:
         log.info("Fetching ImageNet weights of %s into %s", model, file)
     try:
         return dict(entry.get_state_dict(weights_only=True, check_hash=True, progress=True))
-    except (URLError, OSError, RuntimeError, EOFError) as error:
-        reason = "is damaged: delete it" if file.exists() else "could not be fetched"
+    # a damaged file leads weights_only's unpickler into several kinds of errors
+    except Exception as error:
+        fetched = file.exists() and not isinstance(error, URLError)
+        reason = f"{file} is damaged: delete it" if fetched else f"{entry.url} cannot be fetched"
         raise UserError(
-            f"ImageNet weights of {model}: {entry.url} {reason} ({_first_line(error)}). "
-            f"Put the file at {file}, or give a local file with --params training.weights=PATH, "
+            f"ImageNet weights of {model}: {reason} ({_first_line(error)}). Put the file "
+            f"{entry.url.rsplit('/', 1)[-1]} into {file.parent}, or give a local file with --params training.weights=PATH, "
             "or train without with --params training.weights=none."
         ) from error
 
@@ -225,7 +236,7 @@ def _load(network: nn.Module, weights: Mapping[str, Tensor]) -> str | None:
 
 
 _DENSENET_NAME = re.compile(
-    r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
+    r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var|num_batches_tracked))$"
 )
 
 

@@ -14,7 +14,7 @@ from scipy.special import expit
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from deepfake_detection.detector.pictures import UnreadablePictureError, to_rgb, read_picture
+from deepfake_detection.detector.pictures import UnreadablePictureError, read_picture, to_rgb
 from deepfake_detection.detector.preprocessing import crop_pixels
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import PreprocessingParameters
@@ -156,10 +156,13 @@ class Detector:
 
 
 class Normalise(nn.Module):
-    """From uint8 [n, 3, h, w] to float32 of the mean and standard deviation that the network expects.
+    """From uint8 [n, 3, h, w] to float32 of the mean and deviation that the network expects.
 
     torchvision's ToTensor and Normalize in one step.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, preprocessing: PreprocessingParameters) -> None:
         super().__init__()

@@ -15,7 +15,8 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
     device = torch.device(name)
-    there = {"cpu": True, "mps": mps, "cuda": cuda and (device.index or 0) < torch.cuda.device_count()}
+    cuda = cuda and (device.index or 0) < torch.cuda.device_count()
+    there = {"cpu": True, "mps": mps, "cuda": cuda}
     if not there[device.type]:
         available = ["cpu", *(["mps"] if mps else [])]
         available += [f"cuda:{index}" for index in range(torch.cuda.device_count())]

@@ -75,7 +75,9 @@ def read_detector(path: Path) -> Detector:
         network.load_state_dict(state)
     except RuntimeError as error:
         problem = str(error).splitlines()[-1].strip()
-        raise UserError(f"{path} does not hold the weights of {card.backbone}: {problem}") from error
+        raise UserError(
+            f"{path} does not hold the weights of {card.backbone}: {problem}"
+        ) from error
     trained_on, validated_on = (
         np.empty((0, 32), np.uint8) if each is None else each.numpy() for each in hashes
     )
@@ -94,7 +96,7 @@ def _read_card(path: Path, metadata: dict[str, str]) -> DetectorCard:
         )
     names = {field.name for field in fields(DetectorCard)}
     if missing := names - content.keys():
-        raise UserError(f"{path} is no whole detector file: its card lacks {sorted(missing)[0]}")
+        raise UserError(f"{path} is no whole detector file: its card lacks {min(missing)}")
     if content["backbone"] not in list_backbones():
         raise UserError(f"{path} is of {content['backbone']}, which this torchvision does not have")
     return DetectorCard(**{name: content[name] for name in names})

@@ -91,7 +91,7 @@ class PixelStores:
         except FileNotFoundError:
             raise UserError(
                 f"there is no pixel store of these {len(sha256s)} images in {self.folder}: the "
-                "split is of another image index. Run kedro run --pipeline data_preparation again."
+                "split is of another image index. Run kedro run --pipelines data_preparation again."
             ) from None
         return Pixels(array, digests)
 
@@ -201,13 +201,13 @@ def _write_rows(
             if hashlib.sha256(content).hexdigest() != sha256:
                 return (
                     f"{path} has changed since it was indexed. "
-                    "Run kedro run --pipeline data_preparation again."
+                    "Run kedro run --pipelines data_preparation again."
                 )
             array[row] = crop_pixels(open_picture(content), preprocessing)
         except (OSError, UnreadablePictureError) as error:
             return (
                 f"{path} cannot be read any more ({error}). "
-                "Run kedro run --pipeline data_preparation again."
+                "Run kedro run --pipelines data_preparation again."
             )
     return None
 

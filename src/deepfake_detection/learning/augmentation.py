@@ -52,7 +52,7 @@ def augment(batch: Tensor, draws: Draws) -> Tensor:
 
 
 def _rotation_grid(angles: Tensor, height: int, width: int) -> Tensor:
-    """Where each pixel of a rotated picture comes from: float32, [n, h, w, 2], x and y in [-1, 1]."""
+    """Where each pixel of a rotated picture comes from: float32, [n, h, w, 2], in [-1, 1]."""
     radians = torch.deg2rad(angles)
     cos, sin, zero = torch.cos(radians), torch.sin(radians), torch.zeros_like(radians)
     rows = (cos, -sin, zero, sin, cos, zero)

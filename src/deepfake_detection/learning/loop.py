@@ -92,6 +92,17 @@ class Fit:
             }
 
     @property
+    def chosen(self) -> Epoch:
+        """The best epoch.
+
+        Raises:
+            ValueError: Before the first epoch.
+        """
+        if self.best is None:
+            raise ValueError("there was no epoch yet")
+        return self.best
+
+    @property
     def epochs_since_best(self) -> int:
         """Epochs after the best one."""
         return self.history[-1].epoch - self.best.epoch if self.best else 0
@@ -195,7 +206,7 @@ def main_output(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
 def batch_order(
     count: int,
     batch_size: int,
-    shuffle: bool = False,  # noqa: FBT001, FBT002
+    shuffle: bool = False,
     generator: torch.Generator | None = None,
 ) -> list[Tensor]:
     """Cut `count` pictures into batches.
@@ -246,4 +257,3 @@ def _log_epoch(epoch: Epoch, epochs: int, *, best: bool) -> None:
         epoch.validation_loss, epoch.validation_accuracy, epoch.seconds, epoch.images_per_second,
         " (best so far)" if best else "",
     )  # fmt: skip
-

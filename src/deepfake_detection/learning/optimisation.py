@@ -1,6 +1,7 @@
 """Optimiser, schedule and loss: each from one factory, chosen by a name in the settings."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -32,17 +33,16 @@ def make_optimizer(
     Weight decay is Adam's own, an L2 term of the loss, as in the seed's recipe; not AdamW's.
     """
     head_lr = optimizer.lr * optimizer.head_lr_multiple
+    groups: list[dict[str, Any]] = [{"params": rest}, {"params": head, "lr": head_lr}]
     return Adam(
-        [{"params": rest}, {"params": head, "lr": head_lr}],
+        groups,
         lr=optimizer.lr,
         betas=optimizer.betas,
         weight_decay=optimizer.weight_decay,
     )
 
 
-def make_schedule(
-    optimizer: Optimizer, schedule: ScheduleParameters, epochs: int
-) -> LRScheduler:
+def make_schedule(optimizer: Optimizer, schedule: ScheduleParameters, epochs: int) -> LRScheduler:
     """A schedule of both learning rates, to be stepped at the end of each epoch.
 
     Args:
@@ -77,7 +77,7 @@ class Loss:
         self._class_weights = weights.to(device)
 
     def __call__(self, outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
-        """Mean loss of a batch: outputs [n, 2] (with auxiliary ones as a tuple), labels int64, [n]."""
+        """Mean loss of a batch: outputs [n, 2] (auxiliary ones behind it), labels int64, [n]."""
         main, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
         total = self._cross_entropy(main, labels)
         for output in auxiliary:

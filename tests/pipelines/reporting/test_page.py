@@ -249,12 +249,30 @@ def test_all_settings_stand_on_the_page(inputs):
     assert RUN in words
 
 
+def described(run: str) -> DescribedDetector:
+    return DescribedDetector(
+        {"run_fingerprint": run, "best_epoch": 2, "best_validation_accuracy": 0.1 + 0.2}
+    )
+
+
+HISTORY = pd.DataFrame({"epoch": [1, 2], "validation_accuracy": [0.2, 0.3]})
+
+
 def test_metrics_of_another_detector_are_refused():
-    detector = DescribedDetector({"run_fingerprint": "a" * 64})
-    assert describe_scored_detector(detector, {"run_fingerprint": "a" * 64})
-    with pytest.raises(UserError, match="kedro run --pipeline evaluation") as error:
-        describe_scored_detector(detector, {"run_fingerprint": "b" * 64})
+    detector = described("a" * 64)
+    assert describe_scored_detector(detector, {"run_fingerprint": "a" * 64}, HISTORY)
+    with pytest.raises(UserError, match="kedro run --pipelines evaluation") as error:
+        describe_scored_detector(detector, {"run_fingerprint": "b" * 64}, HISTORY)
     assert "\n" not in error.value.message
+
+
+@pytest.mark.parametrize("accuracies", [[0.3, 0.2], [0.3]])
+def test_a_history_of_another_detector_is_refused(accuracies):
+    history = pd.DataFrame(
+        {"epoch": range(1, len(accuracies) + 1), "validation_accuracy": accuracies}
+    )
+    with pytest.raises(UserError, match="training history is of another detector"):
+        describe_scored_detector(described("a" * 64), {"run_fingerprint": "a" * 64}, history)
 
 
 def test_pipeline_makes_six_figures_and_the_page():

@@ -82,9 +82,7 @@ def measure(rows: pd.DataFrame, subset: str, level: str) -> Iterator[Metric]:
         unit = f"{level}s"
         none_called = f"no {level} was called {name}" if called == 0 else None
         none_there = f"there are no {name} {unit}" if there == 0 else None
-        yield Metric(
-            "precision", subset, level, name, float(precision[index]), called, none_called
-        )
+        yield Metric("precision", subset, level, name, float(precision[index]), called, none_called)
         yield Metric("recall", subset, level, name, float(recall[index]), there, none_there)
         neither = none_there if called + there == 0 else None
         yield Metric("f1", subset, level, name, float(f1[index]), total, neither)

@@ -56,9 +56,9 @@ def predict_split(
     ours, its = fingerprint_of_split(split), detector.card.split["fingerprint"]
     if ours != its:
         raise UserError(
-            f"the detector was trained on another split ({its[:12]}) than the latest ({ours[:12]}): "
-            "its score on this one could not be believed. Train again with kedro run --pipeline "
-            "training, or pick its split with --load-versions split:VERSION."
+            f"the detector was trained on another split ({its[:12]}) than the latest "
+            f"({ours[:12]}): its score on this one could not be believed. Train again with "
+            "kedro run --pipelines training, or pick its split with --load-versions split:VERSION."
         )
     scored = split[split["subset"] != "train"]
     return _predict(detector, split, scored, scored_pixels, evaluation)
@@ -80,9 +80,11 @@ def predict_external(
     """
     chosen_on = split["sha256"].isin(unpack_hashes(detector.validated_on))
     if chosen_on.any():
+        first = split.loc[chosen_on, "path"].iloc[0]
         log.warning(
-            "%d of these %d images chose the detector's epoch, the first being %s: the score is "
-            "too high by as much", chosen_on.sum(), len(split), split.loc[chosen_on, "path"].iloc[0],
+            "%d of these %d images chose the detector's epoch, the first being %s: on them the "
+            "score is too high",
+            chosen_on.sum(), len(split), first,
         )  # fmt: skip
     return _predict(detector, split, split, scored_pixels, evaluation)
 

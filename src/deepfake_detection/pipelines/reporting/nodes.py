@@ -1,5 +1,6 @@
 """The nodes of reporting: plain functions from tables to figures and to the page."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,23 +27,35 @@ class Described(Protocol):
         """All that is known of it, as plain JSON."""
 
 
-def describe_scored_detector(detector: Described, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The detector's description, once it is sure that the metrics are its own.
+def describe_scored_detector(
+    detector: Described, metrics: Mapping[str, Any], training_history: pd.DataFrame
+) -> dict[str, Any]:
+    """The detector's description, once it is sure that metrics and history are its own.
 
     Args:
         detector: The trained detector.
         metrics: What the evaluation found, with the `run_fingerprint` of the detector it scored.
+        training_history: A row for each epoch: epoch, validation_accuracy.
 
     Raises:
-        UserError: If the metrics are of another detector.
+        UserError: If the metrics or the history are of another detector.
     """
     description = detector.describe()
     scored, loaded = metrics["run_fingerprint"], description["run_fingerprint"]
     if scored != loaded:
         raise UserError(
-            f"The predictions and metrics are of another detector (run {scored}) than the one "
-            f"loaded (run {loaded}): run `kedro run --pipeline evaluation` again, then the "
-            "reporting"
+            f"the predictions and metrics are of another detector (run {scored[:12]}) than the one "
+            f"loaded (run {loaded[:12]}). Run kedro run --pipelines evaluation again, then the "
+            "reporting."
+        )
+    its_epoch = training_history[training_history["epoch"] == description["best_epoch"]]
+    accuracies = its_epoch["validation_accuracy"].tolist()
+    # a table that was written as text and read again may differ in the last digit
+    if not any(math.isclose(each, description["best_validation_accuracy"]) for each in accuracies):
+        raise UserError(
+            "the training history is of another detector than the one loaded: its epoch "
+            f"{description['best_epoch']} has another validation accuracy. Pick versions that "
+            "belong together with --load-versions, or run kedro run --pipelines training again."
         )
     return description
 

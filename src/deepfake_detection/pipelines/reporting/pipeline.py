@@ -20,7 +20,7 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 describe_scored_detector,
-                inputs=["detector", "metrics"],
+                inputs=["detector", "metrics", "training_history"],
                 outputs="detector_description",
                 name="describe_scored_detector",
             ),

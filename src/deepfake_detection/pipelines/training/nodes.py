@@ -3,13 +3,14 @@
 import logging
 import platform
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deepfake_detection.detector.backbones import build_backbone, fetch_weights
 from deepfake_detection.detector.detector import CLASS_NAMES, Detector, DetectorCard
@@ -22,7 +23,12 @@ from deepfake_detection.detector.fingerprints import (
 )
 from deepfake_detection.detector.pixels import PixelRequest, Pixels, PixelStores
 from deepfake_detection.errors import UserError
-from deepfake_detection.learning.loop import Fit, LabelledPixels, NonFiniteLossError, fit_network
+from deepfake_detection.learning.loop import (
+    Epoch,
+    LabelledPixels,
+    NonFiniteLossError,
+    fit_network,
+)
 from deepfake_detection.parameters import Backbones, PreprocessingParameters, TrainingParameters
 
 log = logging.getLogger(__name__)
@@ -86,68 +92,85 @@ def train_detector(
     train, validation = (_take(pixels, split, subset) for subset in ("train", "validation"))
 
     torch.manual_seed(training.seed)
-    transform_input = training.weights != "none"
-    network, heads = build_backbone(model, initial_weights, transform_input=transform_input)
+    network, heads = build_backbone(
+        model, initial_weights, transform_input=_transforms_input(training)
+    )
     log.info(
         "Training %s on %d images, validating on %d, %s (%s)",
         model, len(train), len(validation), _describe_start(training.weights), _describe(device),
     )  # fmt: skip
 
-    def as_detector(result: Fit) -> Detector:
-        assert result.best is not None  # noqa: S101  (there was at least one epoch)
-        network.load_state_dict(result.best_weights)
-        settings = _merge_settings(split_summary, model, preprocessing, training)
-        card = DetectorCard(
-            backbone=model,
-            transform_input=transform_input,
-            preprocessing=preprocessing.model_dump(mode="json"),
-            class_names=list(CLASS_NAMES),
-            classes=_list_classes(split),
-            threshold=0.5,
-            temperature=1.0,
-            best_epoch=result.best.epoch,
-            best_validation_accuracy=result.best.validation_accuracy,
-            split=split_summary,
-            settings=settings,
-            run_fingerprint=fingerprint_of_run(settings, split_summary["fingerprint"]),
-            versions=_list_versions(),
-        )
-        hashes = [
-            pack_hashes(split.loc[split["subset"] == subset, "sha256"])
-            for subset in ("train", "validation")
-        ]
-        return Detector(network.cpu().eval(), card, *hashes)
-
+    make_detector = partial(
+        _make_detector, network, split, split_summary, preprocessing, training, model
+    )
     try:
         result = fit_network(network, heads, train, validation, preprocessing, training, device)
     except NonFiniteLossError as error:
-        kept = "No epoch before it can be kept"
+        kept = "No epoch before it can be kept."
         if error.fit.best is not None:
-            best_so_far.fill(as_detector(error.fit))
+            best_so_far.fill(make_detector(error.fit.best, error.fit.best_weights))
             kept = (
                 f"The best epoch so far, {error.fit.best.epoch} (validation accuracy "
-                f"{error.fit.best.validation_accuracy:.4f}), is kept in {best_so_far.path}: take "
-                f"it with kedro run --pipeline evaluation --params model={model},"
-                f"detector={best_so_far.path}"
+                f"{error.fit.best.validation_accuracy:.4f}), is kept: take it with kedro run "
+                f"--pipelines evaluation --params model={model},detector={best_so_far.path}."
             )
         raise UserError(
-            f"{error}: training has stopped. {kept}. To train on, lower training.optimizer.lr "
+            f"{error}: training has stopped. {kept} To get further, lower training.optimizer.lr "
             f"(it is {training.optimizer.lr:g}, times {training.optimizer.head_lr_multiple:g} for "
             "the head)."
         ) from error
 
-    assert result.best is not None  # noqa: S101
+    best = result.chosen
     log.info(
         "The detector has the weights of epoch %d: validation accuracy %.4f",
-        result.best.epoch, result.best.validation_accuracy,
+        best.epoch, best.validation_accuracy,
     )  # fmt: skip
-    return as_detector(result), pd.DataFrame([asdict(epoch) for epoch in result.history])
+    history = pd.DataFrame([asdict(epoch) for epoch in result.history])
+    return make_detector(best, result.best_weights), history
+
+
+def _make_detector(
+    network: nn.Module,
+    split: pd.DataFrame,
+    split_summary: dict[str, Any],
+    preprocessing: PreprocessingParameters,
+    training: TrainingParameters,
+    model: str,
+    best: Epoch,
+    weights: dict[str, Tensor],
+) -> Detector:
+    settings = _merge_settings(split_summary, model, preprocessing, training)
+    card = DetectorCard(
+        backbone=model,
+        transform_input=_transforms_input(training),
+        preprocessing=preprocessing.model_dump(mode="json"),
+        class_names=list(CLASS_NAMES),
+        classes=_list_classes(split),
+        threshold=0.5,
+        temperature=1.0,
+        best_epoch=best.epoch,
+        best_validation_accuracy=best.validation_accuracy,
+        split=split_summary,
+        settings=settings,
+        run_fingerprint=fingerprint_of_run(settings, split_summary["fingerprint"]),
+        versions=_list_versions(),
+    )
+    trained_on, validated_on = (
+        pack_hashes(split.loc[split["subset"] == subset, "sha256"])
+        for subset in ("train", "validation")
+    )
+    network.load_state_dict(weights)
+    return Detector(network.cpu().eval(), card, trained_on, validated_on)
+
+
+def _transforms_input(training: TrainingParameters) -> bool:
+    return training.weights != "none"
 
 
 def _check_split(split: pd.DataFrame, split_summary: dict[str, Any]) -> None:
     if fingerprint_of_split(split) != split_summary["fingerprint"]:
         raise UserError(
-            "split and split_summary are of different runs. Run kedro run --pipeline "
+            "split and split_summary are of different runs. Run kedro run --pipelines "
             "data_preparation again, or pick versions with --load-versions."
         )
     subsets = set(split["subset"])

@@ -1,0 +1,58 @@
+"""Augmentation of a batch against torchvision's functions, picture by picture."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torchvision.transforms.v2 import functional
+
+from deepfake_detection.learning.augmentation import Draws, augment, draw
+from deepfake_detection.parameters import AugmentationParameters
+
+draws = st.lists(
+    st.tuples(st.booleans(), st.floats(-180, 180, allow_nan=False)), min_size=1, max_size=5
+)
+
+
+@given(draws, st.integers(8, 40), st.integers(0, 2**31))
+def test_a_batch_is_augmented_as_torchvision_augments_each_picture(
+    drawn: list[tuple[bool, float]], size: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    batch = torch.randint(0, 256, (len(drawn), 3, size, size), generator=generator).float()
+    flips, angles = zip(*drawn, strict=True)
+    ours = augment(batch, Draws(torch.tensor(flips), torch.tensor(angles, dtype=torch.float64)))
+    for picture, flip, angle, result in zip(batch, flips, angles, ours, strict=True):
+        expected = functional.horizontal_flip(picture) if flip else picture
+        expected = functional.rotate(expected, angle)
+        # nearest neighbour: where a point lies between two pixels up to rounding, either is right
+        differing = (expected - result).abs() > 1e-4
+        assert differing.float().mean() <= (0 if abs(angle) % 45 else 0.06)
+
+
+def test_nothing_drawn_changes_nothing() -> None:
+    batch = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8)
+    nothing = Draws(torch.zeros(3, dtype=torch.bool), torch.zeros(3, dtype=torch.float64))
+    assert torch.equal(augment(batch, nothing), batch.float())
+
+
+def test_layout_and_type_of_the_batch_make_no_difference() -> None:
+    batch = torch.randint(0, 256, (4, 3, 20, 20), dtype=torch.uint8)
+    drawn = draw(4, AugmentationParameters(flip=0.5, rotation=10), torch.Generator())
+    channels_last = batch.to(memory_format=torch.channels_last)
+    assert torch.equal(augment(batch.float(), drawn), augment(channels_last, drawn))
+
+
+def test_corners_of_a_rotated_picture_are_black() -> None:
+    batch = torch.full((1, 3, 32, 32), 255.0)
+    turned = augment(batch, Draws(torch.tensor([False]), torch.tensor([10.0]).double()))
+    assert turned[0, :, 0, 0].sum() == 0
+    assert (turned[0, :, 16, 16] == 255).all()
+
+
+@given(st.floats(0, 1), st.floats(0, 180), st.integers(0, 2**31))
+def test_draws_keep_to_probability_and_range(flip: float, rotation: float, seed: int) -> None:
+    augmentation = AugmentationParameters(flip=flip, rotation=rotation)
+    flips, angles = draw(2000, augmentation, torch.Generator().manual_seed(seed))
+    assert abs(flips.float().mean().item() - flip) < 0.06
+    assert angles.abs().max() <= rotation
+    assert abs(angles.mean().item()) <= 0.09 * rotation + 1e-12
