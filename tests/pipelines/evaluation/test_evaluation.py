@@ -1,0 +1,168 @@
+"""Nodes of evaluation: what may be scored, and what is said of the score."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from deepfake_detection.detector.detector import Detector, DetectorCard
+from deepfake_detection.detector.fingerprints import fingerprint_of_split, pack_hashes
+from deepfake_detection.detector.pixels import PixelStores
+from deepfake_detection.errors import UserError
+from deepfake_detection.parameters import EvaluationParameters
+from deepfake_detection.pipelines.evaluation.nodes import (
+    measure_predictions,
+    predict_external,
+    predict_split,
+    request_scored_pixels,
+)
+
+EVALUATION = EvaluationParameters(batch_size=3, device="cpu")
+
+
+class _Redness(nn.Module):
+    """Calls a picture fake by how much red there is over blue."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        margin = (pictures[:, 0] - pictures[:, 2]).mean(dim=(1, 2))
+        return torch.stack((torch.zeros_like(margin), margin), dim=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("images")
+
+
+@pytest.fixture(scope="module")
+def split(folder: Path) -> pd.DataFrame:
+    """Twelve one-coloured pictures: fakes redder than real ones."""
+    rows = []
+    for number in range(12):
+        name, subset = ("real", "fake")[number % 2], ("train", "validation", "test")[number % 3]
+        path = f"{name}/{number}.png"
+        (folder / name).mkdir(exist_ok=True)
+        colour = (100 + number, 100, 100 - number) if name == "fake" else (90, 100, 110 + number)
+        Image.new("RGB", (20, 20), colour).save(folder / path)
+        rows.append(
+            {
+                "path": path, "class_name": name, "label": number % 2, "subset": subset,
+                "sha256": hashlib.sha256((folder / path).read_bytes()).hexdigest(),
+                "source": f"{name}/{number // 2}", "group": f"{name}/{number // 2}",
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def make_detector(split: pd.DataFrame) -> Callable[..., Detector]:
+    def make(method: str = "group", trained_on: list[str] | None = None) -> Detector:
+        summary = {
+            "fingerprint": fingerprint_of_split(split), "method": method, "note": "only drawings",
+        }  # fmt: skip
+        card = DetectorCard(
+            backbone="redness", transform_input=False,
+            preprocessing={"resize": 16, "crop": 16, "mean": [0, 0, 0], "std": [1, 1, 1]},
+            class_names=["real", "fake"], classes={"real": "real", "fake": "fake"}, threshold=0.5,
+            temperature=1.0, best_epoch=1, best_validation_accuracy=1.0, split=summary,
+            settings={}, run_fingerprint="f" * 64, versions={},
+        )  # fmt: skip
+        train = split.loc[split["subset"] == "train", "sha256"].tolist()
+        validation = split.loc[split["subset"] == "validation", "sha256"]
+        hashes = train if trained_on is None else trained_on
+        return Detector(_Redness(), card, pack_hashes(hashes), pack_hashes(validation))
+
+    return make
+
+
+@pytest.fixture
+def stores(
+    tmp_path: Path, folder: Path, split: pd.DataFrame, make_detector: Callable[..., Detector]
+) -> PixelStores:
+    stores = PixelStores(tmp_path)
+    stores.build(request_scored_pixels(folder, split, make_detector()))
+    return stores
+
+
+def test_each_image_that_was_not_trained_on_is_scored_once(split, make_detector, stores) -> None:
+    predictions = predict_split(make_detector(), split, stores, EVALUATION)
+    assert sorted(predictions["path"]) == sorted(split.loc[split["subset"] != "train", "path"])
+    assert (predictions["predicted"] == predictions["label"]).all()
+    assert np.allclose(
+        predictions["fake_probability"], 1 / (1 + np.exp(-predictions["logit"].to_numpy()))
+    )
+
+
+def test_scores_belong_to_their_images_whatever_the_order(split, make_detector, stores) -> None:
+    straight = predict_split(make_detector(), split, stores, EVALUATION)
+    shuffled = predict_split(make_detector(), split.sample(frac=1, random_state=1), stores, EVALUATION)
+    pd.testing.assert_series_equal(
+        straight.set_index("path")["logit"].sort_index(),
+        shuffled.set_index("path")["logit"].sort_index(),
+    )
+
+
+def test_a_detector_of_another_split_is_refused(split, make_detector, stores) -> None:
+    other = split.assign(subset=split["subset"].map({"train": "test"}).fillna("train"))
+    with pytest.raises(UserError, match="trained on another split"):
+        predict_split(make_detector(), other, stores, EVALUATION)
+
+
+def test_scoring_images_that_it_trained_on_is_refused(split, make_detector, stores) -> None:
+    with pytest.raises(UserError, match=r"trained on 4 of the 12 images.*real/0\.png"):
+        predict_external(make_detector(), split, stores, EVALUATION)
+
+
+def test_one_copied_training_image_is_enough_to_refuse(split, make_detector, stores) -> None:
+    copied = split.loc[split["subset"] == "test", "sha256"].iloc[0]
+    with pytest.raises(UserError, match="trained on 1 of the"):
+        predict_split(make_detector(trained_on=[copied]), split, stores, EVALUATION)
+
+
+def test_images_that_chose_the_epoch_are_named_in_a_set_from_elsewhere(
+    split, make_detector, stores, caplog
+) -> None:
+    with caplog.at_level("WARNING"):
+        predict_external(make_detector(trained_on=[]), split, stores, EVALUATION)
+    assert "4 of these 12 images chose the detector's epoch" in caplog.text
+
+
+def test_the_table_and_the_json_say_the_same(split, make_detector, stores) -> None:
+    detector = make_detector()
+    predictions = predict_split(detector, split, stores, EVALUATION)
+    table, metrics = measure_predictions(predictions, detector)
+    assert metrics == json.loads(json.dumps(metrics, allow_nan=False))
+    assert metrics["run_fingerprint"] == detector.card.run_fingerprint
+    for row in table.to_dict("records"):
+        value = metrics["subsets"][row["subset"]][f"{row['level']}s"][row["metric"]]
+        if isinstance(row["class_name"], str):
+            value = value[row["class_name"]]
+        assert row["value"] == value or (np.isnan(row["value"]) and value is None)
+    assert set(table["subset"]) == {"validation", "test"}
+    assert set(table["level"]) == {"image", "source"}
+
+
+@pytest.mark.parametrize("method", ["group", "individual"])
+def test_the_table_says_what_validation_chose_and_what_is_inflated(
+    split, make_detector, stores, method: str
+) -> None:
+    detector = make_detector(method)
+    table, _ = measure_predictions(predict_split(detector, split, stores, EVALUATION), detector)
+    notes = {subset: set(rows["note"].dropna()) for subset, rows in table.groupby("subset")}
+    assert any("also chose the epoch" in note for note in notes["validation"])
+    assert not any("also chose the epoch" in note for note in notes["test"])
+    inflated = any("inflated" in note for note in notes["test"])
+    assert inflated == (method == "individual")
+
+
+def test_the_log_says_what_the_images_are(split, make_detector, stores, caplog) -> None:
+    detector = make_detector()
+    with caplog.at_level("INFO"):
+        measure_predictions(predict_split(detector, split, stores, EVALUATION), detector)
+    assert "only drawings" in caplog.text
