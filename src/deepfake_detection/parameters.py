@@ -18,8 +18,6 @@ from pydantic import (
 )
 
 Label = Literal["real", "fake"]
-Share = Annotated[float, Field(ge=0, le=1)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _check_pattern(pattern: str) -> str:
@@ -40,7 +38,18 @@ def _refuse_booleans(value: Any) -> Any:
 
 
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
-Count = Annotated[int, Field(gt=0), BeforeValidator(_refuse_booleans)]
+Whole = Annotated[int, BeforeValidator(_refuse_booleans)]
+Number = Annotated[float, BeforeValidator(_refuse_booleans)]
+
+Count = Annotated[Whole, Field(gt=0)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**63)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Rate = Annotated[Number, Field(gt=0)]
+Colour = tuple[Number, Number, Number]
+Spread = tuple[Rate, Rate, Rate]
+
+# Pillow opens no larger ones (twice its MAX_IMAGE_PIXELS), as a guard against decompression bombs.
+_LARGEST_PICTURE = 178_956_970
 
 
 class Block(BaseModel):
@@ -83,7 +92,7 @@ class ImageSetParameters(Block):
     source: SourceRule
     group: GroupRule
     max_rejected_share: Share
-    max_pixels: Count
+    max_pixels: Annotated[Whole, Field(gt=0, le=_LARGEST_PICTURE)]
     note: str | None
 
     @model_validator(mode="after")
@@ -104,7 +113,7 @@ class ImageSetParameters(Block):
 class Ratios(Block):
     """Shares of each class that go to each subset; they sum to 1."""
 
-    train: Annotated[float, Field(gt=0, le=1)]
+    train: Annotated[Number, Field(gt=0, le=1)]
     validation: Share
     test: Share
 
@@ -112,7 +121,7 @@ class Ratios(Block):
     def _sum_to_one(self) -> Self:
         total = self.train + self.validation + self.test
         if abs(total - 1) > 1e-6:  # noqa: PLR2004  (rounding of decimals such as 0.7 + 0.2 + 0.1)
-            raise ValueError(f"train, validation and test sum to {total:g}, and should to 1")
+            raise ValueError(f"train, validation and test sum to {total:g}, not to 1")
         return self
 
 
@@ -121,7 +130,7 @@ class SplitParameters(Block):
 
     method: Literal["group", "individual"]
     ratios: Ratios
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
 
 class PreprocessingParameters(Block):
@@ -129,8 +138,8 @@ class PreprocessingParameters(Block):
 
     resize: Count
     crop: Count
-    mean: tuple[float, float, float]
-    std: tuple[Rate, Rate, Rate]
+    mean: Colour
+    std: Spread
 
     @model_validator(mode="after")
     def _crop_inside(self) -> Self:
@@ -144,8 +153,8 @@ class BackboneParameters(Block):
 
     resize: Count | None = None
     crop: Count | None = None
-    mean: tuple[float, float, float] | None = None
-    std: tuple[Rate, Rate, Rate] | None = None
+    mean: Colour | None = None
+    std: Spread | None = None
 
 
 class Backbones(BaseModel):
@@ -183,8 +192,8 @@ class OptimizerParameters(Block):
     name: Literal["adam"]
     lr: Rate
     head_lr_multiple: Rate
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]]
-    weight_decay: Annotated[float, Field(ge=0)]
+    betas: tuple[Annotated[Number, Field(ge=0, lt=1)], Annotated[Number, Field(ge=0, lt=1)]]
+    weight_decay: Annotated[Number, Field(ge=0)]
 
 
 class ScheduleParameters(Block):
@@ -192,21 +201,21 @@ class ScheduleParameters(Block):
 
     name: Literal["none", "step", "exponential", "cosine"]
     step_size: Count
-    gamma: Annotated[float, Field(gt=0, le=1)]
+    gamma: Annotated[Number, Field(gt=0, le=1)]
 
 
 class LossParameters(Block):
     """Cross-entropy, its class weights and the weight of an auxiliary output."""
 
     class_weights: Literal["none", "balanced"]
-    auxiliary_weight: Annotated[float, Field(ge=0)]
+    auxiliary_weight: Annotated[Number, Field(ge=0)]
 
 
 class AugmentationParameters(Block):
     """What is drawn for each training image in each epoch."""
 
     flip: Share
-    rotation: Annotated[float, Field(ge=0, le=180)]
+    rotation: Annotated[Number, Field(ge=0, le=180)]
 
 
 class EarlyStoppingParameters(Block):
@@ -220,7 +229,7 @@ class TrainingParameters(Block):
 
     weights: Annotated[str, Field(min_length=1)]
     epochs: Count
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: Annotated[Whole, Field(ge=2)]
     shuffle: bool
     optimizer: OptimizerParameters
     schedule: ScheduleParameters
@@ -228,13 +237,14 @@ class TrainingParameters(Block):
     augmentation: AugmentationParameters
     early_stopping: EarlyStoppingParameters
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
 
 class EvaluationParameters(Block):
     """How a detector is scored: block `evaluation`."""
 
     batch_size: Count
+    confidence: Annotated[float, Field(gt=0, lt=1)]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 
 
@@ -269,7 +279,8 @@ def describe_problems(error: ValidationError, root: type[BaseModel]) -> str:
 
 
 def _describe(problem: Any, root: type[BaseModel]) -> str:
-    location = [str(part) for part in problem["loc"]]
+    # pydantic marks a problem with a key itself, as of the class folder 0 without quotes
+    location = [str(part) for part in problem["loc"] if part != "[key]"]
     name = ".".join(location)
     if problem["type"] == "extra_forbidden":
         from difflib import get_close_matches
@@ -283,10 +294,17 @@ def _describe(problem: Any, root: type[BaseModel]) -> str:
     return f"parameter '{name}': {_say(problem)}"
 
 
+_MESSAGES = {
+    "string_pattern_mismatch": "should be one of auto, cpu, cuda, cuda:N, mps",  # only device has one
+    "string_type": "should be text; if it is, put it in quotes",
+    "model_type": "should be a block of parameters",
+    "dict_type": "should be a block of parameters",
+    "tuple_type": "should be a list",
+}
+
+
 def _say(problem: Any) -> str:
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "string_pattern_mismatch":
-        message = "should be one of auto, cpu, cuda, cuda:N, mps"
+    message = _MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
     message = message[:1].lower() + message[1:]
     value = problem["input"]
     return message if isinstance(value, dict | BaseModel) else f"{message} (it is {value!r})"

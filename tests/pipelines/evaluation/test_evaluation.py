@@ -24,7 +24,7 @@ from deepfake_detection.pipelines.evaluation.nodes import (
     request_scored_pixels,
 )
 
-EVALUATION = EvaluationParameters(batch_size=3, device="cpu")
+EVALUATION = EvaluationParameters(batch_size=3, confidence=0.95, device="cpu")
 
 
 class _Redness(nn.Module):
@@ -101,7 +101,8 @@ def test_each_image_that_was_not_trained_on_is_scored_once(split, make_detector,
 
 def test_scores_belong_to_their_images_whatever_the_order(split, make_detector, stores) -> None:
     straight = predict_split(make_detector(), split, stores, EVALUATION)
-    shuffled = predict_split(make_detector(), split.sample(frac=1, random_state=1), stores, EVALUATION)
+    mixed = split.sample(frac=1, random_state=1)
+    shuffled = predict_split(make_detector(), mixed, stores, EVALUATION)
     pd.testing.assert_series_equal(
         straight.set_index("path")["logit"].sort_index(),
         shuffled.set_index("path")["logit"].sort_index(),
@@ -136,14 +137,15 @@ def test_images_that_chose_the_epoch_are_named_in_a_set_from_elsewhere(
 def test_the_table_and_the_json_say_the_same(split, make_detector, stores) -> None:
     detector = make_detector()
     predictions = predict_split(detector, split, stores, EVALUATION)
-    table, metrics = measure_predictions(predictions, detector)
+    table, metrics = measure_predictions(predictions, detector, EVALUATION)
     assert metrics == json.loads(json.dumps(metrics, allow_nan=False))
     assert metrics["run_fingerprint"] == detector.card.run_fingerprint
     for row in table.to_dict("records"):
         value = metrics["subsets"][row["subset"]][f"{row['level']}s"][row["metric"]]
         if isinstance(row["class_name"], str):
             value = value[row["class_name"]]
-        assert row["value"] == value or (np.isnan(row["value"]) and value is None)
+        for name in ("value", "low", "high", "n"):
+            assert row[name] == value[name] or (np.isnan(row[name]) and value[name] is None)
     assert set(table["subset"]) == {"validation", "test"}
     assert set(table["level"]) == {"image", "source"}
 
@@ -153,7 +155,9 @@ def test_the_table_says_what_validation_chose_and_what_is_inflated(
     split, make_detector, stores, method: str
 ) -> None:
     detector = make_detector(method)
-    table, _ = measure_predictions(predict_split(detector, split, stores, EVALUATION), detector)
+    table, _ = measure_predictions(
+        predict_split(detector, split, stores, EVALUATION), detector, EVALUATION
+    )
     notes = {subset: set(rows["note"].dropna()) for subset, rows in table.groupby("subset")}
     assert any("also chose the epoch" in note for note in notes["validation"])
     assert not any("also chose the epoch" in note for note in notes["test"])
@@ -164,5 +168,7 @@ def test_the_table_says_what_validation_chose_and_what_is_inflated(
 def test_the_log_says_what_the_images_are(split, make_detector, stores, caplog) -> None:
     detector = make_detector()
     with caplog.at_level("INFO"):
-        measure_predictions(predict_split(detector, split, stores, EVALUATION), detector)
+        measure_predictions(
+            predict_split(detector, split, stores, EVALUATION), detector, EVALUATION
+        )
     assert "only drawings" in caplog.text

@@ -14,11 +14,12 @@ Key = tuple[str, str | None]
 
 
 def _table(labels: list[int], logits: list[float]) -> pd.DataFrame:
-    kinds = ["real" if label == 0 else ("fake_a", "fake_b")[i % 2] for i, label in enumerate(labels)]
+    kinds = [("real", ("fake_a", "fake_b")[i % 2])[label] for i, label in enumerate(labels)]
     return pd.DataFrame(
         {
             "class_name": kinds,
             "label": labels,
+            "group": [f"group {i // 3}" for i in range(len(labels))],
             "logit": np.array(logits, dtype=float),
             "predicted": [int(logit >= 0) for logit in logits],
         }
@@ -26,7 +27,7 @@ def _table(labels: list[int], logits: list[float]) -> pd.DataFrame:
 
 
 def _measure(table: pd.DataFrame) -> dict[Key, float]:
-    return {(m.metric, m.class_name): m.value for m in measure(table, "test", "image")}
+    return {(m.metric, m.class_name): m.value for m in measure(table, "test", "image", 0.95)}
 
 
 predictions = st.lists(
@@ -103,11 +104,12 @@ def test_the_order_of_rows_makes_no_difference(drawn: list[tuple[int, float]], r
     [
         ([1, 1], [1.0, -1.0], {("roc_auc", None): "all are fake", ("recall", "real"): "no real"}),
         ([0, 0], [1.0, -1.0], {("roc_auc", None): "all are real", ("recall", "fake"): "no fake"}),
-        ([0, 1], [1.0, 1.0], {("roc_auc", None): "equal", ("precision", "real"): "was called real"}),
+        ([0, 1], [1.0, 1.0], {("roc_auc", None): "equal", ("precision", "real"): "called real"}),
     ],
 )
 def test_what_is_undefined_says_why(labels, logits, undefined) -> None:
-    rows = {(m.metric, m.class_name): m for m in measure(_table(labels, logits), "test", "image")}
+    measured = measure(_table(labels, logits), "test", "image", 0.95)
+    rows = {(m.metric, m.class_name): m for m in measured}
     for key, reason in undefined.items():
         assert math.isnan(rows[key].value)
         assert reason in (rows[key].note or "")
@@ -118,13 +120,14 @@ def test_recall_is_given_for_each_kind_of_fake() -> None:
         {
             "class_name": ["deepfake"] * 4 + ["face2face"] * 2 + ["real"],
             "label": [1] * 6 + [0],
+            "group": list("aabbccd"),
             "logit": [1.0, 1.0, 1.0, -1.0, 1.0, -1.0, -1.0],
             "predicted": [1, 1, 1, 0, 1, 0, 0],
         }
     )
     found = _measure(table)
-    assert found["recall", "deepfake"] == 0.75
-    assert found["recall", "face2face"] == 0.5
+    assert found["recall_of_kind", "deepfake"] == 0.75
+    assert found["recall_of_kind", "face2face"] == 0.5
 
 
 def test_one_video_faked_in_several_ways_is_several_sources() -> None:
@@ -133,7 +136,7 @@ def test_one_video_faked_in_several_ways_is_several_sources() -> None:
         [
             {
                 "class_name": name, "label": int(name != "real"), "source": f"{name}/video_7",
-                "subset": "test", "logit": logit,
+                "subset": "test", "logit": logit, "group": "video_7",
             }
             for name in classes
             for logit in (-1.0, 4.0)

@@ -6,13 +6,21 @@ Fake is the positive class; precision, recall and F1 are given for both classes,
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import confusion_matrix, roc_auc_score
 
-CLASS_NAMES = ("real", "fake")
+from deepfake_detection.detector.detector import CLASS_NAMES
+from deepfake_detection.pipelines.evaluation.intervals import (
+    UNKNOWN,
+    interval,
+    roc_auc_influence,
+    share_influence,
+)
+
 COUNTS = ("reals_passed", "false_alarms", "missed_fakes", "fakes_found")
 
 
@@ -26,6 +34,8 @@ class Metric:
         level: `image`, or `source` (logits averaged over each source).
         class_name: `fake` or `real`, or a kind of fake by its class folder; None for both classes.
         value: In [0, 1], or a count; not a number where it is undefined.
+        low: Lower end of its confidence interval; not a number for a count.
+        high: Upper end.
         n: Images or sources that it rests on.
         note: Why it is undefined, or what its subset also decided.
     """
@@ -35,6 +45,8 @@ class Metric:
     level: str
     class_name: str | None
     value: float
+    low: float
+    high: float
     n: int
     note: str | None = None
 
@@ -45,60 +57,76 @@ def average_over_sources(
     """One row for each source and subset: the mean logit, and what follows from it.
 
     Args:
-        predictions: Columns source, subset, class_name, label, logit.
+        predictions: Columns source, group, subset, class_name, label, logit.
         threshold: From this probability on, a source is called fake.
         temperature: Logits are divided by it.
     """
     keys = ["subset", "class_name", "label", "source"]
-    sources = predictions.groupby(keys, sort=False, as_index=False)["logit"].mean()
+    grouped = predictions.groupby(keys, sort=False, as_index=False)
+    # a pattern may put images of one source into several groups; the first then stands for it
+    sources = grouped.agg(logit=("logit", "mean"), group=("group", "first"))
     probability = expit(sources["logit"] / temperature)
     return sources.assign(
         fake_probability=probability, predicted=(probability >= threshold).astype("int64")
     )
 
 
-def measure(rows: pd.DataFrame, subset: str, level: str) -> Iterator[Metric]:
+def measure(rows: pd.DataFrame, subset: str, level: str, confidence: float) -> Iterator[Metric]:
     """All metrics of one subset at one level.
 
     Args:
-        rows: Columns class_name, label, logit, predicted; one row for each image, or source.
+        rows: Columns class_name, label, group, logit, predicted; a row for each image, or source.
         subset: Name of the subset.
         level: `image` or `source`.
+        confidence: Of the intervals, such as 0.95.
     """
     labels, predicted = rows["label"].to_numpy(), rows["predicted"].to_numpy()
-    matrix = confusion_matrix(labels, predicted, labels=[0, 1])
-    total = len(rows)
+    groups, total = rows["group"].to_numpy(), len(rows)
 
-    yield Metric("accuracy", subset, level, None, float((labels == predicted).mean()), total)
-    auc, reason = _area_under_roc(labels, rows["logit"].to_numpy())
-    yield Metric("roc_auc", subset, level, None, auc, total, reason)
+    def share(
+        metric: str, name: str | None, part: Any, whole: Any, n: int, reason: str | None
+    ) -> Metric:
+        part, whole = np.asarray(part, dtype=float), np.asarray(whole, dtype=float)
+        if whole.sum() == 0:
+            return Metric(metric, subset, level, name, math.nan, *UNKNOWN, n, reason)
+        value, counts = float(part.sum() / whole.sum()), whole > 0
+        influence = share_influence(part, whole)[counts]
+        ends = interval(value, influence, groups[counts], confidence)
+        return Metric(metric, subset, level, name, value, *ends, n)
 
-    precision, recall, f1, support = precision_recall_fscore_support(
-        labels, predicted, labels=[0, 1], zero_division=np.nan
-    )
+    yield share("accuracy", None, labels == predicted, np.ones(total), total, None)
+    yield _area_under_roc(rows, subset, level, confidence)
+
     for index in (1, 0):
         name = CLASS_NAMES[index]
-        called, there = int(matrix[:, index].sum()), int(support[index])
-        unit = f"{level}s"
-        none_called = f"no {level} was called {name}" if called == 0 else None
-        none_there = f"there are no {name} {unit}" if there == 0 else None
-        yield Metric("precision", subset, level, name, float(precision[index]), called, none_called)
-        yield Metric("recall", subset, level, name, float(recall[index]), there, none_there)
-        neither = none_there if called + there == 0 else None
-        yield Metric("f1", subset, level, name, float(f1[index]), total, neither)
+        there, called = labels == index, predicted == index
+        right = there & called
+        none_called, none_there = f"no {level} was called {name}", f"there are no {name} {level}s"
+        yield share("precision", name, right, called, int(called.sum()), none_called)
+        yield share("recall", name, right, there, int(there.sum()), none_there)
+        both = there.astype(int) + called.astype(int)
+        yield share("f1", name, 2 * right, both, total, f"{none_there} and {none_called}")
 
-    fakes = rows[rows["label"] == 1]
-    for kind, of_kind in fakes.groupby("class_name", sort=True):
-        found = float(of_kind["predicted"].mean())
-        yield Metric("recall", subset, level, str(kind), found, len(of_kind))
+    for kind in sorted(rows.loc[labels == 1, "class_name"].unique()):
+        of_kind = (rows["class_name"] == kind).to_numpy()
+        found = of_kind & (predicted == 1)
+        yield share("recall_of_kind", str(kind), found, of_kind, int(of_kind.sum()), None)
 
+    matrix = confusion_matrix(labels, predicted, labels=[0, 1])
     for name, count in zip(COUNTS, matrix.ravel(), strict=True):
-        yield Metric(name, subset, level, None, float(count), total)
+        yield Metric(name, subset, level, None, float(count), *UNKNOWN, total)
 
 
-def _area_under_roc(labels: np.ndarray, logits: np.ndarray) -> tuple[float, str | None]:
+def _area_under_roc(rows: pd.DataFrame, subset: str, level: str, confidence: float) -> Metric:
+    labels, logits = rows["label"].to_numpy(), rows["logit"].to_numpy()
+    reason = None
     if len(np.unique(labels)) == 1:
-        return math.nan, f"all are {CLASS_NAMES[labels[0]]}"
-    if np.ptp(logits) == 0:
-        return math.nan, "all scores are equal"
-    return float(roc_auc_score(labels, logits)), None
+        reason = f"all are {CLASS_NAMES[labels[0]]}"
+    elif np.ptp(logits) == 0:
+        reason = "all scores are equal"
+    if reason:
+        return Metric("roc_auc", subset, level, None, math.nan, *UNKNOWN, len(rows), reason)
+    value = float(roc_auc_score(labels, logits))
+    influence = roc_auc_influence(labels, logits)
+    ends = interval(value, influence, rows["group"].to_numpy(), confidence)
+    return Metric("roc_auc", subset, level, None, value, *ends, len(rows))

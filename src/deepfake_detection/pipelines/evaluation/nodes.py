@@ -121,13 +121,13 @@ def _predict(
 
 
 def measure_predictions(
-    predictions: pd.DataFrame, detector: Detector
+    predictions: pd.DataFrame, detector: Detector, evaluation: EvaluationParameters
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Measure each scored subset, image by image and source by source.
 
     Returns:
-        The metric table: metric, subset, level, class_name, value, n, note; and the same as nested
-        JSON, with the fingerprints of the run and its split.
+        The metric table: metric, subset, level, class_name, value, low, high, n, note; and the same
+        as nested JSON, with the fingerprints of the run and its split.
     """
     card = detector.card
     sources = average_over_sources(predictions, card.threshold, card.temperature)
@@ -135,7 +135,7 @@ def measure_predictions(
         metric
         for level, table in (("image", predictions), ("source", sources))
         for subset, of_subset in table.groupby("subset", sort=False)
-        for metric in measure(of_subset, str(subset), level)
+        for metric in measure(of_subset, str(subset), level, evaluation.confidence)
     ]
     table = pd.DataFrame([asdict(row) for row in rows])
     basis = table["subset"].map(lambda subset: explain_subset(subset, card.split["method"]))
@@ -167,13 +167,25 @@ def _nest(table: pd.DataFrame) -> dict[str, Any]:
         levels: dict[str, Any] = {}
         for row in of_subset.to_dict("records"):
             level = levels.setdefault(f"{row['level']}s", {})
-            value = None if math.isnan(row["value"]) else row["value"]
+            figures = {
+                name: None if math.isnan(row[name]) else row[name]
+                for name in ("value", "low", "high", "n")
+            }
             if isinstance(row["class_name"], str):
-                level.setdefault(row["metric"], {})[row["class_name"]] = value
+                level.setdefault(row["metric"], {})[row["class_name"]] = figures
             else:
-                level[row["metric"]] = value
+                level[row["metric"]] = figures
         nested[str(subset)] = levels
     return nested
+
+
+def _say(figures: dict[str, float | None]) -> str:
+    if figures["value"] is None:
+        return "undefined"
+    said = f"{figures['value']:.4f}"
+    return (
+        said if figures["low"] is None else f"{said} ({figures['low']:.2f}–{figures['high']:.2f})"
+    )
 
 
 def _log_metrics(metrics: dict[str, Any]) -> None:
@@ -185,10 +197,7 @@ def _log_metrics(metrics: dict[str, Any]) -> None:
             "recall of fakes": images["recall"]["fake"],
             "of real ones": images["recall"]["real"],
         }
-        figures = ", ".join(
-            f"{name} {'undefined' if value is None else format(value, '.4f')}"
-            for name, value in shown.items()
-        )
+        figures = ", ".join(f"{name} {_say(figure)}" for name, figure in shown.items())
         basis = explain_subset(subset, metrics["split_method"])
         log.info("Score on %s: %s%s", subset, figures, f" ({basis})" if basis else "")
     if metrics["note"]:

@@ -29,7 +29,7 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 measure_predictions,
-                inputs=["predictions", "detector"],
+                inputs=["predictions", "detector", "params:evaluation"],
                 outputs=["metric_table", "metrics"],
                 name="measure_predictions",
             ),
@@ -61,7 +61,7 @@ def create_external_pipeline() -> Pipeline:
             ),
             node(
                 measure_predictions,
-                inputs=["predictions", "detector"],
+                inputs=["predictions", "detector", "params:evaluation"],
                 outputs=["metric_table", "metrics"],
                 name="measure_predictions",
             ),

@@ -1,0 +1,66 @@
+"""A whole project in a temporary folder, small enough to run in seconds."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from demo_project import Run, make_project
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+
+@pytest.fixture(scope="session")
+def kedro() -> Run:
+    """Run the `kedro` command in a real process."""
+
+    def run(project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "kedro", *arguments],
+            cwd=project,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+            env=os.environ | environment,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def demo_run(
+    tmp_path_factory: pytest.TempPathFactory, kedro: Run
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The main job on generated faces, once: the project and what the command said. Read only."""
+    project = make_project(tmp_path_factory.mktemp("demo") / "project")
+    done = kedro(project, "run", "--env", "demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project, done
+
+
+@pytest.fixture(scope="session")
+def demo_project(demo_run: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
+    """The project after its main job. Read only."""
+    return demo_run[0]
+
+
+@pytest.fixture
+def project(demo_project: Path, tmp_path: Path) -> Path:
+    """A copy of the project after its main job, to change at will."""
+    return Path(shutil.copytree(demo_project, tmp_path / "project"))
+
+
+@pytest.fixture
+def run_here() -> Callable[..., None]:
+    """Run pipelines in this process, which spares the seconds of importing."""
+
+    def run(project: Path, *pipelines: str, env: str = "demo", **params: object) -> None:
+        bootstrap_project(project)
+        with KedroSession.create(project_path=project, env=env, runtime_params=params) as session:
+            session.run(pipeline_names=list(pipelines) or None)
+
+    return run

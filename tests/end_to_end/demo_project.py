@@ -1,0 +1,50 @@
+"""A whole project in a folder of its own, small enough to run in seconds."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def make_project(folder: Path) -> Path:
+    """Copy the project's configuration; its package is the installed one.
+
+    The demo is made smaller still: fewer and smaller faces, two epochs.
+    """
+    shutil.copytree(ROOT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
+    for name in ("pyproject.toml", ".telemetry"):
+        shutil.copy(ROOT / name, folder)
+    for empty in ("conf/local", "src", "data/01_raw"):
+        (folder / empty).mkdir(parents=True)
+    change_yaml(folder / "conf/demo/catalog.yml", training_images={"sources": 10, "size": 96})
+    change_yaml(folder / "conf/demo/globals.yml", model="shufflenet_v2_x0_5")
+    change_yaml(
+        folder / "conf/demo/parameters.yml",
+        backbones={"shufflenet_v2_x0_5": {"resize": 48, "crop": 48}},
+        training={"epochs": 2, "batch_size": 16, "optimizer": {"lr": 0.003}},
+    )
+    return folder
+
+
+def change_yaml(path: Path, **changes: object) -> None:
+    """Put changes into a YAML file, block by block."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def merge(into: dict, new: dict) -> dict:
+        for key, value in new.items():
+            into[key] = merge(into.get(key) or {}, value) if isinstance(value, dict) else value
+        return into
+
+    path.write_text(yaml.safe_dump(merge(content, changes)), encoding="utf-8")
+
+
+def latest(project: Path, entry: str) -> Path:
+    """The latest version of a versioned file: `entry` is its path without the version."""
+    path = project / entry
+    return max(path.glob(f"*/{path.name}"))

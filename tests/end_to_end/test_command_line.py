@@ -1,0 +1,114 @@
+"""What a stranger types, in real processes."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from demo_project import Run, change_yaml, latest, make_project
+
+DemoRun = tuple[Path, subprocess.CompletedProcess[str]]
+
+
+def _the_error(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line of an error, without a traceback."""
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert lines[-1].startswith("Error: "), done.stderr
+    return lines[-1]
+
+
+def test_the_main_job_says_what_it_does_and_ends_with_the_report(demo_run: DemoRun) -> None:
+    project, done = demo_run
+    said = done.stdout
+    for line in (
+        "Drew 150 faces",
+        "Found 150 images (50 real, 50 fake_deepfake, 50 fake_face2face)",
+        "Split by group: 90 train, 30 validation, 30 test",
+        "Epoch 1/2",
+        "Epoch 2/2",
+        "Score on validation",
+        "Score on test",
+        "drawings made by this project",
+    ):
+        assert line in said
+    last = said.strip().splitlines()[-1]
+    assert last.split(": ", 1)[1] == str(
+        latest(project, "data/demo/08_reporting/shufflenet_v2_x0_5/report.html")
+    )
+
+
+def test_the_main_job_is_calm(demo_run: DemoRun) -> None:
+    _, done = demo_run
+    assert len(done.stdout.splitlines()) < 25
+    assert "Warning" not in done.stdout + done.stderr
+    assert "WARNING" not in done.stdout
+
+
+def test_every_entry_of_the_main_job_is_a_file(demo_project: Path) -> None:
+    model = "shufflenet_v2_x0_5"
+    for entry in (
+        "02_intermediate/image_index.parquet",
+        "02_intermediate/rejected_images.csv",
+        "05_model_input/split.parquet",
+        "05_model_input/split_summary.json",
+        f"06_models/{model}/detector.safetensors",
+        f"06_models/{model}/training_history.csv",
+        f"07_model_output/{model}/predictions.csv",
+        f"07_model_output/{model}/metric_table.csv",
+        f"07_model_output/{model}/metrics.json",
+        *(
+            f"08_reporting/{model}/{figure}.png"
+            for figure in (
+                "loss_curve", "accuracy_curve", "confusion_matrix", "roc_curve", "missed_fakes",
+                "false_alarms",
+            )
+        ),
+    ):  # fmt: skip
+        assert latest(demo_project, f"data/demo/{entry}").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ("training.epoch=3", "unknown parameter 'training.epoch': did you mean 'epochs'?"),
+        ("trainin.epochs=3", "unknown parameter 'trainin': did you mean 'training'?"),
+        ("training.schedule.name=linear", "parameter 'training.schedule.name'"),
+        ("split.ratios.train=0.9", "sum to 1.3"),
+    ],
+)
+def test_a_mistyped_parameter_ends_in_one_line_before_anything_runs(
+    demo_project: Path, kedro: Run, params: str, message: str
+) -> None:
+    done = kedro(demo_project, "run", "--env", "demo", "--params", params)
+    assert message in _the_error(done)
+    assert done.stdout == ""
+
+
+def test_an_unknown_model_lists_close_names(demo_project: Path, kedro: Run) -> None:
+    done = kedro(demo_project, "run", "--env", "demo", "--params", "model=resnet81")
+    assert "resnet18" in _the_error(done)
+
+
+def test_a_missing_image_folder_says_where_the_images_go(tmp_path: Path, kedro: Run) -> None:
+    project = make_project(tmp_path / "project")
+    change_yaml(project / "conf/local/parameters.yml", training={"weights": "none"})
+    error = _the_error(kedro(project, "run"))
+    assert "data/01_raw/training_images" in error
+    assert "--env demo" in error
+
+
+def test_a_part_alone_runs_on_the_latest_versions(project: Path, kedro: Run) -> None:
+    before = latest(project, "data/demo/08_reporting/shufflenet_v2_x0_5/report.html")
+    done = kedro(project, "run", "--env", "demo", "--pipeline", "reporting")
+    assert done.returncode == 0, done.stderr
+    after = latest(project, "data/demo/08_reporting/shufflenet_v2_x0_5/report.html")
+    assert after != before
+    assert before.exists()
+
+
+def test_a_truncated_detector_is_named(project: Path, kedro: Run) -> None:
+    detector = latest(project, "data/demo/06_models/shufflenet_v2_x0_5/detector.safetensors")
+    detector.write_bytes(detector.read_bytes()[:5000])
+    done = kedro(project, "run", "--env", "demo", "--pipelines", "evaluation")
+    assert "detector.safetensors is truncated, damaged" in _the_error(done)

@@ -1,0 +1,198 @@
+"""Pipelines run in this process on a project of generated faces."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from demo_project import change_yaml, latest, make_project
+from safetensors.torch import load_file
+
+from deepfake_detection import Detector
+from deepfake_detection.errors import UserError
+
+MODEL = "shufflenet_v2_x0_5"
+MODELS, OUTPUT = f"data/demo/06_models/{MODEL}", f"data/demo/07_model_output/{MODEL}"
+
+
+def _split(project: Path) -> pd.DataFrame:
+    return pd.read_parquet(latest(project, "data/demo/05_model_input/split.parquet"))
+
+
+def test_the_same_seed_gives_the_same_detector_bit_for_bit(project: Path, run_here) -> None:
+    entry = f"{MODELS}/detector.safetensors"
+    first = latest(project, entry)
+    run_here(project, "training")
+    second = latest(project, entry)
+    assert second != first
+    weights, again = load_file(first), load_file(second)
+    assert all(np.array_equal(weights[name], again[name]) for name in weights)
+    history = [pd.read_csv(path) for path in sorted((project / MODELS).rglob("*_history.csv/*/*"))]
+    timing = ["seconds", "images_per_second"]
+    pd.testing.assert_frame_equal(*(each.drop(columns=timing) for each in history))
+
+
+def test_predictions_are_those_of_the_detector_file_on_its_own(demo_project: Path) -> None:
+    detector = Detector.load(latest(demo_project, f"{MODELS}/detector.safetensors"))
+    predictions = pd.read_csv(latest(demo_project, f"{OUTPUT}/predictions.csv"))
+    some = predictions.sample(8, random_state=0)
+    folder = demo_project / "data/demo/01_raw/generated_faces"
+    scores = detector.score([folder / path for path in some["path"]])
+    assert np.allclose(scores, some["fake_probability"], atol=1e-5)
+    assert set(predictions["subset"]) == {"validation", "test"}
+
+
+def test_the_detector_knows_where_it_comes_from(demo_project: Path) -> None:
+    detector = Detector.load(latest(demo_project, f"{MODELS}/detector.safetensors"))
+    split = _split(demo_project)
+    card = detector.card
+    assert card.backbone == card.settings["model"] == MODEL
+    assert card.classes == {"real": "real", "fake_deepfake": "fake", "fake_face2face": "fake"}
+    assert card.settings["training"]["epochs"] == 2
+    assert len(detector.trained_on) == (split["subset"] == "train").sum()
+    assert {"torch", "torchvision", "python"} <= card.versions.keys()
+    summary = json.loads(
+        latest(demo_project, "data/demo/05_model_input/split_summary.json").read_text()
+    )
+    assert card.split == summary
+    assert summary["groups_in_more_than_one_subset"] == 0
+
+
+def test_another_model_has_its_own_files_beside_the_others(project: Path, run_here) -> None:
+    sizes = {"resize": 40, "crop": 40}
+    change_yaml(project / "conf/demo/parameters.yml", backbones={"mobilenet_v3_small": sizes})
+    run_here(project, "training", "evaluation", "reporting", model="mobilenet_v3_small")
+    for model in (MODEL, "mobilenet_v3_small"):
+        assert latest(project, f"data/demo/08_reporting/{model}/report.html").exists()
+    other = Detector.load(
+        latest(project, "data/demo/06_models/mobilenet_v3_small/detector.safetensors")
+    )
+    assert other.preprocessing.crop == 40
+    assert len(list((project / "data/demo/05_model_input/pixel_stores").iterdir())) == 2
+
+
+def test_a_split_made_anew_makes_an_older_detector_unfit(project: Path, run_here) -> None:
+    run_here(project, "data_preparation", split={"seed": 7})
+    with pytest.raises(UserError, match="trained on another split"):
+        run_here(project, "evaluation")
+
+
+def test_the_individual_method_is_said_to_inflate(
+    project: Path, run_here, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_here(project, split={"method": "individual"}, training={"epochs": 1})
+    assert "The validation score will be inflated" in capfd.readouterr().out
+    page = latest(project, f"data/demo/08_reporting/{MODEL}/report.html").read_text("utf-8")
+    assert "inflated" in page
+    table = pd.read_csv(latest(project, f"{OUTPUT}/metric_table.csv"))
+    assert table["note"].str.contains("inflated").all()
+
+
+def test_a_loss_that_is_not_finite_keeps_the_best_and_says_how_to_take_it(
+    project: Path, run_here
+) -> None:
+    # fine in the first epoch; the head's rate is then far too high
+    broken = {
+        "epochs": 30,
+        "optimizer": {"lr": 1e18, "head_lr_multiple": 1e18},
+        "batch_size": 100,
+    }
+    with pytest.raises(UserError, match="loss is not finite in epoch") as caught:
+        run_here(project, "training", training=broken)
+    message = str(caught.value)
+    assert "training.optimizer.lr" in message
+    kept = project / MODELS / "best_so_far.safetensors"
+    if kept.exists():
+        assert str(kept) in message
+        detector = Detector.load(kept)
+        assert np.isfinite(detector.logits(np.zeros((1, 48, 48, 3), np.uint8))).all()
+
+
+def test_a_kept_detector_is_taken_by_its_path(project: Path, run_here) -> None:
+    own = latest(project, f"{MODELS}/detector.safetensors")
+    moved = project / "kept.safetensors"
+    shutil.copy(own, moved)
+    shutil.rmtree(project / MODELS / "detector.safetensors")
+    run_here(project, "evaluation", detector=str(moved))
+    assert len(list((project / OUTPUT / "predictions.csv").iterdir())) == 2
+    with pytest.raises(UserError, match="don't make it"):
+        run_here(project, "training", detector=str(moved))
+
+
+def _labelled_set(project: Path, folder: Path, subset: str) -> None:
+    """Copy a subset of the demo's images into the layout of a set from elsewhere."""
+    images = _split(project)
+    for row in images[images["subset"] == subset].itertuples():
+        to = folder / ("real" if row.label == 0 else "fake") / row.path.replace("/", "-")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(project / "data/demo/01_raw/generated_faces" / row.path, to)
+
+
+def test_a_set_from_elsewhere_is_scored_with_a_detector_file(
+    project: Path, tmp_path: Path, run_here
+) -> None:
+    _labelled_set(project, tmp_path / "elsewhere", "test")
+    detector = latest(project, f"{MODELS}/detector.safetensors")
+    given = {"images": str(tmp_path / "elsewhere"), "detector": str(detector)}
+    run_here(project, "external_evaluation", **given)
+    metrics = json.loads(
+        latest(project, "data/demo/07_model_output/external/metrics.json").read_text()
+    )
+    own = json.loads(latest(project, f"{OUTPUT}/metrics.json").read_text())
+    here, there = metrics["subsets"]["external"]["images"], own["subsets"]["test"]["images"]
+    assert here["accuracy"]["value"] == pytest.approx(there["accuracy"]["value"])
+    assert here["roc_auc"]["value"] == pytest.approx(there["roc_auc"]["value"])
+
+
+def test_a_set_that_the_detector_was_trained_on_is_refused(
+    project: Path, tmp_path: Path, run_here
+) -> None:
+    _labelled_set(project, tmp_path / "elsewhere", "train")
+    with pytest.raises(UserError, match=r"trained on 90 of the 90 images"):
+        run_here(project, "external_evaluation", images=str(tmp_path / "elsewhere"))
+
+
+def test_images_and_detector_are_refused_where_they_would_do_nothing(
+    demo_project: Path, run_here
+) -> None:
+    with pytest.raises(UserError, match="external_evaluation"):
+        run_here(demo_project, "training", images="somewhere")
+    with pytest.raises(UserError, match="no such path"):
+        run_here(demo_project, "evaluation", detector="nowhere.safetensors")
+
+
+def test_what_was_not_made_yet_is_named_with_its_maker(tmp_path: Path, run_here) -> None:
+    project = make_project(tmp_path / "project")
+    with pytest.raises(UserError, match=r"no 'detector'.*kedro run --pipelines training"):
+        run_here(project, "evaluation")
+    with pytest.raises(UserError, match=r"kedro run --pipelines data_preparation"):
+        run_here(project, "training")
+
+
+def test_a_model_set_in_the_wrong_file_is_refused(
+    demo_project: Path, project: Path, run_here
+) -> None:
+    change_yaml(project / "conf/demo/parameters.yml", model="resnet18")
+    with pytest.raises(UserError, match=r"set model in globals\.yml"):
+        run_here(project, "evaluation")
+
+
+def test_rejected_images_are_listed_before_a_run_stops_for_them(project: Path, run_here) -> None:
+    broken = project / "data/demo/01_raw/generated_faces/real/3.jpg"
+    broken.write_bytes(broken.read_bytes()[:300])
+    with pytest.raises(UserError, match=r"1 of 150 files.*real/3\.jpg"):
+        run_here(project, "data_preparation", data_preparation={"max_rejected_share": 0})
+    listed = pd.read_csv(latest(project, "data/demo/02_intermediate/rejected_images.csv"))
+    assert listed["path"].tolist() == ["real/3.jpg"]
+    assert "damaged" in listed["reason"].iloc[0]
+
+
+def test_a_picture_that_changed_since_it_was_indexed_is_named(project: Path, run_here) -> None:
+    shutil.rmtree(project / "data/demo/05_model_input/pixel_stores")
+    changed = project / "data/demo/01_raw/generated_faces/real/3.jpg"
+    shutil.copy(changed.with_name("4.jpg"), changed)
+    with pytest.raises(UserError, match=r"3\.jpg has changed since it was indexed"):
+        run_here(project, "training")
+    assert not list((project / "data/demo/05_model_input/pixel_stores").iterdir())
