@@ -175,7 +175,8 @@ def test_all_listed_backbones_are_classification_networks() -> None:
 
 @pytest.mark.parametrize(("model", "crop"), [("inception_v3", 72), ("alexnet", 32)])
 def test_a_size_too_small_for_the_backbone_says_which_is_enough(model: str, crop: int) -> None:
-    with pytest.raises(UserError, match=rf"{model} cannot take pictures of {crop}×{crop}") as caught:
+    refusal = rf"{model} cannot take pictures of {crop}×{crop}"
+    with pytest.raises(UserError, match=refusal) as caught:
         check_crop(model, crop)
     enough = int(str(caught.value).split("the next size that it takes is ")[1].split(".")[0])
     check_crop(model, enough)

@@ -189,7 +189,8 @@ def test_batches_hold_each_picture_once_and_none_is_alone(
 
 def test_a_batch_keeps_pictures_and_labels_together() -> None:
     pictures = _pictures(20, seed=5)
-    turned = LabelledPixels(pictures.array[::-1].copy(), pictures.rows[::-1].copy(), pictures.labels)
+    array, rows = pictures.array[::-1].copy(), pictures.rows[::-1].copy()
+    turned = LabelledPixels(array, rows, pictures.labels)
     chosen = torch.tensor([7, 2, 19])
     batch, labels = turned.batch(chosen, CPU)
     expected, expected_labels = pictures.batch(chosen, CPU)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
@@ -37,7 +37,7 @@ def test_the_head_learns_at_its_multiple_of_the_rate() -> None:
 @pytest.mark.parametrize(
     ("name", "factor"),
     [
-        ("none", lambda epoch: 1.0),
+        ("none", lambda _: 1.0),
         ("step", lambda epoch: 0.5 ** (epoch // 5)),
         ("exponential", lambda epoch: 0.5**epoch),
         ("cosine", lambda epoch: (1 + math.cos(math.pi * epoch / 20)) / 2),

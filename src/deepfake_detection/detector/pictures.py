@@ -32,19 +32,18 @@ def open_picture(content: bytes, max_pixels: int | None = None) -> Image.Image:
 
     Args:
         content: The whole file.
-        max_pixels: Width × height above which the file is refused before it is decoded.
+        max_pixels: Width × height above which the file is refused before it is decoded; Pillow's
+            own limit against decompression bombs holds in any case.
 
     Raises:
         UnreadablePictureError: With the reason.
     """
     if not content:
         raise UnreadablePictureError("empty file")
-    if max_pixels is None:
-        max_pixels = Image.MAX_IMAGE_PIXELS or 2**31
     try:
         with Image.open(io.BytesIO(content)) as image:
             width, height = image.size
-            if width * height > max_pixels:
+            if max_pixels is not None and width * height > max_pixels:
                 raise UnreadablePictureError(
                     f"{width}×{height} pixels are more than max_pixels ({max_pixels})"
                 )
@@ -109,4 +108,3 @@ def map_in_processes(
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
     results = parallel(joblib.delayed(function)(item) for item in items)
     yield from tqdm(results, desc=description, total=total, leave=False, disable=None)
-

@@ -6,11 +6,11 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import PIL
@@ -66,10 +66,9 @@ class Pixels:
     def rows(self, sha256s: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
         """Rows of the array that hold these images (hexadecimal SHA-256)."""
         wanted = _digests(sha256s)
-        rows = np.searchsorted(self.sha256s, wanted)
-        if len(wanted) and not np.array_equal(self.sha256s[rows % len(self.sha256s)], wanted):
+        if not np.isin(wanted, self.sha256s).all():
             raise KeyError("the pixel store does not hold all of these images")
-        return rows
+        return np.searchsorted(self.sha256s, wanted)
 
 
 @dataclass(frozen=True)
@@ -108,8 +107,8 @@ class PixelStores:
         if path.exists():
             log.info("Pixel store %s is there already", path)
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial_path = Path(tempfile.mkdtemp(prefix=".partial-", dir=self.folder))
+        partial_path = self.folder / f".partial-{uuid4().hex}"
+        partial_path.mkdir(parents=True)
         try:
             _write(request, partial_path)
             _move(partial_path, path)
@@ -162,7 +161,10 @@ def _write(request: PixelRequest, folder: Path) -> None:
     )  # fmt: skip
     _allocate(folder / "pixels.npy", shape)
     tasks = [
-        [(request.folder / path_of[sha256], sha256) for sha256 in sha256s[at : at + _ROWS_OF_A_TASK]]
+        [
+            (request.folder / path_of[sha256], sha256)
+            for sha256 in sha256s[at : at + _ROWS_OF_A_TASK]
+        ]
         for at in range(0, len(sha256s), _ROWS_OF_A_TASK)
     ]
     write = partial(_write_rows, folder / "pixels.npy", request.preprocessing)

@@ -60,7 +60,7 @@ def measure(predictions: pd.DataFrame) -> pd.DataFrame:
                 for name, of in (("fake", fakes), ("real", ~fakes))
             ]
             rows += [
-                {**same, "metric": "recall", "class_name": kind, "value": 0.5, "n": len(of)}
+                {**same, "metric": "recall_of_kind", "class_name": kind, "value": 0.5, "n": len(of)}
                 for kind, of in part[fakes].groupby("class_name")
             ]
     return pd.DataFrame(rows)

@@ -44,10 +44,9 @@ def scan_images(training_images: Path, image_set: ImageSetParameters) -> pd.Data
     files = find_files(training_images, image_set.classes)
     scanned = pd.DataFrame(as_rows(scan_files(training_images, files, image_set.max_pixels)))
     # sources are counted over all files that were found: a damaged one must not shift the rest
-    inside = scanned["class_name"] != ""
-    scanned["source"] = None
-    scanned.loc[inside, "source"] = name_sources(
-        scanned.loc[inside, "path"], scanned.loc[inside, "class_name"], image_set.source
+    inside = scanned[scanned["class_name"] != ""]
+    scanned["source"] = name_sources(
+        inside["path"], inside["class_name"], inside["reason"].isna(), image_set.source
     )
     return scanned
 
@@ -92,7 +91,9 @@ def index_images(
     used["group"] = name_groups(
         used["path"], used["source"], used["sha256"], used["class_name"], image_set.group
     )
-    image_index = used[INDEX_COLUMNS].astype({"width": "int64", "height": "int64", "bytes": "int64"})
+    image_index = used[INDEX_COLUMNS].astype(
+        {"width": "int64", "height": "int64", "bytes": "int64"}
+    )
     _log_index(image_index, len(rejected_images))
     return image_index
 

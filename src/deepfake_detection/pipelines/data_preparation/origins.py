@@ -13,51 +13,72 @@ from deepfake_detection.parameters import GroupRule, SourceRule
 _NUMBERED = re.compile(r"^(.*?)(\d+)(?:\.[^./]*)?$")
 
 
-def name_sources(paths: pd.Series, class_names: pd.Series, source: SourceRule) -> pd.Series:
+def name_sources(
+    paths: pd.Series, class_names: pd.Series, readable: pd.Series, source: SourceRule
+) -> pd.Series:
     """Name the source of each image: its class, and a number or caught name within it.
 
     Args:
         paths: Relative to the image folder, in natural order within a class, of all files that were
             found: an unreadable one must not shift those behind it.
         class_names: The class folder of each.
+        readable: Which of them are images. The others need not fit the rule: a list of names
+            beside numbered images does not change how those are counted.
         source: The rule.
 
     Returns:
         As `real/17`. The class is part of the name, since fakes of several kinds, made from one
-        video, often carry the same names.
+        video, often carry the same names. None for an unreadable file without a place in the row.
 
     Raises:
         UserError: If the pattern does not match a file's path.
     """
-    inside = pd.Series(
+    inside = _inside(paths, class_names)
+    keys = pd.Series(None, index=paths.index, dtype=object)
+    if source.rule == "pattern":
+        assert source.pattern is not None  # noqa: S101  (checked by SourceRule)
+        keys[readable] = catch(inside[readable], source.pattern, "source.pattern")
+    elif source.rule == "image":
+        keys[readable] = inside[readable]
+    else:
+        for _, names in inside.groupby(class_names, sort=False):
+            positions = _positions(list(names), list(readable[names.index]))
+            keys[names.index] = [
+                None if position is None else str(position // source.size) for position in positions
+            ]
+    placed = keys.notna()
+    keys[placed] = class_names[placed] + "/" + keys[placed]
+    return keys
+
+
+def _inside(paths: pd.Series, class_names: pd.Series) -> pd.Series:
+    """Paths inside the class folder."""
+    return pd.Series(
         [path[len(name) + 1 :] for path, name in zip(paths, class_names, strict=True)],
         index=paths.index,
         dtype=object,
     )
-    if source.rule == "pattern":
-        assert source.pattern is not None  # noqa: S101  (checked by SourceRule)
-        keys = catch(inside, source.pattern, "source.pattern")
-    elif source.rule == "image":
-        keys = inside
-    else:
-        positions = inside.groupby(class_names, sort=False).transform(_positions)
-        keys = (positions.astype(int) // source.size).astype(str)
-    return class_names + "/" + keys
 
 
-def _positions(inside: pd.Series) -> list[int]:
+def _positions(names: list[str], readable: list[bool]) -> list[int | None]:
     """Positions in a row of files: by the numbers in their names, so that gaps count, or in order."""
-    matches = [_NUMBERED.match(name) for name in inside]
-    prefixes = {match.group(1) if match else None for match in matches}
-    numbers = [int(match.group(2)) for match in matches if match]
-    if None in prefixes or len(prefixes) > 1 or len(set(numbers)) < len(numbers):
-        return list(range(len(inside)))
-    first = min(numbers)
-    return [number - first for number in numbers]
+    matches = [_NUMBERED.match(name) for name in names]
+    images = [match for match, is_image in zip(matches, readable, strict=True) if is_image]
+    prefixes = {match.group(1) if match else None for match in images}
+    numbers = [int(match.group(2)) for match in images if match]
+    if None in prefixes or len(prefixes) != 1 or len(set(numbers)) < len(numbers):
+        return list(range(len(names)))
+    alike = [match if match and match.group(1) in prefixes else None for match in matches]
+    first = min(int(match.group(2)) for match in alike if match)
+    return [int(match.group(2)) - first if match else None for match in alike]
 
 
 def name_groups(
-    paths: pd.Series, sources: pd.Series, sha256s: pd.Series, class_names: pd.Series, group: GroupRule
+    paths: pd.Series,
+    sources: pd.Series,
+    sha256s: pd.Series,
+    class_names: pd.Series,
+    group: GroupRule,
 ) -> pd.Series:
     """Name the group of each image: what a grouped split keeps in one subset.
 
@@ -76,19 +97,10 @@ def name_groups(
     if group.rule == "source":
         groups = sources
     elif group.rule == "same_number":
-        groups = pd.Series(
-            [source[len(name) + 1 :] for source, name in zip(sources, class_names, strict=True)],
-            index=sources.index,
-            dtype=object,
-        )
+        groups = _inside(sources, class_names)
     else:
         assert group.pattern is not None  # noqa: S101  (checked by GroupRule)
-        inside = pd.Series(
-            [path[len(name) + 1 :] for path, name in zip(paths, class_names, strict=True)],
-            index=paths.index,
-            dtype=object,
-        )
-        groups = catch(inside, group.pattern, "group.pattern")
+        groups = catch(_inside(paths, class_names), group.pattern, "group.pattern")
     return _join_over_identical(groups, sha256s)
 
 
@@ -98,15 +110,16 @@ def catch(names: pd.Series, pattern: str, parameter: str) -> pd.Series:
     Raises:
         UserError: Naming the first name that it does not match.
     """
-    caught = names.str.extract(pattern, expand=True).iloc[:, 0]
-    if caught.isna().any():
-        first = names[caught.isna()].iloc[0]
+    matches = [re.search(pattern, name) for name in names]
+    caught = [match.group(1) if match else None for match in matches]
+    missed = [name for name, each in zip(names, caught, strict=True) if not each]
+    if missed:
         raise UserError(
-            f"parameter '{parameter}': {pattern!r} does not match '{first}' "
-            f"({int(caught.isna().sum())} such files). It is searched for in the path inside the "
+            f"parameter '{parameter}': {pattern!r} does not match '{missed[0]}', or catches "
+            f"nothing there ({len(missed)} such files). It is searched for in the path inside the "
             "class folder."
         )
-    return caught
+    return pd.Series(caught, index=names.index, dtype=object)
 
 
 def _join_over_identical(groups: pd.Series, sha256s: pd.Series) -> pd.Series:

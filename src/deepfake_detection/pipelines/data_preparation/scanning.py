@@ -79,21 +79,32 @@ def find_files(folder: Path, classes: dict[str, str | None]) -> list[tuple[str, 
                 "Name the class folders in parameter 'classes'; null leaves one out."
             )
         paths = []
-        for path in (folder / name).rglob("*"):
-            inside = path.relative_to(folder)
-            if path.is_dir():
-                continue
-            if _is_system_file(inside):
+        for path in _files_below(folder / name):
+            if _is_system_file(path.relative_to(folder / name)):
                 system_files += 1
             else:
-                paths.append(inside.as_posix())
+                paths.append(path.relative_to(folder).as_posix())
         if not paths:
             raise UserError(f"class folder '{name}' in {folder} has no files")
-        found += [(path, name) for path in natsorted(paths, alg=ns.PATH)]
+        # sorted first, so that names such as 1.png and 01.png have an order too
+        found += [(path, name) for path in natsorted(sorted(paths), alg=ns.PATH)]
     found += _find_outside(folder, classes)
     if system_files:
         log.info("Passed over %d system files (hidden ones, Thumbs.db, desktop.ini)", system_files)
     return found
+
+
+def _files_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
+    """Files at any depth. Links to folders are followed, except those that lead back up."""
+    status = folder.stat()
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    for path in folder.iterdir():
+        if path.is_dir():
+            yield from _files_below(path, above | {here})
+        else:
+            yield path
 
 
 def _find_outside(folder: Path, classes: dict[str, str | None]) -> Iterator[tuple[str, str]]:
@@ -160,6 +171,9 @@ def _scan_file(folder: Path, path: str, class_name: str, max_pixels: int) -> Sca
     if not class_name:
         return ScannedFile(path, class_name, "outside of all class folders")
     try:
+        # reading a pipe or a device would never end
+        if (folder / path).exists() and not (folder / path).is_file():
+            return ScannedFile(path, class_name, "not a regular file")
         content = (folder / path).read_bytes()
         image = open_picture(content, max_pixels)
         return ScannedFile(

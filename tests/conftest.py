@@ -1,0 +1,43 @@
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="session")
+def photograph() -> Callable[..., Image.Image]:
+    """Smooth random colours: what an image file compresses and scales like a photograph."""
+
+    def draw(seed: int = 0, size: tuple[int, int] = (32, 32)) -> Image.Image:
+        coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def encode() -> Callable[..., bytes]:
+    """The bytes of a picture as a file of some type."""
+
+    def save(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def put_files() -> Callable[[Path, dict[str, bytes]], Path]:
+    """Write files by their paths inside a folder."""
+
+    def put(folder: Path, files: dict[str, bytes]) -> Path:
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        return folder
+
+    return put
