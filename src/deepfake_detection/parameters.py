@@ -120,7 +120,7 @@ class Ratios(Block):
     @model_validator(mode="after")
     def _sum_to_one(self) -> Self:
         total = self.train + self.validation + self.test
-        if abs(total - 1) > 1e-6:  # noqa: PLR2004  (rounding of decimals such as 0.7 + 0.2 + 0.1)
+        if abs(total - 1) > 1e-6:
             raise ValueError(f"train, validation and test sum to {total:g}, not to 1")
         return self
 
@@ -295,7 +295,8 @@ def _describe(problem: Any, root: type[BaseModel]) -> str:
 
 
 _MESSAGES = {
-    "string_pattern_mismatch": "should be one of auto, cpu, cuda, cuda:N, mps",  # only device has one
+    # only device has a pattern
+    "string_pattern_mismatch": "should be one of auto, cpu, cuda, cuda:N, mps",
     "string_type": "should be text; if it is, put it in quotes",
     "model_type": "should be a block of parameters",
     "dict_type": "should be a block of parameters",

@@ -1,11 +1,10 @@
-import io
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
@@ -17,9 +16,17 @@ from deepfake_detection.detector.pictures import (
     to_rgb,
 )
 
-MANY = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+MANY = settings(max_examples=150, deadline=None)
+
+STARTS = [
+    b"",
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff",
+    b"GIF89a",
+    b"BM",
+    b"II*\0",
+    b"RIFF \0\0\0WEBPVP8 ",
+]
 
 
 def png_of_size(width: int, height: int) -> bytes:
@@ -38,6 +45,14 @@ def reason_for(content: bytes, max_pixels: int | None = None) -> str:
     with pytest.raises(UnreadablePictureError) as caught:
         open_picture(content, max_pixels)
     return str(caught.value)
+
+
+def assert_read_or_refused(content: bytes) -> None:
+    try:
+        mode, reason = open_picture(content, 10_000).mode, None
+    except UnreadablePictureError as error:
+        mode, reason = None, str(error)
+    assert mode == "RGB" or reason
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "GIF", "PPM", "TGA", "PCX", "ICO", "WEBP"])
@@ -124,7 +139,7 @@ def test_each_damage_has_its_reason(photograph, encode):
     jpeg, png = encode(photograph(size=(64, 64)), "JPEG"), encode(photograph(), "PNG")
     assert reason_for(b"") == "empty file"
     assert reason_for(b"name,label\n0.png,real\n").startswith("not an image")
-    assert "truncated" in reason_for(jpeg[: len(jpeg) // 2])
+    assert "truncated" in reason_for(jpeg[:-9]).lower()
     assert reason_for(png[: len(png) // 2]).startswith("damaged image (")
     assert reason_for(png_of_size(32, 32)).startswith("damaged image (")
 
@@ -142,37 +157,36 @@ def test_max_pixels_is_the_largest_size_that_is_opened(photograph, encode):
     assert "more than max_pixels (199)" in reason_for(content, max_pixels=199)
 
 
-def test_what_an_index_took_can_be_opened_again_without_its_limit(encode):
-    """max_pixels above Pillow's warning is a choice that later rooms must not undo."""
-    large = encode(Image.new("1", (10_000, 9_500)), "PNG")
-    assert open_picture(large, max_pixels=95_000_000).size == (10_000, 9_500)
-    assert open_picture(large).size == (10_000, 9_500)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_what_an_index_took_can_be_opened_again_without_its_limit(photograph, encode, monkeypatch):
+    """max_pixels above the size that Pillow warns of is a choice that later rooms must not undo."""
+    large = encode(photograph(size=(40, 40)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert open_picture(large, max_pixels=1600).size == (40, 40)
+    assert open_picture(large).size == (40, 40)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 700)
+    assert reason_for(large, max_pixels=1600).startswith("Image size (1600 pixels) exceeds limit")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @MANY
-@given(st.binary(max_size=300), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a",
-       b"BM", b"II*\0", b"RIFF\x20\0\0\0WEBPVP8 "]))  # fmt: skip
-def test_random_bytes_are_refused_with_a_reason(content, start):
-    try:
-        assert open_picture(start + content, 10_000).mode == "RGB"
-    except UnreadablePictureError as error:
-        assert str(error)
+@given(st.binary(max_size=300), st.sampled_from(STARTS))
+def test_random_bytes_are_read_or_refused(content, start):
+    assert_read_or_refused(start + content)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @MANY
 @given(
-    st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"]),
-    st.floats(0, 1),
-    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), max_size=4),
+    kind=st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"]),
+    kept=st.one_of(st.just(1.0), st.floats(0, 1)),
+    flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), max_size=4),
 )
 def test_a_damaged_file_is_read_or_refused(kind, kept, flips, photograph, encode):
     content = bytearray(encode(photograph(), kind))
     for place, bit in flips:
         content[int(place * len(content))] ^= 1 << bit
-    try:
-        assert open_picture(bytes(content[: int(kept * len(content))]), 10_000).mode == "RGB"
-    except UnreadablePictureError as error:
-        assert str(error)
+    assert_read_or_refused(bytes(content[: int(kept * len(content))]))
 
 
 def test_a_missing_file_is_unreadable_by_its_reason(tmp_path):
@@ -201,4 +215,3 @@ def test_a_path_may_be_read(tmp_path: Path, photograph):
     photograph().save(tmp_path / "a.png")
     expected = np.asarray(photograph())
     np.testing.assert_array_equal(np.asarray(read_picture(tmp_path / "a.png")), expected)
-    assert io.BytesIO((tmp_path / "a.png").read_bytes()).getbuffer().nbytes > 0

@@ -80,10 +80,10 @@ def test_a_split_made_anew_makes_an_older_detector_unfit(project: Path, run_here
 
 
 def test_the_individual_method_is_said_to_inflate(
-    project: Path, run_here, capfd: pytest.CaptureFixture[str]
+    project: Path, run_here, caplog: pytest.LogCaptureFixture
 ) -> None:
     run_here(project, split={"method": "individual"}, training={"epochs": 1})
-    assert "The validation score will be inflated" in capfd.readouterr().out
+    assert "The validation score will be inflated" in caplog.text
     page = latest(project, f"data/demo/08_reporting/{MODEL}/report.html").read_text("utf-8")
     assert "inflated" in page
     table = pd.read_csv(latest(project, f"{OUTPUT}/metric_table.csv"))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from PIL import Image
 
 from deepfake_detection.datasets.face_identity import Colour, Moment
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]  # float32 throughout
 Window = tuple[slice, slice]
 
 HEAD_HEIGHT = 1.36  # face units from between the eyes to crown or chin, roughly
@@ -49,10 +50,10 @@ def resized(
 class View:
     """The pixel grid in face units, for one pose.
 
-    ``x`` and ``y`` follow the outline of the head, as do ``angle`` (radians from the right, downwards
-    positive) and ``radius``; ``u`` and ``v`` follow its features, which a turn of the head shifts the
-    more the nearer they are to the camera. All are float32 and have the grid's shape, or that of the
-    window that starts at row ``top`` and column ``left`` of it.
+    ``x`` and ``y`` follow the outline of the head, as do ``angle`` (radians from the right,
+    downwards positive) and ``radius``; ``u`` and ``v`` follow its features, which a turn of the
+    head shifts the more the nearer they are to the camera. All are float32 and have the grid's
+    shape, or that of the window that starts at row ``top`` and column ``left`` of it.
     """
 
     moment: Moment

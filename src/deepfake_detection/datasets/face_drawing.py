@@ -2,8 +2,8 @@
 
 They are drawings, not photographs, and show nobody: they stand in for a data set of real faces so
 that the whole pipeline can be tried without one. A *source* is one person in one scene. The same
-source number in two class folders is the same person and scene at other moments, as where fakes were
-made out of the real videos.
+source number in two class folders is the same person and scene at other moments, as where fakes
+were made out of the real videos.
 """
 
 from collections.abc import Iterator
@@ -49,9 +49,12 @@ class DrawnFace:
 
 
 def draw_image(
-    class_name: ClassName, source_number: int, frame: int, seed: int, size: int
+    class_name: ClassName, source_number: int, frame: int, seed: int, size: int, forge: bool = True
 ) -> DrawnFace:
-    """Draw one image of size x size pixels; the same arguments give the same pixels."""
+    """Draw one image of size x size pixels; the same arguments give the same pixels.
+
+    Without forging, a fake's moment is drawn as it was before anything was done to the face.
+    """
     person = draw_identity(seed, source_number)
     scene = draw_scene(seed, source_number)
     moment = draw_moment(seed, source_number, class_name, frame)
@@ -59,7 +62,7 @@ def draw_image(
     coarse = View.of(moment, (size + 1) // 2)
     head = draw_head(person, scene, view, coarse)
     changed: Floats = np.zeros((size, size), np.float32)
-    if class_name == "fake_deepfake":
+    if forge and class_name == "fake_deepfake":
         donor = draw_identity(seed, donor_of(source_number))
         swap = draw_swap(seed, source_number)
         other = draw_head(donor, scene, view, coarse)
@@ -67,7 +70,7 @@ def draw_image(
     portrait = draw_portrait(person, scene, view, coarse, head)
     rgb = portrait.rgb
     changed *= 1 - portrait.cover
-    if class_name == "fake_face2face":
+    if forge and class_name == "fake_face2face":
         drive = draw_reenactment(seed, source_number)
         rgb, changed = reenact_face(rgb, person, drive, view)
     return DrawnFace(_photographed(rgb, scene, moment), changed)

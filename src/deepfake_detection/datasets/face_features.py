@@ -25,7 +25,7 @@ def paint_features(canvas: Canvas, person: Identity, moment: Moment, light: floa
     for side in (-1.0, 1.0):
         _paint_eye(canvas, person, moment, strands, side, light)
     if person.beard != "none":
-        _paint_beard(canvas, person, moment, strands, light)
+        _paint_beard(canvas, person, strands, light)
     for side in (-1.0, 1.0):
         _paint_brow(canvas, person, moment, strands, side, light)
 
@@ -198,9 +198,7 @@ def _paint_mouth(
     canvas.multiply(_SHADOW, np.float32(0.42 + 0.25 * max(smile, 0)) * dimple, window)
 
 
-def _paint_beard(
-    canvas: Canvas, person: Identity, moment: Moment, strands: Strands, light: float
-) -> None:
+def _paint_beard(canvas: Canvas, person: Identity, strands: Strands, light: float) -> None:
     window = canvas.view.window(0.0, 0.75, 1.02, 0.72)
     u, v = canvas.view.u[window], canvas.view.v[window]
     across = abs(u)

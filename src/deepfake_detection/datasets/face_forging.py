@@ -13,7 +13,7 @@ from deepfake_detection.datasets.face_portrait import Head
 
 
 def _rendered(rgb: Floats, render: Render, view: View) -> Floats:
-    """The picture as a generator gives it back: coarser, off in tone, with the grid of its layers."""
+    """The picture as a generator gives it back: coarser, off in tone, with its layers' grid."""
     shape = view.shape
     small = (max(8, round(shape[0] * render.detail)), max(8, round(shape[1] * render.detail)))
     rows = (np.arange(shape[0], dtype=np.float32) + view.top)[:, None]
@@ -29,13 +29,18 @@ def _rendered(rgb: Floats, render: Render, view: View) -> Floats:
 
 
 def _matched(donor: Floats, target: Floats, where: Floats) -> Floats:
-    """The donor's colours moved to the target's mean, as swapping programs do."""
+    """The donor's colours moved to the target's mean, as swapping programs do.
+
+    What is white already is not made brighter.
+    """
     weight = where.sum() + 1e-6
     moved = np.empty_like(donor)
     for channel in range(3):
-        from_mean = (donor[channel] * where).sum() / weight
-        to_mean = (target[channel] * where).sum() / weight
-        moved[channel] = donor[channel] * np.clip(to_mean / (from_mean + 1e-6), 0.25, 4.0)
+        from_mean = (donor[channel] * where).sum() / weight + 1e-6
+        gain = np.float32(np.clip((target[channel] * where).sum() / weight / from_mean, 0.5, 2.0))
+        moved[channel] = donor[channel] * gain
+        if gain > 1:
+            moved[channel] /= 1 + (gain - 1) * np.square(donor[channel])
     return moved
 
 

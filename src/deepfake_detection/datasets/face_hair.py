@@ -52,7 +52,7 @@ def _volume(person: Identity) -> float:
     return base * person.hair_volume
 
 
-def _reach(person: Identity, view: View, outline: Outline, strands: Strands) -> Floats:
+def _reach(person: Identity, outline: Outline, strands: Strands) -> Floats:
     """Radius to which the hair stands off the middle of the face."""
     volume = np.float32(_volume(person))
     upwards = np.maximum(-np.sin(outline.angle), 0)
@@ -111,7 +111,7 @@ def _strand_pattern(person: Identity, outline: Outline, view: View, strands: Str
         case "curls" | "afro":
             locks = mottle(person.texture_seed + 4, 40, view)
             across = outline.angle + 0.06 * locks + 4
-            return 1 + 0.10 * strands.at(across, 40.0) + 0.20 * locks
+            return 1 + 0.09 * strands.at(across, 40.0) + 0.16 * np.tanh(locks)
         case _:
             across = outline.angle + 0.25 * sway + 0.1 * outline.share + 4
             fine, wide = 70.0, 26.0
@@ -125,7 +125,7 @@ def grow_hair(person: Identity, view: View, outline: Outline) -> Hair:
     nothing = np.zeros_like(view.x)
     if person.hair_style == "bald":
         return Hair(nothing, nothing, nothing)
-    reach = _reach(person, view, outline, strands)
+    reach = _reach(person, outline, strands)
     cap = soft(reach - outline.radius, 2.5 * pixel)
     face = soft(view.v - _hairline(person, view, strands), 0.05)
     if person.hair_style in _LONG:

@@ -14,13 +14,13 @@ Colour = tuple[float, float, float]
 
 CLASS_NAMES: tuple[ClassName, ...] = ("real", "fake_deepfake", "fake_face2face")
 
-# One independent stream of random numbers for each purpose, so that a change to one leaves the rest.
-_IDENTITY, _SCENE, _MOTION, _MOMENT, _SWAP, _REENACTMENT = range(6)
+# An independent stream of random numbers for each purpose: a change to one leaves the rest.
+_PAIR, _IDENTITY, _SCENE, _MOTION, _MOMENT, _SWAP, _REENACTMENT = range(7)
 
 _SKINS: tuple[Colour, ...] = (
-    (0.96, 0.81, 0.73),
-    (0.95, 0.78, 0.68),
-    (0.92, 0.74, 0.63),
+    (0.97, 0.805, 0.705),
+    (0.955, 0.775, 0.66),
+    (0.925, 0.735, 0.61),
     (0.87, 0.69, 0.57),
     (0.80, 0.61, 0.49),
     (0.70, 0.515, 0.40),
@@ -232,10 +232,10 @@ def _pick(rng: np.random.Generator, colours: tuple[Colour, ...], amount: float) 
     return _jitter(rng, colours[int(rng.integers(len(colours)))], amount)
 
 
-def _hair_colour(rng: np.random.Generator, skin_number: int, age: float) -> Colour:
+def _hair_colour(rng: np.random.Generator, skin_number: int, age: float, feminine: bool) -> Colour:
     if age > 0.8:
         return _pick(rng, _GREY_HAIR, 0.08)
-    if rng.random() < 0.05:
+    if rng.random() < 0.1 and feminine:
         return _pick(rng, _DYED_HAIR, 0.1)
     light = skin_number <= 3 and rng.random() < 0.6
     return _pick(rng, _LIGHT_HAIR if light else _DARK_HAIR, 0.12)
@@ -256,9 +256,11 @@ def draw_identity(seed: int, source_number: int) -> Identity:
     feminine = bool(rng.random() < 0.5)
     lean = float(rng.uniform(0.6, 1.0) if feminine else rng.uniform(0.0, 0.35))
     age = float(rng.beta(1.3, 1.6))
-    skin_number = int(rng.integers(len(_SKINS)))
+    # A forger looks for a donor of like skin: those who lend to each other share their tone.
+    pair = min(source_number, donor_of(source_number))
+    skin_number = int(_stream(seed, _PAIR, pair).integers(len(_SKINS)))
     skin = _jitter(rng, _SKINS[skin_number], 0.05)
-    hair = _hair_colour(rng, skin_number, age)
+    hair = _hair_colour(rng, skin_number, age, feminine)
     light_eyes = skin_number <= 3 and rng.random() < 0.65
     lipstick = float(rng.uniform(0.25, 0.8) if feminine and rng.random() < 0.6 else 0.0)
     bare_lips = (skin[0] * 0.86, skin[1] * 0.63, skin[2] * 0.64)
@@ -272,6 +274,9 @@ def draw_identity(seed: int, source_number: int) -> Identity:
         headwear = "beanie"
     elif headwear_draw < 0.17 and feminine:
         headwear = "scarf"
+    hair_style = _hair_style(rng, feminine)
+    if headwear == "beanie" and hair_style == "afro":
+        hair_style = "curls"  # an afro does not go under it
     beards: tuple[Beard, ...] = (
         "none",
         "none",
@@ -314,7 +319,7 @@ def draw_identity(seed: int, source_number: int) -> Identity:
         upper_lip=float(rng.uniform(0.045, 0.085) + 0.012 * lean),
         lower_lip=float(rng.uniform(0.075, 0.115) + 0.015 * lean),
         lips=(red, green, blue),
-        hair_style=_hair_style(rng, feminine),
+        hair_style=hair_style,
         hair=hair,
         hair_volume=float(rng.uniform(0.7, 1.3)),
         hairline=float(rng.uniform(-1.0, -0.84) - (0.06 * age if not feminine else 0.0)),
@@ -382,8 +387,8 @@ def _draw_motion(seed: int, source_number: int) -> Moment:
 def draw_moment(seed: int, source_number: int, class_name: ClassName, frame: int) -> Moment:
     """Draw one frame of a source; frames of one class are neighbours in time.
 
-    Each class has a stretch of its own out of the same video: the pose wanders more from one class to
-    the next than from frame to frame.
+    Each class has a stretch of its own out of the same video: the pose wanders more from one class
+    to the next than from frame to frame.
     """
     stretch = CLASS_NAMES.index(class_name)
     base = _draw_motion(seed, source_number)
@@ -416,18 +421,18 @@ def draw_moment(seed: int, source_number: int, class_name: ClassName, frame: int
 
 
 def donor_of(source_number: int) -> int:
-    """The source whose face is swapped into this one's images: sources lend to each other in pairs."""
+    """The source whose face is swapped into this one's images: pairs lend to each other."""
     return source_number ^ 1
 
 
 def _draw_render(rng: np.random.Generator) -> Render:
     # Generators tend to the same pallor; how much, and whether lighter or darker, differs.
-    gain = float(rng.uniform(-0.05, 0.05))
-    pallor = float(rng.uniform(0.02, 0.12))
+    gain = float(rng.uniform(-0.04, 0.04))
+    pallor = float(rng.uniform(0.045, 0.135))
     return Render(
         detail=float(rng.uniform(0.30, 0.5)),
         tone=(1 + gain - pallor, 1 + gain + 0.2 * pallor, 1 + gain + pallor),
-        grid=float(rng.uniform(0.008, 0.03)),
+        grid=float(rng.uniform(0.01, 0.035)),
         period=float(rng.uniform(8.0, 12.0)),
     )
 

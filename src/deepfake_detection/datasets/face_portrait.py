@@ -40,7 +40,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """Where the key light stands (a unit vector; x right, y down, z to the camera), and how bright."""
+    """Where the key light stands (a unit vector: right, down, to the camera), and how bright."""
 
     x: float
     y: float
@@ -133,7 +133,7 @@ def _relief(person: Identity, moment: Moment, view: View, outline: Outline) -> F
     path = 0.20 + (0.17 + 0.05 * smile) * np.clip((v - nose + 0.05) / 0.38, -0.2, 1.2)
     fold = bump(across - path, v - (nose + 0.16), 0.055, 0.20)
     relief -= np.float32(0.008 + 0.030 * age + 0.026 * smile) * fold
-    if age > 0.55:  # noqa: PLR2004 - from here on foreheads have lines
+    if age > 0.55:
         lines = np.sin((v + 0.65 + 0.12 * np.square(u)) * 42) * bump(u, v + 0.62, 0.5, 0.16)
         relief += np.float32(0.006 * (age - 0.45)) * lines
     return relief
@@ -153,7 +153,8 @@ def _lit(relief: Floats, pixel: float, light: Light) -> tuple[Floats, Floats]:
     ) * (1 - hollow)
     half = np.array([light.x, light.y, light.z + 1.0])
     half /= np.linalg.norm(half)
-    gloss = np.clip((half[2] - half[0] * slope_x - half[1] * slope_y) * length, 0, 1) ** 22
+    across, down, forward = (float(component) for component in half)
+    gloss = np.clip((forward - across * slope_x - down * slope_y) * length, 0, 1) ** 22
     return brightness.astype(np.float32), gloss.astype(np.float32)
 
 
@@ -220,7 +221,8 @@ def draw_head(person: Identity, scene: Scene, whole: View, coarse_whole: View) -
     )
     rgb = _skin_tone(person, brightness, light)
     rgb *= _complexion(person, view)
-    rgb += np.float32(0.13) * gloss * np.float32(0.6 + 0.4 * light.key)
+    shine = gloss * np.float32(0.13 * (0.6 + 0.4 * light.key))
+    rgb += shine * np.array([1.0, 0.94, 0.86], np.float32)[:, None, None]
     canvas = Canvas(view, rgb)
     eyes = view.window(0.0, person.eye_height, 0.5, 0.1)
     around = float(np.clip(brightness[eyes].mean(), 0.5, 1.05)) if brightness[eyes].size else 0.9

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -91,9 +90,9 @@ class GeneratedFacesDataset(AbstractDataset[NoReturn, Path]):
     def _move_in(self, beside: Path) -> None:
         old = beside.with_name(f"{beside.name}-old")
         if self._folder.exists():
-            os.rename(self._folder, old)
+            self._folder.rename(old)
         try:
-            os.rename(beside, self._folder)
+            beside.rename(self._folder)
         except OSError:
             # another run was faster; with the same settings it drew the same
             if not self._exists():

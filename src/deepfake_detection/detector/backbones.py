@@ -173,8 +173,8 @@ def _fetch_imagenet(model: str) -> dict[str, Tensor]:
         reason = f"{file} is damaged: delete it" if fetched else f"{entry.url} cannot be fetched"
         raise UserError(
             f"ImageNet weights of {model}: {reason} ({_first_line(error)}). Put the file "
-            f"{entry.url.rsplit('/', 1)[-1]} into {file.parent}, or give a local file with --params training.weights=PATH, "
-            "or train without with --params training.weights=none."
+            f"{file.name} into {file.parent}, or give a local file with "
+            "--params training.weights=PATH, or train without with --params training.weights=none."
         ) from error
 
 

@@ -15,9 +15,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # A truncated file is an error, never a picture with a grey rest, whatever another package set;
-# and how many pixels are too many is said by max_pixels, not by a warning.
+# how many pixels are too many is said by max_pixels, and damaged EXIF data harms nothing here.
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+# an error in one process ends the others, and is itself what there is to say
+warnings.filterwarnings("ignore", message=r"\d+ tasks which were still being processed")
 
 
 class UnreadablePictureError(Exception):
@@ -43,22 +46,19 @@ def open_picture(content: bytes, max_pixels: int | None = None) -> Image.Image:
     try:
         with Image.open(io.BytesIO(content)) as image:
             width, height = image.size
-            if max_pixels is not None and width * height > max_pixels:
-                raise UnreadablePictureError(
-                    f"{width}×{height} pixels are more than max_pixels ({max_pixels})"
-                )
-            image.load()
-            return to_rgb(image)
-    except UnreadablePictureError:
-        raise
+            if max_pixels is None or width * height <= max_pixels:
+                image.load()
+                return to_rgb(image)
     except Image.UnidentifiedImageError:
         raise UnreadablePictureError("not an image, or of a type that Pillow cannot read") from None
     except Image.DecompressionBombError as error:
         raise UnreadablePictureError(str(error)) from None
     # Pillow's decoders raise whatever a broken file leads them into (OSError, SyntaxError,
-    # struct.error, IndexError …): each means that this file cannot be read, which the caller records.
+    # struct.error, IndexError …): each means that this file cannot be read, which is recorded.
     except Exception as error:
-        raise UnreadablePictureError(f"damaged image ({error or type(error).__name__})") from error
+        reason = str(error) or type(error).__name__
+        raise UnreadablePictureError(f"damaged image ({reason})") from error
+    raise UnreadablePictureError(f"{width}×{height} pixels are more than max_pixels ({max_pixels})")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

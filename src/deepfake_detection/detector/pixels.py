@@ -180,7 +180,7 @@ def _write(request: PixelRequest, folder: Path) -> None:
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> None:
-    """Make an array file with its room on disk taken, so that a full disk is an error, not a crash."""
+    """Make an array file with its room on disk taken: a full disk is an error, not a crash."""
     np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape).flush()
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
@@ -208,7 +208,7 @@ def _write_rows(
             array[row] = crop_pixels(open_picture(content), preprocessing)
         except (OSError, UnreadablePictureError) as error:
             return (
-                f"{path} cannot be read any more ({error}). "
+                f"{path} cannot be read any more ({getattr(error, 'strerror', None) or error}). "
                 "Run kedro run --pipelines data_preparation again."
             )
     return None

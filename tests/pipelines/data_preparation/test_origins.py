@@ -163,7 +163,8 @@ def test_the_same_number_joins_sources_of_all_classes():
 
 def test_a_pattern_joins_images_of_all_classes():
     images = [(path, source, path) for path, source in (
-        ("real/033/1.png", "real/0"), ("fake/033_097/1.png", "fake/0"), ("fake/097/1.png", "fake/1"),
+        ("real/033/1.png", "real/0"), ("fake/033_097/1.png", "fake/0"),
+        ("fake/097/1.png", "fake/1"),
     )]  # fmt: skip
     assert groups_of(images, "pattern", r"^(\d+)") == ["033", "033", "097"]
 
@@ -182,13 +183,10 @@ def test_identical_files_join_their_groups(rule):
 def test_groups_are_joined_exactly_where_a_chain_of_copies_links_them(images):
     rows = [(f"c/{i}", f"c/{source}", str(file)) for i, (source, file) in enumerate(images)]
     groups = groups_of(rows)
-    reached = {i: {i} for i in range(len(images))}
-    for _ in range(6):  # the closure, the slow way: each round doubles the reach
-        for i, linked in reached.items():
-            linked |= {
-                k for k in range(len(images)) for j in linked
-                if images[j][0] == images[k][0] or images[j][1] == images[k][1]
-            }  # fmt: skip
-            reached[i] = linked
-    for i in range(len(images)):
-        assert {k for k in range(len(images)) if groups[k] == groups[i]} == reached[i]
+    linked: list[set[int]] = []
+    for i, (source, file) in enumerate(images):
+        near = {k for k in range(i) if images[k][0] == source or images[k][1] == file}
+        touched = [part for part in linked if part & near]
+        linked = [part for part in linked if not part & near] + [{i}.union(*touched)]
+    found = [{i for i, name in enumerate(groups) if name == group} for group in set(groups)]
+    assert sorted(map(sorted, found)) == sorted(map(sorted, linked))

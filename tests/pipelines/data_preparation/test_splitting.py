@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepfake_detection.detector.fingerprints import fingerprint_of_split
@@ -99,7 +99,7 @@ def test_a_group_stands_in_one_subset_only(index, ratios, seed):
     try:
         split = split_images(index, cut_by("group", ratios, seed))
     except UserError:
-        assume(False)
+        return  # refused, which other tests are about
     assert (split.groupby("group")["subset"].nunique() == 1).all()
     assert sorted(split["path"]) == sorted(index["path"])
     for name in index["class_name"].unique():
@@ -114,8 +114,8 @@ def test_each_class_has_its_ratios_up_to_its_largest_group(sizes, ratios, seed):
     counts = counts_of(index, draw_subsets(index, cut_by("group", ratios, seed)))
     for name, of_class in sizes.items():
         targets = [ratio * sum(of_class) for ratio in ratios if ratio > 0]
-        # below that a subset may be empty, and is given a group whatever its ratio says
-        assume(min(targets) > max(of_class))
+        if min(targets) <= max(of_class):
+            continue  # a subset may come out empty, and is given a group whatever its ratio says
         for subset, ratio in zip(("train", "validation", "test"), ratios, strict=True):
             found = counts.get((subset, name), 0)
             assert abs(found - ratio * sum(of_class)) <= max(of_class) + 1e-6
@@ -123,14 +123,11 @@ def test_each_class_has_its_ratios_up_to_its_largest_group(sizes, ratios, seed):
 
 @SOME
 @given(
-    st.dictionaries(
-        st.sampled_from(CLASSES), st.integers(20, 200), min_size=2
-    ),
+    st.dictionaries(st.sampled_from(CLASSES), st.integers(101, 300), min_size=2),
     ratios_of_subsets(),
     st.integers(0, 2**40),
 )  # fmt: skip
 def test_the_individual_method_is_exact_to_the_image(sizes, ratios, seed):
-    assume(all(size * ratio > 1 for size in sizes.values() for ratio in ratios if ratio))
     index = index_of_sizes({name: [1] * size for name, size in sizes.items()})
     counts = counts_of(index, draw_subsets(index, cut_by("individual", ratios, seed)))
     for name, size in sizes.items():
@@ -165,11 +162,12 @@ def test_each_combination_of_classes_is_off_by_one_group_at_most(numbers, share,
 
 @pytest.mark.parametrize("seed", range(20))
 def test_groups_of_one_class_make_up_for_those_of_several(seed):
-    """Three misfiled images that tie groups of two classes must not shift the ratios."""
+    """A few misfiled images that tie groups of two classes must not shift the ratios."""
     index = course(400)
-    for number in range(3):
-        mates = [f"real/{number}", f"fake_deepfake/{number}"]
-        index.loc[index["group"].isin(mates), "group"] = f"tied/{number}"
+    for fake in CLASSES[1:]:
+        for number in range(3):
+            mates = [f"{fake}/{number}", f"real/{number + 3 * CLASSES.index(fake)}"]
+            index.loc[index["group"].isin(mates), "group"] = f"tied/{fake}/{number}"
     counts = counts_of(index, draw_subsets(index, cut_by(seed=seed)))
     assert {counts["validation", name] for name in CLASSES} == {80}
 
@@ -235,7 +233,7 @@ def test_identical_files_share_a_subset_with_either_method(images, seed):
         try:
             split = split_images(index, cut_by(method, seed=seed))
         except UserError:
-            assume(False)
+            return  # refused, which other tests are about
         assert (split.groupby("sha256")["subset"].nunique() == 1).all()
 
 

@@ -56,7 +56,7 @@ def list_rejected_images(scanned_images: pd.DataFrame) -> pd.DataFrame:
     rejected = scanned_images.loc[scanned_images["reason"].notna(), ["path", "reason"]]
     for path, reason in rejected.head(5).itertuples(index=False):
         log.warning("Rejected %s: %s", path, reason)
-    if len(rejected) > 5:  # noqa: PLR2004
+    if len(rejected) > 5:
         log.warning("… and %d more, all listed in rejected_images", len(rejected) - 5)
     return rejected.reset_index(drop=True)
 

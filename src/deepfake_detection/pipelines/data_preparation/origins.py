@@ -61,7 +61,7 @@ def _inside(paths: pd.Series, class_names: pd.Series) -> pd.Series:
 
 
 def _positions(names: list[str], readable: list[bool]) -> list[int | None]:
-    """Positions in a row of files: by the numbers in their names, so that gaps count, or in order."""
+    """Positions in a row: by the numbers in the names, so that gaps count, or in order."""
     matches = [_NUMBERED.match(name) for name in names]
     images = [match for match, is_image in zip(matches, readable, strict=True) if is_image]
     prefixes = {match.group(1) if match else None for match in images}

@@ -2,9 +2,10 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import imagehash
 import numpy as np
@@ -54,7 +55,16 @@ class ScannedFile:
     sharpness: float | None = None
 
 
-def find_files(folder: Path, classes: dict[str, str | None]) -> list[tuple[str, str]]:
+class Measures(TypedDict):
+    """What is measured on a picture (see `ScannedFile`)."""
+
+    perceptual_hash: str
+    brightness: float
+    contrast: float
+    sharpness: float
+
+
+def find_files(folder: Path, classes: Mapping[str, str | None]) -> list[tuple[str, str]]:
     """Find the files of an image folder, in natural order within each class.
 
     Args:
@@ -107,7 +117,7 @@ def _files_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) 
             yield path
 
 
-def _find_outside(folder: Path, classes: dict[str, str | None]) -> Iterator[tuple[str, str]]:
+def _find_outside(folder: Path, classes: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
     """Files outside of all class folders; a folder outside of all is an error."""
     on_the_way = {parent.as_posix() for name in classes for parent in Path(name).parents}
     waiting = [folder]
@@ -134,7 +144,7 @@ def _is_system_file(path: Path) -> bool:
 
 def _list_folders(folder: Path) -> str:
     names = [f"'{path.name}'" for path in sorted(folder.iterdir()) if path.is_dir()]
-    return ", ".join(names[:10]) + (" …" if len(names) > 10 else "") or "no folders"  # noqa: PLR2004
+    return ", ".join(names[:10]) + (" …" if len(names) > 10 else "") or "no folders"
 
 
 def scan_files(
@@ -191,12 +201,12 @@ def _scan_file(folder: Path, path: str, class_name: str, max_pixels: int) -> Sca
         return ScannedFile(path, class_name, f"cannot be read ({error.strerror})")
 
 
-def measure_picture(image: Image.Image) -> dict[str, str | float]:
+def measure_picture(image: Image.Image) -> Measures:
     """Perceptual hash, brightness, contrast and sharpness of an RGB picture (see `ScannedFile`)."""
     grey = image.convert("L")
     luma = np.asarray(grey, dtype=np.float32)
     sharpness = 0.0
-    if min(luma.shape) > 2:  # noqa: PLR2004  (the Laplacian needs a neighbour on each side)
+    if min(luma.shape) > 2:
         centre = luma[1:-1, 1:-1]
         neighbours = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:]
         sharpness = float((neighbours - 4 * centre).var(dtype=np.float64))

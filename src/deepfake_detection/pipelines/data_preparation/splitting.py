@@ -50,7 +50,7 @@ def draw_subsets(image_index: pd.DataFrame, split: SplitParameters) -> pd.Series
         hole = _fill_empty(subset_of_unit, counts, len(wanted))
         if hole is None:
             break
-    else:
+    if hole is not None:
         subset, column = hole
         raise UserError(
             f"class '{class_names[column]}' has no images left for {wanted[subset]}: its groups "
@@ -128,10 +128,11 @@ def _fill_empty(subsets: np.ndarray, counts: np.ndarray, number: int) -> tuple[i
 def count_images(split: pd.DataFrame) -> dict[str, dict[str, int]]:
     """Images by subset and class."""
     table = pd.crosstab(split["subset"], split["class_name"])
+    counts = table.to_dict("index")
     return {
-        subset: {str(name): int(count) for name, count in table.loc[subset].items()}
+        subset: {str(name): int(count) for name, count in counts[subset].items()}
         for subset in SUBSETS
-        if subset in table.index
+        if subset in counts
     }
 
 
