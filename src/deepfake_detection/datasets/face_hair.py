@@ -131,7 +131,7 @@ def grow_hair(person: Identity, view: View, outline: Outline) -> Hair:
     if person.hair_style in _LONG:
         length = 0.92 if person.hair_style == "bob" else 9.0
         hang = np.float32(1.05 + 0.6 * _volume(person)) + 0.06 * np.sin(2.2 * view.y + 0.5)
-        sides = soft(hang - np.abs(view.x), 3 * pixel) * soft(view.y, 0.5)
+        sides = soft(hang - np.abs(view.x), 3 * pixel) * soft(view.y + 0.40, 0.4)
         ends = soft(length + 0.05 * strands.at(view.x + 3, 30.0) - view.y, 0.08)
         whole = np.maximum(cap, sides) * ends
         # In front, the curtain narrows from the temples to the jaw.
