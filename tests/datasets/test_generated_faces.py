@@ -6,18 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import torchvision
-import yaml
 from kedro.io import DatasetError
 from PIL import Image
 from scipy.ndimage import binary_dilation
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torchvision import transforms
 
 from deepfake_detection.datasets.face_drawing import draw_image, write_faces
 from deepfake_detection.datasets.face_identity import CLASS_NAMES, ClassName
@@ -212,102 +208,3 @@ class TestDataset:
 
     def test_describes_itself(self, faces, tmp_path: Path):
         assert faces()._describe() == {"filepath": str(tmp_path / "faces"), **SETTINGS}
-
-
-@pytest.mark.slow
-def test_what_the_demo_promises(tmp_path: Path):
-    """The demo's network, made by its settings: a grouped split is learned, an individual leaks."""
-    demo = Path(__file__).parents[2] / "conf" / "demo"
-    catalog, globals_, parameters = (
-        yaml.safe_load((demo / f"{name}.yml").read_text())
-        for name in ("catalog", "globals", "parameters")
-    )
-    drawing = {
-        key: catalog["training_images"][key]
-        for key in ("sources", "images_per_source", "size", "quality", "seed")
-    }
-    write_faces(tmp_path, **drawing)
-    model = globals_["model"]
-    images, labels, sources = read_small(
-        tmp_path, drawing["images_per_source"], **parameters["backbones"][model]
-    )
-    scores = {"group": [], "individual": []}
-    for method, found in scores.items():
-        for seed in range(5):
-            subset = assign(method, sources, seed)
-            found.append(train(model, images, labels, subset, parameters["training"], seed))
-    grouped, individual = (np.array(scores[method]) for method in ("group", "individual"))
-    print(f"AUC, validation and test, of five seeds: grouped {grouped}, individual {individual}")
-    assert grouped.mean() >= 0.85
-    assert individual[:, 0].mean() > grouped[:, 0].mean()
-
-
-def read_small(
-    folder: Path, images_per_source: int, resize: int, crop: int
-) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
-    images, labels, sources = [], [], []
-    first = (resize - crop) // 2
-    for class_name in CLASS_NAMES:
-        for number in range(len(list((folder / class_name).glob("*.jpg")))):
-            with Image.open(folder / class_name / f"{number}.jpg") as image:
-                small = image.resize((resize, resize), Image.Resampling.BILINEAR)
-            inner = small.crop((first, first, first + crop, first + crop))
-            images.append(np.asarray(inner).transpose(2, 0, 1))
-            labels.append(int(class_name != "real"))
-            sources.append(number // images_per_source)
-    return torch.from_numpy(np.stack(images)), torch.tensor(labels), np.array(sources)
-
-
-def assign(method: str, sources: np.ndarray, seed: int) -> np.ndarray:
-    """0 for training, 1 for validation, 2 for test; 60, 20 and 20 %."""
-    keys = sources if method == "group" else np.arange(len(sources))
-    names = np.random.default_rng(seed).permutation(np.unique(keys))
-    train_names, validation_names, _ = np.split(
-        names, [round(0.6 * len(names)), round(0.8 * len(names))]
-    )
-    return np.where(np.isin(keys, train_names), 0, np.where(np.isin(keys, validation_names), 1, 2))
-
-
-def train(
-    model: str,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    subset: np.ndarray,
-    training: dict,
-    seed: int,
-) -> tuple[float, float]:
-    """Validation and test AUC after the last epoch."""
-    torch.manual_seed(seed)
-    network = torchvision.models.get_model(model, weights=None, num_classes=2)
-    optimiser = torch.optim.Adam(network.parameters(), lr=training["optimizer"]["lr"])
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, training["epochs"])
-    normalised = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    chosen = torch.from_numpy(np.flatnonzero(subset == 0))
-    for _ in range(training["epochs"]):
-        network.train()
-        for batch in chosen[torch.randperm(len(chosen))].split(training["batch_size"]):
-            turned = torch.stack(
-                [
-                    transforms.functional.rotate(
-                        image.flip(-1) if torch.rand(()) < 0.5 else image,
-                        float(20 * torch.rand(()) - 10),
-                    )
-                    for image in images[batch]
-                ]
-            )
-            loss = torch.nn.functional.cross_entropy(
-                network(normalised(turned / 255)), labels[batch]
-            )
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        schedule.step()
-    network.eval()
-    with torch.no_grad():
-        outputs = torch.cat([network(normalised(part / 255)) for part in images.split(128)])
-    logits = (outputs[:, 1] - outputs[:, 0]).numpy()
-    validation, test = (
-        float(roc_auc_score(labels[subset == number], logits[subset == number]))
-        for number in (1, 2)
-    )
-    return validation, test

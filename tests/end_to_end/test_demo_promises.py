@@ -1,0 +1,112 @@
+"""What the README says of the demo's faces, measured over seeds. Minutes, so off by default."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from demo_project import ROOT
+from kedro.config import OmegaConfigLoader
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from deepfake_detection.datasets.generated_faces import GeneratedFacesDataset
+from deepfake_detection.detector.file import DetectorSlot
+from deepfake_detection.detector.pixels import PixelStores
+from deepfake_detection.parameters import ProjectParameters
+from deepfake_detection.pipelines.data_preparation.nodes import (
+    index_images,
+    list_rejected_images,
+    scan_images,
+    split_images,
+    summarise_split,
+)
+from deepfake_detection.pipelines.evaluation.nodes import measure_predictions, predict_split
+from deepfake_detection.pipelines.training.nodes import request_pixels, train_detector
+
+SEEDS = range(5)
+
+
+@pytest.fixture(scope="module")
+def demo() -> ProjectParameters:
+    loader = OmegaConfigLoader(
+        str(ROOT / "conf"), env="demo", base_env="base", merge_strategy={"parameters": "soft"}
+    )
+    return ProjectParameters.model_validate(loader["parameters"])
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    catalog = yaml.safe_load((ROOT / "conf/demo/catalog.yml").read_text(encoding="utf-8"))
+    settings = catalog["training_images"]
+    names = ("sources", "images_per_source", "size", "quality", "seed")
+    folder = tmp_path_factory.mktemp("faces") / "generated"
+    drawing = {name: settings[name] for name in names}
+    return GeneratedFacesDataset(filepath=str(folder), **drawing).load()
+
+
+@pytest.fixture(scope="module")
+def image_index(faces: Path, demo: ProjectParameters) -> pd.DataFrame:
+    scanned = scan_images(faces, demo.data_preparation)
+    return index_images(scanned, list_rejected_images(scanned), demo.data_preparation)
+
+
+@pytest.fixture(scope="module")
+def stores(
+    tmp_path_factory: pytest.TempPathFactory,
+    faces: Path,
+    image_index: pd.DataFrame,
+    demo: ProjectParameters,
+) -> PixelStores:
+    stores = PixelStores(tmp_path_factory.mktemp("stores"))
+    stores.build(request_pixels(faces, image_index, demo.model, demo.backbones))
+    return stores
+
+
+@pytest.mark.slow
+def test_a_grouped_split_is_learned_and_an_individual_one_flatters(
+    image_index: pd.DataFrame, stores: PixelStores, demo: ProjectParameters, tmp_path: Path
+) -> None:
+    rows = []
+    for method in ("group", "individual"):
+        for seed in SEEDS:
+            parameters = demo.split.model_copy(update={"method": method, "seed": seed})
+            training = demo.training.model_copy(update={"seed": seed})
+            split = split_images(image_index, parameters)
+            summary = summarise_split(split, parameters, demo.data_preparation)
+            detector, _ = train_detector(
+                split, summary, stores, {}, DetectorSlot(tmp_path / "slot"), demo.model,
+                demo.backbones, training,
+            )  # fmt: skip
+            predictions = predict_split(detector, split, stores, demo.evaluation)
+            _, metrics = measure_predictions(predictions, detector, demo.evaluation)
+            for subset, levels in metrics["subsets"].items():
+                figures = {
+                    name: levels["images"][name]["value"] for name in ("accuracy", "roc_auc")
+                }
+                rows.append({"method": method, "seed": seed, "subset": subset, **figures})
+    table = pd.DataFrame(rows)
+    print(f"\n{table.pivot(index=['method', 'seed'], columns='subset').round(3)}")
+    means = table.groupby(["method", "subset"])[["accuracy", "roc_auc"]].mean()
+    print(means.round(3))
+    assert means.loc[("group", "test"), "roc_auc"] >= 0.85
+    for subset in ("validation", "test"):
+        assert (means.loc[("individual", subset)] > means.loc[("group", subset)]).all()
+
+
+@pytest.mark.slow
+def test_mean_colours_tell_little(stores: PixelStores, image_index: pd.DataFrame, demo) -> None:
+    pixels = stores.open(image_index["sha256"].tolist(), demo.backbones.preprocessing(demo.model))
+    colours = pixels.array[pixels.rows(image_index["sha256"].tolist())].mean(axis=(1, 2))
+    model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
+    folds, labels = GroupKFold(5), image_index["label"].to_numpy()
+    called = cross_val_predict(model, colours, labels, groups=image_index["group"], cv=folds)
+    plain, balanced = (called == labels).mean(), balanced_accuracy_score(labels, called)
+    print(f"\nlogistic regression on mean colours: accuracy {plain:.3f}, balanced {balanced:.3f}")
+    assert plain < 0.65
+    assert balanced < 0.65
+    assert np.bincount(called, minlength=2).min() > 0
