@@ -220,7 +220,7 @@ def test_metrics_show_intervals_notes_and_what_is_undefined(inputs):
     assert "one class" in words
     # said once at the foot of the table, not in every row
     assert words.count("validation also chose the epoch") == 1
-    assert "Recall, fake_face2face" in words
+    assert "Recall of kind, fake_face2face" in words
 
 
 def test_one_class_and_one_epoch_make_a_page(inputs):
