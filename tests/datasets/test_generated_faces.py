@@ -15,8 +15,8 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from deepfake_detection.datasets.face_drawing import draw_image, write_faces
-from deepfake_detection.datasets.face_identity import CLASS_NAMES, ClassName
+from deepfake_detection.datasets.faces.drawing import draw_image, write_faces
+from deepfake_detection.datasets.faces.identity import CLASS_NAMES, ClassName
 from deepfake_detection.datasets.generated_faces import GeneratedFacesDataset
 from deepfake_detection.errors import UserError
 

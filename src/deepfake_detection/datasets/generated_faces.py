@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset
 
-from deepfake_detection.datasets.face_drawing import DRAWING_VERSION, write_faces
+from deepfake_detection.datasets.faces.drawing import DRAWING_VERSION, write_faces
 from deepfake_detection.errors import UserError
 
 log = logging.getLogger(__name__)

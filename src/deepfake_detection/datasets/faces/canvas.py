@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepfake_detection.datasets.face_identity import Colour, Moment
+from deepfake_detection.datasets.faces.identity import Colour, Moment
 
 Floats = NDArray[np.floating[Any]]  # float32 throughout
 Window = tuple[slice, slice]

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from deepfake_detection.datasets.face_canvas import Canvas, Floats, Strands, bump, soft
-from deepfake_detection.datasets.face_identity import Colour, Identity, Moment
+from deepfake_detection.datasets.faces.canvas import Canvas, Floats, Strands, bump, soft
+from deepfake_detection.datasets.faces.identity import Colour, Identity, Moment
 
 _SHADOW: Colour = (0.42, 0.30, 0.29)  # what is left of skin colour in a deep crease
 

@@ -7,9 +7,9 @@ smoother than the rest, and the faint grid that up-sampling layers of a generato
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from deepfake_detection.datasets.face_canvas import Floats, View, bump, resized, soft
-from deepfake_detection.datasets.face_identity import Identity, Reenactment, Render, Swap
-from deepfake_detection.datasets.face_portrait import Head
+from deepfake_detection.datasets.faces.canvas import Floats, View, bump, resized, soft
+from deepfake_detection.datasets.faces.identity import Identity, Reenactment, Render, Swap
+from deepfake_detection.datasets.faces.portrait import Head
 
 
 def _rendered(rgb: Floats, render: Render, view: View) -> Floats:

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import uniform_filter
 
-from deepfake_detection.datasets.face_canvas import (
+from deepfake_detection.datasets.faces.canvas import (
     Canvas,
     Floats,
     Strands,
@@ -19,9 +19,9 @@ from deepfake_detection.datasets.face_canvas import (
     resized,
     soft,
 )
-from deepfake_detection.datasets.face_features import paint_features, paint_glasses
-from deepfake_detection.datasets.face_hair import Hair, Outline, grow_hair, paint_hair, wrap_head
-from deepfake_detection.datasets.face_identity import Colour, Identity, Moment, Scene
+from deepfake_detection.datasets.faces.features import paint_features, paint_glasses
+from deepfake_detection.datasets.faces.hair import Hair, Outline, grow_hair, paint_hair, wrap_head
+from deepfake_detection.datasets.faces.identity import Colour, Identity, Moment, Scene
 
 _ANGLES = 2048  # steps of the table that holds a head's outline
 

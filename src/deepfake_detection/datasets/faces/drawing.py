@@ -16,9 +16,9 @@ from joblib import Parallel, delayed
 from PIL import Image, ImageFilter
 from tqdm import tqdm
 
-from deepfake_detection.datasets.face_canvas import Floats, View
-from deepfake_detection.datasets.face_forging import reenact_face, swap_face
-from deepfake_detection.datasets.face_identity import (
+from deepfake_detection.datasets.faces.canvas import Floats, View
+from deepfake_detection.datasets.faces.forging import reenact_face, swap_face
+from deepfake_detection.datasets.faces.identity import (
     CLASS_NAMES,
     ClassName,
     Moment,
@@ -30,7 +30,7 @@ from deepfake_detection.datasets.face_identity import (
     draw_scene,
     draw_swap,
 )
-from deepfake_detection.datasets.face_portrait import draw_head, draw_portrait
+from deepfake_detection.datasets.faces.portrait import draw_head, draw_portrait
 
 # Raise it when a change makes other pictures out of the same settings.
 DRAWING_VERSION = 1

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepfake_detection.datasets.face_canvas import Canvas, Floats, Strands, View, mottle, soft
-from deepfake_detection.datasets.face_identity import Identity
+from deepfake_detection.datasets.faces.canvas import Canvas, Floats, Strands, View, mottle, soft
+from deepfake_detection.datasets.faces.identity import Identity
 
 _LONG = ("long", "bob", "fringe")
 _CURLY = ("curls", "afro")
