@@ -1,1 +1,1 @@
-"""Drawing the demo's faces: portraits from a seed, and forgeries of them. No photographs, nobody."""
+"""Drawing the demo's faces: portraits from a seed, and forgeries of them. They show nobody."""
