@@ -143,9 +143,9 @@ class Detector:
         with torch.inference_mode():
             for start in tqdm(starts, desc="Scoring", unit="batch", leave=False, disable=None):
                 batch = to_batch(pixels[chosen[start : start + batch_size]], device)
-                outputs = network(normalise(batch)).double()
-                margin = outputs[:, FAKE] - outputs[:, REAL]
-                logits[start : start + batch_size] = margin.cpu().numpy()
+                # not every device has double precision
+                outputs = network(normalise(batch)).cpu().double()
+                logits[start : start + batch_size] = outputs[:, FAKE] - outputs[:, REAL]
         return logits
 
     def probabilities(
