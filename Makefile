@@ -12,7 +12,7 @@ demo: setup
 	$(BIN)/kedro run --env demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
