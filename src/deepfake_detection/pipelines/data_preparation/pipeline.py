@@ -1,6 +1,6 @@
 """The pipeline `data_preparation`."""
 
-from kedro.pipeline import Pipeline, node
+from kedro.pipeline import Node, Pipeline
 
 from deepfake_detection.pipelines.data_preparation.nodes import (
     index_images,
@@ -15,19 +15,19 @@ def create_indexing_pipeline() -> Pipeline:
     """From a folder of images to the image index, and the list of what was not used."""
     return Pipeline(
         [
-            node(
+            Node(
                 scan_images,
                 inputs=["training_images", "params:data_preparation"],
                 outputs="scanned_images",
                 name="scan_images",
             ),
-            node(
+            Node(
                 list_rejected_images,
                 inputs="scanned_images",
                 outputs="rejected_images",
                 name="list_rejected_images",
             ),
-            node(
+            Node(
                 index_images,
                 # the list of rejected images is an input so that it is saved before this node
                 # stops for too many of them
@@ -43,13 +43,13 @@ def create_pipeline() -> Pipeline:
     """From a folder of images to the image index, and to train, validation and test."""
     return create_indexing_pipeline() + Pipeline(
         [
-            node(
+            Node(
                 split_images,
                 inputs=["image_index", "params:split"],
                 outputs="split",
                 name="split_images",
             ),
-            node(
+            Node(
                 summarise_split,
                 inputs=["split", "params:split", "params:data_preparation"],
                 outputs="split_summary",

@@ -1,6 +1,6 @@
 """The pipelines `evaluation` and, for sets from elsewhere, `external_evaluation`."""
 
-from kedro.pipeline import Pipeline, node
+from kedro.pipeline import Node, Pipeline
 
 from deepfake_detection.pipelines.evaluation.nodes import (
     measure_predictions,
@@ -15,19 +15,19 @@ def create_pipeline() -> Pipeline:
     """From a detector and its split to predictions and metrics of what it was not trained on."""
     return Pipeline(
         [
-            node(
+            Node(
                 request_scored_pixels,
                 inputs=["training_images", "split", "detector"],
                 outputs="scored_pixels",
                 name="build_scored_pixels",
             ),
-            node(
+            Node(
                 predict_split,
                 inputs=["detector", "split", "scored_pixels", "params:evaluation"],
                 outputs="predictions",
                 name="predict",
             ),
-            node(
+            Node(
                 measure_predictions,
                 inputs=["predictions", "detector", "params:evaluation"],
                 outputs=["metric_table", "metrics"],
@@ -41,25 +41,25 @@ def create_external_pipeline() -> Pipeline:
     """From a detector and the image index of a set from elsewhere to predictions and metrics."""
     return Pipeline(
         [
-            node(
+            Node(
                 take_all_images,
                 inputs=["image_index", "params:external_evaluation"],
                 outputs="split",
                 name="take_all_images",
             ),
-            node(
+            Node(
                 request_scored_pixels,
                 inputs=["training_images", "split", "detector"],
                 outputs="scored_pixels",
                 name="build_scored_pixels",
             ),
-            node(
+            Node(
                 predict_external,
                 inputs=["detector", "split", "scored_pixels", "params:evaluation"],
                 outputs="predictions",
                 name="predict",
             ),
-            node(
+            Node(
                 measure_predictions,
                 inputs=["predictions", "detector", "params:evaluation"],
                 outputs=["metric_table", "metrics"],

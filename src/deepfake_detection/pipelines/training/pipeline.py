@@ -1,6 +1,6 @@
 """The pipeline `training`."""
 
-from kedro.pipeline import Pipeline, node
+from kedro.pipeline import Node, Pipeline
 
 from deepfake_detection.pipelines.training.nodes import (
     fetch_initial_weights,
@@ -13,19 +13,19 @@ def create_pipeline() -> Pipeline:
     """From a split and pixels to a detector and its training history."""
     return Pipeline(
         [
-            node(
+            Node(
                 fetch_initial_weights,
                 inputs=["params:model", "params:training"],
                 outputs="initial_weights",
                 name="fetch_initial_weights",
             ),
-            node(
+            Node(
                 request_pixels,
                 inputs=["training_images", "image_index", "params:model", "params:backbones"],
                 outputs="pixel_store",
                 name="build_pixel_store",
             ),
-            node(
+            Node(
                 train_detector,
                 inputs=[
                     "split",
