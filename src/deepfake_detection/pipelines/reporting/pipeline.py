@@ -1,6 +1,6 @@
 """Reporting: tables → figures, galleries, one page."""
 
-from kedro.pipeline import Pipeline, node
+from kedro.pipeline import Node, Pipeline
 
 from deepfake_detection.pipelines.reporting.nodes import (
     describe_scored_detector,
@@ -18,49 +18,49 @@ def create_pipeline() -> Pipeline:
     """From a scored detector to its figures and its page."""
     return Pipeline(
         [
-            node(
+            Node(
                 describe_scored_detector,
                 inputs=["detector", "metrics", "training_history"],
                 outputs="detector_description",
                 name="describe_scored_detector",
             ),
-            node(
+            Node(
                 draw_loss_curve,
                 inputs="training_history",
                 outputs="loss_curve",
                 name="draw_loss_curve",
             ),
-            node(
+            Node(
                 draw_accuracy_curve,
                 inputs="training_history",
                 outputs="accuracy_curve",
                 name="draw_accuracy_curve",
             ),
-            node(
+            Node(
                 draw_confusion_matrices,
                 inputs="predictions",
                 outputs="confusion_matrix",
                 name="draw_confusion_matrices",
             ),
-            node(
+            Node(
                 draw_roc_curves,
                 inputs=["predictions", "detector_description"],
                 outputs="roc_curve",
                 name="draw_roc_curves",
             ),
-            node(
+            Node(
                 show_missed_fakes,
                 inputs=["predictions", "training_images", "params:reporting"],
                 outputs="missed_fakes",
                 name="show_missed_fakes",
             ),
-            node(
+            Node(
                 show_false_alarms,
                 inputs=["predictions", "training_images", "params:reporting"],
                 outputs="false_alarms",
                 name="show_false_alarms",
             ),
-            node(
+            Node(
                 write_report,
                 inputs={
                     "description": "detector_description",
