@@ -1,6 +1,5 @@
 """Backbones: any classification network of torchvision, with a two-class head."""
 
-import inspect
 import logging
 import re
 from collections.abc import Mapping
@@ -37,7 +36,7 @@ def check_backbone(model: str) -> None:
     if model in list_backbones():
         return
     close = get_close_matches(str(model).lower(), list_backbones(), n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else "torchvision has no such network"
+    hint = f"did you mean {' or '.join(close)}?" if close else "torchvision has no such network."
     raise UserError(
         f"unknown model '{model}': {hint} Any of torchvision's {len(list_backbones())} "
         "classification networks can be used, by its name in torchvision.models."
@@ -52,14 +51,11 @@ def build_network(model: str, *, transform_input: bool) -> nn.Module:
         transform_input: Whether inception_v3 and googlenet undo the usual normalisation, as
             torchvision's ImageNet weights of these two expect; the others ignore it.
     """
-    builder = torchvision.models.get_model_builder(model)
     settings: dict[str, bool] = {}
     if model in ("inception_v3", "googlenet"):
         # their own initialisation draws from a truncated normal for many seconds
         settings = {"init_weights": False, "aux_logits": True, "transform_input": transform_input}
-    elif "init_weights" in inspect.signature(builder).parameters:  # pragma: no cover
-        settings = {"init_weights": False}
-    network: nn.Module = builder(weights=None, **settings)
+    network: nn.Module = torchvision.models.get_model(model, weights=None, **settings)
     return network
 
 
