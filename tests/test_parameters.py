@@ -65,7 +65,8 @@ def test_the_project_s_own_parameters_are_valid(env):
 
 @pytest.mark.parametrize("place", KNOWN, ids=".".join)
 def test_a_mistyped_key_is_refused_with_the_right_one(place):
-    for mistyped in (place[-1] + "s", place[-1][0] + place[-1]):
+    siblings = {other[-1] for other in KNOWN if other[:-1] == place[:-1]}
+    for mistyped in {place[-1] + "s", place[-1][0] + place[-1]} - siblings:
         message = problem_in(changed((*place[:-1], mistyped), 1))
         name = ".".join((*place[:-1], mistyped))
         assert message == f"unknown parameter '{name}': did you mean '{place[-1]}'?"

@@ -1,17 +1,23 @@
 """Hooks: parameters are checked before anything runs, and a run says where its results lie."""
 
+from __future__ import annotations
+
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 from pydantic import ValidationError
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import ProjectParameters, describe_problems
+
+if TYPE_CHECKING:
+    from deepfake_detection.learning.state import TrainingStates
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +28,9 @@ _SHOWN_RESULTS = ("detector", "predictions", "metric_table", "report")
 
 class ProjectHooks:
     """The project's hooks."""
+
+    def __init__(self) -> None:
+        self._states_of: dict[str, TrainingStates] = {}
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -36,6 +45,7 @@ class ProjectHooks:
         except ValidationError as error:
             raise UserError(describe_problems(error, ProjectParameters)) from None
         self._check_model(checked, context)
+        self._parameters = checked
 
     def _check_model(self, parameters: ProjectParameters, context: KedroContext) -> None:
         # torch takes seconds to import, and a mistyped parameter need not wait for it
@@ -62,9 +72,20 @@ class ProjectHooks:
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
-        """Check that what the pipeline starts from is there."""
+        """Check that what the pipeline starts from is there, and the devices that it asks for."""
+        self._check_devices(pipeline)
         self._check_given_paths(run_params.get("runtime_params") or {}, pipeline)
         self._check_inputs(pipeline, catalog, run_params.get("load_versions") or {})
+
+    def _check_devices(self, pipeline: Pipeline) -> None:
+        from deepfake_detection.detector.device import choose_device
+        from deepfake_detection.learning.hardware import choose_hardware
+
+        asked = pipeline.inputs()
+        if "params:training" in asked:
+            choose_hardware(self._parameters.training)
+        if "params:evaluation" in asked:
+            choose_device(self._parameters.evaluation.device)
 
     def _check_given_paths(self, runtime_params: dict[str, Any], pipeline: Pipeline) -> None:
         for parameter, entry in _GIVEN_PATHS.items():
@@ -97,6 +118,23 @@ class ProjectHooks:
                     f"there is no '{entry}'{version} in {_path_of(entry, catalog)}. Make it first: "
                     f"kedro run --pipelines {makers[entry]} (with the same --env and model)"
                 )
+
+    @hook_impl
+    def after_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
+        """Remember the training states that a node has used."""
+        from deepfake_detection.learning.state import TrainingStates
+
+        for value in inputs.values():
+            if isinstance(value, TrainingStates):
+                self._states_of[node.name] = value
+
+    @hook_impl
+    def after_dataset_saved(self, data: Any, node: Node) -> None:
+        """Remove the state of a training once its detector is saved, so that nothing is lost."""
+        from deepfake_detection.detector.detector import Detector
+
+        if node.name in self._states_of and isinstance(data, Detector):
+            self._states_of.pop(node.name).remove(data.card.run_fingerprint)
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:

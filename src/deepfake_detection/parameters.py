@@ -45,6 +45,8 @@ Count = Annotated[Whole, Field(gt=0)]
 Seed = Annotated[Whole, Field(ge=0, lt=2**63)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 Rate = Annotated[Number, Field(gt=0)]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+Precision = Literal["auto", "fp32", "bf16"]
 Colour = tuple[Number, Number, Number]
 Spread = tuple[Rate, Rate, Rate]
 
@@ -224,6 +226,13 @@ class EarlyStoppingParameters(Block):
     patience: Count | None
 
 
+class StateParameters(Block):
+    """How a training's state is kept, from which it goes on after an interruption."""
+
+    minutes: Annotated[Number, Field(ge=0)]
+    resume: bool
+
+
 class TrainingParameters(Block):
     """One run's training: block `training`."""
 
@@ -236,8 +245,20 @@ class TrainingParameters(Block):
     loss: LossParameters
     augmentation: AugmentationParameters
     early_stopping: EarlyStoppingParameters
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+    device: Device
+    devices: Literal["auto"] | Count
+    machines: Count
+    rendezvous: Annotated[str, Field(pattern=r"^[^\s:]+:\d+$")] | None
+    precision: Precision
+    compile: bool
     seed: Seed
+    state: StateParameters
+
+    @model_validator(mode="after")
+    def _needs_rendezvous(self) -> Self:
+        if self.machines > 1 and self.rendezvous is None:
+            raise ValueError("rendezvous must be given as HOST:PORT when machines is above 1")
+        return self
 
 
 class EvaluationParameters(Block):
@@ -245,7 +266,7 @@ class EvaluationParameters(Block):
 
     batch_size: Count
     confidence: Annotated[float, Field(gt=0, lt=1)]
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+    device: Device
 
 
 class ReportingParameters(Block):
@@ -255,17 +276,32 @@ class ReportingParameters(Block):
     gallery_columns: Count
 
 
+class BenchmarkParameters(Block):
+    """What the benchmark compares: block `benchmark`."""
+
+    backbones: Annotated[list[str], Field(min_length=1)]
+    batch_sizes: Annotated[list[Annotated[Whole, Field(ge=2)]], Field(min_length=1)]
+    precisions: Annotated[list[Precision], Field(min_length=1)]
+    images: Count
+    seconds: Annotated[Number, Field(gt=0)]
+    repeats: Count
+    plain_workers: Literal["auto"] | Annotated[Whole, Field(ge=0)]
+    seed: Seed
+
+
 class ProjectParameters(Block):
     """All parameters of the project. A block of your own gets a field here."""
 
     model: str
     backbones: Backbones
+    pixels: Literal["store", "files"]
     data_preparation: ImageSetParameters
     split: SplitParameters
     training: TrainingParameters
     evaluation: EvaluationParameters
     reporting: ReportingParameters
     external_evaluation: ImageSetParameters
+    benchmark: BenchmarkParameters
 
 
 def describe_problems(error: ValidationError, root: type[BaseModel]) -> str:
@@ -295,8 +331,6 @@ def _describe(problem: Any, root: type[BaseModel]) -> str:
 
 
 _MESSAGES = {
-    # only device has a pattern
-    "string_pattern_mismatch": "should be one of auto, cpu, cuda, cuda:N, mps",
     "string_type": "should be text; if it is, put it in quotes",
     "model_type": "should be a block of parameters",
     "dict_type": "should be a block of parameters",
@@ -304,8 +338,17 @@ _MESSAGES = {
 }
 
 
+# What a parameter with a pattern should be
+_PATTERNS = {
+    "device": "should be one of auto, cpu, cuda, cuda:N, mps",
+    "rendezvous": "should be HOST:PORT, as in 10.0.0.5:29400",
+}
+
+
 def _say(problem: Any) -> str:
     message = _MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+    if problem["type"] == "string_pattern_mismatch":
+        message = _PATTERNS[str(problem["loc"][-1])]
     message = message[:1].lower() + message[1:]
     value = problem["input"]
     return message if isinstance(value, dict | BaseModel) else f"{message} (it is {value!r})"

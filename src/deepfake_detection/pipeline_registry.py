@@ -23,6 +23,7 @@ def register_pipelines() -> dict[str, Pipeline]:
             "params:data_preparation": "params:external_evaluation",
             "params:external_evaluation": "params:external_evaluation",
             "params:evaluation": "params:evaluation",
+            "params:pixels": "params:pixels",
         },
     )
     return {

@@ -1,5 +1,7 @@
 """The training loop: what it learns, keeps and stops at."""
 
+import io
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -10,13 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from deepfake_detection.detector.detector import Normalise, to_batch
-from deepfake_detection.learning.loop import (
-    Fit,
-    LabelledPixels,
-    NonFiniteLossError,
-    batch_order,
-    fit_network,
-)
+from deepfake_detection.learning.batches import Feed, LabelledPixels, batch_order
+from deepfake_detection.learning.loop import Fit, Trainer, fit_network
+from deepfake_detection.learning.processes import Processes
 from deepfake_detection.parameters import PreprocessingParameters, TrainingParameters
 
 SIZE = 12
@@ -41,7 +39,13 @@ def _training(**changes: Any) -> TrainingParameters:
         "augmentation": {"flip": 0.5, "rotation": 10},
         "early_stopping": {"patience": None},
         "device": "cpu",
+        "devices": 1,
+        "machines": 1,
+        "rendezvous": None,
+        "precision": "fp32",
+        "compile": False,
         "seed": 3,
+        "state": {"minutes": 0, "resume": True},
     }  # fmt: skip
     return TrainingParameters.model_validate(settings | changes)
 
@@ -68,9 +72,18 @@ def _pictures(count: int, seed: int, noise: float = 60) -> LabelledPixels:
 TRAIN, VALIDATION = _pictures(61, seed=1), _pictures(40, seed=2)
 
 
-def _fit(network: nn.Module | None = None, **changes: Any) -> Fit:
-    network = network or _network()
-    return fit_network(network, ["5"], TRAIN, VALIDATION, PREPROCESSING, _training(**changes), CPU)
+def _trainer(
+    network: nn.Module, training: TrainingParameters, head: str = "5", precision: str = "fp32"
+) -> Trainer:
+    return Trainer(
+        network, [head], TRAIN, VALIDATION, PREPROCESSING, training,
+        precision=precision, processes=Processes.alone(CPU),
+    )  # fmt: skip
+
+
+def _fit(network: nn.Module | None = None, precision: str = "fp32", **changes: Any) -> Fit:
+    training = _training(**changes)
+    return fit_network(_trainer(network or _network(), training, precision=precision), training)
 
 
 def test_it_learns_what_can_be_learned() -> None:
@@ -163,16 +176,73 @@ class _Breaking(nn.Module):
 def test_a_loss_that_is_not_finite_stops_at_the_epochs_end_and_keeps_the_best(
     training: bool,
 ) -> None:
-    network = _Breaking(3, training)
-    with pytest.raises(NonFiniteLossError) as caught:
-        fit_network(
-            network, ["inner.5"], TRAIN, VALIDATION, PREPROCESSING, _training(epochs=9), CPU
-        )
-    assert caught.value.epoch == 4
-    assert caught.value.subset == ("training" if training else "validation")
-    kept = caught.value.fit
-    assert len(kept.history) == 3
-    assert all(torch.isfinite(value).all() for value in kept.best_weights.values())
+    recipe = _training(epochs=9)
+    fit = fit_network(_trainer(_Breaking(3, training), recipe, "inner.5"), recipe)
+    assert fit.not_finite == ("training" if training else "validation")
+    assert len(fit.history) == 3
+    assert all(torch.isfinite(value).all() for value in fit.best_weights.values())
+
+
+@pytest.mark.parametrize("interrupted_after", [1, 2, 5])
+@pytest.mark.parametrize("schedule", ["none", "step", "exponential", "cosine"])
+def test_a_training_that_goes_on_ends_with_the_same_weights_bit_for_bit(
+    interrupted_after: int, schedule: str
+) -> None:
+    training = _training(schedule={"name": schedule, "step_size": 2, "gamma": 0.5})
+    whole = fit_network(_trainer(uninterrupted := _network(), training), training)
+
+    class Interruption(Exception):  # noqa: N818
+        pass
+
+    kept: dict[str, Any] = {}
+    first = _trainer(_network(), training)
+
+    def keep(fit: Fit) -> None:
+        if len(fit.history) == interrupted_after:
+            torch.save({"trainer": first.state_dict(), "fit": fit.state_dict()}, file)
+            raise Interruption
+
+    file = io.BytesIO()
+    with pytest.raises(Interruption):
+        fit_network(first, training, after_epoch=keep)
+    file.seek(0)
+    kept = torch.load(file, weights_only=True)
+
+    torch.manual_seed(99)  # whatever was drawn before plays no part
+    second = _trainer(resumed := _network(), training)
+    second.load_state_dict(kept["trainer"])
+    fit = fit_network(second, training, Fit.from_state_dict(kept["fit"]))
+    _assert_equal(resumed.state_dict(), uninterrupted.state_dict())
+    _assert_equal(fit.best_weights, whole.best_weights)
+    assert _without_times(fit) == _without_times(whole)
+    assert fit.chosen.epoch == whole.chosen.epoch
+
+
+def _assert_equal(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]), name
+
+
+def _without_times(fit: Fit) -> list[tuple[float, ...]]:
+    return [astuple(epoch)[:-2] for epoch in fit.history]
+
+
+def test_bf16_learns_the_same_and_leaves_weights_in_full_precision() -> None:
+    full, half = _fit(epochs=12), _fit(precision="bf16", epochs=12)
+    assert half.history[0].train_loss != full.history[0].train_loss
+    assert half.chosen.validation_accuracy == pytest.approx(
+        full.chosen.validation_accuracy, abs=0.1
+    )
+    assert {value.dtype for value in half.best_weights.values()} == {torch.float32, torch.int64}
+
+
+def test_the_network_computes_in_bf16_when_told_to() -> None:
+    seen = []
+    network = _network()
+    network[5].register_forward_hook(lambda *call: seen.append(call[2].dtype))
+    _fit(network, precision="bf16", epochs=1)
+    assert set(seen) == {torch.bfloat16}
 
 
 @given(st.integers(1, 300), st.integers(2, 70), st.booleans(), st.integers(0, 2**31))
@@ -183,17 +253,31 @@ def test_batches_hold_each_picture_once_and_none_is_alone(
     batches = batch_order(count, batch_size, shuffle, generator)
     assert sorted(torch.cat(batches).tolist()) == list(range(count))
     assert all(len(batch) <= batch_size + 1 for batch in batches)
+    assert all((batch.diff() > 0).all() for batch in batches)
     if count > 1:
         assert all(len(batch) > 1 for batch in batches)
 
 
-def test_a_batch_keeps_pictures_and_labels_together() -> None:
+@given(st.integers(8, 300), st.integers(8, 70), st.integers(2, 4))
+def test_every_process_has_two_pictures_of_each_batch_and_none_twice(
+    count: int, batch_size: int, parts: int
+) -> None:
+    batches = batch_order(count, batch_size, True, torch.Generator(), parts)
+    ranks = [Processes(rank, parts, 0, CPU) for rank in range(parts)]
+    for batch in batches:
+        cut = [rank.part(batch) for rank in ranks]
+        assert min(len(part) for part in cut) >= 2
+        assert sorted(torch.cat(cut).tolist()) == batch.tolist()
+
+
+def test_batches_keep_pictures_and_labels_together() -> None:
     pictures = _pictures(20, seed=5)
     array, rows = pictures.array[::-1].copy(), pictures.rows[::-1].copy()
     turned = LabelledPixels(array, rows, pictures.labels)
-    chosen = torch.tensor([7, 2, 19])
-    batch, labels = turned.batch(chosen, CPU)
-    expected, expected_labels = pictures.batch(chosen, CPU)
-    assert torch.equal(batch, expected)
-    assert torch.equal(labels, expected_labels)
-    assert sorted(labels.tolist()) == sorted(pictures.labels[chosen].tolist())
+    order = [torch.tensor([2, 7, 19]), torch.tensor([0]), torch.tensor([1, 3])]
+    for resident in (False, True):
+        brought = list(Feed(turned, CPU, resident=resident).batches(order))
+        assert len(brought) == len(order)
+        for chosen, (batch, labels) in zip(order, brought, strict=True):
+            assert torch.equal(batch, to_batch(pictures.array[chosen.numpy()], CPU))
+            assert torch.equal(labels, pictures.labels[chosen])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from deepfake_detection.detector.pictures import UnreadablePictureError, read_picture, to_rgb
+from deepfake_detection.detector.pixels import PixelArray, read_ahead
 from deepfake_detection.detector.preprocessing import crop_pixels
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import PreprocessingParameters
@@ -43,6 +44,7 @@ class DetectorCard:
         settings: All parameters of the run.
         run_fingerprint: SHA-256 over the settings and the split's fingerprint.
         versions: Of the libraries that made it.
+        computed_on: Device, processes, precision and threads of its training.
     """
 
     backbone: str
@@ -58,6 +60,7 @@ class DetectorCard:
     settings: dict[str, Any]
     run_fingerprint: str
     versions: dict[str, str]
+    computed_on: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class Detector:
 
     def logits(
         self,
-        pixels: np.ndarray[Any, np.dtype[np.uint8]],
+        pixels: PixelArray,
         rows: Iterable[int] | None = None,
         *,
         batch_size: int = 64,
@@ -127,7 +130,7 @@ class Detector:
         """Score preprocessed pixels, in float32.
 
         Args:
-            pixels: uint8, [n, crop, crop, 3], as `crop_pixels` gives them.
+            pixels: uint8, [n, crop, crop, 3], as `crop_pixels` gives them, or files in their place.
             rows: Which of them, in this order; all, if None.
             batch_size: Pictures scored at once.
             device: Where to compute.
@@ -138,15 +141,15 @@ class Detector:
         chosen = np.arange(len(pixels)) if rows is None else np.asarray(list(rows), dtype=np.intp)
         network = self.network.to(device).eval()
         normalise = Normalise(self.preprocessing).to(device)
-        logits = np.empty(len(chosen))
-        starts = range(0, len(chosen), batch_size)
+        logits = [np.empty(0)]
+        batches = [chosen[at : at + batch_size] for at in range(0, len(chosen), batch_size)]
+        bar = tqdm(batches, desc="Scoring", unit="batch", leave=False, disable=None)
         with torch.inference_mode():
-            for start in tqdm(starts, desc="Scoring", unit="batch", leave=False, disable=None):
-                batch = to_batch(pixels[chosen[start : start + batch_size]], device)
+            for read, _ in zip(read_ahead(pixels, batches), bar, strict=True):
                 # not every device has double precision
-                outputs = network(normalise(batch)).cpu().double()
-                logits[start : start + batch_size] = outputs[:, FAKE] - outputs[:, REAL]
-        return logits
+                outputs = network(normalise(to_batch(read, device))).cpu().double()
+                logits.append((outputs[:, FAKE] - outputs[:, REAL]).numpy())
+        return np.concatenate(logits)
 
     def probabilities(
         self, logits: np.ndarray[Any, np.dtype[np.float64]]
@@ -173,7 +176,8 @@ class Normalise(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """Normalise; float input is taken as 0…255 too."""
-        return (batch.float() / 255 - self.mean) / self.std
+        # the first operation makes a new tensor, which the others may change
+        return (batch / 255).sub_(self.mean).div_(self.std)
 
 
 def to_batch(pixels: np.ndarray[Any, np.dtype[np.uint8]], device: torch.device | str) -> Tensor:

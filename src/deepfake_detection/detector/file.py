@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +94,14 @@ def _read_card(path: Path, metadata: dict[str, str]) -> DetectorCard:
             f"{path} is a detector file of format {version}; this version of deepfake-detection "
             f"reads format {FORMAT_VERSION}"
         )
-    names = {field.name for field in fields(DetectorCard)}
-    if missing := names - content.keys():
+    # what has a default came later than the format, and older files lack it
+    needed = {field.name for field in fields(DetectorCard) if field.default_factory is MISSING}
+    if missing := needed - content.keys():
         raise UserError(f"{path} is no whole detector file: its card lacks {min(missing)}")
     if content["backbone"] not in list_backbones():
         raise UserError(f"{path} is of {content['backbone']}, which this torchvision does not have")
-    return DetectorCard(**{name: content[name] for name in names})
+    known = {field.name for field in fields(DetectorCard)}
+    return DetectorCard(**{name: content[name] for name in known & content.keys()})
 
 
 @dataclass(frozen=True)

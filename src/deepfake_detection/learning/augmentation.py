@@ -1,6 +1,8 @@
 """Augmentation of a whole batch on the device: what is drawn, and what is done with it."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name that PyTorch's users know)
@@ -9,23 +11,44 @@ from torch import Tensor
 from deepfake_detection.parameters import AugmentationParameters
 
 
-class Draws(NamedTuple):
-    """What was drawn for each picture of a batch.
+@dataclass(frozen=True)
+class Draws:
+    """What was drawn for each of some pictures.
 
     Attributes:
         flips: bool, [n]: flip it from left to right.
-        angles: float64, [n]: turn it so many degrees counter-clockwise.
+        turns: float32, [n, 2, 3]: where the pixels of the turned picture come from, as an affine
+            map around its centre; None where no picture is turned.
     """
 
     flips: Tensor
-    angles: Tensor
+    turns: Tensor | None
+
+    @classmethod
+    def of(cls, flips: Tensor, angles: Tensor) -> Draws:
+        """Draws of flips, bool [n], and angles, float64 [n], in degrees counter-clockwise."""
+        if not angles.any():
+            return cls(flips, None)
+        radians = torch.deg2rad(angles)
+        cos, sin, zero = torch.cos(radians), torch.sin(radians), torch.zeros_like(radians)
+        turns = torch.stack((cos, -sin, zero, sin, cos, zero), dim=-1)
+        return cls(flips, turns.view(-1, 2, 3).float())
+
+    def to(self, device: torch.device) -> Draws:
+        """The same draws on a device."""
+        turns = None if self.turns is None else self.turns.to(device)
+        return Draws(self.flips.to(device), turns)
+
+    def __getitem__(self, places: slice | Tensor) -> Draws:
+        """The draws of some of the pictures."""
+        return Draws(self.flips[places], None if self.turns is None else self.turns[places])
 
 
 def draw(count: int, augmentation: AugmentationParameters, generator: torch.Generator) -> Draws:
     """Draw for `count` pictures, on the CPU, so that every device augments alike."""
     flips = torch.rand(count, generator=generator) < augmentation.flip
     turns = torch.rand(count, generator=generator, dtype=torch.float64) * 2 - 1
-    return Draws(flips, turns * augmentation.rotation)
+    return Draws.of(flips, turns * augmentation.rotation)
 
 
 def augment(batch: Tensor, draws: Draws) -> Tensor:
@@ -36,32 +59,32 @@ def augment(batch: Tensor, draws: Draws) -> Tensor:
 
     Args:
         batch: [n, c, h, w], of any dtype and layout.
-        draws: One for each picture.
+        draws: One for each picture, on the same device.
 
     Returns:
         float32, [n, c, h, w].
     """
     # grid_sample is slow on channels-last input
     batch = batch.float().contiguous()
-    flips = draws.flips.to(batch.device).view(-1, 1, 1, 1)
-    batch = torch.where(flips, batch.flip(-1), batch)
-    if not draws.angles.any():
+    batch = torch.where(draws.flips.view(-1, 1, 1, 1), batch.flip(-1), batch)
+    if draws.turns is None:
         return batch
-    grid = _rotation_grid(draws.angles, *batch.shape[-2:]).to(batch.device)
+    grid = _rotation_grid(draws.turns, *batch.shape[-2:])
     return F.grid_sample(batch, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 
-def _rotation_grid(angles: Tensor, height: int, width: int) -> Tensor:
+def _rotation_grid(turns: Tensor, height: int, width: int) -> Tensor:
     """Where each pixel of a rotated picture comes from: float32, [n, h, w, 2], in [-1, 1]."""
-    radians = torch.deg2rad(angles)
-    cos, sin, zero = torch.cos(radians), torch.sin(radians), torch.zeros_like(radians)
-    rows = (cos, -sin, zero, sin, cos, zero)
-    theta = torch.stack(rows, dim=-1).view(-1, 2, 3).float()
     # pixel centres around the centre of the picture; scaled and multiplied in torchvision's order,
     # so that rounding picks the same neighbours
-    grid = torch.ones(height, width, 3)
-    grid[..., 0] = torch.linspace((1.0 - width) * 0.5, (width - 1.0) * 0.5, width)
-    grid[..., 1] = torch.linspace((1.0 - height) * 0.5, (height - 1.0) * 0.5, height).unsqueeze(-1)
-    scaled = theta.transpose(1, 2) / torch.tensor([0.5 * width, 0.5 * height])
-    flat = grid.view(1, height * width, 3).expand(len(angles), -1, -1)
+    device = turns.device
+    across = torch.linspace((1.0 - width) * 0.5, (width - 1.0) * 0.5, width, device=device)
+    down = torch.linspace((1.0 - height) * 0.5, (height - 1.0) * 0.5, height, device=device)
+    grid = torch.ones(height, width, 3, device=device)
+    grid[..., 0] = across
+    grid[..., 1] = down.unsqueeze(-1)
+    # filled on the device: a copy to it would wait for all that it has yet to do
+    half = torch.stack((turns.new_full((), 0.5 * width), turns.new_full((), 0.5 * height)))
+    scaled = turns.transpose(1, 2) / half
+    flat = grid.view(1, height * width, 3).expand(len(turns), -1, -1)
     return flat.bmm(scaled).view(-1, height, width, 2)

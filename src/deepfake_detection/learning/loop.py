@@ -1,10 +1,9 @@
 """The training loop."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +11,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from deepfake_detection.detector.backbones import split_parameters
-from deepfake_detection.detector.detector import Normalise, to_batch
+from deepfake_detection.detector.detector import Normalise
 from deepfake_detection.learning.augmentation import augment, draw
+from deepfake_detection.learning.batches import Feed, LabelledPixels, batch_order, fit_on
 from deepfake_detection.learning.optimisation import (
     HEAD,
     REST,
@@ -21,34 +21,11 @@ from deepfake_detection.learning.optimisation import (
     make_optimizer,
     make_schedule,
 )
+from deepfake_detection.learning.processes import Processes
+from deepfake_detection.learning.state import State
 from deepfake_detection.parameters import PreprocessingParameters, TrainingParameters
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class LabelledPixels:
-    """Pictures to learn from.
-
-    Attributes:
-        array: uint8, [images, crop, crop, 3], possibly memory-mapped.
-        rows: int, [n]: which of them.
-        labels: int64, [n]: 1 fake, 0 real.
-    """
-
-    array: np.ndarray[Any, np.dtype[np.uint8]]
-    rows: np.ndarray[Any, np.dtype[np.intp]]
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def batch(self, chosen: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Pictures, uint8 [b, 3, h, w], and labels, int64 [b], on the device."""
-        # ascending rows are read faster from a memory-mapped file; the order inside a batch is moot
-        chosen = chosen.sort().values
-        pixels = self.array[self.rows[chosen.numpy()]]
-        return to_batch(pixels, device), self.labels[chosen].to(device)
 
 
 @dataclass(frozen=True)
@@ -74,17 +51,22 @@ class Fit:
         history: An entry for each epoch so far.
         best: The first of the epochs with the highest validation accuracy; None before the first.
         best_weights: A copy of the network's state in that epoch, on the CPU.
+        not_finite: The subset whose loss became infinite or not a number in the epoch after the
+            last of the history, which ended the training; None if none did.
     """
 
     history: list[Epoch] = field(default_factory=list)
     best: Epoch | None = None
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    not_finite: str | None = None
 
-    def add(self, epoch: Epoch, network: nn.Module) -> None:
+    def add(self, epoch: Epoch, network: nn.Module, *, keep_weights: bool = True) -> None:
         """Take in an epoch, and the weights if it is the best so far."""
         self.history.append(epoch)
-        if self.best is None or epoch.validation_accuracy > self.best.validation_accuracy:
-            self.best = epoch
+        if self.best is not None and epoch.validation_accuracy <= self.best.validation_accuracy:
+            return
+        self.best = epoch
+        if keep_weights:
             # a copy: state_dict() refers to the live weights, which the next epoch changes
             self.best_weights = {
                 name: value.detach().to("cpu", copy=True)
@@ -102,82 +84,220 @@ class Fit:
             raise ValueError("there was no epoch yet")
         return self.best
 
-    @property
-    def epochs_since_best(self) -> int:
-        """Epochs after the best one."""
-        return self.history[-1].epoch - self.best.epoch if self.best else 0
+    def ends(self, training: TrainingParameters) -> bool:
+        """Whether no further epoch follows."""
+        patience = training.early_stopping.patience
+        out_of_patience = (
+            patience is not None
+            and self.best is not None
+            and self.history[-1].epoch - self.best.epoch >= patience
+        )
+        return (
+            self.not_finite is not None or len(self.history) == training.epochs or out_of_patience
+        )
+
+    def state_dict(self) -> State:
+        """All of it, as plain values and tensors."""
+        return {
+            "history": [asdict(epoch) for epoch in self.history],
+            "best": self.best.epoch if self.best else None,
+            "best_weights": self.best_weights,
+            "not_finite": self.not_finite,
+        }
+
+    @classmethod
+    def from_state_dict(cls, state: State) -> "Fit":
+        """The inverse of `state_dict`."""
+        history = [Epoch(**epoch) for epoch in state["history"]]
+        best = history[state["best"] - 1] if state["best"] else None
+        return cls(history, best, state["best_weights"], state["not_finite"])
 
 
-class NonFiniteLossError(Exception):
-    """The loss became infinite or not a number; `fit` holds what came before."""
-
-    def __init__(self, epoch: int, subset: str, fit: Fit) -> None:
-        super().__init__(f"the {subset} loss is not finite in epoch {epoch}")
-        self.epoch, self.subset, self.fit = epoch, subset, fit
-
-
-def fit_network(
-    network: nn.Module,
-    heads: Sequence[str],
-    train: LabelledPixels,
-    validation: LabelledPixels,
-    preprocessing: PreprocessingParameters,
-    training: TrainingParameters,
-    device: torch.device,
-) -> Fit:
-    """Train a network, and keep the weights of the epoch with the best validation accuracy.
+class Trainer:
+    """Trains a network epoch by epoch.
 
     Args:
-        network: From [n, 3, crop, crop] to [n, 2]; changed in place.
+        network: From [n, 3, crop, crop] to [n, 2]; moved to the device and changed in place.
         heads: Names of the layers that learn at the head's rate.
         train: Pictures that it learns from.
         validation: Pictures that choose the epoch.
         preprocessing: Normalisation of the pictures.
         training: The recipe.
-        device: Where to compute.
+        precision: fp32, or bf16 where the network computes in it (weights, loss and update do not).
+        processes: This process among those that train together.
 
-    Raises:
-        NonFiniteLossError: At the end of the epoch in which the loss is no finite number.
+    Attributes:
+        network: The network itself, whatever is wrapped around it.
     """
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    normalise = Normalise(preprocessing).to(device)
-    optimizer = make_optimizer(*split_parameters(network, list(heads)), training.optimizer)
-    schedule = make_schedule(optimizer, training.schedule, training.epochs)
-    loss_of = Loss(training.loss, train.labels, device)
-    generator = torch.Generator().manual_seed(training.seed)
-    result = Fit()
 
-    def step(pictures: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        draws = draw(len(pictures), training.augmentation, generator)
-        outputs = network(normalise(augment(pictures, draws)))
-        loss = loss_of(outputs, labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        return main_output(outputs).detach(), loss.detach()
+    def __init__(
+        self,
+        network: nn.Module,
+        heads: Sequence[str],
+        train: LabelledPixels,
+        validation: LabelledPixels,
+        preprocessing: PreprocessingParameters,
+        training: TrainingParameters,
+        *,
+        precision: str,
+        processes: Processes,
+    ) -> None:
+        device = processes.device
+        # pictures are all of one size, for which cuDNN may look for the fastest way
+        torch.backends.cudnn.benchmark = True
+        network = processes.synchronise_batch_norm(network)
+        network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network
+        self._training, self._processes = training, processes
+        self._normalise = Normalise(preprocessing).to(device)
+        self._optimizer = make_optimizer(
+            *split_parameters(network, list(heads)), training.optimizer
+        )
+        self._schedule = make_schedule(self._optimizer, training.schedule, training.epochs)
+        self._loss = Loss(training.loss, train.labels, device)
+        resident = fit_on(device, (train, validation))
+        self._train = Feed(train, device, resident=resident)
+        self._validation = Feed(validation, device, resident=resident)
+        self._precision = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+        forward = processes.wrap(network)
+        self._forward = torch.compile(forward) if training.compile else forward
+
+    @property
+    def train_images(self) -> int:
+        """Images that one epoch learns from, in all processes together."""
+        return len(self._train)
+
+    @property
+    def learning_rates(self) -> tuple[float, float]:
+        """Of the rest and of the head, in the coming epoch."""
+        groups = self._optimizer.param_groups
+        return groups[REST]["lr"], groups[HEAD]["lr"]
+
+    def train(self, epoch: int) -> tuple[float, float]:
+        """Go through the train subset once, and learn; mean loss and accuracy on the way.
+
+        Order, augmentation and dropout are drawn from the seed and the number of the epoch, so that
+        a training that goes on after an interruption draws what it would have drawn.
+        """
+        training, processes = self._training, self._processes
+        generator = torch.Generator().manual_seed(_seed_of(training.seed, epoch))
+        torch.manual_seed(_seed_of(training.seed, epoch, 1 + processes.rank))
+        batches = batch_order(
+            len(self._train), training.batch_size, training.shuffle, generator, processes.count
+        )
+        drawn = draw(len(self._train), training.augmentation, generator)
+        places = torch.arange(len(self._train)).split([len(batch) for batch in batches])
+        drawn = drawn[torch.cat([processes.part(each) for each in places])].to(processes.device)
+        place = 0
+
+        def step(pictures: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
+            nonlocal place
+            draws = drawn[place : place + len(labels)]
+            place += len(labels)
+            outputs, loss = self._judge(augment(pictures, draws), labels)
+            self._optimizer.zero_grad(set_to_none=True)
+            (loss if share == 1 else loss * share).backward()
+            self._optimizer.step()
+            return outputs.detach(), loss.detach()
+
+        self.network.train()
+        means = self._pass(self._train, batches, step, f"Epoch {epoch}/{training.epochs}")
+        self._schedule.step()
+        processes.average_buffers(self.network)
+        return means
 
     @torch.inference_mode()
-    def judge(pictures: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = network(normalise(pictures))
-        return main_output(outputs), loss_of(outputs, labels)
+    def validate(self, epoch: int) -> tuple[float, float]:
+        """Mean loss and accuracy on the validation subset."""
+        batches = batch_order(len(self._validation), self._training.batch_size)
+        self.network.eval()
+        title = f"Epoch {epoch}/{self._training.epochs}, validation"
+        return self._pass(self._validation, batches, lambda *batch: self._judge(*batch[:2]), title)
 
-    for number in range(1, training.epochs + 1):
-        rates = [group["lr"] for group in optimizer.param_groups]
+    def _judge(self, pictures: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, [b, 2], and mean loss of a batch."""
+        with self._precision:
+            outputs = self._forward(self._normalise(pictures))
+        return main_output(outputs), self._loss(outputs, labels)
+
+    def _pass(
+        self,
+        feed: Feed,
+        batches: list[Tensor],
+        act: Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]],
+        title: str,
+    ) -> tuple[float, float]:
+        """Go through a subset once; its mean loss and its accuracy.
+
+        Sums stay on the device until the end, so that no step waits for it.
+        """
+        processes = self._processes
+        # only a last batch of validation can be too small for a part of it to go to everyone
+        parts = [part for batch in batches if len(part := processes.part(batch))]
+        shares = [
+            processes.count * self._loss.share(feed.labels_of(part), feed.labels_of(batch))
+            for part, batch in zip(parts, batches, strict=False)
+        ]
+        sums = torch.zeros(2, device=processes.device)
+        bar = tqdm(
+            zip(feed.batches(parts), shares, strict=True),
+            total=len(parts), desc=title, unit="batch", leave=False,
+            disable=None if processes.keeps else True,
+        )  # fmt: skip
+        for (pictures, labels), share in bar:
+            logits, loss = act(pictures, labels, share)
+            correct = (logits.argmax(dim=1) == labels).sum()
+            sums += torch.stack((loss * len(labels), correct.float()))
+        loss_sum, correct_sum = processes.add_up(sums).tolist()
+        return loss_sum / len(feed), correct_sum / len(feed)
+
+    def state_dict(self) -> State:
+        """Weights, optimiser and schedule, as plain values and tensors."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Take up what `state_dict` gave, on whatever device."""
+        self.network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+
+
+def fit_network(
+    trainer: Trainer,
+    training: TrainingParameters,
+    fit: Fit | None = None,
+    *,
+    after_epoch: Callable[[Fit], None] = lambda _: None,
+    keeps: bool = True,
+) -> Fit:
+    """Train a network, and keep the weights of the epoch with the best validation accuracy.
+
+    It ends early with an epoch in which the loss is no finite number, and does not count it.
+
+    Args:
+        trainer: Of the network.
+        training: The recipe: epochs, patience.
+        fit: What came before an interruption, which the trainer's state goes with.
+        after_epoch: Called with what training has come to, to save it.
+        keeps: Whether this process keeps the best weights, and logs.
+    """
+    fit = fit or Fit()
+    while not fit.ends(training):
+        number = len(fit.history) + 1
+        rates = trainer.learning_rates
         started = perf_counter()
-        batches = batch_order(len(train), training.batch_size, training.shuffle, generator)
-        title = f"Epoch {number}/{training.epochs}"
-        network.train()
-        train_loss, train_accuracy = _pass(train, batches, step, device, title)
+        train_loss, train_accuracy = trainer.train(number)
         trained = perf_counter()
-        batches = batch_order(len(validation), training.batch_size)
-        network.eval()
-        losses = _pass(validation, batches, judge, device, f"{title}, validation")
-        validation_loss, validation_accuracy = losses
-        schedule.step()
+        validation_loss, validation_accuracy = trainer.validate(number)
 
-        for subset, loss in (("training", train_loss), ("validation", validation_loss)):
-            if not np.isfinite(loss):
-                raise NonFiniteLossError(number, subset, result)
+        losses = {"training": train_loss, "validation": validation_loss}
+        fit.not_finite = next((name for name in losses if not np.isfinite(losses[name])), None)
+        if fit.not_finite:
+            break
         epoch = Epoch(
             epoch=number,
             learning_rate=rates[REST],
@@ -187,66 +307,23 @@ def fit_network(
             validation_loss=validation_loss,
             validation_accuracy=validation_accuracy,
             seconds=perf_counter() - started,
-            images_per_second=len(train) / (trained - started),
+            images_per_second=trainer.train_images / (trained - started),
         )
-        result.add(epoch, network)
-        _log_epoch(epoch, training.epochs, best=result.best is epoch)
-        patience = training.early_stopping.patience
-        if patience is not None and result.epochs_since_best >= patience:
-            log.info("Stopped early: no better validation accuracy for %d epochs", patience)
-            break
-    return result
+        fit.add(epoch, trainer.network, keep_weights=keeps)
+        if keeps:
+            _log_epoch(epoch, training.epochs, best=fit.best is epoch)
+        after_epoch(fit)
+    return fit
 
 
 def main_output(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """The logits, [n, 2], of a network that may have auxiliary outputs behind them."""
+    """The main output of a network that may have auxiliary ones behind it."""
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
-def batch_order(
-    count: int,
-    batch_size: int,
-    shuffle: bool = False,
-    generator: torch.Generator | None = None,
-) -> list[Tensor]:
-    """Cut `count` pictures into batches.
-
-    A last batch of one picture, on which batch normalisation fails, joins the batch before it.
-
-    Returns:
-        int64 index tensors, which together hold each of 0…count − 1 once.
-    """
-    order = torch.randperm(count, generator=generator) if shuffle else torch.arange(count)
-    batches = list(order.split(batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        last = batches.pop()
-        batches[-1] = torch.cat((batches[-1], last))
-    return batches
-
-
-def _pass(
-    pictures: LabelledPixels,
-    batches: list[Tensor],
-    act: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-    device: torch.device,
-    title: str,
-) -> tuple[float, float]:
-    """Go through a subset once; its mean loss and its accuracy.
-
-    Sums stay on the device until the end, so that no step waits for it.
-    """
-    loss_sum = torch.zeros((), device=device)
-    correct = torch.zeros((), device=device, dtype=torch.long)
-    for chosen in _progress(batches, title):
-        batch, labels = pictures.batch(chosen, device)
-        logits, loss = act(batch, labels)
-        loss_sum += loss * len(labels)
-        correct += (logits.argmax(dim=1) == labels).sum()
-    return loss_sum.item() / len(pictures), correct.item() / len(pictures)
-
-
-def _progress(batches: list[Tensor], title: str) -> Iterator[Tensor]:
-    yield from tqdm(batches, desc=title, unit="batch", leave=False, disable=None)
+def _seed_of(*numbers: int) -> int:
+    """A seed for one of many draws: NumPy's mixing keeps them independent."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 def _log_epoch(epoch: Epoch, epochs: int, *, best: bool) -> None:

@@ -30,7 +30,8 @@ def make_optimizer(
 ) -> Optimizer:
     """Adam with two parameter groups: all but the head, and the head with its multiple of the rate.
 
-    Weight decay is Adam's own, an L2 term of the loss, as in the seed's recipe; not AdamW's.
+    Weight decay is Adam's own, an L2 term of the loss, as in the seed's recipe; not AdamW's. It is
+    fused: one pass over all parameters, on the device that they are on.
     """
     head_lr = optimizer.lr * optimizer.head_lr_multiple
     groups: list[dict[str, Any]] = [{"params": rest}, {"params": head, "lr": head_lr}]
@@ -39,6 +40,7 @@ def make_optimizer(
         lr=optimizer.lr,
         betas=optimizer.betas,
         weight_decay=optimizer.weight_decay,
+        fused=True,
     )
 
 
@@ -74,7 +76,7 @@ class Loss:
         weights = torch.ones(2)
         if loss.class_weights == "balanced":
             weights = len(labels) / (2 * torch.bincount(labels, minlength=2).float())
-        self._class_weights = weights.to(device)
+        self._class_weights_here, self._class_weights = weights, weights.to(device)
 
     def __call__(self, outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
         """Mean loss of a batch: outputs [n, 2] (auxiliary ones behind it), labels int64, [n]."""
@@ -84,5 +86,11 @@ class Loss:
             total = total + self._auxiliary_weight * self._cross_entropy(output, labels)
         return total
 
+    def share(self, part: Tensor, batch: Tensor) -> float:
+        """What a part's mean loss counts for in that of the whole batch, by the labels of both."""
+        weights = self._class_weights_here
+        return (weights[part].sum() / weights[batch].sum()).item()
+
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, weight=self._class_weights)
+        # in full precision, whatever the network computes in
+        return F.cross_entropy(logits.float(), labels, weight=self._class_weights)

@@ -16,6 +16,7 @@ from deepfake_detection.detector.file import DetectorSlot
 from deepfake_detection.detector.fingerprints import fingerprint_of_split
 from deepfake_detection.detector.pixels import PixelRequest, PixelStores
 from deepfake_detection.errors import UserError
+from deepfake_detection.learning.state import TrainingStates
 from deepfake_detection.parameters import Backbones, TrainingParameters
 from deepfake_detection.pipelines.training import nodes
 from deepfake_detection.pipelines.training.nodes import train_detector
@@ -33,7 +34,9 @@ TRAINING = TrainingParameters.model_validate(
         "schedule": {"name": "none", "step_size": 5, "gamma": 0.5},
         "loss": {"class_weights": "none", "auxiliary_weight": 0.4},
         "augmentation": {"flip": 0.5, "rotation": 10},
-        "early_stopping": {"patience": None}, "device": "cpu", "seed": 0,
+        "early_stopping": {"patience": None}, "device": "cpu", "devices": 1, "machines": 1,
+        "rendezvous": None, "precision": "fp32", "compile": False, "seed": 0,
+        "state": {"minutes": 0, "resume": True},
     }
 )  # fmt: skip
 
@@ -101,6 +104,7 @@ def _train(
         summary or _summary(split),
         stores,
         {},
+        TrainingStates(slot.parent / "states"),
         DetectorSlot(slot),
         "any",
         BACKBONES,
@@ -142,7 +146,7 @@ def test_the_detector_knows_its_images_and_its_best_epoch(
 ) -> None:
     network = _BreaksInEpoch(99)
     monkeypatch.setattr(nodes, "build_backbone", lambda *_, **__: (network, ["fc"]))
-    detector, history = _train(split, stores, tmp_path / "slot")
+    history, detector = _train(split, stores, tmp_path / "slot")
     assert len(detector.trained_on) == 16
     assert len(detector.validated_on) == 8
     best = history["validation_accuracy"].idxmax()

@@ -30,11 +30,15 @@ def take_all_images(image_index: pd.DataFrame, image_set: ImageSetParameters) ->
 
 
 def request_scored_pixels(
-    training_images: Path, split: pd.DataFrame, detector: Detector
+    training_images: Path, split: pd.DataFrame, detector: Detector, pixels: str
 ) -> PixelRequest:
-    """Ask for the pixels of a split at the detector's own sizes."""
+    """Ask for the pixels of a split at the detector's own sizes, in a `store` or `files`."""
     return PixelRequest(
-        training_images, split["path"].tolist(), split["sha256"].tolist(), detector.preprocessing
+        training_images,
+        split["path"].tolist(),
+        split["sha256"].tolist(),
+        detector.preprocessing,
+        stored=pixels == "store",
     )
 
 

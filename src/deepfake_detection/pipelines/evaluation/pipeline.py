@@ -17,7 +17,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 request_scored_pixels,
-                inputs=["training_images", "split", "detector"],
+                inputs=["training_images", "split", "detector", "params:pixels"],
                 outputs="scored_pixels",
                 name="build_scored_pixels",
             ),
@@ -49,7 +49,7 @@ def create_external_pipeline() -> Pipeline:
             ),
             Node(
                 request_scored_pixels,
-                inputs=["training_images", "split", "detector"],
+                inputs=["training_images", "split", "detector", "params:pixels"],
                 outputs="scored_pixels",
                 name="build_scored_pixels",
             ),

@@ -2,6 +2,7 @@
 
 import logging
 import platform
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -14,22 +15,25 @@ from torch import Tensor, nn
 
 from deepfake_detection.detector.backbones import build_backbone, fetch_weights
 from deepfake_detection.detector.detector import CLASS_NAMES, Detector, DetectorCard
-from deepfake_detection.detector.device import choose_device
 from deepfake_detection.detector.file import DetectorSlot
 from deepfake_detection.detector.fingerprints import (
     fingerprint_of_run,
     fingerprint_of_split,
     pack_hashes,
 )
-from deepfake_detection.detector.pixels import PixelRequest, Pixels, PixelStores
+from deepfake_detection.detector.pixels import PixelRequest, PixelStores
 from deepfake_detection.errors import UserError
-from deepfake_detection.learning.loop import (
-    Epoch,
-    LabelledPixels,
-    NonFiniteLossError,
-    fit_network,
-)
+from deepfake_detection.learning.hardware import choose_hardware
+from deepfake_detection.learning.loop import Epoch, Fit
+from deepfake_detection.learning.state import TrainingStates
+from deepfake_detection.learning.task import TrainingTask
 from deepfake_detection.parameters import Backbones, PreprocessingParameters, TrainingParameters
+from deepfake_detection.pipelines.training.runs import (
+    explaining_interruptions,
+    find_state,
+    hardware_of,
+    train,
+)
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +50,19 @@ def fetch_initial_weights(model: str, training: TrainingParameters) -> dict[str,
 
 
 def request_pixels(
-    training_images: Path, image_index: pd.DataFrame, model: str, backbones: Backbones
+    training_images: Path,
+    image_index: pd.DataFrame,
+    model: str,
+    backbones: Backbones,
+    pixels: str,
 ) -> PixelRequest:
-    """Ask for the pixels of all indexed images at a backbone's sizes."""
+    """Ask for the pixels of all indexed images at a backbone's sizes, in a `store` or `files`."""
     return PixelRequest(
         training_images,
         image_index["path"].tolist(),
         image_index["sha256"].tolist(),
         backbones.preprocessing(model),
+        stored=pixels == "store",
     )
 
 
@@ -62,88 +71,110 @@ def train_detector(
     split_summary: dict[str, Any],
     pixel_store: PixelStores,
     initial_weights: dict[str, Tensor],
+    training_state: TrainingStates,
     best_so_far: DetectorSlot,
     model: str,
     backbones: Backbones,
     training: TrainingParameters,
-) -> tuple[Detector, pd.DataFrame]:
+) -> tuple[pd.DataFrame, Detector]:
     """Train a backbone on the train subset; validation chooses the epoch.
+
+    A run with the same settings and split that was interrupted goes on where it was.
 
     Args:
         split: Images and their subsets.
         split_summary: Of the same split; its fingerprint is checked.
         pixel_store: Holds the pixels of all images of the split.
         initial_weights: A state dict, empty for random weights.
+        training_state: Where unfinished runs keep their states.
         best_so_far: Where the best epoch is kept if the loss does not stay finite.
         model: The backbone.
         backbones: Preprocessing by backbone.
         training: The recipe.
 
     Returns:
-        The detector of the epoch with the best validation accuracy, and the training history.
+        The training history, and the detector of the epoch with the best validation accuracy.
 
     Raises:
-        UserError: If the loss is not finite, the device is missing, or the inputs don't fit.
+        UserError: If the loss is not finite, the device is missing, the inputs don't fit, the state
+            is damaged, or a process dies.
+        TrainingInterruptedError: On Ctrl-C.
     """
     _check_split(split, split_summary)
-    device = choose_device(training.device)
     preprocessing = backbones.preprocessing(model)
-    pixels = pixel_store.open(split["sha256"].tolist(), preprocessing)
-    train, validation = (_take(pixels, split, subset) for subset in ("train", "validation"))
-
-    torch.manual_seed(training.seed)
-    network, heads = build_backbone(
-        model, initial_weights, transform_input=_transforms_input(training)
+    settings = _merge_settings(split_summary, model, preprocessing, training)
+    run = fingerprint_of_run(settings, split_summary["fingerprint"])
+    start = find_state(training_state, run, training)
+    task = TrainingTask(
+        run=run,
+        model=model,
+        transform_input=_transforms_input(training),
+        preprocessing=preprocessing,
+        training=training,
+        hardware=choose_hardware(training) if start is None else hardware_of(start),
+        hashes=TrainingTask.pack(split["sha256"].tolist()),
+        labels=torch.from_numpy(split["label"].to_numpy(dtype="int64", copy=True)),
+        subsets=split["subset"].tolist(),
     )
+    torch.manual_seed(training.seed)
+    network, heads = build_backbone(model, initial_weights, transform_input=task.transform_input)
     log.info(
         "Training %s on %d images, validating on %d, %s (%s)",
-        model, len(train), len(validation), _describe_start(training.weights), _describe(device),
+        model, task.subsets.count("train"), task.subsets.count("validation"),
+        _describe_start(training.weights), task.hardware,
     )  # fmt: skip
+    with explaining_interruptions(training_state, run):
+        fit = train(task, network, heads, pixel_store, start, training_state)
 
-    make_detector = partial(
-        _make_detector, network, split, split_summary, preprocessing, training, model
-    )
-    try:
-        result = fit_network(network, heads, train, validation, preprocessing, training, device)
-    except NonFiniteLossError as error:
-        kept = "No epoch before it can be kept."
-        if error.fit.best is not None:
-            best_so_far.fill(make_detector(error.fit.best, error.fit.best_weights))
-            kept = (
-                f"The best epoch so far, {error.fit.best.epoch} (validation accuracy "
-                f"{error.fit.best.validation_accuracy:.4f}), is kept: take it with kedro run "
-                f"--pipelines evaluation --params model={model},detector={best_so_far.path}."
-            )
-        raise UserError(
-            f"{error}: training has stopped. {kept} To get further, lower training.optimizer.lr "
-            f"(it is {training.optimizer.lr:g}, times {training.optimizer.head_lr_multiple:g} for "
-            "the head)."
-        ) from error
-
-    best = result.chosen
+    make_detector = partial(_make_detector, network, split, split_summary, task, settings)
+    if fit.not_finite:
+        # its state would only lead to the same loss again
+        training_state.remove(run)
+        raise UserError(_explain_loss(fit, make_detector, best_so_far, task))
+    best = fit.chosen
     log.info(
         "The detector has the weights of epoch %d: validation accuracy %.4f",
         best.epoch, best.validation_accuracy,
     )  # fmt: skip
-    history = pd.DataFrame([asdict(epoch) for epoch in result.history])
-    return make_detector(best, result.best_weights), history
+    history = pd.DataFrame([asdict(epoch) for epoch in fit.history])
+    return history, make_detector(best, fit.best_weights)
+
+
+def _explain_loss(
+    fit: Fit,
+    make_detector: Callable[[Epoch, dict[str, Tensor]], Detector],
+    best_so_far: DetectorSlot,
+    task: TrainingTask,
+) -> str:
+    kept = "No epoch before it can be kept."
+    if fit.best is not None:
+        best_so_far.fill(make_detector(fit.best, fit.best_weights))
+        kept = (
+            f"The best epoch so far, {fit.best.epoch} (validation accuracy "
+            f"{fit.best.validation_accuracy:.4f}), is kept: take it with kedro run "
+            f"--pipelines evaluation --params model={task.model},detector={best_so_far.path}."
+        )
+    optimizer = task.training.optimizer
+    return (
+        f"the {fit.not_finite} loss is not finite in epoch {len(fit.history) + 1}: training has "
+        f"stopped. {kept} To get further, lower training.optimizer.lr (it is {optimizer.lr:g}, "
+        f"times {optimizer.head_lr_multiple:g} for the head)."
+    )
 
 
 def _make_detector(
     network: nn.Module,
     split: pd.DataFrame,
     split_summary: dict[str, Any],
-    preprocessing: PreprocessingParameters,
-    training: TrainingParameters,
-    model: str,
+    task: TrainingTask,
+    settings: dict[str, Any],
     best: Epoch,
     weights: dict[str, Tensor],
 ) -> Detector:
-    settings = _merge_settings(split_summary, model, preprocessing, training)
     card = DetectorCard(
-        backbone=model,
-        transform_input=_transforms_input(training),
-        preprocessing=preprocessing.model_dump(mode="json"),
+        backbone=task.model,
+        transform_input=task.transform_input,
+        preprocessing=task.preprocessing.model_dump(mode="json"),
         class_names=list(CLASS_NAMES),
         classes=_list_classes(split),
         threshold=0.5,
@@ -152,8 +183,9 @@ def _make_detector(
         best_validation_accuracy=best.validation_accuracy,
         split=split_summary,
         settings=settings,
-        run_fingerprint=fingerprint_of_run(settings, split_summary["fingerprint"]),
+        run_fingerprint=task.run,
         versions=_list_versions(),
+        computed_on=asdict(task.hardware),
     )
     trained_on, validated_on = (
         pack_hashes(split.loc[split["subset"] == subset, "sha256"])
@@ -181,12 +213,6 @@ def _check_split(split: pd.DataFrame, split_summary: dict[str, Any]) -> None:
         )
 
 
-def _take(pixels: Pixels, split: pd.DataFrame, subset: str) -> LabelledPixels:
-    images = split[split["subset"] == subset]
-    labels = torch.from_numpy(images["label"].to_numpy(dtype="int64", copy=True))
-    return LabelledPixels(pixels.array, pixels.rows(images["sha256"].tolist()), labels)
-
-
 def _merge_settings(
     split_summary: dict[str, Any],
     model: str,
@@ -198,7 +224,8 @@ def _merge_settings(
         "preprocessing": preprocessing.model_dump(mode="json"),
         "data_preparation": split_summary["data_preparation"],
         "split": {name: split_summary[name] for name in ("method", "ratios", "seed")},
-        "training": training.model_dump(mode="json"),
+        # where and how often a state is kept changes no number
+        "training": training.model_dump(mode="json", exclude={"state", "rendezvous"}),
     }
 
 
@@ -209,12 +236,6 @@ def _list_classes(split: pd.DataFrame) -> dict[str, str]:
 
 def _list_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
-
-
-def _describe(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
 
 
 def _describe_start(weights: str) -> str:

@@ -21,7 +21,13 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 request_pixels,
-                inputs=["training_images", "image_index", "params:model", "params:backbones"],
+                inputs=[
+                    "training_images",
+                    "image_index",
+                    "params:model",
+                    "params:backbones",
+                    "params:pixels",
+                ],
                 outputs="pixel_store",
                 name="build_pixel_store",
             ),
@@ -32,12 +38,14 @@ def create_pipeline() -> Pipeline:
                     "split_summary",
                     "pixel_store",
                     "initial_weights",
+                    "training_state",
                     "best_so_far",
                     "params:model",
                     "params:backbones",
                     "params:training",
                 ],
-                outputs=["detector", "training_history"],
+                # the detector last: once it is saved, the training state is removed
+                outputs=["training_history", "detector"],
                 name="train_detector",
             ),
         ]

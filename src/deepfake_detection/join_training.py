@@ -1,0 +1,42 @@
+"""A further machine takes part in a training: `python -m deepfake_detection.join_training`."""
+
+import logging
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("rendezvous", metavar="HOST:PORT")
+@click.option("--machines", default=2, show_default=True, help="How many take part in all.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--devices", default="auto", show_default=True, help="Processes on this machine.")
+@click.option(
+    "--pixel-stores",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default="data/05_model_input/pixel_stores",
+    show_default=True,
+    help="The folder of pixel stores, shared or built here from the same images.",
+)
+def main(rendezvous: str, machines: int, device: str, devices: str, pixel_stores: Path) -> None:
+    """Take part in the training that waits at HOST:PORT.
+
+    The settings come from there. Give --machines as training.machines is given there.
+    """
+    # torch takes seconds to import, and --help need not wait for it
+    from deepfake_detection.detector.device import choose_device
+    from deepfake_detection.learning.hardware import count_processes
+    from deepfake_detection.learning.launch import Machine, join_training
+
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    log = logging.getLogger("deepfake_detection")
+    log.setLevel(logging.INFO)
+    chosen = choose_device(device)
+    processes = count_processes(devices, chosen)
+    log.info("Joining the training at %s with %d process(es) on %s", rendezvous, processes, chosen)
+    join_training(Machine(str(chosen), processes, pixel_stores), machines, rendezvous)
+    log.info("The training has ended")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""Runs that begin, go on after an interruption, and are interrupted."""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+import torch
+from torch import nn
+
+from deepfake_detection.detector.pixels import PixelStores
+from deepfake_detection.errors import UserError
+from deepfake_detection.learning.hardware import Hardware, check_hardware
+from deepfake_detection.learning.launch import WorkerError, train_in_processes
+from deepfake_detection.learning.loop import Fit
+from deepfake_detection.learning.processes import Processes
+from deepfake_detection.learning.state import State, TrainingStates
+from deepfake_detection.learning.task import TrainingTask, train_task
+from deepfake_detection.parameters import TrainingParameters
+
+log = logging.getLogger(__name__)
+
+
+class TrainingInterruptedError(UserError):
+    """Training was interrupted; the message says what is kept and how to go on."""
+
+    # the shell's for a command that Ctrl-C ended
+    exit_code = 128 + signal.SIGINT
+
+
+def find_state(states: TrainingStates, run: str, training: TrainingParameters) -> State | None:
+    """The state that an interrupted run with the same settings and split left, if it is wanted.
+
+    Raises:
+        UserError: If it is damaged.
+    """
+    if others := states.others(run):
+        log.info(
+            "Left alone: %d unfinished training%s with other settings or another split in %s",
+            len(others), "s" if len(others) > 1 else "", states.folder,
+        )  # fmt: skip
+    if not training.state.resume:
+        return None
+    state = states.load(run)
+    if state is not None:
+        log.info(
+            "Going on after epoch %d of a training with the same settings and split (%s). "
+            "--params training.state.resume=false begins anew",
+            len(state["fit"]["history"]), states.path(run),
+        )  # fmt: skip
+    return state
+
+
+def hardware_of(state: State) -> Hardware:
+    """What an interrupted training computed on, and goes on with.
+
+    Raises:
+        UserError: If this machine does not have it.
+    """
+    hardware = Hardware(**state["hardware"])
+    try:
+        check_hardware(hardware)
+    except UserError as error:
+        raise UserError(
+            f"the interrupted training computed on {hardware}, and goes on with nothing else. "
+            f"Here {error} To begin anew, add --params training.state.resume=false"
+        ) from None
+    return hardware
+
+
+def train(
+    task: TrainingTask,
+    network: nn.Module,
+    heads: Sequence[str],
+    stores: PixelStores,
+    start: State | None,
+    states: TrainingStates,
+) -> Fit:
+    """Train in this process, or in one for each device.
+
+    Raises:
+        UserError: If a process dies, with its own traceback.
+        KeyboardInterrupt: If training was interrupted.
+    """
+    if not task.hardware.alone:
+        try:
+            return train_in_processes(task, network, stores, start, states)
+        except WorkerError as error:
+            raise UserError(f"{error}\n{_say_how_to_go_on(states, task.run)}") from None
+    device = task.hardware.device_of(0)
+    threads = torch.get_num_threads()
+    # the sums of another number of threads differ in their last bits
+    torch.set_num_threads(task.hardware.threads)
+    try:
+        alone = Processes.alone(device)
+        return train_task(task, network, heads, stores, start, states, alone)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def explaining_interruptions(states: TrainingStates, run: str) -> Iterator[None]:
+    """Inside, Ctrl-C and the signal by which schedulers end a job say how to go on.
+
+    Raises:
+        TrainingInterruptedError: On either.
+    """
+    here = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _interrupt) if here else None
+    try:
+        yield
+    except (KeyboardInterrupt, click.Abort):
+        raise TrainingInterruptedError(
+            f"training was interrupted. {_say_how_to_go_on(states, run)}"
+        ) from None
+    finally:
+        if here:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _say_how_to_go_on(states: TrainingStates, run: str) -> str:
+    state = states.load(run)
+    if state is None:
+        return "No epoch was finished yet, so nothing is kept."
+    return (
+        f"It is kept up to the end of epoch {len(state['fit']['history'])} in {states.path(run)}: "
+        "the same command goes on from there."
+    )
