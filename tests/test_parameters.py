@@ -123,6 +123,13 @@ WRONG = [
     ("training.augmentation.rotation", 200, "'training.augmentation.rotation'"),
     ("training.early_stopping.patience", 0, "'training.early_stopping.patience'"),
     ("training.loss.auxiliary_weight", -0.4, "'training.loss.auxiliary_weight'"),
+    ("training.devices", 0, "'training.devices"),
+    ("training.devices", "all", "'training.devices"),
+    ("training.machines", 0, "'training.machines'"),
+    ("training.machines", 2, "'training': rendezvous must be given as HOST:PORT"),
+    ("training.rendezvous", "10.0.0.5", "'training.rendezvous': should be HOST:PORT"),
+    ("training.state.minutes", -1, "'training.state.minutes'"),
+    ("training.state.resume", "maybe", "'training.state.resume'"),
     ("training.seed", -1, "'training.seed'"),
     ("training.seed", 2**70, "'training.seed': .* less than"),
     ("split.seed", 0.5, "'split.seed': .* integer"),
@@ -143,6 +150,13 @@ WRONG = [
     ("split.method", "random", "'split.method': .*'individual' (it is 'random')"),
     ("data_preparation.source.rule", "folder", "'data_preparation.source.rule'"),
     ("data_preparation.group.rule", "number", "'data_preparation.group.rule'"),
+    ("training.precision", "fp16", "'training.precision': .*'bf16' (it is 'fp16')"),
+    ("training.compile", "fast", "'training.compile'"),
+    ("pixels", "memory", "'pixels': .*'store' or 'files' (it is 'memory')"),
+    ("benchmark.precisions", ["fp8"], "'benchmark.precisions.0'"),
+    ("benchmark.batch_sizes", [], "'benchmark.batch_sizes': .*at least 1"),
+    ("benchmark.batch_sizes", [1], "'benchmark.batch_sizes.0': .*greater than or equal to 2"),
+    ("benchmark.plain_workers", -1, "'benchmark.plain_workers"),
     ("training.weights", None, "'training.weights': should be text"),
     ("training.weights", "", "'training.weights'"),
     ("model", 18, "'model': should be text; if it is, put it in quotes (it is 18)"),
@@ -190,7 +204,24 @@ def test_what_is_a_number_takes_nothing_else(place):
         assert f"parameter '{'.'.join(place)}" in problem_in(changed(place, value))
 
 
-@pytest.mark.parametrize("place", leaves(list), ids=".".join)
+def lists_of(kind: type | tuple[type, ...]) -> list[tuple[Any, ...]]:
+    found = []
+    for place in leaves(list):
+        value: Any = BASE
+        for part in place:
+            value = value[part]
+        if all(isinstance(each, kind) for each in value):
+            found.append(place)
+    return found
+
+
+@pytest.mark.parametrize("place", lists_of(str), ids=".".join)
+def test_lists_of_names_hold_nothing_else(place):
+    for value in (True, 1, None, ["a"]):
+        assert f"parameter '{'.'.join(place)}.0'" in problem_in(changed(place, [value]))
+
+
+@pytest.mark.parametrize("place", lists_of((int, float)), ids=".".join)
 def test_lists_of_numbers_hold_nothing_else(place):
     for value in (True, float("nan"), float("inf"), "a", None):
         values = [value, *([0.5] * 2 if place[0] == "backbones" else [0.5])]

@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 
 # What --params takes beside parameters: entries of the catalog given by their path
 _GIVEN_PATHS = {"detector": "detector", "images": "external_images"}
-_SHOWN_RESULTS = ("detector", "predictions", "metric_table", "report")
+_SHOWN_RESULTS = (
+    "detector", "predictions", "metric_table", "report", "benchmark_table", "benchmark_figure",
+)  # fmt: skip
 
 
 class ProjectHooks:

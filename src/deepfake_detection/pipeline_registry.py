@@ -2,7 +2,13 @@
 
 from kedro.pipeline import Pipeline
 
-from deepfake_detection.pipelines import data_preparation, evaluation, reporting, training
+from deepfake_detection.pipelines import (
+    benchmark,
+    data_preparation,
+    evaluation,
+    reporting,
+    training,
+)
 from deepfake_detection.pipelines.data_preparation.pipeline import create_indexing_pipeline
 from deepfake_detection.pipelines.evaluation.pipeline import create_external_pipeline
 
@@ -30,4 +36,5 @@ def register_pipelines() -> dict[str, Pipeline]:
         "__default__": sum(main_job.values(), Pipeline([])),
         **main_job,
         "external_evaluation": external_evaluation,
+        "benchmark": benchmark.create_pipeline(),
     }

@@ -162,6 +162,8 @@ def _work(machine: Machine, queue: Any) -> None:
     # sent by a terminal to all processes, and by the system when the launching one is gone
     signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    # what takes its place is not in every torch that this project runs with
+    warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
     local_rank = int(os.environ["LOCAL_RANK"])
     device = Hardware(machine.device, machine.processes, 1, "fp32", 1).device_of(local_rank)
     if device.type == "cuda":

@@ -86,7 +86,7 @@ def stores(
     tmp_path: Path, folder: Path, split: pd.DataFrame, make_detector: Callable[..., Detector]
 ) -> PixelStores:
     stores = PixelStores(tmp_path)
-    stores.build(request_scored_pixels(folder, split, make_detector()))
+    stores.build(request_scored_pixels(folder, split, make_detector(), "store"))
     return stores
 
 

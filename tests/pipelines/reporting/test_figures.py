@@ -20,7 +20,7 @@ from deepfake_detection.pipelines.reporting.figures import (
     draw_loss,
     draw_roc,
 )
-from deepfake_detection.pipelines.reporting.style import COLOURS, drawing
+from deepfake_detection.plotting.style import COLOURS, drawing
 
 ONLY_FAKES = predict("test", [("fake/1.png", 1, 2.0), ("fake/2.png", 1, -1.0)])
 BOTH = pd.concat([predict_at_random("validation", 90), predict_at_random("test", 60, seed=1)])

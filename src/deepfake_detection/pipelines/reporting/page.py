@@ -29,7 +29,6 @@ from deepfake_detection.pipelines.reporting.galleries import (
     load_picture,
 )
 from deepfake_detection.pipelines.reporting.headline import pick_cards, weigh_trust, write_verdict
-from deepfake_detection.pipelines.reporting.style import COLOURS, Theme, drawing
 from deepfake_detection.pipelines.reporting.subsets import scored_subsets
 from deepfake_detection.pipelines.reporting.tables import (
     compose_data,
@@ -44,6 +43,7 @@ from deepfake_detection.pipelines.reporting.words import (
     probability,
     shortened,
 )
+from deepfake_detection.plotting.style import COLOURS, Theme, drawing
 
 _PACKAGE = "deepfake_detection.pipelines.reporting"
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 Theme = Literal["light", "dark"]
 
-_SHEET = "deepfake_detection.pipelines.reporting.report"
+_SHEET = "deepfake_detection.plotting.report"
 
 # Okabe and Ito's palette. A thing keeps its colour in every figure and on the page.
 COLOURS = {
@@ -18,6 +18,9 @@ COLOURS = {
     "test": "#009E73",
     "missed fake": "#D55E00",
     "false alarm": "#CC79A7",
+    "plain recipe": "#8A929C",
+    "this project": "#0072B2",
+    "bare step": "#56B4E9",
 }
 _ANY_OTHER = "#56B4E9"
 
