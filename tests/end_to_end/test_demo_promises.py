@@ -1,10 +1,13 @@
 """What the README says of the demo's faces, measured over seeds. Minutes, so off by default."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from demo_project import ROOT
 from kedro.config import OmegaConfigLoader
@@ -15,8 +18,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from deepfake_detection.datasets.generated_faces import GeneratedFacesDataset
+from deepfake_detection.detector.detector import Detector
 from deepfake_detection.detector.file import DetectorSlot
 from deepfake_detection.detector.pixels import PixelStores
+from deepfake_detection.learning import hardware
+from deepfake_detection.learning.state import TrainingStates
 from deepfake_detection.parameters import ProjectParameters
 from deepfake_detection.pipelines.data_preparation.nodes import (
     index_images,
@@ -63,32 +69,50 @@ def stores(
     demo: ProjectParameters,
 ) -> PixelStores:
     stores = PixelStores(tmp_path_factory.mktemp("stores"))
-    stores.build(request_pixels(faces, image_index, demo.model, demo.backbones))
+    stores.build(request_pixels(faces, image_index, demo.model, demo.backbones, demo.pixels))
     return stores
 
 
-@pytest.mark.slow
-def test_a_grouped_split_is_learned_and_an_individual_one_flatters(
+@pytest.fixture
+def train(
     image_index: pd.DataFrame, stores: PixelStores, demo: ProjectParameters, tmp_path: Path
-) -> None:
-    rows = []
-    for method in ("group", "individual"):
-        for seed in SEEDS:
-            parameters = demo.split.model_copy(update={"method": method, "seed": seed})
-            training = demo.training.model_copy(update={"seed": seed})
-            split = split_images(image_index, parameters)
-            summary = summarise_split(split, parameters, demo.data_preparation)
-            detector, _ = train_detector(
-                split, summary, stores, {}, DetectorSlot(tmp_path / "slot"), demo.model,
-                demo.backbones, training,
-            )  # fmt: skip
-            predictions = predict_split(detector, split, stores, demo.evaluation)
-            _, metrics = measure_predictions(predictions, detector, demo.evaluation)
-            for subset, levels in metrics["subsets"].items():
-                figures = {
-                    name: levels["images"][name]["value"] for name in ("accuracy", "roc_auc")
-                }
-                rows.append({"method": method, "seed": seed, "subset": subset, **figures})
+) -> Callable[..., tuple[Detector, list[dict[str, Any]]]]:
+    """Train the demo's detector; it, and its accuracy and AUC on each scored subset."""
+
+    def run(
+        seed: int, method: str = "group", **changes: object
+    ) -> tuple[Detector, list[dict[str, Any]]]:
+        parameters = demo.split.model_copy(update={"method": method, "seed": seed})
+        training = demo.training.model_copy(update={"seed": seed, **changes})
+        split = split_images(image_index, parameters)
+        summary = summarise_split(split, parameters, demo.data_preparation)
+        _, detector = train_detector(
+            split, summary, stores, {}, TrainingStates(tmp_path / "states"),
+            DetectorSlot(tmp_path / "slot"), demo.model, demo.backbones, training,
+        )  # fmt: skip
+        predictions = predict_split(detector, split, stores, demo.evaluation)
+        _, metrics = measure_predictions(predictions, detector, demo.evaluation)
+        scores = [
+            {
+                "seed": seed,
+                "subset": subset,
+                **{name: levels["images"][name]["value"] for name in ("accuracy", "roc_auc")},
+            }
+            for subset, levels in metrics["subsets"].items()
+        ]
+        return detector, scores
+
+    return run
+
+
+@pytest.mark.slow
+def test_a_grouped_split_is_learned_and_an_individual_one_flatters(train) -> None:
+    rows = [
+        {"method": method, **scores}
+        for method in ("group", "individual")
+        for seed in SEEDS
+        for scores in train(seed, method)[1]
+    ]
     table = pd.DataFrame(rows)
     print(f"\n{table.pivot(index=['method', 'seed'], columns='subset').round(3)}")
     means = table.groupby(["method", "subset"])[["accuracy", "roc_auc"]].mean()
@@ -96,6 +120,42 @@ def test_a_grouped_split_is_learned_and_an_individual_one_flatters(
     assert means.loc[("group", "test"), "roc_auc"] >= 0.85
     for subset in ("validation", "test"):
         assert (means.loc[("individual", subset)] > means.loc[("group", subset)]).all()
+
+
+@pytest.mark.slow
+def test_bf16_calls_what_fp32_calls_and_learns_no_worse(
+    train, image_index: pd.DataFrame, stores: PixelStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU without bf16 units they are emulated: the same roundings, ten times slower."""
+    monkeypatch.setattr(hardware, "_has_bf16", lambda _: True)
+    rows, alike = [], []
+    for seed in SEEDS:
+        for precision in ("fp32", "bf16"):
+            detector, scores = train(seed, precision=precision)
+            rows += [{"precision": precision, **each} for each in scores]
+            if precision == "fp32":
+                alike.append(_share_called_alike(detector, image_index, stores))
+    table = pd.DataFrame(rows)
+    print(f"\nsame verdicts with the same weights: {np.round(alike, 4)}")
+    print(table.pivot(index=["seed"], columns=["subset", "precision"]).round(3))
+    scored = table.groupby(["subset", "precision"])[["accuracy", "roc_auc"]]
+    means, spread = scored.mean(), scored.std()
+    print(pd.concat({"mean": means, "deviation": spread}, axis=1).round(3))
+    assert min(alike) >= 0.995
+    for subset in ("validation", "test"):
+        difference = means.loc[(subset, "bf16")] - means.loc[(subset, "fp32")]
+        assert (difference.abs() <= spread.loc[(subset, "fp32")]).all()
+
+
+def _share_called_alike(
+    detector: Detector, image_index: pd.DataFrame, stores: PixelStores
+) -> float:
+    """The share of all images on which the network has the same verdict in both precisions."""
+    array = stores.open(image_index["sha256"].tolist(), detector.preprocessing).array
+    in_full = detector.logits(array) > 0
+    with torch.autocast("cpu", torch.bfloat16):
+        in_half = detector.logits(array) > 0
+    return float((in_full == in_half).mean())
 
 
 @pytest.mark.slow
