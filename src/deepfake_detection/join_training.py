@@ -1,16 +1,52 @@
 """A further machine takes part in a training: `python -m deepfake_detection.join_training`."""
 
 import logging
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
+from pydantic import TypeAdapter, ValidationError
+
+from deepfake_detection.parameters import Device, Devices, Rendezvous
+
+
+def _as(kind: Any) -> Callable[[click.Context, click.Parameter, str], Any]:
+    """Checks what is given as the parameter of the same kind is checked."""
+
+    def check(_: click.Context, __: click.Parameter, value: str) -> Any:
+        try:
+            return TypeAdapter(kind).validate_python(value)
+        except ValidationError as error:
+            raise click.BadParameter(f"{error.errors()[0]['msg']} (it is '{value}')") from None
+
+    return check
 
 
 @click.command()
-@click.argument("rendezvous", metavar="HOST:PORT")
-@click.option("--machines", default=2, show_default=True, help="How many take part in all.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--devices", default="auto", show_default=True, help="Processes on this machine.")
+@click.argument("rendezvous", metavar="HOST:PORT", callback=_as(Rendezvous))
+@click.option(
+    "--machines",
+    type=click.IntRange(min=2),
+    default=2,
+    show_default=True,
+    help="How many take part in all.",
+)
+@click.option(
+    "--device",
+    callback=_as(Device),
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda or cuda:N.",
+)
+@click.option(
+    "--devices",
+    callback=_as(Devices),
+    default="auto",
+    show_default=True,
+    help="Processes on this machine, one for each device.",
+)
 @click.option(
     "--pixel-stores",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -18,14 +54,18 @@ import click
     show_default=True,
     help="The folder of pixel stores, shared or built here from the same images.",
 )
-def main(rendezvous: str, machines: int, device: str, devices: str, pixel_stores: Path) -> None:
+def main(
+    rendezvous: str, machines: int, device: str, devices: str | int, pixel_stores: Path
+) -> None:
     """Take part in the training that waits at HOST:PORT.
 
     The settings come from there. Give --machines as training.machines is given there.
     """
+    # what it says of a machine that is gone, or done first, is said here in one line
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     # torch takes seconds to import, and --help need not wait for it
     from deepfake_detection.detector.device import choose_device
-    from deepfake_detection.learning.hardware import count_processes
+    from deepfake_detection.learning.hardware import Hardware, check_hardware, count_processes
     from deepfake_detection.learning.launch import Machine, join_training
 
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -33,6 +73,7 @@ def main(rendezvous: str, machines: int, device: str, devices: str, pixel_stores
     log.setLevel(logging.INFO)
     chosen = choose_device(device)
     processes = count_processes(devices, chosen)
+    check_hardware(Hardware(str(chosen), processes, machines, "fp32", 1))
     log.info("Joining the training at %s with %d process(es) on %s", rendezvous, processes, chosen)
     join_training(Machine(str(chosen), processes, pixel_stores), machines, rendezvous)
     log.info("The training has ended")

@@ -46,6 +46,8 @@ Seed = Annotated[Whole, Field(ge=0, lt=2**63)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 Rate = Annotated[Number, Field(gt=0)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+Devices = Literal["auto"] | Count
+Rendezvous = Annotated[str, Field(pattern=r"^[^\s:]+:\d+$")]
 Precision = Literal["auto", "fp32", "bf16"]
 Colour = tuple[Number, Number, Number]
 Spread = tuple[Rate, Rate, Rate]
@@ -246,9 +248,9 @@ class TrainingParameters(Block):
     augmentation: AugmentationParameters
     early_stopping: EarlyStoppingParameters
     device: Device
-    devices: Literal["auto"] | Count
+    devices: Devices
     machines: Count
-    rendezvous: Annotated[str, Field(pattern=r"^[^\s:]+:\d+$")] | None
+    rendezvous: Rendezvous | None
     precision: Precision
     compile: bool
     seed: Seed

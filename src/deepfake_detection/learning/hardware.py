@@ -30,12 +30,6 @@ class Hardware:
     precision: str
     threads: int
 
-    def device_of(self, local_rank: int) -> torch.device:
-        """The device of one of the processes of this machine."""
-        device = torch.device(self.device)
-        alone = self.processes == 1
-        return device if device.type != "cuda" or alone else torch.device("cuda", local_rank)
-
     @property
     def alone(self) -> bool:
         """Whether one process does it all."""

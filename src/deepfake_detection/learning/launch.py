@@ -8,10 +8,11 @@ import os
 import signal
 import socket
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, record
 from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from tqdm import tqdm
 
 from deepfake_detection.detector.pixels import PixelStores
 from deepfake_detection.errors import UserError
-from deepfake_detection.learning.hardware import Hardware, check_hardware
+from deepfake_detection.learning.hardware import check_hardware
 from deepfake_detection.learning.loop import Fit
 from deepfake_detection.learning.processes import joined
 from deepfake_detection.learning.state import State, TrainingStates
@@ -56,6 +58,12 @@ class Machine:
     pixel_stores: Path
     exchange: Path | None = None
     states: Path | None = None
+
+    def device_of(self, local_rank: int) -> torch.device:
+        """The device of one of its processes, each of which has a GPU of its own."""
+        device = torch.device(self.device)
+        alone = self.processes == 1
+        return device if device.type != "cuda" or alone else torch.device("cuda", local_rank)
 
 
 class WorkerError(Exception):
@@ -134,12 +142,14 @@ def _launch(machine: Machine, machines: int, rendezvous: str | None) -> None:
         run_id=_RUN_ID,
         rdzv_backend="c10d",
         rdzv_endpoint=rendezvous or "localhost:0",
+        # the keeper's machine is where the others find each other, whoever comes first
+        rdzv_configs={"is_host": machine.exchange is not None},
         max_restarts=0,
         start_method="spawn",
         # by its name another machine may not find it
         local_addr=None if rendezvous else "localhost",
     )
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    _quieten_launcher()
     with _logs_from_workers() as queue, _signals_restored():
         try:
             elastic_launch(config, _work)(machine, queue)
@@ -155,17 +165,27 @@ def _launch(machine: Machine, machines: int, rendezvous: str | None) -> None:
             ) from error
 
 
+def _quieten_launcher() -> None:
+    """What elastic launch warns of is what this module raises, in one line."""
+    # each of its loggers has a level of its own
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(("torch.distributed.elastic", "torch.multiprocessing")):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 @record
 def _work(machine: Machine, queue: Any) -> None:
     """One training process."""
     _send_logs(queue)
+    # its own lock is a semaphore of the system, which a process that is ended would leave behind
+    tqdm.set_lock(threading.RLock())
     # sent by a terminal to all processes, and by the system when the launching one is gone
     signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     # what takes its place is not in every torch that this project runs with
     warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
     local_rank = int(os.environ["LOCAL_RANK"])
-    device = Hardware(machine.device, machine.processes, 1, "fp32", 1).device_of(local_rank)
+    device = machine.device_of(local_rank)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     keeps = machine.exchange is not None and local_rank == 0
@@ -175,7 +195,7 @@ def _work(machine: Machine, queue: Any) -> None:
             handed = torch.load(machine.exchange / _START, weights_only=True)
         handed = processes.spread(handed)
         task = TrainingTask.from_state_dict(handed["task"])
-        check_hardware(task.hardware)
+        check_hardware(replace(task.hardware, device=machine.device, processes=machine.processes))
         if device.type == "cpu":
             torch.set_num_threads(task.hardware.threads)
         network, heads = task.build_network()

@@ -77,7 +77,7 @@ def measure_speed(
         hardware = choose_hardware(recipe)
         # auto may be one of the others
         setups[model, batch_size, hardware.precision] = Setup(
-            model, backbones.preprocessing(model), recipe, hardware.device_of(0),
+            model, backbones.preprocessing(model), recipe, torch.device(hardware.device),
             hardware.precision, _FEWEST_BATCHES,
         )  # fmt: skip
     rows = []

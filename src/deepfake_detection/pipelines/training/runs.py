@@ -89,12 +89,11 @@ def train(
             return train_in_processes(task, network, stores, start, states)
         except WorkerError as error:
             raise UserError(f"{error}\n{_say_how_to_go_on(states, task.run)}") from None
-    device = task.hardware.device_of(0)
     threads = torch.get_num_threads()
     # the sums of another number of threads differ in their last bits
     torch.set_num_threads(task.hardware.threads)
     try:
-        alone = Processes.alone(device)
+        alone = Processes.alone(torch.device(task.hardware.device))
         return train_task(task, network, heads, stores, start, states, alone)
     finally:
         torch.set_num_threads(threads)
