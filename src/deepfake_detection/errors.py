@@ -1,4 +1,4 @@
-"""The one error for what a user can mend."""
+"""The one error for what a user can mend, and how it tells of others."""
 
 import click
 
@@ -12,3 +12,8 @@ class UserError(click.ClickException):
 
     def __str__(self) -> str:
         return self.message
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in one line of a message; its kind where it is silent."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from demo_project import Run, make_project
+from demo_project import Run, Start, make_project
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
@@ -52,6 +53,30 @@ def demo_project(demo_run: tuple[Path, subprocess.CompletedProcess[str]]) -> Pat
 def project(demo_project: Path, tmp_path: Path) -> Path:
     """A copy of the project after its main job, to change at will."""
     return Path(shutil.copytree(demo_project, tmp_path / "project"))
+
+
+@pytest.fixture
+def start(project: Path) -> Iterator[Start]:
+    """Start training in a process group of its own, as a terminal does."""
+    started = []
+
+    def run(epochs: int = 12, **params: object) -> subprocess.Popen[str]:
+        given = {"epochs": epochs, "state.minutes": 0, **params}
+        text = ",".join(f"training.{name}={value}" for name, value in given.items())
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kedro", "run", "--env", "demo", "--pipelines", "training",
+             "--params", text],
+            cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 @pytest.fixture

@@ -9,7 +9,10 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 
+MODEL = "shufflenet_v2_x0_5"
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
 
 
 def make_project(folder: Path) -> Path:
@@ -23,10 +26,10 @@ def make_project(folder: Path) -> Path:
     for empty in ("conf/local", "src", "data/01_raw"):
         (folder / empty).mkdir(parents=True)
     change_yaml(folder / "conf/demo/catalog.yml", training_images={"sources": 10, "size": 96})
-    change_yaml(folder / "conf/demo/globals.yml", model="shufflenet_v2_x0_5")
+    change_yaml(folder / "conf/demo/globals.yml", model=MODEL)
     change_yaml(
         folder / "conf/demo/parameters.yml",
-        backbones={"shufflenet_v2_x0_5": {"resize": 48, "crop": 48}},
+        backbones={MODEL: {"resize": 48, "crop": 48}},
         training={"epochs": 2, "batch_size": 16, "optimizer": {"lr": 0.003}},
     )
     return folder
@@ -48,3 +51,12 @@ def latest(project: Path, entry: str) -> Path:
     """The latest version of a versioned file: `entry` is its path without the version."""
     path = project / entry
     return max(path.glob(f"*/{path.name}"))
+
+
+def wait_for(process: subprocess.Popen[str], line: str) -> None:
+    """Read what a process says until it says this."""
+    assert process.stdout is not None
+    for said in process.stdout:
+        if line in said:
+            return
+    raise AssertionError(f"it never said {line!r}: {process.communicate()[1]}")

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from demo_project import change_yaml, latest, make_project
+from demo_project import MODEL, change_yaml, latest, make_project
 from safetensors.torch import load_file
 
 from deepfake_detection import Detector
 from deepfake_detection.errors import UserError
 
-MODEL = "shufflenet_v2_x0_5"
 MODELS, OUTPUT = f"data/demo/06_models/{MODEL}", f"data/demo/07_model_output/{MODEL}"
 
 

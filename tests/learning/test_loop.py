@@ -4,72 +4,20 @@ import io
 from dataclasses import astuple
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from training_samples import CPU, PREPROCESSING, make_network, make_pictures, make_training
 
 from deepfake_detection.detector.detector import Normalise, to_batch
 from deepfake_detection.learning.batches import Feed, LabelledPixels, batch_order
 from deepfake_detection.learning.loop import Fit, Trainer, fit_network
 from deepfake_detection.learning.processes import Processes
-from deepfake_detection.parameters import PreprocessingParameters, TrainingParameters
+from deepfake_detection.parameters import TrainingParameters
 
-SIZE = 12
-PREPROCESSING = PreprocessingParameters(
-    resize=SIZE, crop=SIZE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
-)
-CPU = torch.device("cpu")
-
-
-def _training(**changes: Any) -> TrainingParameters:
-    settings: dict[str, Any] = {
-        "weights": "none",
-        "epochs": 6,
-        "batch_size": 8,
-        "shuffle": True,
-        "optimizer": {
-            "name": "adam", "lr": 0.003, "head_lr_multiple": 3, "betas": [0.9, 0.999],
-            "weight_decay": 0.0,
-        },
-        "schedule": {"name": "none", "step_size": 2, "gamma": 0.5},
-        "loss": {"class_weights": "none", "auxiliary_weight": 0.4},
-        "augmentation": {"flip": 0.5, "rotation": 10},
-        "early_stopping": {"patience": None},
-        "device": "cpu",
-        "devices": 1,
-        "machines": 1,
-        "rendezvous": None,
-        "precision": "fp32",
-        "compile": False,
-        "seed": 3,
-        "state": {"minutes": 0, "resume": True},
-    }  # fmt: skip
-    return TrainingParameters.model_validate(settings | changes)
-
-
-def _network() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        nn.Linear(8, 2),
-    )  # fmt: skip
-
-
-def _pictures(count: int, seed: int, noise: float = 60) -> LabelledPixels:
-    """Fakes are a little redder, half hidden in noise."""
-    generator = np.random.default_rng(seed)
-    labels = generator.integers(0, 2, count)
-    array = generator.normal(120, noise, (count, SIZE, SIZE, 3))
-    array[..., 0] += 30 * labels[:, None, None]
-    return LabelledPixels(
-        array.clip(0, 255).astype(np.uint8), np.arange(count), torch.from_numpy(labels)
-    )
-
-
-TRAIN, VALIDATION = _pictures(61, seed=1), _pictures(40, seed=2)
+TRAIN, VALIDATION = make_pictures(61, seed=1), make_pictures(40, seed=2)
 
 
 def _trainer(
@@ -82,8 +30,8 @@ def _trainer(
 
 
 def _fit(network: nn.Module | None = None, precision: str = "fp32", **changes: Any) -> Fit:
-    training = _training(**changes)
-    return fit_network(_trainer(network or _network(), training, precision=precision), training)
+    training = make_training(**changes)
+    return fit_network(_trainer(network or make_network(), training, precision=precision), training)
 
 
 def test_it_learns_what_can_be_learned() -> None:
@@ -107,8 +55,8 @@ def test_another_seed_gives_other_numbers() -> None:
 
 def test_the_best_weights_are_those_of_the_best_epoch_not_of_the_last() -> None:
     # a rate so high that validation accuracy jumps about
-    optimizer = _training().optimizer.model_dump() | {"lr": 0.3}
-    network = _network()
+    optimizer = make_training().optimizer.model_dump() | {"lr": 0.3}
+    network = make_network()
     result = _fit(network, epochs=12, optimizer=optimizer)
     accuracies = [epoch.validation_accuracy for epoch in result.history]
     best = accuracies.index(max(accuracies))  # the first of equals
@@ -147,9 +95,9 @@ def test_early_stopping_waits_for_its_patience() -> None:
 
 
 def test_the_head_alone_learns_when_the_rest_has_next_to_no_rate() -> None:
-    before = {name: value.clone() for name, value in _network().state_dict().items()}
-    optimizer = _training().optimizer.model_dump() | {"lr": 1e-12, "head_lr_multiple": 1e10}
-    network = _network()
+    before = {name: value.clone() for name, value in make_network().state_dict().items()}
+    optimizer = make_training().optimizer.model_dump() | {"lr": 1e-12, "head_lr_multiple": 1e10}
+    network = make_network()
     _fit(network, epochs=1, optimizer=optimizer)
     after = network.state_dict()
     assert torch.allclose(after["0.weight"], before["0.weight"], atol=1e-8)
@@ -161,7 +109,7 @@ class _Breaking(nn.Module):
 
     def __init__(self, epochs: int, training: bool) -> None:
         super().__init__()
-        self.inner, self.left, self.breaks_in_training = _network(), epochs, training
+        self.inner, self.left, self.breaks_in_training = make_network(), epochs, training
 
     def train(self, mode: bool = True) -> "_Breaking":
         self.left -= mode
@@ -176,7 +124,7 @@ class _Breaking(nn.Module):
 def test_a_loss_that_is_not_finite_stops_at_the_epochs_end_and_keeps_the_best(
     training: bool,
 ) -> None:
-    recipe = _training(epochs=9)
+    recipe = make_training(epochs=9)
     fit = fit_network(_trainer(_Breaking(3, training), recipe, "inner.5"), recipe)
     assert fit.not_finite == ("training" if training else "validation")
     assert len(fit.history) == 3
@@ -188,14 +136,14 @@ def test_a_loss_that_is_not_finite_stops_at_the_epochs_end_and_keeps_the_best(
 def test_a_training_that_goes_on_ends_with_the_same_weights_bit_for_bit(
     interrupted_after: int, schedule: str
 ) -> None:
-    training = _training(schedule={"name": schedule, "step_size": 2, "gamma": 0.5})
-    whole = fit_network(_trainer(uninterrupted := _network(), training), training)
+    training = make_training(schedule={"name": schedule, "step_size": 2, "gamma": 0.5})
+    whole = fit_network(_trainer(uninterrupted := make_network(), training), training)
 
     class Interruption(Exception):  # noqa: N818
         pass
 
     kept: dict[str, Any] = {}
-    first = _trainer(_network(), training)
+    first = _trainer(make_network(), training)
 
     def keep(fit: Fit) -> None:
         if len(fit.history) == interrupted_after:
@@ -209,7 +157,7 @@ def test_a_training_that_goes_on_ends_with_the_same_weights_bit_for_bit(
     kept = torch.load(file, weights_only=True)
 
     torch.manual_seed(99)  # whatever was drawn before plays no part
-    second = _trainer(resumed := _network(), training)
+    second = _trainer(resumed := make_network(), training)
     second.load_state_dict(kept["trainer"])
     fit = fit_network(second, training, Fit.from_state_dict(kept["fit"]))
     _assert_equal(resumed.state_dict(), uninterrupted.state_dict())
@@ -239,7 +187,7 @@ def test_bf16_learns_the_same_and_leaves_weights_in_full_precision() -> None:
 
 def test_the_network_computes_in_bf16_when_told_to() -> None:
     seen = []
-    network = _network()
+    network = make_network()
     network[5].register_forward_hook(lambda *call: seen.append(call[2].dtype))
     _fit(network, precision="bf16", epochs=1)
     assert set(seen) == {torch.bfloat16}
@@ -271,7 +219,7 @@ def test_every_process_has_two_pictures_of_each_batch_and_none_twice(
 
 
 def test_batches_keep_pictures_and_labels_together() -> None:
-    pictures = _pictures(20, seed=5)
+    pictures = make_pictures(20, seed=5)
     array, rows = pictures.array[::-1].copy(), pictures.rows[::-1].copy()
     turned = LabelledPixels(array, rows, pictures.labels)
     order = [torch.tensor([2, 7, 19]), torch.tensor([0]), torch.tensor([1, 3])]

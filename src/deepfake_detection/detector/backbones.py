@@ -13,7 +13,7 @@ import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from deepfake_detection.errors import UserError
+from deepfake_detection.errors import UserError, first_line
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def _try_crop(model: str, crop: int) -> str | None:
         _without_values(model).train()(torch.empty(2, 3, crop, crop, device="meta"))
     # whatever shape arithmetic goes wrong inside: RuntimeError, ValueError, AssertionError …
     except Exception as error:
-        return _first_line(error)
+        return first_line(error)
     return None
 
 
@@ -168,7 +168,7 @@ def _fetch_imagenet(model: str) -> dict[str, Tensor]:
         fetched = file.exists() and not isinstance(error, URLError)
         reason = f"{file} is damaged: delete it" if fetched else f"{entry.url} cannot be fetched"
         raise UserError(
-            f"ImageNet weights of {model}: {reason} ({_first_line(error)}). Put the file "
+            f"ImageNet weights of {model}: {reason} ({first_line(error)}). Put the file "
             f"{file.name} into {file.parent}, or give a local file with "
             "--params training.weights=PATH, or train without with --params training.weights=none."
         ) from error
@@ -188,7 +188,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     except Exception as error:
         raise UserError(
             f"parameter 'training.weights': {path} is no readable file of weights "
-            f"({_first_line(error)}). Use a .safetensors file, or a .pth file with a state dict."
+            f"({first_line(error)}). Use a .safetensors file, or a .pth file with a state dict."
         ) from error
 
 
@@ -239,7 +239,3 @@ _DENSENET_NAME = re.compile(
 def _rename_densenet(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     # torchvision's files of densenet have names with a dot too many
     return {_DENSENET_NAME.sub(r"\1\2", name): value for name, value in weights.items()}
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -8,7 +8,7 @@ import joblib
 import torch
 
 from deepfake_detection.detector.device import choose_device
-from deepfake_detection.errors import UserError
+from deepfake_detection.errors import UserError, first_line
 from deepfake_detection.parameters import TrainingParameters
 
 
@@ -132,10 +132,10 @@ def check_compiler(device: torch.device) -> None:
         torch.compile(_next_to_nothing)(torch.ones(8, device=device))
     # whatever goes wrong inside the compiler
     except Exception as error:
-        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         raise UserError(
-            f"parameter 'training.compile': torch.compile does not work here ({lines[0][:200]}). "
-            "On a CPU it needs a C++ compiler, as g++, on a GPU triton. Set training.compile=false."
+            f"parameter 'training.compile': torch.compile does not work here "
+            f"({first_line(error)}). On a CPU it needs a C++ compiler, as g++, on a GPU triton. "
+            "Set training.compile=false."
         ) from error
 
 

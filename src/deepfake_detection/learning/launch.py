@@ -26,7 +26,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from tqdm import tqdm
 
 from deepfake_detection.detector.pixels import PixelStores
-from deepfake_detection.errors import UserError
+from deepfake_detection.errors import UserError, first_line
 from deepfake_detection.learning.hardware import check_hardware
 from deepfake_detection.learning.loop import Fit
 from deepfake_detection.learning.processes import joined
@@ -159,7 +159,7 @@ def _launch(machine: Machine, machines: int, rendezvous: str | None) -> None:
             raise KeyboardInterrupt from None
         except (torch.distributed.DistError, RendezvousError, OSError) as error:
             raise UserError(
-                f"the rendezvous at {rendezvous or 'localhost'} failed ({_first_line(error)}). "
+                f"the rendezvous at {rendezvous or 'localhost'} failed ({first_line(error)}). "
                 "parameter 'training.rendezvous' is the address of the machine that runs kedro, "
                 "with a port that is free and that the others reach."
             ) from error
@@ -258,7 +258,3 @@ def _explain(error: ChildFailedError) -> WorkerError:
     if isinstance(message, dict):
         message = message.get("extraInfo", {}).get("py_callstack") or message.get("message")
     return WorkerError(f"{where} failed:\n{message}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -235,19 +235,20 @@ class Trainer:
         # only a last batch of validation can be too small for a part of it to go to everyone
         parts = [part for batch in batches if len(part := processes.part(batch))]
         shares = [
-            processes.count * self._loss.share(feed.labels_of(part), feed.labels_of(batch))
+            self._loss.share(feed.labels_of(part), feed.labels_of(batch))
             for part, batch in zip(parts, batches, strict=False)
         ]
         sums = torch.zeros(2, device=processes.device)
         bar = tqdm(
-            zip(feed.batches(parts), shares, strict=True),
+            zip(feed.batches(parts), shares, batches, strict=False),
             total=len(parts), desc=title, unit="batch", leave=False,
             disable=None if processes.keeps else True,
         )  # fmt: skip
-        for (pictures, labels), share in bar:
-            logits, loss = act(pictures, labels, share)
+        for (pictures, labels), share, batch in bar:
+            # the gradients of all processes are averaged, not added up
+            logits, loss = act(pictures, labels, processes.count * share)
             correct = (logits.argmax(dim=1) == labels).sum()
-            sums += torch.stack((loss * len(labels), correct.float()))
+            sums += torch.stack((loss * (share * len(batch)), correct.float()))
         loss_sum, correct_sum = processes.add_up(sums).tolist()
         return loss_sum / len(feed), correct_sum / len(feed)
 

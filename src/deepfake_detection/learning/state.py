@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import torch
 
-from deepfake_detection.errors import UserError
+from deepfake_detection.errors import UserError, first_line
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class TrainingStates:
             return None
         # a damaged file leads torch's readers into several kinds of errors
         except Exception as error:
-            problem = f"is truncated or damaged ({str(error).splitlines()[0][:120]})"
+            problem = f"is truncated or damaged ({first_line(error)})"
         raise UserError(
             f"the training state {path} {problem}. Training begins anew only when told to: delete "
             "the file, or add --params training.state.resume=false"

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,34 +13,22 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from torch import Tensor, nn
+from training_samples import make_training
 
 from deepfake_detection.detector.file import DetectorSlot
 from deepfake_detection.detector.fingerprints import fingerprint_of_split
 from deepfake_detection.detector.pixels import PixelRequest, PixelStores
 from deepfake_detection.errors import UserError
 from deepfake_detection.learning.state import TrainingStates
-from deepfake_detection.parameters import Backbones, TrainingParameters
+from deepfake_detection.parameters import Backbones
 from deepfake_detection.pipelines.training import nodes
 from deepfake_detection.pipelines.training.nodes import train_detector
+from deepfake_detection.pipelines.training.runs import TrainingInterruptedError, hardware_of
 
 BACKBONES = Backbones.model_validate(
     {"default": {"resize": 8, "crop": 8, "mean": [0.5] * 3, "std": [0.25] * 3}}
 )
-TRAINING = TrainingParameters.model_validate(
-    {
-        "weights": "none", "epochs": 6, "batch_size": 8, "shuffle": True,
-        "optimizer": {
-            "name": "adam", "lr": 0.01, "head_lr_multiple": 1, "betas": [0.9, 0.999],
-            "weight_decay": 0.0,
-        },
-        "schedule": {"name": "none", "step_size": 5, "gamma": 0.5},
-        "loss": {"class_weights": "none", "auxiliary_weight": 0.4},
-        "augmentation": {"flip": 0.5, "rotation": 10},
-        "early_stopping": {"patience": None}, "device": "cpu", "devices": 1, "machines": 1,
-        "rendezvous": None, "precision": "fp32", "compile": False, "seed": 0,
-        "state": {"minutes": 0, "resume": True},
-    }
-)  # fmt: skip
+TRAINING = make_training(optimizer={**make_training().optimizer.model_dump(), "lr": 0.01})
 
 
 @pytest.fixture
@@ -173,3 +163,68 @@ def test_a_split_without_validation_is_refused(
     alone = split.assign(subset=split["subset"].replace("validation", "test"))
     with pytest.raises(UserError, match="no validation subset"):
         _train(alone, stores, tmp_path / "slot")
+
+
+# ---------------------------------------------------------------- interruptions
+
+
+class _InterruptedInEpoch(_BreaksInEpoch):
+    """Learns as it should, until a signal comes in one epoch."""
+
+    def __init__(self, epoch: int, number: signal.Signals) -> None:
+        super().__init__(99)
+        self.epochs_left, self.number = epoch, number
+
+    def train(self, mode: bool = True) -> "_InterruptedInEpoch":
+        self.epochs_left -= mode
+        if self.epochs_left == 0 and mode:
+            os.kill(os.getpid(), self.number)
+        return super().train(mode)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_says_what_is_kept_and_the_same_settings_go_on_from_there(
+    split: pd.DataFrame, stores: PixelStores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def use(network: nn.Module) -> None:
+        torch.manual_seed(0)
+        network.fc.reset_parameters()
+        monkeypatch.setattr(nodes, "build_backbone", lambda *_, **__: (network, ["fc"]))
+
+    use(_BreaksInEpoch(99))
+    whole, reference = _train(split, stores, tmp_path / "whole/slot")
+
+    use(_InterruptedInEpoch(4, number))
+    before = signal.getsignal(number)
+    with pytest.raises(
+        TrainingInterruptedError, match=r"end of epoch 3 in .*\.pt: the same command"
+    ):
+        _train(split, stores, tmp_path / "slot")
+    assert signal.getsignal(number) == before
+
+    use(_BreaksInEpoch(99))
+    with caplog.at_level("INFO"):
+        history, detector = _train(split, stores, tmp_path / "slot")
+    assert "Going on after epoch 3" in caplog.text
+    numbers = ["train_loss", "validation_loss", "validation_accuracy"]
+    pd.testing.assert_frame_equal(history[numbers], whole[numbers], check_exact=True)
+    for name, value in reference.network.state_dict().items():
+        assert torch.equal(value, detector.network.state_dict()[name])
+    # kept until the detector is saved
+    assert TrainingStates(tmp_path / "states").load(detector.card.run_fingerprint) is not None
+
+
+def test_an_interruption_in_the_first_epoch_keeps_nothing_and_says_so(
+    split: pd.DataFrame, stores: PixelStores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = _InterruptedInEpoch(1, signal.SIGINT)
+    monkeypatch.setattr(nodes, "build_backbone", lambda *_, **__: (network, ["fc"]))
+    with pytest.raises(TrainingInterruptedError, match="nothing is kept"):
+        _train(split, stores, tmp_path / "slot")
+
+
+def test_a_state_of_a_machine_with_other_hardware_is_refused() -> None:
+    hardware = {"device": "cuda", "processes": 1, "machines": 1, "precision": "bf16", "threads": 1}
+    with pytest.raises(UserError, match=r"computed on cuda, bf16.*no cuda.*resume=false"):
+        hardware_of({"hardware": hardware})
