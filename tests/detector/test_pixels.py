@@ -1,8 +1,10 @@
+import dataclasses
 import errno
 import hashlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from textwrap import dedent
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepfake_detection.detector.pixels import PixelRequest, PixelStores
+from deepfake_detection.detector.pixels import PixelRequest, PixelStores, read_ahead
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import PreprocessingParameters
 
@@ -188,11 +190,89 @@ def test_a_store_has_the_permissions_of_its_folder(few, tmp_path):
     assert len(modes) == 1
 
 
+# ---------------------------------------------------------------- damaged, changed, left behind
+
+
+@pytest.mark.parametrize("harmed", ["pixels.npy", "sha256.npy"])
+def test_a_damaged_store_is_said_and_built_again(few, tmp_path, harmed, caplog):
+    stores = PixelStores(tmp_path / "stores")
+    stores.build(few)
+    file = next(stores.folder.glob(f"*/{harmed}"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"is damaged .* Delete it"):
+        stores.open(few.sha256s, sizes()).rows(few.sha256s)
+    stores.build(few)
+    assert "is damaged" in caplog.text
+    assert file.read_bytes() == whole
+
+
+def test_changed_images_make_a_store_of_their_own_and_it_is_said(few, tmp_path, caplog):
+    caplog.set_level("INFO")
+    stores = PixelStores(tmp_path / "stores")
+    stores.build(few)
+    assert "another is made" not in caplog.text
+    overwrite(few.folder / "1.png")
+    changed = request_for(few.folder, *few.paths)
+    stores.build(changed)
+    assert "The images are not those of the pixel stores at these sizes" in caplog.text
+    pixels = stores.open(changed.sha256s, sizes())
+    assert not pixels.array[pixels.rows(changed.sha256s[1:2])].any()
+
+
+def test_what_a_killed_build_left_is_removed_after_a_day(few, tmp_path):
+    stores = PixelStores(tmp_path / "stores")
+    old, young = stores.folder / ".partial-old", stores.folder / ".partial-young"
+    for left in (old, young):
+        left.mkdir(parents=True)
+        (left / "pixels.npy").write_bytes(b"half")
+    two_days_ago = time.time() - 2 * 24 * 60 * 60
+    os.utime(old, (two_days_ago, two_days_ago))
+    stores.build(few)
+    assert not old.exists()
+    assert young.exists()  # another run may be writing it
+
+
+# ---------------------------------------------------------------- straight from the files
+
+
+def test_files_give_the_pixels_of_a_store(everything, stores, tmp_path):
+    listed = PixelStores(tmp_path / "listed")
+    listed.build(dataclasses.replace(everything, stored=False))
+    assert not list(listed.folder.rglob("*.npy"))
+    files, store = (each.open(everything.sha256s, sizes()) for each in (listed, stores))
+    assert files.array.shape == store.array.shape
+    assert (files.sha256s == store.sha256s).all()
+    order = np.random.default_rng(1).permutation(IMAGES)
+    rows = store.rows([everything.sha256s[at] for at in order])
+    batches = [rows[at : at + 16] for at in range(0, len(rows), 16)]
+    for ours, theirs in zip(
+        read_ahead(files.array, batches), read_ahead(store.array, batches), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("array", ["store", "files"])
+def test_reading_ahead_reads_nothing_of_nothing(everything, tmp_path, array):
+    kept = PixelStores(tmp_path / array)
+    kept.build(dataclasses.replace(everything, stored=array == "store"))
+    assert list(read_ahead(kept.open(everything.sha256s, sizes()).array, [])) == []
+
+
+def test_a_file_that_changed_since_is_named_when_it_is_read(few, tmp_path):
+    stores = PixelStores(tmp_path / "stores")
+    stores.build(dataclasses.replace(few, stored=False))
+    overwrite(few.folder / "1.png")
+    pixels = stores.open(few.sha256s, sizes())
+    with pytest.raises(UserError, match=r"1\.png has changed since it was indexed"):
+        list(read_ahead(pixels.array, [pixels.rows(few.sha256s)]))
+
+
 def test_two_processes_may_build_the_same_store_at_once(everything, tmp_path, stores):
     code = f"""
         import sys, time
         from pathlib import Path
-        from deepfake_detection.detector.pixels import PixelRequest, PixelStores
+        from deepfake_detection.detector.pixels import PixelRequest, PixelStores, read_ahead
         from deepfake_detection.parameters import PreprocessingParameters
 
         sizes = PreprocessingParameters(resize=16, crop=12, mean=(0, 0, 0), std=(1, 1, 1))
