@@ -8,11 +8,17 @@ import time
 from pathlib import Path
 from textwrap import dedent
 
+import joblib
 import numpy as np
 import pytest
 from PIL import Image
 
-from deepfake_detection.detector.pixels import PixelRequest, PixelStores, read_ahead
+from deepfake_detection.detector.pixels import (
+    PictureFiles,
+    PixelRequest,
+    PixelStores,
+    read_ahead,
+)
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import PreprocessingParameters
 
@@ -252,6 +258,26 @@ def test_files_give_the_pixels_of_a_store(everything, stores, tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
+class _CountingFiles(PictureFiles):
+    """Counts the batches that were read, in whatever process."""
+
+    def __getitem__(self, rows):
+        with (self.folder / "read").open("a") as count:
+            count.write("x")
+        return np.zeros((len(rows), *self.shape[1:]), np.uint8)
+
+
+def test_no_more_is_read_ahead_than_cores_can_use(tmp_path):
+    """Or else a slow network would find the whole set in memory."""
+    files = _CountingFiles(tmp_path, ["a.png"] * 200, ["0" * 64] * 200, sizes())
+    reading = read_ahead(files, np.arange(200).reshape(100, 2))
+    next(reading)
+    time.sleep(0.5)
+    assert (tmp_path / "read").stat().st_size <= 2 * joblib.cpu_count()
+    assert sum(1 for _ in reading) == 99
+    assert (tmp_path / "read").stat().st_size == 100
+
+
 @pytest.mark.parametrize("array", ["store", "files"])
 def test_reading_ahead_reads_nothing_of_nothing(everything, tmp_path, array):
     kept = PixelStores(tmp_path / array)
@@ -272,7 +298,7 @@ def test_two_processes_may_build_the_same_store_at_once(everything, tmp_path, st
     code = f"""
         import sys, time
         from pathlib import Path
-        from deepfake_detection.detector.pixels import PixelRequest, PixelStores, read_ahead
+        from deepfake_detection.detector.pixels import PixelRequest, PixelStores
         from deepfake_detection.parameters import PreprocessingParameters
 
         sizes = PreprocessingParameters(resize=16, crop=12, mean=(0, 0, 0), std=(1, 1, 1))

@@ -33,6 +33,16 @@ def test_the_same_seed_gives_the_same_detector_bit_for_bit(project: Path, run_he
     pd.testing.assert_frame_equal(*(each.drop(columns=timing) for each in history))
 
 
+def test_pixels_straight_from_the_files_give_the_same_detector(project: Path, run_here) -> None:
+    entry = f"{MODELS}/detector.safetensors"
+    stored = load_file(latest(project, entry))
+    shutil.rmtree(project / "data/demo/05_model_input/pixel_stores")
+    run_here(project, "training", "evaluation", pixels="files")
+    assert not list((project / "data/demo/05_model_input/pixel_stores").rglob("*.npy"))
+    read = load_file(latest(project, entry))
+    assert all(np.array_equal(stored[name], read[name]) for name in stored)
+
+
 def test_predictions_are_those_of_the_detector_file_on_its_own(demo_project: Path) -> None:
     detector = Detector.load(latest(demo_project, f"{MODELS}/detector.safetensors"))
     predictions = pd.read_csv(latest(demo_project, f"{OUTPUT}/predictions.csv"))

@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -204,22 +204,29 @@ def read_ahead(
 ) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
     """Read the pixels of each batch of rows, while the one before it is being used.
 
-    A store's rows are read by a thread, files are decoded in as many processes as there are cores.
+    A thread reads a store's rows, batch by batch. Files are decoded in as many processes as there
+    are cores, a batch in each; no more batches than that wait to be used, so that memory stays
+    flat.
 
     Yields:
         uint8, [rows, crop, crop, 3], for each batch in turn.
     """
-    if isinstance(array, PictureFiles):
-        parallel = joblib.Parallel(n_jobs=joblib.cpu_count(), return_as="generator")
-        yield from parallel(joblib.delayed(array.__getitem__)(rows) for rows in batches)
-        return
+    at_once = joblib.cpu_count() if isinstance(array, PictureFiles) else 1
+    windows = [batches[at : at + at_once] for at in range(0, len(batches), at_once)]
+    parallel = joblib.Parallel(n_jobs=at_once)
     with ThreadPoolExecutor(1) as reader:
-        coming = [reader.submit(array.__getitem__, rows) for rows in batches[:1]]
-        for rows in batches[1:]:
+
+        def start(window: Sequence[Rows]) -> Future[list[np.ndarray[Any, np.dtype[np.uint8]]]]:
+            tasks = [joblib.delayed(array.__getitem__)(rows) for rows in window]
+            return reader.submit(parallel, tasks)
+
+        coming = [start(window) for window in windows[:1]]
+        for window in windows[1:]:
             pixels = coming.pop().result()
-            coming.append(reader.submit(array.__getitem__, rows))
-            yield pixels
-        yield from (last.result() for last in coming)
+            coming.append(start(window))
+            yield from pixels
+        for last in coming:
+            yield from last.result()
 
 
 def _list_of(path: Path) -> Path:
