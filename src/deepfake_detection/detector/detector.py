@@ -14,6 +14,7 @@ from scipy.special import expit
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from deepfake_detection.detector.memory import keeping_memory
 from deepfake_detection.detector.pictures import UnreadablePictureError, read_picture, to_rgb
 from deepfake_detection.detector.pixels import PixelArray, read_ahead
 from deepfake_detection.detector.preprocessing import crop_pixels
@@ -144,7 +145,7 @@ class Detector:
         logits = [np.empty(0)]
         batches = [chosen[at : at + batch_size] for at in range(0, len(chosen), batch_size)]
         bar = tqdm(batches, desc="Scoring", unit="batch", leave=False, disable=None)
-        with torch.inference_mode():
+        with torch.inference_mode(), keeping_memory(torch.device(device)):
             for read, _ in zip(read_ahead(pixels, batches), bar, strict=True):
                 # not every device has double precision
                 outputs = network(normalise(to_batch(read, device))).cpu().double()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from deepfake_detection.detector.backbones import build_network, replace_heads
 from deepfake_detection.detector.fingerprints import pack_hashes
+from deepfake_detection.detector.memory import keeping_memory
 from deepfake_detection.detector.pixels import PixelStores
 from deepfake_detection.learning.batches import LabelledPixels
 from deepfake_detection.learning.hardware import Hardware, check_compiler
@@ -134,19 +135,20 @@ def train_task(
     if start is not None:
         trainer.load_state_dict(start["trainer"])
         fit = Fit.from_state_dict(start["fit"])
-    if states is None:
-        return fit_network(trainer, task.training, fit, keeps=False)
+    with keeping_memory(processes.device):
+        if states is None:
+            return fit_network(trainer, task.training, fit, keeps=False)
 
-    minutes = task.training.state.minutes
-    with StateSaver(states, task.run, minutes, processes.device) as saver:
+        minutes = task.training.state.minutes
+        with StateSaver(states, task.run, minutes, processes.device) as saver:
 
-        def save(fit: Fit) -> None:
-            # the last one too: the detector is saved later, and a kill in between loses nothing
-            last = fit.ends(task.training)
-            saver.save_if_due(lambda: make_state(trainer, fit, task.hardware), last=last)
+            def save(fit: Fit) -> None:
+                # the last one too: the detector is saved later, and a kill in between loses nothing
+                last = fit.ends(task.training)
+                saver.save_if_due(lambda: make_state(trainer, fit, task.hardware), last=last)
 
-        fit_network(trainer, task.training, fit, after_epoch=save)
-        saver.finish()
+            fit_network(trainer, task.training, fit, after_epoch=save)
+            saver.finish()
     return fit
 
 

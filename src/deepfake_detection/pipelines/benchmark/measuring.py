@@ -6,19 +6,21 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
 from typing import Any
 
 import psutil
 import torch
 
+from deepfake_detection.detector.memory import keeping_memory
 from deepfake_detection.pipelines.benchmark.parts import Part
 
 _SECONDS_BETWEEN_READINGS = 0.05
 
-# The part of a process that measures
+# The part of a process that measures, and what it holds until the process ends
 _part: Part | None = None
+_held = ExitStack()
 
 
 class PartProcess:
@@ -52,6 +54,8 @@ def _make(make: Callable[..., Part], *arguments: Any) -> None:
     global _part  # noqa: PLW0603  (a process has one part)
     logging.getLogger("deepfake_detection").setLevel(logging.WARNING)
     _part = make(*arguments)
+    if _part.keeps_memory:
+        _held.enter_context(keeping_memory(_part.setup.device))
 
 
 def _ask(question: str) -> float:

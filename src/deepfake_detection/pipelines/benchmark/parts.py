@@ -75,9 +75,14 @@ class Setup:
 
 
 class Part(ABC):
-    """One way to train, built in a process of its own."""
+    """One way to train, built in a process of its own.
+
+    Attributes:
+        keeps_memory: Whether its process keeps memory from step to step (see `keeping_memory`).
+    """
 
     setup: Setup
+    keeps_memory = True
 
     @abstractmethod
     def take_steps(self) -> None:
@@ -171,6 +176,8 @@ class PlainRecipe(Part):
         sample: The images.
         workers: Of the DataLoader.
     """
+
+    keeps_memory = False
 
     def __init__(self, setup: Setup, sample: Sample, workers: int) -> None:
         self.setup = setup
