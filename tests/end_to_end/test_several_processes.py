@@ -19,8 +19,8 @@ def test_a_killed_process_is_named_and_the_same_command_goes_on(
     project: Path, start: Start, run_here, caplog
 ) -> None:
     before = latest(project, DETECTOR)
-    process = start(epochs=12, devices=2)
-    wait_for(process, "Epoch  2/12")
+    process = start(epochs=6, devices=2)
+    wait_for(process, "Epoch 2/6")
     workers = [
         child
         for child in psutil.Process(process.pid).children(recursive=True)
@@ -36,7 +36,7 @@ def test_a_killed_process_is_named_and_the_same_command_goes_on(
     assert len(lines) == 2
     assert latest(project, DETECTOR) == before
 
-    training = {"epochs": 12, "devices": 2, "state": {"minutes": 0}}
+    training = {"epochs": 6, "devices": 2, "state": {"minutes": 0}}
     run_here(project, "training", training=training)
     assert "Going on after epoch" in caplog.text
     detector = Detector.load(latest(project, DETECTOR))
