@@ -76,6 +76,7 @@ class ProjectHooks:
     ) -> None:
         """Check that what the pipeline starts from is there, and the devices that it asks for."""
         self._check_devices(pipeline)
+        self._check_benchmark(pipeline)
         self._check_given_paths(run_params.get("runtime_params") or {}, pipeline)
         self._check_inputs(pipeline, catalog, run_params.get("load_versions") or {})
 
@@ -88,6 +89,18 @@ class ProjectHooks:
             choose_hardware(self._parameters.training)
         if "params:evaluation" in asked:
             choose_device(self._parameters.evaluation.device)
+
+    def _check_benchmark(self, pipeline: Pipeline) -> None:
+        from deepfake_detection.detector.backbones import check_backbone, check_crop
+
+        if "params:benchmark" not in pipeline.inputs():
+            return
+        for model in self._parameters.benchmark.backbones:
+            try:
+                check_backbone(model)
+            except UserError as error:
+                raise UserError(f"parameter 'benchmark.backbones': {error}") from None
+            check_crop(model, self._parameters.backbones.preprocessing(model).crop)
 
     def _check_given_paths(self, runtime_params: dict[str, Any], pipeline: Pipeline) -> None:
         for parameter, entry in _GIVEN_PATHS.items():

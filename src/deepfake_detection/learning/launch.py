@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 # By this the machines of one training know each other at the rendezvous
 _RUN_ID = "deepfake-detection"
 _START, _RESULT = "start.pt", "result.pt"
+# How the record of a failed process begins, if its error is one that a user can mend
+_OF_THE_USER = f"{UserError.__name__}: "
 
 
 @dataclass(frozen=True)
@@ -247,7 +249,7 @@ def _signals_restored() -> Iterator[None]:
             signal.signal(each, handler)
 
 
-def _explain(error: ChildFailedError) -> WorkerError:
+def _explain(error: ChildFailedError) -> WorkerError | UserError:
     rank, failure = error.get_first_failure()
     where = f"training process {rank} (pid {failure.pid}) on {socket.gethostname()}"
     if failure.exitcode < 0:
@@ -256,5 +258,8 @@ def _explain(error: ChildFailedError) -> WorkerError:
         return WorkerError(f"{where} was ended by {killed}.{hint}")
     message = failure.message
     if isinstance(message, dict):
-        message = message.get("extraInfo", {}).get("py_callstack") or message.get("message")
+        said = str(message.get("message"))
+        if said.startswith(_OF_THE_USER):
+            return UserError(said.removeprefix(_OF_THE_USER))
+        message = message.get("extraInfo", {}).get("py_callstack") or said
     return WorkerError(f"{where} failed:\n{message}")

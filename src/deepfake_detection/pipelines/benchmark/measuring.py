@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -27,7 +28,7 @@ class PartProcess:
     """A part in a process of its own, which idles while the others are measured."""
 
     def __init__(self, make: Callable[..., Part], *arguments: Any) -> None:
-        self._pool = ProcessPoolExecutor(1, get_context("spawn"))
+        self._pool = ProcessPoolExecutor(1, get_context("spawn"), _end_silently_on_ctrl_c)
         self._arguments = (make, *arguments)
 
     def __enter__(self) -> PartProcess:
@@ -48,6 +49,11 @@ class PartProcess:
     def measure(self) -> tuple[float, float]:
         """Images per second of a pass, and the peak of memory during it in MB."""
         return self._pool.submit(_measure).result()
+
+
+def _end_silently_on_ctrl_c() -> None:
+    # a terminal sends it to all processes, and one of them has something to say
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _make(make: Callable[..., Part], *arguments: Any) -> None:

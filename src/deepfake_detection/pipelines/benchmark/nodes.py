@@ -119,6 +119,7 @@ def _measure_parts(setup: Setup, sample: Sample, benchmark: BenchmarkParameters)
             speed = trial.ask("time_pass")
         batches = round(benchmark.seconds * speed / setup.training.batch_size)
         setup = _with_batches(setup, max(_FEWEST_BATCHES, batches))
+        _log_start(setup, speed, benchmark.repeats)
         bare = stack.enter_context(PartProcess(BareStep, setup))
         own = stack.enter_context(PartProcess(OwnTraining, setup, sample))
         workers = _choose_workers(setup, sample, benchmark.plain_workers)
@@ -176,6 +177,16 @@ def _name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return str(torch.cpu.get_capabilities().get("cpu_name", device)).strip()
+
+
+def _log_start(setup: Setup, speed: float, repeats: int) -> None:
+    # a first pass that prepares, and the repeats, of three parts; the plain recipe is slower
+    minutes = 4 * (repeats + 1) * setup.images / speed / 60
+    log.info(
+        "Measuring %s at %d×%d, batches of %d, %s: about %.0f min",
+        setup.model, setup.preprocessing.crop, setup.preprocessing.crop,
+        setup.training.batch_size, setup.precision, max(1, minutes),
+    )  # fmt: skip
 
 
 def _log_row(row: dict[str, Any]) -> None:
