@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from deepfake_detection.pipelines.reporting.subsets import scored_subsets
-from deepfake_detection.pipelines.reporting.words import counted, percent
+from deepfake_detection.plotting.words import counted, percent
 from deepfake_detection.plotting.style import (
     Theme,
     colour_of,

@@ -36,7 +36,7 @@ from deepfake_detection.pipelines.reporting.tables import (
     setting_in_words,
     widen_metrics,
 )
-from deepfake_detection.pipelines.reporting.words import (
+from deepfake_detection.plotting.words import (
     counted,
     percent,
     printable,
