@@ -36,6 +36,7 @@ from deepfake_detection.pipelines.reporting.tables import (
     setting_in_words,
     widen_metrics,
 )
+from deepfake_detection.plotting.style import COLOURS, Theme, drawing
 from deepfake_detection.plotting.words import (
     counted,
     percent,
@@ -43,7 +44,6 @@ from deepfake_detection.plotting.words import (
     probability,
     shortened,
 )
-from deepfake_detection.plotting.style import COLOURS, Theme, drawing
 
 _PACKAGE = "deepfake_detection.pipelines.reporting"
 
