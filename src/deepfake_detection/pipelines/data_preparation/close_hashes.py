@@ -10,8 +10,8 @@ import numpy as np
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 Whole = np.ndarray[Any, np.dtype[np.int64]]
 
-# Pairs that are looked at together: some 60 MB.
-_CHUNK = 1 << 20
+# Pairs that are looked at together: some 100 MB.
+_CHUNK = 1 << 19
 # Hashes from which is learned how often each bit is set.
 _SAMPLE = 10_000
 
