@@ -62,7 +62,7 @@ def find_close_pairs(hashes: Hashes, subsets: Whole, distance: int, most: int) -
     so that only hashes that agree in a band are compared. Equal hashes of a subset are compared
     once, whatever their number. The memory needed grows with the number of items and with `most`,
     not with the number of pairs; the time grows with the pairs that agree in a band, which are few
-    unless hashes crowd together.
+    unless hashes crowd together, and never more than all.
 
     Above `most` close pairs the closest hashes are kept, and where many items share a hash, some of
     their pairs: as far as there is room, pairs in which each of them stands.
@@ -78,6 +78,9 @@ def find_close_pairs(hashes: Hashes, subsets: Whole, distance: int, most: int) -
     for lower, upper in combinations(sorted(cells), 2):
         a, b = cells[lower], cells[upper]
         for first, second, bits in _match(a.hashes, b.hashes, distance):
+            found.count(a.sizes[first], b.sizes[second])
+            wanted = bits < found.reach
+            first, second, bits = first[wanted], second[wanted], bits[wanted]  # noqa: PLW2901
             found.add(
                 bits, a.starts[first], a.sizes[first], b.starts[second], b.sizes[second],
                 np.full(len(bits), lower), np.full(len(bits), upper),
@@ -99,6 +102,10 @@ def _gather(hashes: Hashes, subsets: Whole, subset: int) -> _Cells:
 def _match(a: Hashes, b: Hashes, distance: int) -> Iterator[tuple[Whole, Whole, Whole]]:
     """Positions in `a` and `b` of close hashes, and their distance; each pair once, in chunks."""
     bands = _deal_bits(np.concatenate([a, b]), distance + 1)
+    if sum(_count_agreeing(a & band, b & band) for band in bands) > len(a) * len(b):
+        # so crowded that bands hold more pairs than there are
+        yield from _compare_all(a, b, distance)
+        return
     for number, band in enumerate(bands):
         for first, second in _agree(a & band, b & band):
             differing = a[first] ^ b[second]
@@ -107,6 +114,21 @@ def _match(a: Hashes, b: Hashes, distance: int) -> Iterator[tuple[Whole, Whole, 
             for earlier in bands[:number]:  # in which the pair would have been found before
                 close = close[differing[close] & earlier != 0]
             yield first[close], second[close], bits[close].astype(np.int64)
+
+
+def _count_agreeing(a: Hashes, b: Hashes) -> int:
+    values, counts = np.unique(a, return_counts=True)
+    others, other_counts = np.unique(b, return_counts=True)
+    _, here, there = np.intersect1d(values, others, assume_unique=True, return_indices=True)
+    return int(counts[here] @ other_counts[there])
+
+
+def _compare_all(a: Hashes, b: Hashes, distance: int) -> Iterator[tuple[Whole, Whole, Whole]]:
+    step = max(1, _CHUNK // len(b))
+    for start in range(0, len(a), step):
+        bits = np.bitwise_count(a[start : start + step, None] ^ b)
+        first, second = np.nonzero(bits <= distance)
+        yield first + start, second, bits[first, second].astype(np.int64)
 
 
 def _deal_bits(hashes: Hashes, bands: int) -> list[np.uint64]:
@@ -150,18 +172,28 @@ class _Found:
 
     Args:
         most: How many pairs of items are wanted at most.
+
+    Attributes:
+        reach: Distance from which on pairs are not wanted any more: there are enough.
     """
 
     def __init__(self, most: int) -> None:
+        self.reach = 65
+        self._at_distance = np.zeros(65, dtype=np.int64)  # pairs of cells that were found
         self._most = most
         self._rows: list[Whole] = []  # distance; start and size of both cells; their subsets
         self._kept = 0
         self._pairs = 0  # of items, all that were found
 
+    def count(self, sizes_a: Whole, sizes_b: Whole) -> None:
+        self._pairs += int(sizes_a @ sizes_b)
+
     def add(self, *columns: Whole) -> None:
         rows = np.stack(columns, axis=1)
-        self._pairs += int((rows[:, 2] * rows[:, 4]).sum())
         self._rows.append(rows)
+        self._at_distance += np.bincount(rows[:, 0], minlength=65)
+        enough = np.flatnonzero(np.cumsum(self._at_distance) >= self._most)
+        self.reach = int(enough[0]) if len(enough) else self.reach
         self._kept += len(rows)
         if self._kept > 2 * self._most:
             self._cut()

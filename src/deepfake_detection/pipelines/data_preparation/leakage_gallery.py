@@ -75,11 +75,11 @@ def draw_pairs(leaks: pd.DataFrame, folder: Path, size: int, columns: int) -> Fi
 
 
 def _in_words(leaks: pd.DataFrame, chosen: pd.DataFrame) -> str:
-    words = f"{counted(len(leaks), 'pair')}, the most alike first"
     images = leaks["other_path"].nunique()
+    words = f"{counted(len(leaks), 'pair')}, of {counted(images, 'image')} of the later subset"
     if len(chosen) < images:
-        return f"{words}; {len(chosen):,} of {counted(images, 'image')} are shown with theirs."
-    return f"{words}." if len(chosen) == len(leaks) else f"{words}; each image once, in its first."
+        return f"{words}; {len(chosen):,} of these are shown, each with its most alike."
+    return f"{words}, each shown with its most alike."
 
 
 def _add_pair(figure: Figure, pair: pd.Series, folder: Path, left: float, top: float) -> None:
