@@ -137,6 +137,19 @@ class SplitParameters(Block):
     seed: Seed
 
 
+class LeakageParameters(Block):
+    """Which pictures of different subsets are near-duplicates: block `leakage`."""
+
+    hash_distance: Annotated[Whole, Field(ge=0, le=16)]
+    correlation: Annotated[Number, Field(gt=0, le=1)]
+    # the sums behind a correlation are exact up to here
+    thumbnail: Annotated[Whole, Field(ge=8, le=256)]
+    least_contrast: Annotated[Number, Field(ge=0, le=0.5)]
+    most_candidates: Count
+    gallery_pairs: Count
+    gallery_columns: Count
+
+
 class PreprocessingParameters(Block):
     """What is deterministic between an opened picture and a network's input."""
 
@@ -299,6 +312,7 @@ class ProjectParameters(Block):
     pixels: Literal["store", "files"]
     data_preparation: ImageSetParameters
     split: SplitParameters
+    leakage: LeakageParameters
     training: TrainingParameters
     evaluation: EvaluationParameters
     reporting: ReportingParameters

@@ -10,7 +10,7 @@ from reporting_samples import predict, predict_at_random, put_pictures
 
 from deepfake_detection.pipelines.reporting import galleries
 from deepfake_detection.pipelines.reporting.galleries import collect_gallery, draw_gallery
-from deepfake_detection.pipelines.reporting.words import printable, shortened, wrapped
+from deepfake_detection.plotting.words import printable, shortened, wrapped
 
 LONG = "fake_deepfake/" + "WWW_from_a_phone_" * 12 + "17.png"
 

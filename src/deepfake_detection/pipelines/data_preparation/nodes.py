@@ -5,10 +5,26 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from deepfake_detection.detector.fingerprints import fingerprint_of_split
 from deepfake_detection.errors import UserError
-from deepfake_detection.parameters import ImageSetParameters, SplitParameters
+from deepfake_detection.parameters import (
+    ImageSetParameters,
+    LeakageParameters,
+    SplitParameters,
+)
+from deepfake_detection.pipelines.data_preparation.leakage import (
+    CONFLICT,
+    CROSS_CLASS,
+    Comparison,
+    count_leaks,
+    count_torn_groups_by_subsets,
+    find_copies,
+    find_near_duplicates,
+    sort_leaks,
+)
+from deepfake_detection.pipelines.data_preparation.leakage_gallery import draw_pairs
 from deepfake_detection.pipelines.data_preparation.origins import name_groups, name_sources
 from deepfake_detection.pipelines.data_preparation.scanning import as_rows, find_files, scan_files
 from deepfake_detection.pipelines.data_preparation.splitting import (
@@ -17,6 +33,7 @@ from deepfake_detection.pipelines.data_preparation.splitting import (
     count_torn_groups,
     draw_subsets,
 )
+from deepfake_detection.plotting.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -169,3 +186,108 @@ def _log_split(summary: dict[str, Any]) -> None:
         )  # fmt: skip
     if "test" not in sizes:
         log.info("There is no test subset: validation will choose the epoch and be the score too")
+
+
+def audit_split(
+    image_index: pd.DataFrame,
+    split: pd.DataFrame,
+    split_summary: dict[str, Any],
+    training_images: Path,
+    leakage: LeakageParameters,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Search a split for leaks: pictures of one subset that stand, or nearly stand, in another.
+
+    Args:
+        image_index: What `index_images` gave.
+        split: Its images, with their subsets.
+        split_summary: How the split was made.
+        training_images: The image folder; only pictures with close hashes are read again.
+        leakage: Which pictures are near-duplicates.
+
+    Returns:
+        A row for each pair, the most alike first: kind, path, class_name, group, subset, the same
+        of the other image, hash_distance (bits), correlation (of thumbnails). And a summary: split
+        fingerprint and method, groups in more than one subset, pairs and images found by kind and
+        subsets, what was compared, and the settings.
+
+    Raises:
+        UserError: If a group stands in more than one subset of a grouped split, the split is of
+            another index, or an image has changed or is missing.
+    """
+    torn = count_torn_groups_by_subsets(split)
+    if split_summary["method"] == "group" and any(torn.values()):
+        _refuse_torn_groups(split)
+    columns = ["path", "sha256", "perceptual_hash", "contrast"]
+    images = split.merge(image_index[columns], on=["path", "sha256"], validate="one_to_one")
+    if len(images) < len(split):
+        raise UserError(
+            f"{len(split) - len(images)} of the {len(split)} images of the split are not in the "
+            "image index: they are of different runs. Run kedro run --pipelines data_preparation "
+            "again, or pick versions with --load-versions."
+        )
+    near_duplicates, comparison = find_near_duplicates(images, training_images, leakage)
+    found = [each for each in (find_copies(images), near_duplicates) if len(each)]
+    leaks = sort_leaks(pd.concat(found) if found else near_duplicates)
+    summary = {
+        "split_fingerprint": split_summary["fingerprint"],
+        "method": split_summary["method"],
+        "groups_in_more_than_one_subset": torn,
+        "found": count_leaks(leaks),
+        "compared": {
+            "images": len(images),
+            "flat_images_left_out": comparison.flat,
+            "candidate_pairs": comparison.candidates,
+            "candidate_pairs_left_out": comparison.left_out,
+        },
+        "settings": leakage.model_dump(),
+    }
+    _log_leaks(summary["found"], comparison)
+    return leaks, summary
+
+
+def _refuse_torn_groups(split: pd.DataFrame) -> None:
+    subsets = split.groupby("group")["subset"].unique()
+    torn = subsets[subsets.str.len() > 1]
+    raise UserError(
+        f"{counted(len(torn), 'group')} of a grouped split stand in more than one subset, the "
+        f"first being '{torn.index[0]}' ({', '.join(sorted(torn.iloc[0]))}): the split was changed "
+        "after it was made. Run kedro run --pipelines data_preparation again."
+    )
+
+
+def _log_leaks(found: dict[str, dict[str, dict[str, int]]], comparison: Comparison) -> None:
+    # files under two labels were warned of when they were indexed
+    said = [
+        f"{counted(counts['pairs'], kind)} of {subsets}"
+        for kind, by_subsets in found.items()
+        if kind != CONFLICT
+        for subsets, counts in by_subsets.items()
+    ]
+    if not said:
+        log.info(
+            "No leak between subsets: of %s with close hashes none shows the same picture",
+            counted(comparison.candidates, "pair"),
+        )
+    else:
+        log.warning(
+            "Leaks between subsets: %s (leakage_audit lists them, leakage_gallery shows them)%s",
+            "; ".join(said),
+            ". A rule for group, as same_number, keeps a fake with what it was made of"
+            if found[CROSS_CLASS]
+            else "",
+        )
+    if comparison.left_out:
+        log.warning(
+            "%s with close hashes were not compared, so there may be more leaks: raise "
+            "leakage.most_candidates, or lower leakage.hash_distance",
+            counted(comparison.left_out, "pair"),
+        )  # fmt: skip
+
+
+def draw_leaks(
+    leakage_audit: pd.DataFrame, training_images: Path, leakage: LeakageParameters
+) -> Figure:
+    """Picture the pairs of the audit side by side, the most alike first."""
+    return draw_pairs(
+        leakage_audit, training_images, leakage.gallery_pairs, leakage.gallery_columns
+    )

@@ -3,6 +3,8 @@
 from kedro.pipeline import Node, Pipeline
 
 from deepfake_detection.pipelines.data_preparation.nodes import (
+    audit_split,
+    draw_leaks,
     index_images,
     list_rejected_images,
     scan_images,
@@ -40,7 +42,7 @@ def create_indexing_pipeline() -> Pipeline:
 
 
 def create_pipeline() -> Pipeline:
-    """From a folder of images to the image index, and to train, validation and test."""
+    """From a folder of images to the image index, to train, validation and test, and an audit."""
     return create_indexing_pipeline() + Pipeline(
         [
             Node(
@@ -54,6 +56,24 @@ def create_pipeline() -> Pipeline:
                 inputs=["split", "params:split", "params:data_preparation"],
                 outputs="split_summary",
                 name="summarise_split",
+            ),
+            Node(
+                audit_split,
+                inputs=[
+                    "image_index",
+                    "split",
+                    "split_summary",
+                    "training_images",
+                    "params:leakage",
+                ],
+                outputs=["leakage_audit", "leakage_summary"],
+                name="audit_split",
+            ),
+            Node(
+                draw_leaks,
+                inputs=["leakage_audit", "training_images", "params:leakage"],
+                outputs="leakage_gallery",
+                name="draw_leaks",
             ),
         ]
     )

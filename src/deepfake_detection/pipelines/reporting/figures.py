@@ -16,7 +16,6 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from deepfake_detection.pipelines.reporting.subsets import scored_subsets
-from deepfake_detection.pipelines.reporting.words import counted, percent
 from deepfake_detection.plotting.style import (
     Theme,
     colour_of,
@@ -24,6 +23,7 @@ from deepfake_detection.plotting.style import (
     finished,
     message_figure,
 )
+from deepfake_detection.plotting.words import counted, percent
 
 _CLASSES = {0: "real", 1: "fake"}
 # What a cell of the confusion matrix is, by (label, predicted).

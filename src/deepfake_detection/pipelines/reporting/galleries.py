@@ -13,13 +13,13 @@ from PIL import Image
 
 from deepfake_detection.detector.pictures import UnreadablePictureError, open_picture
 from deepfake_detection.pipelines.reporting.subsets import headline_predictions
-from deepfake_detection.pipelines.reporting.words import printable, probability, wrapped
 from deepfake_detection.plotting.style import (
     Theme,
     drawing,
     finished,
     message_figure,
 )
+from deepfake_detection.plotting.words import printable, probability, wrapped
 
 Kind = Literal["missed fake", "false alarm"]
 KINDS: tuple[Kind, ...] = ("missed fake", "false alarm")

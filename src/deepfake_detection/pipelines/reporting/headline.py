@@ -9,7 +9,7 @@ import pandas as pd
 
 from deepfake_detection.pipelines.reporting.figures import confusion_counts
 from deepfake_detection.pipelines.reporting.subsets import headline_predictions, scored_subsets
-from deepfake_detection.pipelines.reporting.words import counted, percent
+from deepfake_detection.plotting.words import counted, percent
 
 
 @dataclass(frozen=True)

@@ -36,14 +36,14 @@ from deepfake_detection.pipelines.reporting.tables import (
     setting_in_words,
     widen_metrics,
 )
-from deepfake_detection.pipelines.reporting.words import (
+from deepfake_detection.plotting.style import COLOURS, Theme, drawing
+from deepfake_detection.plotting.words import (
     counted,
     percent,
     printable,
     probability,
     shortened,
 )
-from deepfake_detection.plotting.style import COLOURS, Theme, drawing
 
 _PACKAGE = "deepfake_detection.pipelines.reporting"
 

@@ -1,0 +1,128 @@
+"""The pairs of the leakage audit as a figure."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib import rcParams
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from deepfake_detection.detector.pictures import UnreadablePictureError, read_picture
+from deepfake_detection.plotting.style import colour_of, drawing, finished, message_figure
+from deepfake_detection.plotting.words import counted, printable, wrapped
+
+_TITLE = "Leakage audit"
+
+# Sizes of the figure, in inches.
+_TILE = 1.5
+_BETWEEN = 0.08  # the two pictures of a pair
+_GAP = 0.3  # pairs
+_PAIR = 2 * _TILE + _BETWEEN
+_ABOVE = 0.38  # the words above a pair
+_BELOW = 0.52
+_HEAD = 0.6
+# In a font whose characters are all of one width, so that no name reaches into the next tile.
+_CAPTION_FONT = "monospace"
+_CAPTION_WIDTH, _CAPTION_LINES = 25, 3  # characters, lines of subset and path
+_TILE_PIXELS = 320
+_MOST_PIXELS = 60_000  # Matplotlib draws up to 65,535 each way
+
+
+def choose_pairs(leaks: pd.DataFrame, size: int) -> pd.DataFrame:
+    """The pairs to show, at most `size`: each image of the later subset once, in its most alike.
+
+    Args:
+        leaks: The leakage audit, the most alike pairs first.
+        size: How many to show.
+    """
+    return leaks.drop_duplicates("other_path").head(size)
+
+
+def draw_pairs(leaks: pd.DataFrame, folder: Path, size: int, columns: int) -> Figure:
+    """The most alike pairs side by side, each picture in a frame of its subset's colour.
+
+    A picture that is missing or unreadable is named on a grey tile in its place.
+
+    Args:
+        leaks: The leakage audit, the most alike pairs first.
+        folder: The image folder.
+        size: How many pairs to show.
+        columns: Pairs in a row.
+    """
+    chosen = choose_pairs(leaks, size)
+    with drawing():
+        if leaks.empty:
+            return message_figure("No picture of one subset was\nfound in another.", _TITLE)
+        across = min(columns, max(len(chosen), 2))
+        down = -(-len(chosen) // across)
+        width = _GAP + across * (_PAIR + _GAP)
+        height = _HEAD + down * (_ABOVE + _TILE + _BELOW)
+        figure = Figure(
+            figsize=(width, height), dpi=min(rcParams["figure.dpi"], _MOST_PIXELS / height)
+        )
+        # every place is computed: an automatic layout is slow and jumps with the captions' lengths
+        figure.set_layout_engine("none")
+        figure.text(_GAP / width, 1 - 0.2 / height, _TITLE, weight="bold", fontsize=11.5, va="top")
+        _add_words(figure, _GAP, 0.42, _in_words(leaks, chosen))
+        for number, (_, pair) in enumerate(chosen.iterrows()):
+            left = _GAP + number % across * (_PAIR + _GAP)
+            top = _HEAD + number // across * (_ABOVE + _TILE + _BELOW) + 0.1
+            _add_pair(figure, pair, folder, left, top)
+        return finished(figure)
+
+
+def _in_words(leaks: pd.DataFrame, chosen: pd.DataFrame) -> str:
+    images = leaks["other_path"].nunique()
+    words = f"{counted(len(leaks), 'pair')}, of {counted(images, 'image')} of the later subset"
+    if len(chosen) < images:
+        return f"{words}; {len(chosen):,} of these are shown, each with its most alike."
+    return f"{words}, each shown with its most alike."
+
+
+def _add_pair(figure: Figure, pair: pd.Series, folder: Path, left: float, top: float) -> None:
+    _add_words(figure, left, top, str(pair["kind"]).capitalize(), weight="bold", fontsize=7.5)
+    _add_words(figure, left, top + 0.14, _likeness(pair), fontsize=7.5)
+    below = top + _ABOVE - 0.08
+    for at, prefix in ((left, ""), (left + _TILE + _BETWEEN, "other_")):
+        path, subset = str(pair[f"{prefix}path"]), str(pair[f"{prefix}subset"])
+        _add_picture(figure, folder / path, colour_of(subset), at, below)
+        caption = wrapped(printable(path), _CAPTION_WIDTH, _CAPTION_LINES - 1)
+        _add_words(
+            figure, at, below + _TILE + 0.06, f"{subset}\n{caption}", fontsize=6.8,
+            linespacing=1.25, family=_CAPTION_FONT,
+        )  # fmt: skip
+
+
+def _likeness(pair: pd.Series) -> str:
+    bits = counted(int(pair["hash_distance"]), "bit")
+    # rounded down: only what is equal correlates by 1
+    return f"correlation {int(pair['correlation'] * 1e4) / 1e4:.4f}, {bits} apart"
+
+
+def _add_words(figure: Figure, left: float, top: float, words: str, **looks: Any) -> None:
+    width, height = figure.get_size_inches()
+    looks = {"fontsize": 8.5, "va": "top", "color": rcParams["axes.labelcolor"]} | looks
+    figure.text(left / width, 1 - top / height, words, **looks)
+
+
+def _add_picture(figure: Figure, path: Path, colour: str, left: float, top: float) -> None:
+    width, height = figure.get_size_inches()
+    axes: Axes = figure.add_axes(
+        (left / width, 1 - (top + _TILE) / height, _TILE / width, _TILE / height)
+    )
+    axes.set_axis_off()
+    try:
+        image = read_picture(path)
+    except UnreadablePictureError as error:
+        axes.add_patch(Rectangle((0, 0), 1, 1, facecolor=rcParams["grid.color"]))
+        problem = wrapped(printable(str(error)), _CAPTION_WIDTH - 2, 3)
+        axes.text(0.5, 0.5, problem, ha="center", va="center", fontsize=6.8, family=_CAPTION_FONT)
+        return
+    image.thumbnail((_TILE_PIXELS, _TILE_PIXELS), Image.Resampling.LANCZOS)
+    axes.imshow(image, interpolation="lanczos")
+    axes.add_patch(
+        Rectangle((0, 0), 1, 1, transform=axes.transAxes, fill=False, edgecolor=colour, lw=3)
+    )
