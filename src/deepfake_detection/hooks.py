@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # What --params takes beside parameters: entries of the catalog given by their path
-_GIVEN_PATHS = {"detector": "detector", "images": "external_images"}
+_GIVEN_PATHS = {
+    "detector": "detector",
+    "images": "external_images",
+}
 _SHOWN_RESULTS = (
-    "detector", "predictions", "metric_table", "report", "benchmark_table", "benchmark_figure",
+    "detector", "recalibrated_detector", "predictions", "metric_table",
+    "report", "benchmark_table", "benchmark_figure",
 )  # fmt: skip
 
 
@@ -134,9 +138,12 @@ class ProjectHooks:
     def after_dataset_saved(self, data: Any, node: Node) -> None:
         """Remove the state of a training once its detector is saved, so that nothing is lost."""
         from deepfake_detection.detector.detector import Detector
+        from deepfake_detection.detector.fingerprints import fingerprint_of_training
 
         if node.name in self._states_of and isinstance(data, Detector):
-            self._states_of.pop(node.name).remove(data.card.run_fingerprint)
+            card = data.card
+            training = fingerprint_of_training(card.settings, card.split["fingerprint"])
+            self._states_of.pop(node.name).remove(training)
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:

@@ -4,6 +4,7 @@ from kedro.pipeline import Pipeline
 
 from deepfake_detection.pipelines import (
     benchmark,
+    calibration,
     data_preparation,
     evaluation,
     reporting,
@@ -37,4 +38,5 @@ def register_pipelines() -> dict[str, Pipeline]:
         **main_job,
         "external_evaluation": external_evaluation,
         "benchmark": benchmark.create_pipeline(),
+        "calibration": calibration.create_pipeline(),
     }

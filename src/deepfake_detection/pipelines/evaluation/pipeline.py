@@ -6,9 +6,9 @@ from deepfake_detection.pipelines.evaluation.nodes import (
     measure_predictions,
     predict_external,
     predict_split,
-    request_scored_pixels,
     take_all_images,
 )
+from deepfake_detection.scoring.predicting import request_scored_pixels
 
 
 def create_pipeline() -> Pipeline:
