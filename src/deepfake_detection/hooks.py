@@ -25,9 +25,10 @@ log = logging.getLogger(__name__)
 _GIVEN_PATHS = {
     "detector": "detector",
     "images": "external_images",
+    "other_detector": "other_detector",
 }
 _SHOWN_RESULTS = (
-    "detector", "recalibrated_detector", "predictions", "metric_table",
+    "detector", "recalibrated_detector", "predictions", "metric_table", "paired_differences",
     "report", "benchmark_table", "benchmark_figure",
 )  # fmt: skip
 
@@ -117,6 +118,11 @@ class ProjectHooks:
         makers = {
             output: name for name, made in registered.items() for output in made.all_outputs()
         }
+        if "other_detector" in pipeline.inputs() and not catalog.exists("other_detector"):
+            raise UserError(
+                "there is no detector to compare with: kedro run --pipelines paired_comparison "
+                "--params other_detector=path/to/file (and detector=…, or the latest is taken)"
+            )
         for entry in sorted(pipeline.inputs() & makers.keys()):
             if not catalog.exists(entry):
                 version = f" of version {load_versions[entry]}" if entry in load_versions else ""

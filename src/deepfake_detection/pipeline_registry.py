@@ -7,6 +7,7 @@ from deepfake_detection.pipelines import (
     calibration,
     data_preparation,
     evaluation,
+    paired_comparison,
     reporting,
     training,
 )
@@ -39,4 +40,5 @@ def register_pipelines() -> dict[str, Pipeline]:
         "external_evaluation": external_evaluation,
         "benchmark": benchmark.create_pipeline(),
         "calibration": calibration.create_pipeline(),
+        "paired_comparison": paired_comparison.create_pipeline(),
     }

@@ -187,7 +187,7 @@ def test_a_picture_that_changed_since_it_was_indexed_is_named(project: Path, run
     assert not list((project / "data/demo/05_model_input/pixel_stores").iterdir())
 
 
-def test_another_threshold_needs_no_training(
+def test_another_threshold_needs_no_training_and_two_detectors_are_compared(
     project: Path, run_here, caplog: pytest.LogCaptureFixture
 ) -> None:
     entry = f"{MODELS}/detector.safetensors"
@@ -217,6 +217,21 @@ def test_another_threshold_needs_no_training(
     assert again.card.threshold == pytest.approx(second.card.threshold)
     assert again.card.temperature == pytest.approx(second.card.temperature, rel=1e-3)
     assert not (project / MODELS / "training_state").exists()
+
+    run_here(project, "paired_comparison", other_detector=str(plain))
+    compared = "data/demo/07_model_output/paired_comparison/paired_differences.csv"
+    table = pd.read_csv(latest(project, compared))
+    assert set(table["subset"]) == {"validation", "test"}
+    # a temperature changes no order
+    assert (table.loc[table["metric"] == "roc_auc", "difference"] == 0).all()
+    assert (table.loc[table["metric"] == "log_loss", "difference"] != 0).any()
+
+
+def test_a_comparison_without_another_detector_says_how_to_give_one(
+    project: Path, run_here
+) -> None:
+    with pytest.raises(UserError, match=r"no detector to compare with.*other_detector="):
+        run_here(project, "paired_comparison")
 
 
 def test_a_detector_of_another_backbone_is_not_calibrated_into_this_one_s_folder(

@@ -130,6 +130,27 @@ def positive_interval(
     return value * math.exp(-half), value * math.exp(min(half, 700.0))
 
 
+def difference_interval(
+    difference: float, influence: Floats, groups: np.ndarray[Any, Any], confidence: float
+) -> tuple[float, float]:
+    """Interval of the difference of a metric between two detectors on the same rows: plain t.
+
+    Args:
+        difference: Of the metric.
+        influence: Of each row on it, [n]: the difference of its influences on both.
+        groups: The group of each row, [n].
+        confidence: Such as 0.95.
+
+    Returns:
+        Lower and upper end; not a number where there is only one group, or where no group differs.
+    """
+    sums = sum_over_groups(influence, groups)
+    if len(sums) < 2 or (variance := _variance(sums, difference)) == 0:
+        return UNKNOWN
+    half = _quantile(confidence, len(sums)) * math.sqrt(variance)
+    return difference - half, difference + half
+
+
 def sum_over_groups(influence: Floats, groups: np.ndarray[Any, Any]) -> Floats:
     """The influences summed over each group: float64, [groups]."""
     codes = np.unique(groups, return_inverse=True)[1]
