@@ -299,6 +299,7 @@ class EvaluationParameters(Block):
     confidence: Annotated[float, Field(gt=0, lt=1)]
     calibration_bins: Count
     few_groups: Count
+    doubted_labels: Count
     device: Device
 
 

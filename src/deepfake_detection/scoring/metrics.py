@@ -17,6 +17,7 @@ from deepfake_detection.detector.detector import CLASS_NAMES
 from deepfake_detection.scoring.intervals import (
     UNKNOWN,
     Floats,
+    area_interval,
     average_precision_influence,
     balanced_accuracy_influence,
     interval,
@@ -27,6 +28,7 @@ from deepfake_detection.scoring.intervals import (
 
 COUNTS = ("reals_passed", "false_alarms", "missed_fakes", "fakes_found")
 
+_AREAS = ("roc_auc", "average_precision")
 _NO_INTERVAL = {
     "equal_error_rate": (
         "no interval: it hangs on how dense the scores are at one threshold, which few groups "
@@ -165,9 +167,13 @@ class Measured:
             return UNKNOWN
         counts = np.ones(len(groups), dtype=bool) if self.counts is None else self.counts
         influence, groups = self.influence[counts], groups[counts]
+        given = (self.value, influence, groups, confidence)
         if self.metric == "log_loss":
-            return positive_interval(self.value, influence, groups, confidence)
-        return interval(self.value, influence, groups, confidence, known_by=self.known_by)
+            return positive_interval(*given)
+        if self.metric in _AREAS:
+            return area_interval(*given, known_by=self.known_by)
+        counted = self.metric != "brier_score"
+        return interval(*given, counted=counted, known_by=self.known_by)
 
 
 def average_over_sources(

@@ -21,6 +21,7 @@ from deepfake_detection.detector.pixels import PixelStores
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import EvaluationParameters
 from deepfake_detection.pipelines.evaluation.nodes import (
+    list_doubted_labels,
     measure_predictions,
     predict_external,
     predict_split,
@@ -28,7 +29,7 @@ from deepfake_detection.pipelines.evaluation.nodes import (
 from deepfake_detection.scoring.predicting import request_scored_pixels
 
 EVALUATION = EvaluationParameters(
-    batch_size=3, confidence=0.95, calibration_bins=10, few_groups=5, device="cpu"
+    batch_size=3, confidence=0.95, calibration_bins=10, few_groups=5, doubted_labels=3, device="cpu"
 )
 
 
@@ -218,3 +219,16 @@ def test_few_groups_are_warned_of_once_for_each_subset(
     enough = EVALUATION.model_copy(update={"few_groups": 4})
     measure_predictions(predictions, detector, enough)
     assert "groups of images" not in caplog.text
+
+
+def test_doubted_labels_are_listed_and_the_first_is_named(
+    split, make_detector, stores, caplog
+) -> None:
+    detector = make_detector()
+    predictions = predict_split(detector, split, stores, EVALUATION)
+    turned = predictions.assign(label=1 - predictions["label"])
+    with caplog.at_level("INFO"):
+        doubted = list_doubted_labels(turned, detector, EVALUATION)
+    assert len(doubted) == EVALUATION.doubted_labels
+    assert f"first {doubted['path'].iloc[0]}" in caplog.text
+    assert list_doubted_labels(predictions, detector, EVALUATION).empty

@@ -22,7 +22,7 @@ from deepfake_detection.pipelines.paired_comparison.nodes import (
 )
 
 EVALUATION = EvaluationParameters(
-    batch_size=3, confidence=0.95, calibration_bins=10, few_groups=5, device="cpu"
+    batch_size=3, confidence=0.95, calibration_bins=10, few_groups=5, doubted_labels=3, device="cpu"
 )
 
 

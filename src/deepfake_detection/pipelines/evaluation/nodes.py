@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from deepfake_detection.detector.detector import Detector
+from deepfake_detection.detector.detector import CLASS_NAMES, Detector
 from deepfake_detection.detector.fingerprints import unpack_hashes
 from deepfake_detection.detector.pixels import PixelStores
 from deepfake_detection.parameters import EvaluationParameters, ImageSetParameters
+from deepfake_detection.pipelines.evaluation.doubts import list_doubts
 from deepfake_detection.scoring.calibration import choices_on_validation
 from deepfake_detection.scoring.metrics import Metric, average_over_sources, measure
 from deepfake_detection.scoring.predicting import KEPT_COLUMNS, check_split, predict
@@ -112,6 +113,27 @@ def measure_predictions(
     _log_metrics(metrics, chosen)
     _warn_of_few_groups(predictions, evaluation.few_groups)
     return table, metrics
+
+
+def list_doubted_labels(
+    predictions: pd.DataFrame, detector: Detector, evaluation: EvaluationParameters
+) -> pd.DataFrame:
+    """List the scored images whose label the predictions doubt most, of all subsets together.
+
+    They are candidates for images in the wrong class folder; many are the detector's own errors.
+
+    Returns:
+        As `list_doubts`.
+    """
+    doubted = list_doubts(predictions, detector.card.temperature, evaluation.doubted_labels)
+    if len(doubted):
+        first = doubted.iloc[0]
+        log.info(
+            "Labels to look at: %d images, first %s (%s), whose label %s has a probability of %.2g",
+            len(doubted), first["path"], first["subset"],
+            CLASS_NAMES[first["label"]], first["label_probability"],
+        )  # fmt: skip
+    return doubted
 
 
 def explain_subset(subset: str, method: str, chosen: str) -> str | None:
