@@ -274,9 +274,9 @@ class _Study:
 
 
 def test_each_metric_lies_in_its_interval_as_often_as_is_said() -> None:
-    for name, share in _Study(0.9, 240).coverage(300, grouped=True).items():
-        # 300 data sets tell a share of 0.95 to ± 0.04, three times its standard error
-        assert 0.91 <= share <= 0.985, name
+    for name, share in _Study(0.9, 240).coverage(200, grouped=True).items():
+        # 200 data sets tell a share of 0.95 to ± 0.046, three times its standard error
+        assert 0.904 <= share <= 0.995, name
 
 
 @pytest.mark.slow

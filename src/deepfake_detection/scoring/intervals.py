@@ -64,6 +64,9 @@ def average_precision_influence(labels: np.ndarray[Any, Any], scores: Floats) ->
     that score at least as high as i. A row moves it by its own P, if it is positive, and by the
     precision at every positive row that it stands above: there, of N(i) rows with T(i) positive
     ones, another positive one adds (N − T) / N², another negative one takes T / N².
+
+    It depends on the share of fakes, whose chance is counted in. Where that share was fixed
+    beforehand, an interval out of these influences is somewhat too wide.
     """
     positive = labels == 1
     levels, places = np.unique(scores, return_inverse=True)
