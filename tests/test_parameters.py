@@ -146,6 +146,15 @@ WRONG = [
     ("backbones.default.mean", [0.5, 0.5], "'backbones.default.mean"),
     ("backbones.default.crop", 300, "'backbones.default': crop (300) is larger than resize"),
     ("backbones.vgg16.resize", 100, "'backbones': vgg16: crop (224) is larger than resize"),
+    # calibration
+    ("calibration.threshold.rule", "f1", "'calibration.threshold.rule': .*'best_f1'"),
+    ("calibration.threshold.value", 50, "'calibration.threshold.value': .* less than or equal"),
+    ("calibration.threshold.false_alarm_rate", -0.1, "'calibration.threshold.false_alarm_rate'"),
+    ("calibration.temperature.rule", 2, "'calibration.temperature.rule': .*'scaling'"),
+    ("calibration.temperature.bounds", [0, 10], "'calibration.temperature.bounds.0'"),
+    ("calibration.temperature.bounds", [2, 10], "'calibration.temperature': bounds (2 to 10) sho"),
+    ("evaluation.calibration_bins", 0, "'evaluation.calibration_bins'"),
+    ("evaluation.few_groups", 0, "'evaluation.few_groups'"),
     # names
     ("training.schedule.name", "cosin", "'training.schedule.name': .*'cosine' (it is 'cosin')"),
     ("training.optimizer.name", "sgd", "'training.optimizer.name': .*'adam'"),

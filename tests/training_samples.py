@@ -7,7 +7,11 @@ import torch
 from torch import nn
 
 from deepfake_detection.learning.batches import LabelledPixels
-from deepfake_detection.parameters import PreprocessingParameters, TrainingParameters
+from deepfake_detection.parameters import (
+    CalibrationParameters,
+    PreprocessingParameters,
+    TrainingParameters,
+)
 
 CPU = torch.device("cpu")
 SIZE = 12
@@ -41,6 +45,18 @@ def make_training(**changes: Any) -> TrainingParameters:
         "state": {"minutes": 0, "resume": True},
     }  # fmt: skip
     return TrainingParameters.model_validate(settings | changes)
+
+
+def make_calibration(
+    threshold: str = "fixed", temperature: str = "none", **changes: Any
+) -> CalibrationParameters:
+    """Rules of threshold and temperature, with changes to those of the threshold."""
+    return CalibrationParameters.model_validate(
+        {
+            "threshold": {"rule": threshold, "value": 0.5, "false_alarm_rate": 0.1} | changes,
+            "temperature": {"rule": temperature, "bounds": [0.1, 10.0]},
+        }
+    )
 
 
 def make_network(*, normalised: bool = True) -> nn.Module:

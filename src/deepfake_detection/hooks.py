@@ -22,9 +22,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # What --params takes beside parameters: entries of the catalog given by their path
-_GIVEN_PATHS = {"detector": "detector", "images": "external_images"}
+_GIVEN_PATHS = {
+    "detector": "detector",
+    "images": "external_images",
+    "other_detector": "other_detector",
+}
 _SHOWN_RESULTS = (
-    "detector", "predictions", "metric_table", "report", "benchmark_table", "benchmark_figure",
+    "detector", "recalibrated_detector", "predictions", "metric_table", "paired_differences",
+    "report", "benchmark_table", "benchmark_figure",
 )  # fmt: skip
 
 
@@ -126,6 +131,11 @@ class ProjectHooks:
         makers = {
             output: name for name, made in registered.items() for output in made.all_outputs()
         }
+        if "other_detector" in pipeline.inputs() and not catalog.exists("other_detector"):
+            raise UserError(
+                "there is no detector to compare with: kedro run --pipelines paired_comparison "
+                "--params other_detector=path/to/file (and detector=…, or the latest is taken)"
+            )
         for entry in sorted(pipeline.inputs() & makers.keys()):
             if not catalog.exists(entry):
                 version = f" of version {load_versions[entry]}" if entry in load_versions else ""
@@ -147,9 +157,12 @@ class ProjectHooks:
     def after_dataset_saved(self, data: Any, node: Node) -> None:
         """Remove the state of a training once its detector is saved, so that nothing is lost."""
         from deepfake_detection.detector.detector import Detector
+        from deepfake_detection.detector.fingerprints import fingerprint_of_training
 
         if node.name in self._states_of and isinstance(data, Detector):
-            self._states_of.pop(node.name).remove(data.card.run_fingerprint)
+            card = data.card
+            training = fingerprint_of_training(card.settings, card.split["fingerprint"])
+            self._states_of.pop(node.name).remove(training)
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:

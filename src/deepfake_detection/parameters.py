@@ -276,11 +276,43 @@ class TrainingParameters(Block):
         return self
 
 
+class ThresholdParameters(Block):
+    """From which fake probability on a picture is called fake."""
+
+    rule: Literal["fixed", "equal_error", "best_f1", "false_alarm_rate"]
+    value: Share
+    false_alarm_rate: Share
+
+
+class TemperatureParameters(Block):
+    """What logits are divided by."""
+
+    rule: Literal["none", "scaling"]
+    bounds: tuple[Rate, Rate]
+
+    @model_validator(mode="after")
+    def _around_one(self) -> Self:
+        low, high = self.bounds
+        if not low < 1 < high:
+            raise ValueError(f"bounds ({low:g} to {high:g}) should lie below and above 1")
+        return self
+
+
+class CalibrationParameters(Block):
+    """How validation sets threshold and temperature: block `calibration`."""
+
+    threshold: ThresholdParameters
+    temperature: TemperatureParameters
+
+
 class EvaluationParameters(Block):
     """How a detector is scored: block `evaluation`."""
 
     batch_size: Count
     confidence: Annotated[float, Field(gt=0, lt=1)]
+    calibration_bins: Count
+    few_groups: Count
+    doubted_labels: Count
     device: Device
 
 
@@ -314,6 +346,7 @@ class ProjectParameters(Block):
     split: SplitParameters
     leakage: LeakageParameters
     training: TrainingParameters
+    calibration: CalibrationParameters
     evaluation: EvaluationParameters
     reporting: ReportingParameters
     external_evaluation: ImageSetParameters

@@ -4,8 +4,10 @@ from kedro.pipeline import Pipeline
 
 from deepfake_detection.pipelines import (
     benchmark,
+    calibration,
     data_preparation,
     evaluation,
+    paired_comparison,
     reporting,
     training,
 )
@@ -37,4 +39,6 @@ def register_pipelines() -> dict[str, Pipeline]:
         **main_job,
         "external_evaluation": external_evaluation,
         "benchmark": benchmark.create_pipeline(),
+        "calibration": calibration.create_pipeline(),
+        "paired_comparison": paired_comparison.create_pipeline(),
     }

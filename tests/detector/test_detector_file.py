@@ -213,3 +213,24 @@ def test_a_copied_file_scores_a_picture_in_three_lines_without_kedro(
     )
     expected = detector.score(folder / "picture.jpg")[0]
     assert float(done.stdout) == pytest.approx(expected, abs=1e-6)
+
+
+def test_threshold_and_temperature_are_kept_with_what_chose_them(tmp_path: Path) -> None:
+    calibration = {"fitted": ["threshold", "temperature"], "notes": ["it stops at 0.1"]}
+    detector = make_detector(threshold=0.1 + 0.2, temperature=1 / 3, calibration=calibration)
+    write_detector(detector, tmp_path / "detector.safetensors")
+    read = Detector.load(tmp_path / "detector.safetensors")
+    assert read.card == detector.card
+    assert read.probabilities(np.array([0.5])) == detector.probabilities(np.array([0.5]))
+
+
+def test_a_file_from_before_there_was_a_calibration_is_read(tmp_path: Path, path: Path) -> None:
+    with safe_open(path, framework="pt") as file:
+        card = json.loads(file.metadata()["deepfake_detection"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del card["calibration"]
+    old = tmp_path / "old.safetensors"
+    save_file(tensors, old, {"deepfake_detection": json.dumps(card)})
+    read = Detector.load(old)
+    assert read.card.calibration == {}
+    assert (read.card.threshold, read.card.temperature) == (0.5, 1.0)

@@ -185,3 +185,58 @@ def test_a_picture_that_changed_since_it_was_indexed_is_named(project: Path, run
     with pytest.raises(UserError, match=r"3\.jpg has changed since it was indexed"):
         run_here(project, "training")
     assert not list((project / "data/demo/05_model_input/pixel_stores").iterdir())
+
+
+def test_another_threshold_needs_no_training_and_two_detectors_are_compared(
+    project: Path, run_here, caplog: pytest.LogCaptureFixture
+) -> None:
+    entry = f"{MODELS}/detector.safetensors"
+    plain = latest(project, entry)
+    change_yaml(
+        project / "conf/demo/parameters.yml",
+        calibration={"threshold": {"rule": "equal_error"}, "temperature": {"rule": "scaling"}},
+    )
+    run_here(project, "calibration")
+    fitted = latest(project, entry)
+    first, second = Detector.load(plain), Detector.load(fitted)
+    assert fitted != plain
+    assert second.card.calibration["fitted"] == ["threshold", "temperature"]
+    assert second.card.run_fingerprint != first.card.run_fingerprint
+    with pytest.raises(UserError, match="of another detector"):
+        run_here(project, "reporting")
+    run_here(project, "evaluation", "reporting")
+    metrics = json.loads(latest(project, f"{OUTPUT}/metrics.json").read_text())
+    assert metrics["threshold"] == second.card.threshold
+    report = latest(project, f"data/demo/08_reporting/{MODEL}/report.html").read_text()
+    assert "The epoch, the threshold and the temperature were chosen on validation" in report
+
+    # trained with the same calibration, it is the same detector again
+    run_here(project, "training")
+    again = Detector.load(latest(project, entry))
+    assert again.card.run_fingerprint == second.card.run_fingerprint
+    assert again.card.threshold == pytest.approx(second.card.threshold)
+    assert again.card.temperature == pytest.approx(second.card.temperature, rel=1e-3)
+    assert not (project / MODELS / "training_state").exists()
+
+    run_here(project, "paired_comparison", other_detector=str(plain))
+    compared = "data/demo/07_model_output/paired_comparison/paired_differences.csv"
+    table = pd.read_csv(latest(project, compared))
+    assert set(table["subset"]) == {"validation", "test"}
+    # a temperature changes no order
+    assert (table.loc[table["metric"] == "roc_auc", "difference"] == 0).all()
+    assert (table.loc[table["metric"] == "log_loss", "difference"] != 0).any()
+
+
+def test_a_comparison_without_another_detector_says_how_to_give_one(
+    project: Path, run_here
+) -> None:
+    with pytest.raises(UserError, match=r"no detector to compare with.*other_detector="):
+        run_here(project, "paired_comparison")
+
+
+def test_a_detector_of_another_backbone_is_not_calibrated_into_this_one_s_folder(
+    project: Path, run_here
+) -> None:
+    given = str(latest(project, f"{MODELS}/detector.safetensors"))
+    with pytest.raises(UserError, match=f"add --params model={MODEL}"):
+        run_here(project, "calibration", model="resnet18", detector=given)

@@ -46,6 +46,8 @@ class DetectorCard:
         run_fingerprint: SHA-256 over the settings and the split's fingerprint.
         versions: Of the libraries that made it.
         computed_on: Device, processes, precision and threads of its training.
+        calibration: Which of threshold and temperature validation chose (`fitted`), and what has to
+            be known of them (`notes`).
     """
 
     backbone: str
@@ -62,6 +64,7 @@ class DetectorCard:
     run_fingerprint: str
     versions: dict[str, str]
     computed_on: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

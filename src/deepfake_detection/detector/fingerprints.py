@@ -21,6 +21,15 @@ def fingerprint_of_run(settings: dict[str, Any], split_fingerprint: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
+def fingerprint_of_training(settings: dict[str, Any], split_fingerprint: str) -> str:
+    """That of a run without `calibration`, which changes nothing that is trained.
+
+    An unfinished training is found by it.
+    """
+    trained = {name: value for name, value in settings.items() if name != "calibration"}
+    return fingerprint_of_run(trained, split_fingerprint)
+
+
 def pack_hashes(sha256s: Iterable[str]) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     """Hexadecimal SHA-256s as uint8, [n, 32]."""
     raw = bytes.fromhex("".join(sha256s))

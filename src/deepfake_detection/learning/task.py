@@ -28,7 +28,7 @@ class TrainingTask:
     """What a process has to know to train.
 
     Attributes:
-        run: The run's fingerprint.
+        run: The training's fingerprint, by which its state is found.
         model: torchvision's name of the backbone.
         transform_input: See `build_network`.
         preprocessing: Sizes and normalisation.

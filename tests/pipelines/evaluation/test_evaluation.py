@@ -3,13 +3,16 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from sklearn.metrics import log_loss
 from torch import Tensor, nn
 
 from deepfake_detection.detector.detector import Detector, DetectorCard
@@ -18,13 +21,16 @@ from deepfake_detection.detector.pixels import PixelStores
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import EvaluationParameters
 from deepfake_detection.pipelines.evaluation.nodes import (
+    list_doubted_labels,
     measure_predictions,
     predict_external,
     predict_split,
-    request_scored_pixels,
 )
+from deepfake_detection.scoring.predicting import request_scored_pixels
 
-EVALUATION = EvaluationParameters(batch_size=3, confidence=0.95, device="cpu")
+EVALUATION = EvaluationParameters(
+    batch_size=3, confidence=0.95, calibration_bins=10, few_groups=5, doubted_labels=3, device="cpu"
+)
 
 
 class _Redness(nn.Module):
@@ -62,7 +68,9 @@ def split(folder: Path) -> pd.DataFrame:
 
 @pytest.fixture
 def make_detector(split: pd.DataFrame) -> Callable[..., Detector]:
-    def make(method: str = "group", trained_on: list[str] | None = None) -> Detector:
+    def make(
+        method: str = "group", trained_on: list[str] | None = None, **changes: Any
+    ) -> Detector:
         summary = {
             "fingerprint": fingerprint_of_split(split), "method": method, "note": "only drawings",
         }  # fmt: skip
@@ -73,6 +81,7 @@ def make_detector(split: pd.DataFrame) -> Callable[..., Detector]:
             temperature=1.0, best_epoch=1, best_validation_accuracy=1.0, split=summary,
             settings={}, run_fingerprint="f" * 64, versions={},
         )  # fmt: skip
+        card = replace(card, **changes)
         train = split.loc[split["subset"] == "train", "sha256"].tolist()
         validation = split.loc[split["subset"] == "validation", "sha256"]
         hashes = train if trained_on is None else trained_on
@@ -172,3 +181,54 @@ def test_the_log_says_what_the_images_are(split, make_detector, stores, caplog) 
             predict_split(detector, split, stores, EVALUATION), detector, EVALUATION
         )
     assert "only drawings" in caplog.text
+
+
+def test_the_table_and_the_log_say_that_validation_chose_threshold_and_temperature(
+    split, make_detector, stores, caplog
+) -> None:
+    detector = make_detector(
+        threshold=0.4, temperature=2.0, calibration={"fitted": ["threshold", "temperature"]}
+    )
+    predictions = predict_split(detector, split, stores, EVALUATION)
+    fake = 1 / (1 + np.exp(-predictions["logit"].to_numpy() / 2))
+    assert np.allclose(predictions["fake_probability"], fake)
+    assert (predictions["predicted"] == (fake >= 0.4)).all()
+    with caplog.at_level("INFO"):
+        table, metrics = measure_predictions(predictions, detector, EVALUATION)
+    said = "validation also chose the epoch, the threshold and the temperature"
+    assert said in caplog.text
+    notes = table[(table["subset"] == "validation") & table["value"].notna()]["note"]
+    assert all(said in note for note in notes)
+    assert (metrics["threshold"], metrics["temperature"]) == (0.4, 2.0)
+    assert metrics["chosen_on_validation"] == "the epoch, the threshold and the temperature"
+    loss = table.set_index(["metric", "subset", "level"]).loc[("log_loss", "test", "image")]
+    of_test = predictions["subset"] == "test"
+    expected = log_loss(predictions.loc[of_test, "label"], fake[of_test])
+    assert loss["value"] == pytest.approx(expected)
+
+
+def test_few_groups_are_warned_of_once_for_each_subset(
+    split, make_detector, stores, caplog
+) -> None:
+    detector = make_detector()
+    predictions = predict_split(detector, split, stores, EVALUATION)
+    with caplog.at_level("WARNING"):
+        measure_predictions(predictions, detector, EVALUATION)
+    assert caplog.text.count("holds only 4 groups of images (few: below 5)") == 2
+    caplog.clear()
+    enough = EVALUATION.model_copy(update={"few_groups": 4})
+    measure_predictions(predictions, detector, enough)
+    assert "groups of images" not in caplog.text
+
+
+def test_doubted_labels_are_listed_and_the_first_is_named(
+    split, make_detector, stores, caplog
+) -> None:
+    detector = make_detector()
+    predictions = predict_split(detector, split, stores, EVALUATION)
+    turned = predictions.assign(label=1 - predictions["label"])
+    with caplog.at_level("INFO"):
+        doubted = list_doubted_labels(turned, detector, EVALUATION)
+    assert len(doubted) == EVALUATION.doubted_labels
+    assert f"first {doubted['path'].iloc[0]}" in caplog.text
+    assert list_doubted_labels(predictions, detector, EVALUATION).empty

@@ -142,6 +142,26 @@ def test_with_test_the_headline_is_of_test_and_nothing_is_doubted(inputs):
     assert f"it finds {fakes['predicted'].sum()} of {len(fakes)} fakes" in words
 
 
+def test_the_page_says_what_of_threshold_and_temperature_validation_chose(inputs):
+    for subset, said in {
+        "test": "The epoch, the threshold and the temperature were chosen on validation.",
+        "validation": "Validation also chose the epoch, the threshold and the temperature",
+    }.items():
+        given = inputs(predict_at_random(subset, 60))
+        given["description"] |= {
+            "threshold": 0.321, "temperature": 1.75,
+            "calibration": {"fitted": ["threshold", "temperature"], "notes": ["it stops <here>"]},
+        }  # fmt: skip
+        words = Elements(write_report(**given)).words
+        assert said in words
+        assert "from a fake probability of 0.321 on, a threshold fitted on validation" in words
+        assert "a temperature of 1.75, fitted on validation" in words
+        assert "it stops <here>" in words
+    words = Elements(write_report(**inputs())).words
+    assert "The epoch was chosen on validation." in words
+    assert "fitted on validation" not in words
+
+
 def test_set_from_elsewhere_is_the_headline_of_its_own_page(inputs):
     words = Elements(write_report(**inputs(predict_at_random("external", 60)))).words
     assert "the headline figures come from external" in words

@@ -13,14 +13,18 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from torch import Tensor, nn
-from training_samples import make_training
+from training_samples import make_calibration, make_training
 
 from deepfake_detection.detector.file import DetectorSlot
-from deepfake_detection.detector.fingerprints import fingerprint_of_split
+from deepfake_detection.detector.fingerprints import (
+    fingerprint_of_split,
+    fingerprint_of_training,
+    unpack_hashes,
+)
 from deepfake_detection.detector.pixels import PixelRequest, PixelStores
 from deepfake_detection.errors import UserError
 from deepfake_detection.learning.state import TrainingStates
-from deepfake_detection.parameters import Backbones
+from deepfake_detection.parameters import Backbones, CalibrationParameters
 from deepfake_detection.pipelines.training import nodes
 from deepfake_detection.pipelines.training.nodes import train_detector
 from deepfake_detection.pipelines.training.runs import TrainingInterruptedError, hardware_of
@@ -87,8 +91,9 @@ class _BreaksInEpoch(nn.Module):
 
 
 def _train(
-    split: pd.DataFrame, stores: PixelStores, slot: Path, summary: dict | None = None
-) -> tuple:
+    split: pd.DataFrame, stores: PixelStores, slot: Path, summary: dict | None = None,
+    calibration: CalibrationParameters | None = None,
+) -> tuple:  # fmt: skip
     return train_detector(
         split,
         summary or _summary(split),
@@ -99,6 +104,7 @@ def _train(
         "any",
         BACKBONES,
         TRAINING,
+        calibration or make_calibration(),
     )
 
 
@@ -147,6 +153,41 @@ def test_the_detector_knows_its_images_and_its_best_epoch(
         "validation_loss", "validation_accuracy", "seconds", "images_per_second",
     ]  # fmt: skip
     assert np.isfinite(detector.logits(np.zeros((2, 8, 8, 3), np.uint8))).all()
+
+
+def test_another_calibration_is_another_run_of_the_same_training(
+    split: pd.DataFrame, stores: PixelStores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def use_network() -> None:
+        torch.manual_seed(0)
+        network = _BreaksInEpoch(99)
+        monkeypatch.setattr(nodes, "build_backbone", lambda *_, **__: (network, ["fc"]))
+
+    use_network()
+    _, plain = _train(split, stores, tmp_path / "slot")
+    assert (plain.card.threshold, plain.card.temperature) == (0.5, 1.0)
+    assert plain.card.calibration == {"fitted": [], "notes": []}
+
+    use_network()
+    rules = make_calibration("equal_error", "scaling")
+    with caplog.at_level("INFO"):
+        _, fitted = _train(split, stores, tmp_path / "slot", calibration=rules)
+    # its state was left, since no detector was saved: nothing had to be trained again
+    assert "Going on after epoch 6" in caplog.text
+    assert fitted.card.run_fingerprint != plain.card.run_fingerprint
+    assert fitted.card.settings["calibration"] == rules.model_dump(mode="json")
+    assert fitted.card.calibration["fitted"] == ["threshold", "temperature"]
+    for name, value in plain.network.state_dict().items():
+        assert torch.equal(value, fitted.network.state_dict()[name])
+
+    scored = split[split["sha256"].isin(unpack_hashes(fitted.validated_on))]
+    pixels = stores.open(split["sha256"].tolist(), fitted.preprocessing)
+    logits = fitted.logits(pixels.array, pixels.rows(scored["sha256"].tolist()))
+    labels = scored["label"].to_numpy()
+    called = fitted.probabilities(logits) >= fitted.card.threshold
+    misses, alarms = (~called[labels == 1]).mean(), called[labels == 0].mean()
+    assert abs(misses - alarms) <= 1 / 4
 
 
 def test_split_and_summary_of_different_runs_are_refused(
@@ -212,7 +253,8 @@ def test_an_interruption_says_what_is_kept_and_the_same_settings_go_on_from_ther
     for name, value in reference.network.state_dict().items():
         assert torch.equal(value, detector.network.state_dict()[name])
     # kept until the detector is saved
-    assert TrainingStates(tmp_path / "states").load(detector.card.run_fingerprint) is not None
+    run = fingerprint_of_training(detector.card.settings, fingerprint_of_split(split))
+    assert TrainingStates(tmp_path / "states").load(run) is not None
 
 
 def test_an_interruption_in_the_first_epoch_keeps_nothing_and_says_so(

@@ -3,43 +3,29 @@
 import logging
 import math
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from deepfake_detection.detector.detector import Detector
-from deepfake_detection.detector.device import choose_device
-from deepfake_detection.detector.fingerprints import fingerprint_of_split, unpack_hashes
-from deepfake_detection.detector.pixels import PixelRequest, PixelStores
-from deepfake_detection.errors import UserError
+from deepfake_detection.detector.detector import CLASS_NAMES, Detector
+from deepfake_detection.detector.fingerprints import unpack_hashes
+from deepfake_detection.detector.pixels import PixelStores
 from deepfake_detection.parameters import EvaluationParameters, ImageSetParameters
-from deepfake_detection.pipelines.evaluation.metrics import average_over_sources, measure
+from deepfake_detection.pipelines.evaluation.doubts import list_doubts
+from deepfake_detection.scoring.calibration import choices_on_validation
+from deepfake_detection.scoring.metrics import Metric, average_over_sources, measure
+from deepfake_detection.scoring.predicting import KEPT_COLUMNS, check_split, predict
 
 log = logging.getLogger(__name__)
 
 EXTERNAL = "external"
-_KEPT_COLUMNS = ["path", "class_name", "label", "source", "group", "subset"]
 
 
 def take_all_images(image_index: pd.DataFrame, image_set: ImageSetParameters) -> pd.DataFrame:
     """Make a set from elsewhere into a split of one subset, `external`."""
     if image_set.note:
         log.info("%s", image_set.note)
-    return image_index.assign(subset=EXTERNAL)[["sha256", *_KEPT_COLUMNS]]
-
-
-def request_scored_pixels(
-    training_images: Path, split: pd.DataFrame, detector: Detector, pixels: str
-) -> PixelRequest:
-    """Ask for the pixels of a split at the detector's own sizes, in a `store` or `files`."""
-    return PixelRequest(
-        training_images,
-        split["path"].tolist(),
-        split["sha256"].tolist(),
-        detector.preprocessing,
-        stored=pixels == "store",
-    )
+    return image_index.assign(subset=EXTERNAL)[["sha256", *KEPT_COLUMNS]]
 
 
 def predict_split(
@@ -57,15 +43,9 @@ def predict_split(
     Raises:
         UserError: If the detector was trained on another split.
     """
-    ours, its = fingerprint_of_split(split), detector.card.split["fingerprint"]
-    if ours != its:
-        raise UserError(
-            f"the detector was trained on another split ({its[:12]}) than the latest "
-            f"({ours[:12]}): its score on this one could not be believed. Train again with "
-            "kedro run --pipelines training, or pick its split with --load-versions split:VERSION."
-        )
+    check_split(detector, split)
     scored = split[split["subset"] != "train"]
-    return _predict(detector, split, scored, scored_pixels, evaluation)
+    return predict(detector, split, scored, scored_pixels, evaluation)
 
 
 def predict_external(
@@ -90,38 +70,7 @@ def predict_external(
             "score is too high",
             chosen_on.sum(), len(split), first,
         )  # fmt: skip
-    return _predict(detector, split, split, scored_pixels, evaluation)
-
-
-def _predict(
-    detector: Detector,
-    split: pd.DataFrame,
-    scored: pd.DataFrame,
-    scored_pixels: PixelStores,
-    evaluation: EvaluationParameters,
-) -> pd.DataFrame:
-    seen = scored["sha256"].isin(unpack_hashes(detector.trained_on))
-    if seen.any():
-        raise UserError(
-            f"the detector was trained on {seen.sum()} of the {len(scored)} images that it is to "
-            f"be scored on, the first being {scored.loc[seen, 'path'].iloc[0]}: it has seen them. "
-            "Take them out of the image folder, or score another detector."
-        )
-    device = choose_device(evaluation.device)
-    pixels = scored_pixels.open(split["sha256"].tolist(), detector.preprocessing)
-    logits = detector.logits(
-        pixels.array,
-        pixels.rows(scored["sha256"].tolist()),
-        batch_size=evaluation.batch_size,
-        device=device,
-    )
-    probability = detector.probabilities(logits)
-    predictions = scored[_KEPT_COLUMNS].assign(
-        logit=logits,
-        fake_probability=probability,
-        predicted=(probability >= detector.card.threshold).astype("int64"),
-    )
-    return predictions.reset_index(drop=True)
+    return predict(detector, split, split, scored_pixels, evaluation)
 
 
 def measure_predictions(
@@ -134,35 +83,90 @@ def measure_predictions(
         as nested JSON, with the fingerprints of the run and its split.
     """
     card = detector.card
+    chosen = choices_on_validation(card.calibration)
     sources = average_over_sources(predictions, card.threshold, card.temperature)
     rows = [
         metric
         for level, table in (("image", predictions), ("source", sources))
         for subset, of_subset in table.groupby("subset", sort=False)
-        for metric in measure(of_subset, str(subset), level, evaluation.confidence)
+        for metric in measure(
+            of_subset,
+            str(subset),
+            level,
+            confidence=evaluation.confidence,
+            calibration_bins=evaluation.calibration_bins,
+            temperature=card.temperature,
+        )
     ]
     table = pd.DataFrame([asdict(row) for row in rows])
-    basis = table["subset"].map(lambda subset: explain_subset(subset, card.split["method"]))
-    table["note"] = table["note"].fillna(basis)
+    table["note"] = [_join_notes(row, card.split["method"], chosen) for row in rows]
     metrics = {
         "run_fingerprint": card.run_fingerprint,
         "split_fingerprint": card.split["fingerprint"],
+        "threshold": card.threshold,
+        "temperature": card.temperature,
+        "chosen_on_validation": chosen,
         "split_method": card.split["method"],
         "note": card.split["note"],
         "subsets": _nest(table),
     }
-    _log_metrics(metrics)
+    _log_metrics(metrics, chosen)
+    _warn_of_few_groups(predictions, evaluation.few_groups)
     return table, metrics
 
 
-def explain_subset(subset: str, method: str) -> str | None:
-    """What a score on this subset must be read with; None for nothing."""
+def list_doubted_labels(
+    predictions: pd.DataFrame, detector: Detector, evaluation: EvaluationParameters
+) -> pd.DataFrame:
+    """List the scored images whose label the predictions doubt most, of all subsets together.
+
+    They are candidates for images in the wrong class folder; many are the detector's own errors.
+
+    Returns:
+        As `list_doubts`.
+    """
+    doubted = list_doubts(predictions, detector.card.temperature, evaluation.doubted_labels)
+    if len(doubted):
+        first = doubted.iloc[0]
+        log.info(
+            "Labels to look at: %d images, first %s (%s), whose label %s has a probability of %.2g",
+            len(doubted), first["path"], first["subset"],
+            CLASS_NAMES[first["label"]], first["label_probability"],
+        )  # fmt: skip
+    return doubted
+
+
+def explain_subset(subset: str, method: str, chosen: str) -> str | None:
+    """What a score on this subset must be read with; None for nothing.
+
+    Args:
+        subset: Its name.
+        method: Of the split.
+        chosen: What validation chose, such as `the epoch and the threshold`.
+    """
     notes = []
     if subset == "validation":
-        notes.append("validation also chose the epoch")
+        notes.append(f"validation also chose {chosen}")
     if subset != EXTERNAL and method == "individual":
         notes.append("inflated: neighbours of these images were trained on")
     return "; ".join(notes) or None
+
+
+def _join_notes(metric: Metric, method: str, chosen: str) -> str | None:
+    """What a metric says of itself, and what its subset says of it where it has a value."""
+    if math.isnan(metric.value):
+        return metric.note
+    basis = explain_subset(metric.subset, method, chosen)
+    return "; ".join(note for note in (metric.note, basis) if note) or None
+
+
+def _warn_of_few_groups(predictions: pd.DataFrame, few: int) -> None:
+    for subset, groups in predictions.groupby("subset", sort=False)["group"].nunique().items():
+        if groups < few:
+            log.warning(
+                "%s holds only %d groups of images (few: below %d): read its intervals as rough",
+                subset, groups, few,
+            )  # fmt: skip
 
 
 def _nest(table: pd.DataFrame) -> dict[str, Any]:
@@ -192,17 +196,18 @@ def _say(figures: dict[str, float | None]) -> str:
     )
 
 
-def _log_metrics(metrics: dict[str, Any]) -> None:
+def _log_metrics(metrics: dict[str, Any], chosen: str) -> None:
     for subset, levels in metrics["subsets"].items():
         images = levels["images"]
         shown = {
             "accuracy": images["accuracy"],
             "ROC AUC": images["roc_auc"],
+            "log loss": images["log_loss"],
             "recall of fakes": images["recall"]["fake"],
             "of real ones": images["recall"]["real"],
         }
         figures = ", ".join(f"{name} {_say(figure)}" for name, figure in shown.items())
-        basis = explain_subset(subset, metrics["split_method"])
+        basis = explain_subset(subset, metrics["split_method"], chosen)
         log.info("Score on %s: %s%s", subset, figures, f" ({basis})" if basis else "")
     if metrics["note"]:
         log.info("%s", metrics["note"])

@@ -3,12 +3,13 @@
 from kedro.pipeline import Node, Pipeline
 
 from deepfake_detection.pipelines.evaluation.nodes import (
+    list_doubted_labels,
     measure_predictions,
     predict_external,
     predict_split,
-    request_scored_pixels,
     take_all_images,
 )
+from deepfake_detection.scoring.predicting import request_scored_pixels
 
 
 def create_pipeline() -> Pipeline:
@@ -32,6 +33,12 @@ def create_pipeline() -> Pipeline:
                 inputs=["predictions", "detector", "params:evaluation"],
                 outputs=["metric_table", "metrics"],
                 name="measure_predictions",
+            ),
+            Node(
+                list_doubted_labels,
+                inputs=["predictions", "detector", "params:evaluation"],
+                outputs="doubted_labels",
+                name="list_doubted_labels",
             ),
         ]
     )
@@ -64,6 +71,12 @@ def create_external_pipeline() -> Pipeline:
                 inputs=["predictions", "detector", "params:evaluation"],
                 outputs=["metric_table", "metrics"],
                 name="measure_predictions",
+            ),
+            Node(
+                list_doubted_labels,
+                inputs=["predictions", "detector", "params:evaluation"],
+                outputs="doubted_labels",
+                name="list_doubted_labels",
             ),
         ]
     )

@@ -10,6 +10,7 @@ import pandas as pd
 from deepfake_detection.pipelines.reporting.figures import confusion_counts
 from deepfake_detection.pipelines.reporting.subsets import headline_predictions, scored_subsets
 from deepfake_detection.plotting.words import counted, percent
+from deepfake_detection.scoring.calibration import choices_on_validation
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def weigh_trust(
     """
     statements = [
         _about_split(split_summary),
-        _about_choice(predictions),
+        _about_choice(predictions, description),
         *_about_other_split(description, split_summary),
         _about_size(predictions),
         Statement(
@@ -198,27 +199,31 @@ def _has_test(split_summary: Mapping[str, Any]) -> bool:
     return sum(split_summary["images"].get("test", {}).values()) > 0
 
 
-def _about_choice(predictions: pd.DataFrame) -> Statement:
+def _about_choice(predictions: pd.DataFrame, description: Mapping[str, Any]) -> Statement:
     subsets = scored_subsets(predictions)
+    calibration = description.get("calibration", {})
+    chosen = choices_on_validation(calibration)
+    also = "".join(f", the {name} fitted" for name in calibration.get("fitted", []))
+    were = f"{chosen[0].upper()}{chosen[1:]} {'were' if ' and ' in chosen else 'was'}"
     if "test" in subsets:
         return Statement(
             "plain",
             "Test chose nothing",
-            "The epoch was chosen on validation. The headline figures come from test, which had "
+            f"{were} chosen on validation. The headline figures come from test, which had "
             "no part in any choice.",
         )
     if subsets and "validation" not in subsets:
         return Statement(
             "plain",
             "Scored on other images",
-            f"The epoch was chosen on validation; the headline figures come from {subsets[0]}.",
+            f"{were} chosen on validation; the headline figures come from {subsets[0]}.",
         )
     return Statement(
         "warning",
-        "Validation also chose the epoch",
-        "There is no test subset: the epoch with the highest validation accuracy was kept, and the "
-        "headline figures are of the same images. Read them as upper ends; a test subset would "
-        "give a score on which nothing was chosen.",
+        f"Validation also chose {chosen}",
+        f"There is no test subset: the epoch with the highest validation accuracy was kept{also}, "
+        "and the headline figures are of the same images. Read them as upper ends; a test subset "
+        "would give a score on which nothing was chosen.",
     )
 
 

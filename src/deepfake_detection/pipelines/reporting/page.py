@@ -167,6 +167,8 @@ def _contents(report: Report) -> dict[str, Any]:
         "curves": _draw_curves(report.history),
         "matrices": _draw_matrices(report.predictions),
         "roc": _draw_roc(report.predictions, float(description["threshold"])),
+        "fitted": description.get("calibration", {}).get("fitted", []),
+        "calibration_notes": description.get("calibration", {}).get("notes", []),
         "metrics": widen_metrics(report.metric_table),
         "galleries": list(zip(galleries, tiles, strict=True)),
         "not_shown": [tile for gallery in tiles for tile in gallery if tile.problem],

@@ -4,11 +4,11 @@ import logging
 import platform
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from deepfake_detection.detector.file import DetectorSlot
 from deepfake_detection.detector.fingerprints import (
     fingerprint_of_run,
     fingerprint_of_split,
+    fingerprint_of_training,
     pack_hashes,
 )
 from deepfake_detection.detector.pixels import PixelRequest, PixelStores
@@ -27,13 +28,19 @@ from deepfake_detection.learning.hardware import choose_hardware
 from deepfake_detection.learning.loop import Epoch, Fit
 from deepfake_detection.learning.state import TrainingStates
 from deepfake_detection.learning.task import TrainingTask
-from deepfake_detection.parameters import Backbones, PreprocessingParameters, TrainingParameters
+from deepfake_detection.parameters import (
+    Backbones,
+    CalibrationParameters,
+    PreprocessingParameters,
+    TrainingParameters,
+)
 from deepfake_detection.pipelines.training.runs import (
     explaining_interruptions,
     find_state,
     hardware_of,
     train,
 )
+from deepfake_detection.scoring.calibration import calibrate, needs_scores
 
 log = logging.getLogger(__name__)
 
@@ -76,10 +83,13 @@ def train_detector(
     model: str,
     backbones: Backbones,
     training: TrainingParameters,
+    calibration: CalibrationParameters,
 ) -> tuple[pd.DataFrame, Detector]:
-    """Train a backbone on the train subset; validation chooses the epoch.
+    """Train a backbone on the train subset; validation chooses the epoch, then the calibration.
 
-    A run with the same settings and split that was interrupted goes on where it was.
+    A run with the same settings and split that was interrupted goes on where it was, whatever its
+    calibration. Both are one node, so that the training's state is kept until the detector that
+    comes of both is saved.
 
     Args:
         split: Images and their subsets.
@@ -91,6 +101,7 @@ def train_detector(
         model: The backbone.
         backbones: Preprocessing by backbone.
         training: The recipe.
+        calibration: How threshold and temperature are set.
 
     Returns:
         The training history, and the detector of the epoch with the best validation accuracy.
@@ -102,8 +113,8 @@ def train_detector(
     """
     _check_split(split, split_summary)
     preprocessing = backbones.preprocessing(model)
-    settings = _merge_settings(split_summary, model, preprocessing, training)
-    run = fingerprint_of_run(settings, split_summary["fingerprint"])
+    settings = _merge_settings(split_summary, model, preprocessing, training, calibration)
+    run = fingerprint_of_training(settings, split_summary["fingerprint"])
     start = find_state(training_state, run, training)
     task = TrainingTask(
         run=run,
@@ -126,7 +137,10 @@ def train_detector(
     with explaining_interruptions(training_state, run):
         fit = train(task, network, heads, pixel_store, start, training_state)
 
-    make_detector = partial(_make_detector, network, split, split_summary, task, settings)
+    def make_detector(epoch: Epoch, weights: dict[str, Tensor]) -> Detector:
+        detector = _make_detector(network, split, split_summary, task, settings, epoch, weights)
+        return _calibrate(detector, task, pixel_store, calibration)
+
     if fit.not_finite:
         # its state would only lead to the same loss again
         training_state.remove(run)
@@ -137,7 +151,8 @@ def train_detector(
         best.epoch, best.validation_accuracy,
     )  # fmt: skip
     history = pd.DataFrame([asdict(epoch) for epoch in fit.history])
-    return history, make_detector(best, fit.best_weights)
+    with explaining_interruptions(training_state, run):
+        return history, make_detector(best, fit.best_weights)
 
 
 def _explain_loss(
@@ -183,7 +198,7 @@ def _make_detector(
         best_validation_accuracy=best.validation_accuracy,
         split=split_summary,
         settings=settings,
-        run_fingerprint=task.run,
+        run_fingerprint=fingerprint_of_run(settings, split_summary["fingerprint"]),
         versions=_list_versions(),
         computed_on=asdict(task.hardware),
     )
@@ -193,6 +208,26 @@ def _make_detector(
     )
     network.load_state_dict(weights)
     return Detector(network.cpu().eval(), card, trained_on, validated_on)
+
+
+def _calibrate(
+    detector: Detector,
+    task: TrainingTask,
+    pixel_store: PixelStores,
+    calibration: CalibrationParameters,
+) -> Detector:
+    if not needs_scores(calibration):
+        return calibrate(detector, np.empty(0), np.empty(0, dtype=np.int64), calibration)
+    _, validation = task.open_pixels(pixel_store)
+    # in full precision, as every score is computed with the detector
+    logits = detector.logits(
+        validation.array,
+        validation.rows,
+        batch_size=task.training.batch_size,
+        device=task.hardware.device,
+    )
+    detector.network.cpu()
+    return calibrate(detector, logits, validation.labels.numpy(), calibration)
 
 
 def _transforms_input(training: TrainingParameters) -> bool:
@@ -218,6 +253,7 @@ def _merge_settings(
     model: str,
     preprocessing: PreprocessingParameters,
     training: TrainingParameters,
+    calibration: CalibrationParameters,
 ) -> dict[str, Any]:
     return {
         "model": model,
@@ -226,6 +262,7 @@ def _merge_settings(
         "split": {name: split_summary[name] for name in ("method", "ratios", "seed")},
         # where and how often a state is kept changes no number
         "training": training.model_dump(mode="json", exclude={"state", "rendezvous"}),
+        "calibration": calibration.model_dump(mode="json"),
     }
 
 

@@ -43,6 +43,7 @@ def create_pipeline() -> Pipeline:
                     "params:model",
                     "params:backbones",
                     "params:training",
+                    "params:calibration",
                 ],
                 # the detector last: once it is saved, the training state is removed
                 outputs=["training_history", "detector"],

@@ -1,0 +1,158 @@
+"""Nodes of `paired_comparison`: two detectors on the images that neither was trained on."""
+
+import logging
+from dataclasses import asdict
+
+import pandas as pd
+
+from deepfake_detection.detector.detector import Detector
+from deepfake_detection.detector.fingerprints import unpack_hashes
+from deepfake_detection.detector.pixels import PixelStores
+from deepfake_detection.errors import UserError
+from deepfake_detection.parameters import EvaluationParameters
+from deepfake_detection.pipelines.paired_comparison.differences import (
+    Difference,
+    measure_differences,
+)
+from deepfake_detection.scoring.calibration import choices_on_validation
+from deepfake_detection.scoring.metrics import average_over_sources
+from deepfake_detection.scoring.predicting import predict
+
+log = logging.getLogger(__name__)
+
+_NAMES = ("the detector", "the other detector")
+_SHOWN = ("accuracy", "balanced_accuracy", "roc_auc", "recall", "brier_score", "log_loss")
+
+
+def predict_unseen(
+    detector: Detector,
+    other_detector: Detector,
+    split: pd.DataFrame,
+    scored_pixels: PixelStores,
+    other_scored_pixels: PixelStores,
+    evaluation: EvaluationParameters,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Score the validation and test subsets of a split with two detectors.
+
+    Returns:
+        The predictions of each, as in `evaluation`, with the same rows in the same order.
+
+    Raises:
+        UserError: If either was trained on some of these images, or there are none.
+    """
+    scored = split[split["subset"] != "train"]
+    if scored.empty:
+        raise UserError(
+            "the split has no validation and no test subset to compare detectors on: set "
+            "split.ratios and run kedro run --pipelines data_preparation again"
+        )
+    of_each = zip(
+        (detector, other_detector), (scored_pixels, other_scored_pixels), _NAMES, strict=True
+    )
+    first, second = (
+        predict(each, split, scored, pixels, evaluation, name) for each, pixels, name in of_each
+    )
+    return first, second
+
+
+def compare_predictions(
+    predictions: pd.DataFrame,
+    other_predictions: pd.DataFrame,
+    detector: Detector,
+    other_detector: Detector,
+    split: pd.DataFrame,
+    evaluation: EvaluationParameters,
+) -> pd.DataFrame:
+    """The paired differences of two detectors' metrics on each subset, at both levels.
+
+    Args:
+        predictions: Of the detector.
+        other_predictions: Of the other one, of the same images.
+        detector: Its threshold and temperature count, and what chose them.
+        other_detector: Likewise.
+        split: Where the images come from.
+        evaluation: The confidence of the intervals.
+
+    Returns:
+        A row for each metric: metric, subset, level, class_name, value, other_value, difference,
+        low, high, n, differing_groups, note, detector, other_detector.
+
+    Raises:
+        UserError: If the predictions are not of the same images.
+    """
+    pair = (predictions, _align(other_predictions, predictions))
+    cards = (detector.card, other_detector.card)
+    temperatures = (cards[0].temperature, cards[1].temperature)
+    sources = [
+        average_over_sources(rows, card.threshold, card.temperature)
+        for rows, card in zip(pair, cards, strict=True)
+    ]
+    rows: list[Difference] = []
+    for level, (ours, others) in (("image", pair), ("source", sources)):
+        for subset, of_subset in ours.groupby("subset", sort=False):
+            same = others[others["subset"] == subset]
+            rows += measure_differences(
+                of_subset, same, temperatures, str(subset), level, evaluation.confidence
+            )
+    notes = {
+        str(subset): _explain(of_subset, split, detector, other_detector)
+        for subset, of_subset in split.groupby("subset", sort=False)
+    }
+    table = pd.DataFrame([asdict(row) for row in rows])
+    table["note"] = [
+        "; ".join(note for note in (row.note, notes[row.subset]) if note) or None for row in rows
+    ]
+    table["detector"], table["other_detector"] = (
+        f"{card.backbone} {card.run_fingerprint[:12]}" for card in cards
+    )
+    _log_differences(table, notes)
+    return table
+
+
+def _align(others: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
+    keys = ["subset", "path", "label"]
+    left, right = (set(each[keys].itertuples(index=False, name=None)) for each in (ours, others))
+    if left != right or len(ours) != len(others):
+        subset, path, _ = min(left ^ right, default=("", "an image given twice", 0))
+        raise UserError(
+            f"the two detectors were not scored on the same images: {path} ({subset}) is not in "
+            "both predictions. Score both on one split with kedro run --pipelines paired_comparison"
+        )
+    order = ours[["subset", "path"]]
+    return order.merge(others, on=["subset", "path"], how="left", validate="one_to_one")
+
+
+def _explain(
+    scored: pd.DataFrame, split: pd.DataFrame, detector: Detector, other_detector: Detector
+) -> str | None:
+    """What the differences on these images must be read with; None for nothing."""
+    notes = []
+    for each, name in zip((detector, other_detector), _NAMES, strict=True):
+        if scored["sha256"].isin(unpack_hashes(each.validated_on)).any():
+            chosen = choices_on_validation(each.card.calibration)
+            notes.append(f"these images also chose {chosen} of {name}")
+        learned = split.loc[split["sha256"].isin(unpack_hashes(each.trained_on)), "group"]
+        if neighbours := int(scored["group"].isin(learned).sum()):
+            notes.append(f"inflated: {name} was trained on neighbours of {neighbours} of them")
+    return "; ".join(notes) or None
+
+
+def _log_differences(table: pd.DataFrame, notes: dict[str, str | None]) -> None:
+    shown = table[(table["level"] == "image") & table["metric"].isin(_SHOWN)]
+    for subset, rows in shown.groupby("subset", sort=False):
+        figures = ", ".join(_say(row) for _, row in rows.iterrows())
+        basis = notes[str(subset)]
+        log.info(
+            "The detector minus the other on %s: %s%s", subset, figures,
+            f" ({basis})" if basis else "",
+        )  # fmt: skip
+
+
+def _say(row: pd.Series) -> str:
+    name = row["metric"].replace("_", " ")
+    if isinstance(row["class_name"], str):
+        name = f"{name} of {row['class_name']}"
+    if pd.isna(row["difference"]):
+        return f"{name} undefined"
+    ends = "" if pd.isna(row["low"]) else f" ({row['low']:+.3f} to {row['high']:+.3f})"
+    return f"{name} {row['difference']:+.4f}{ends}"

@@ -1,0 +1,1 @@
+"""How detectors are scored: predictions, metrics and their intervals, threshold and temperature."""

@@ -1,0 +1,218 @@
+"""Two detectors on the same images: differences, their intervals, and what is refused."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+from sklearn.metrics import balanced_accuracy_score, brier_score_loss, log_loss, roc_auc_score
+from torch import nn
+
+from deepfake_detection.detector.detector import Detector, DetectorCard
+from deepfake_detection.detector.fingerprints import pack_hashes
+from deepfake_detection.detector.pixels import PixelStores
+from deepfake_detection.errors import UserError
+from deepfake_detection.parameters import EvaluationParameters
+from deepfake_detection.pipelines.paired_comparison.differences import measure_differences
+from deepfake_detection.pipelines.paired_comparison.nodes import (
+    compare_predictions,
+    predict_unseen,
+)
+
+EVALUATION = EvaluationParameters(
+    batch_size=3, confidence=0.95, calibration_bins=10, few_groups=5, doubted_labels=3, device="cpu"
+)
+
+
+def _hash(number: int) -> str:
+    return f"{number:064x}"
+
+
+def _detector(
+    backbone: str, trained_on: list[int], validated_on: list[int], **changes: Any
+) -> Detector:
+    card = {
+        "backbone": backbone, "transform_input": False,
+        "preprocessing": {"resize": 8, "crop": 8, "mean": [0] * 3, "std": [1] * 3},
+        "class_names": ["real", "fake"], "classes": {}, "threshold": 0.5, "temperature": 1.0,
+        "best_epoch": 1, "best_validation_accuracy": 1.0, "split": {"fingerprint": "0" * 64},
+        "settings": {}, "run_fingerprint": "f" * 64, "versions": {},
+    } | changes  # fmt: skip
+    hashes = (pack_hashes(map(_hash, each)) for each in (trained_on, validated_on))
+    return Detector(nn.Identity(), DetectorCard(**card), *hashes)
+
+
+@pytest.fixture
+def split() -> pd.DataFrame:
+    """Groups of two images: ten to train, ten to validate, twenty to test."""
+    number = np.arange(40)
+    return pd.DataFrame(
+        {
+            "path": [f"{each}.png" for each in number],
+            "sha256": [_hash(each) for each in number],
+            "label": number // 2 % 2,
+            "class_name": np.where(number // 2 % 2, "fake", "real"),
+            "source": [f"source {each // 2}" for each in number],
+            "group": [f"group {each // 2}" for each in number],
+            "subset": np.repeat(["train", "validation", "test"], [10, 10, 20]),
+        }
+    )
+
+
+def _predict(split: pd.DataFrame, seed: int, skill: float = 1.0) -> pd.DataFrame:
+    rows = split[split["subset"] != "train"].reset_index(drop=True)
+    noise = np.random.default_rng(seed).normal(size=len(rows))
+    logit = skill * (2 * rows["label"] - 1) + noise
+    return rows.drop(columns="sha256").assign(
+        logit=logit, fake_probability=expit(logit), predicted=(logit >= 0).astype("int64")
+    )
+
+
+DETECTORS = (
+    _detector("inception_v3", list(range(10)), list(range(10, 20))),
+    _detector(
+        "vgg16", list(range(8)), [], temperature=2.0, calibration={"fitted": ["temperature"]}
+    ),
+)
+
+
+def test_differences_agree_with_scikit_learn(split: pd.DataFrame) -> None:
+    ours, others = _predict(split, 0), _predict(split, 1, 0.5)
+    table = compare_predictions(ours, others, *DETECTORS, split, EVALUATION)
+    test = table[(table["subset"] == "test") & (table["level"] == "image")]
+    found = test.set_index(["metric", test["class_name"].fillna("")])["difference"]
+    (one, other) = (each[each["subset"] == "test"] for each in (ours, others))
+    labels = one["label"]
+    for name, metric in {
+        "accuracy": lambda rows, _: (rows["label"] == rows["predicted"]).mean(),
+        "balanced_accuracy": lambda rows, _: balanced_accuracy_score(labels, rows["predicted"]),
+        "roc_auc": lambda rows, _: roc_auc_score(labels, rows["logit"]),
+        "brier_score": lambda rows, heat: brier_score_loss(labels, expit(rows["logit"] / heat)),
+        "log_loss": lambda rows, heat: log_loss(labels, expit(rows["logit"] / heat)),
+    }.items():
+        assert found[name, ""] == pytest.approx(metric(one, 1) - metric(other, 2)), name
+    for label, name in ((1, "fake"), (0, "real")):
+        right = [
+            (each["predicted"] == label)[each["label"] == label].mean() for each in (one, other)
+        ]
+        assert found["recall", name] == pytest.approx(right[0] - right[1])
+    assert set(table["level"]) == {"image", "source"}
+    assert table["detector"].unique().tolist() == ["inception_v3 ffffffffffff"]
+
+
+def test_the_order_of_the_other_s_rows_makes_no_difference(split: pd.DataFrame) -> None:
+    ours, others = _predict(split, 0), _predict(split, 1)
+    mixed = others.sample(frac=1, random_state=0)
+    pd.testing.assert_frame_equal(
+        compare_predictions(ours, others, *DETECTORS, split, EVALUATION),
+        compare_predictions(ours, mixed, *DETECTORS, split, EVALUATION),
+    )
+
+
+def test_a_detector_compared_with_itself_differs_nowhere_and_has_no_interval(
+    split: pd.DataFrame,
+) -> None:
+    ours = _predict(split, 0)
+    table = compare_predictions(ours, ours, DETECTORS[0], DETECTORS[0], split, EVALUATION)
+    assert (table["difference"] == 0).all()
+    assert (table["differing_groups"] == 0).all()
+    assert table["low"].isna().all()
+    assert table["note"].str.contains("no group tells the two apart").all()
+
+
+def test_the_table_and_the_log_say_what_the_images_chose_and_who_saw_neighbours(
+    split: pd.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    # the other one learned image 20, whose neighbour 21 is compared; 20 itself is left out
+    other = _detector("vgg16", [20], [])
+    left = split.drop(index=20)
+    ours, others = _predict(left, 0), _predict(left, 1)
+    with caplog.at_level("INFO"):
+        table = compare_predictions(ours, others, DETECTORS[0], other, split, EVALUATION)
+    notes = {subset: " ".join(rows["note"].dropna()) for subset, rows in table.groupby("subset")}
+    assert "these images also chose the epoch of the detector" in notes["validation"]
+    assert "also chose" not in notes["test"]
+    assert "the other detector was trained on neighbours of 2 of them" in notes["test"]
+    assert "The detector minus the other on test: accuracy" in caplog.text
+
+
+def test_predictions_of_other_images_are_refused(split: pd.DataFrame) -> None:
+    ours, others = _predict(split, 0), _predict(split, 1)
+    for first, second in ((ours.iloc[1:], others), (ours, others.iloc[1:])):
+        with pytest.raises(UserError, match=r"not scored on the same images: 10\.png \(valid"):
+            compare_predictions(first, second, *DETECTORS, split, EVALUATION)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_images_that_either_was_trained_on_are_refused(
+    split: pd.DataFrame, which: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = list(DETECTORS)
+    pair[which] = _detector("vgg16", [25, 26], [])
+    monkeypatch.setattr(
+        "deepfake_detection.pipelines.paired_comparison.nodes.predict", _predict_or_refuse
+    )
+    stores = PixelStores("nowhere")  # type: ignore[arg-type]
+    name = ("the detector", "the other detector")[which]
+    with pytest.raises(UserError, match=rf"^{name} was trained on 2 of the 30 .*25\.png"):
+        predict_unseen(*pair, split, stores, stores, EVALUATION)
+
+
+def _predict_or_refuse(detector: Detector, *rest: Any) -> pd.DataFrame:
+    from deepfake_detection.scoring.predicting import predict
+
+    if len(detector.trained_on) == 2:
+        return predict(detector, *rest)
+    return pd.DataFrame()
+
+
+def test_a_split_without_anything_to_score_is_refused(split: pd.DataFrame) -> None:
+    stores = PixelStores("nowhere")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="no validation and no test subset"):
+        predict_unseen(*DETECTORS, split.assign(subset="train"), stores, stores, EVALUATION)
+
+
+def test_a_difference_lies_in_its_interval_as_often_as_is_said() -> None:
+    generator = np.random.default_rng(0)
+    number, times = 60, 150
+    labels, groups = np.repeat(np.arange(number) % 2, 5), np.repeat(np.arange(number), 5)
+    sign = 2 * labels - 1
+    rows = pd.DataFrame(
+        {"label": labels, "group": groups, "class_name": np.where(labels, "fake", "real")}
+    )
+
+    # two detectors that err together: the truth from one very large draw
+    def draw(count: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+        shared = generator.normal(size=(count * number, 1)).repeat(5, axis=1).ravel()
+        own = generator.normal(size=(2, len(shared)))
+        many = pd.concat([rows] * count, ignore_index=True)
+        steps = np.tile(sign, count)
+        scores = (1.5 * steps + shared + own[0], 1.1 * steps + shared + own[1])
+        first, second = (
+            many.assign(logit=each, predicted=(each >= 0).astype("int64")) for each in scores
+        )
+        return first, second
+
+    def measure(first: pd.DataFrame, second: pd.DataFrame) -> dict[Any, Any]:
+        differences = measure_differences(first, second, (1.0, 1.0), "test", "image", 0.95)
+        return {(each.metric, each.class_name): each for each in differences}
+
+    truth = measure(*draw(800))
+    inside = dict.fromkeys(truth, 0)
+    for _ in range(times):
+        for name, each in measure(*draw(1)).items():
+            inside[name] += each.low <= truth[name].difference <= each.high
+    for name, count in inside.items():
+        # 150 data sets tell a share of 0.95 to ± 0.053, three times its standard error
+        assert count / times >= 0.897, name
+
+
+def test_one_class_alone_has_no_difference_of_what_compares_both(split: pd.DataFrame) -> None:
+    fakes = split[split["label"] == 1]
+    ours, others = _predict(fakes, 0), _predict(fakes, 1)
+    table = compare_predictions(ours, others, *DETECTORS, split, EVALUATION)
+    rows = table[table["metric"] == "roc_auc"]
+    assert all(map(math.isnan, rows["difference"]))
+    assert rows["note"].str.contains("all are fake").all()
