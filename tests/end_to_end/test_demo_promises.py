@@ -88,7 +88,7 @@ def train(
         summary = summarise_split(split, parameters, demo.data_preparation)
         _, detector = train_detector(
             split, summary, stores, {}, TrainingStates(tmp_path / "states"),
-            DetectorSlot(tmp_path / "slot"), demo.model, demo.backbones, training,
+            DetectorSlot(tmp_path / "slot"), demo.model, demo.backbones, training, demo.calibration,
         )  # fmt: skip
         predictions = predict_split(detector, split, stores, demo.evaluation)
         _, metrics = measure_predictions(predictions, detector, demo.evaluation)
