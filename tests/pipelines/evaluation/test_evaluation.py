@@ -140,7 +140,7 @@ def test_images_that_chose_the_epoch_are_named_in_a_set_from_elsewhere(
 ) -> None:
     with caplog.at_level("WARNING"):
         predict_external(make_detector(trained_on=[]), split, stores, EVALUATION)
-    assert "4 of these 12 images chose the detector's epoch" in caplog.text
+    assert "4 of these 12 images chose the epoch of the detector" in caplog.text
 
 
 def test_the_table_and_the_json_say_the_same(split, make_detector, stores) -> None:

@@ -66,9 +66,9 @@ def predict_external(
     if chosen_on.any():
         first = split.loc[chosen_on, "path"].iloc[0]
         log.warning(
-            "%d of these %d images chose the detector's epoch, the first being %s: on them the "
-            "score is too high",
-            chosen_on.sum(), len(split), first,
+            "%d of these %d images chose %s of the detector, the first being %s: on them the score "
+            "is too high",
+            chosen_on.sum(), len(split), choices_on_validation(detector.card.calibration), first,
         )  # fmt: skip
     return predict(detector, split, split, scored_pixels, evaluation)
 
