@@ -21,6 +21,7 @@ from deepfake_detection.pipelines.paired_comparison.nodes import (
     predict_unseen,
 )
 
+SUMMARY = {"note": "only drawings"}
 EVALUATION = EvaluationParameters(
     batch_size=3, confidence=0.95, calibration_bins=10, few_groups=5, doubted_labels=3, device="cpu"
 )
@@ -80,7 +81,7 @@ DETECTORS = (
 
 def test_differences_agree_with_scikit_learn(split: pd.DataFrame) -> None:
     ours, others = _predict(split, 0), _predict(split, 1, 0.5)
-    table = compare_predictions(ours, others, *DETECTORS, split, EVALUATION)
+    table = compare_predictions(ours, others, *DETECTORS, split, SUMMARY, EVALUATION)
     test = table[(table["subset"] == "test") & (table["level"] == "image")]
     found = test.set_index(["metric", test["class_name"].fillna("")])["difference"]
     (one, other) = (each[each["subset"] == "test"] for each in (ours, others))
@@ -106,16 +107,21 @@ def test_the_order_of_the_other_s_rows_makes_no_difference(split: pd.DataFrame) 
     ours, others = _predict(split, 0), _predict(split, 1)
     mixed = others.sample(frac=1, random_state=0)
     pd.testing.assert_frame_equal(
-        compare_predictions(ours, others, *DETECTORS, split, EVALUATION),
-        compare_predictions(ours, mixed, *DETECTORS, split, EVALUATION),
+        compare_predictions(ours, others, *DETECTORS, split, SUMMARY, EVALUATION),
+        compare_predictions(ours, mixed, *DETECTORS, split, SUMMARY, EVALUATION),
     )
 
 
 def test_a_detector_compared_with_itself_differs_nowhere_and_has_no_interval(
-    split: pd.DataFrame,
+    split: pd.DataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
     ours = _predict(split, 0)
-    table = compare_predictions(ours, ours, DETECTORS[0], DETECTORS[0], split, EVALUATION)
+    with caplog.at_level("INFO"):
+        table = compare_predictions(
+            ours, ours, DETECTORS[0], DETECTORS[0], split, SUMMARY, EVALUATION
+        )
+    # what the images are is said wherever their scores are
+    assert "only drawings" in caplog.text
     assert (table["difference"] == 0).all()
     assert (table["differing_groups"] == 0).all()
     assert table["low"].isna().all()
@@ -130,7 +136,7 @@ def test_the_table_and_the_log_say_what_the_images_chose_and_who_saw_neighbours(
     left = split.drop(index=20)
     ours, others = _predict(left, 0), _predict(left, 1)
     with caplog.at_level("INFO"):
-        table = compare_predictions(ours, others, DETECTORS[0], other, split, EVALUATION)
+        table = compare_predictions(ours, others, DETECTORS[0], other, split, SUMMARY, EVALUATION)
     notes = {subset: " ".join(rows["note"].dropna()) for subset, rows in table.groupby("subset")}
     assert "these images also chose the epoch of the detector" in notes["validation"]
     assert "also chose" not in notes["test"]
@@ -142,7 +148,7 @@ def test_predictions_of_other_images_are_refused(split: pd.DataFrame) -> None:
     ours, others = _predict(split, 0), _predict(split, 1)
     for first, second in ((ours.iloc[1:], others), (ours, others.iloc[1:])):
         with pytest.raises(UserError, match=r"not scored on the same images: 10\.png \(valid"):
-            compare_predictions(first, second, *DETECTORS, split, EVALUATION)
+            compare_predictions(first, second, *DETECTORS, split, SUMMARY, EVALUATION)
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -212,7 +218,7 @@ def test_a_difference_lies_in_its_interval_as_often_as_is_said() -> None:
 def test_one_class_alone_has_no_difference_of_what_compares_both(split: pd.DataFrame) -> None:
     fakes = split[split["label"] == 1]
     ours, others = _predict(fakes, 0), _predict(fakes, 1)
-    table = compare_predictions(ours, others, *DETECTORS, split, EVALUATION)
+    table = compare_predictions(ours, others, *DETECTORS, split, SUMMARY, EVALUATION)
     rows = table[table["metric"] == "roc_auc"]
     assert all(map(math.isnan, rows["difference"]))
     assert rows["note"].str.contains("all are fake").all()

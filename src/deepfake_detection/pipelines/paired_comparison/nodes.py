@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import asdict
+from typing import Any
 
 import pandas as pd
 
@@ -61,6 +62,7 @@ def compare_predictions(
     detector: Detector,
     other_detector: Detector,
     split: pd.DataFrame,
+    split_summary: dict[str, Any],
     evaluation: EvaluationParameters,
 ) -> pd.DataFrame:
     """The paired differences of two detectors' metrics on each subset, at both levels.
@@ -71,6 +73,7 @@ def compare_predictions(
         detector: Its threshold and temperature count, and what chose them.
         other_detector: Likewise.
         split: Where the images come from.
+        split_summary: Of the same split; its note on the images is said.
         evaluation: The confidence of the intervals.
 
     Returns:
@@ -106,6 +109,8 @@ def compare_predictions(
         f"{card.backbone} {card.run_fingerprint[:12]}" for card in cards
     )
     _log_differences(table, notes)
+    if split_summary["note"]:
+        log.info("%s", split_summary["note"])
     return table
 
 

@@ -46,6 +46,7 @@ def create_pipeline() -> Pipeline:
                     "detector",
                     "other_detector",
                     "split",
+                    "split_summary",
                     "params:evaluation",
                 ],
                 outputs="paired_differences",
