@@ -6,12 +6,15 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kedro.config import AbstractConfigLoader, OmegaConfigLoader
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import settings
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from pydantic import ValidationError
+from yaml import YAMLError
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import ProjectParameters, describe_problems
@@ -29,7 +32,7 @@ _GIVEN_PATHS = {
 }
 _SHOWN_RESULTS = (
     "detector", "recalibrated_detector", "predictions", "metric_table", "paired_differences",
-    "report", "benchmark_table", "benchmark_figure",
+    "report", "benchmark_table", "benchmark_figure", "table", "page",
 )  # fmt: skip
 
 
@@ -44,15 +47,32 @@ class ProjectHooks:
         """Check all parameters, and that the backbone exists and takes pictures of this size."""
         self._project_path = Path(context.project_path)
         # not context.params, which Kedro validates too, and ends in a traceback
-        parameters = dict(context.config_loader["parameters"])
+        parameters = _read_parameters(context.config_loader)
+        own = {name: parameters[name] for name in parameters.keys() - _studies_of(parameters)}
         for given in _GIVEN_PATHS:
-            parameters.pop(given, None)
+            own.pop(given, None)
         try:
-            checked = ProjectParameters.model_validate(parameters)
+            checked = ProjectParameters.model_validate(own)
         except ValidationError as error:
             raise UserError(describe_problems(error, ProjectParameters)) from None
         self._check_model(checked, context)
         self._parameters = checked
+        self._plan_studies(parameters, context)
+
+    def _plan_studies(self, parameters: dict[str, Any], context: KedroContext) -> None:
+        from deepfake_detection.pipeline_registry import use_studies
+        from deepfake_detection.pipelines.studies.plan import check_given_rows, plan_studies
+
+        given = context._runtime_params or {}
+        if given.keys() & _studies_of(parameters):
+            loader = OmegaConfigLoader(
+                conf_source=context.config_loader.conf_source,
+                env=context.env,
+                **settings.CONFIG_LOADER_ARGS,
+            )
+            check_given_rows(given, loader["parameters"])
+        context.config_loader["parameters"], self._studies = plan_studies(parameters)
+        use_studies(self._studies)
 
     def _check_model(self, parameters: ProjectParameters, context: KedroContext) -> None:
         # torch takes seconds to import, and a mistyped parameter need not wait for it
@@ -82,6 +102,7 @@ class ProjectHooks:
         """Check that what the pipeline starts from is there, and the devices that it asks for."""
         self._check_devices(pipeline)
         self._check_benchmark(pipeline)
+        self._check_runs(pipeline)
         self._check_given_paths(run_params.get("runtime_params") or {}, pipeline)
         self._check_inputs(pipeline, catalog, run_params.get("load_versions") or {})
 
@@ -107,6 +128,22 @@ class ProjectHooks:
                 raise UserError(f"parameter 'benchmark.backbones': {error}") from None
             check_crop(model, self._parameters.backbones.preprocessing(model).crop)
 
+    def _check_runs(self, pipeline: Pipeline) -> None:
+        """Check what a study's runs need, before the first of them starts."""
+        from deepfake_detection.detector.backbones import check_crop
+        from deepfake_detection.learning.hardware import choose_hardware
+
+        asked = pipeline.inputs()
+        for study in self._studies:
+            for name, run in study.runs.items():
+                if f"params:{study.name}.{name}.training" not in asked:
+                    continue
+                try:
+                    check_crop(run.model, run.preprocessing.crop)
+                    choose_hardware(run.training)
+                except UserError as error:
+                    raise UserError(f"study {study.name}.{name}: {error}") from None
+
     def _check_given_paths(self, runtime_params: dict[str, Any], pipeline: Pipeline) -> None:
         for parameter, entry in _GIVEN_PATHS.items():
             if parameter not in runtime_params:
@@ -126,22 +163,42 @@ class ProjectHooks:
     ) -> None:
         from deepfake_detection.pipeline_registry import register_pipelines
 
-        registered = register_pipelines()
-        del registered["__default__"]
-        makers = {
-            output: name for name, made in registered.items() for output in made.all_outputs()
-        }
+        makers: dict[str, str] = {}
+        for name, registered in register_pipelines().items():
+            if name != "__default__":
+                makers |= dict.fromkeys(registered.all_outputs() - makers.keys(), name)
         if "other_detector" in pipeline.inputs() and not catalog.exists("other_detector"):
             raise UserError(
                 "there is no detector to compare with: kedro run --pipelines paired_comparison "
                 "--params other_detector=path/to/file (and detector=…, or the latest is taken)"
             )
-        for entry in sorted(pipeline.inputs() & makers.keys()):
-            if not catalog.exists(entry):
-                version = f" of version {load_versions[entry]}" if entry in load_versions else ""
+        missing = [
+            entry
+            for entry in sorted(pipeline.inputs() & makers.keys())
+            if not catalog.exists(entry)
+        ]
+        self._check_rows(missing)
+        for entry in missing:
+            version = f" of version {load_versions[entry]}" if entry in load_versions else ""
+            command = f"kedro run --pipelines {makers[entry]}"
+            if makers[entry] in {study.name for study in self._studies}:
+                # a part of a study, which lacks what the whole would make
+                command += f" --to-outputs {','.join(_ends_of(pipeline))}"
+            raise UserError(
+                f"there is no '{entry}'{version} in {_path_of(entry, catalog)}. Make it first: "
+                f"{command} (with the same --env and model)"
+            )
+
+    def _check_rows(self, missing: list[str]) -> None:
+        """Name all the runs of a study that its table lacks."""
+        for study in self._studies:
+            runs = [name for name in study.runs if f"{study.name}.{name}.result" in missing]
+            if runs:
+                asked = ",".join(f"{study.name}.{name}" for name in runs)
                 raise UserError(
-                    f"there is no '{entry}'{version} in {_path_of(entry, catalog)}. Make it first: "
-                    f"kedro run --pipelines {makers[entry]} (with the same --env and model)"
+                    f"the study {study.name} lacks {len(runs)} of its {len(study.runs)} runs: "
+                    f"{', '.join(runs)}. Make them first: kedro run --pipelines {study.name}, or "
+                    f"these alone with --namespaces {asked}"
                 )
 
     @hook_impl
@@ -185,6 +242,25 @@ class ProjectHooks:
         ]
         for name in shown:
             log.info("%s: %s", name.replace("_", " ").capitalize(), _path_of(name, catalog))
+
+
+def _read_parameters(loader: AbstractConfigLoader) -> dict[str, Any]:
+    try:
+        return dict(loader["parameters"])
+    # a key that stands twice, in one file or in two of the same folder
+    except (YAMLError, ValueError) as error:
+        raise UserError(f"the parameter files: {' '.join(str(error).split())}") from None
+
+
+def _studies_of(parameters: dict[str, Any]) -> set[str]:
+    named = parameters.get("studies")
+    return set(named) if isinstance(named, dict) else set()
+
+
+def _ends_of(pipeline: Pipeline) -> list[str]:
+    """What a pipeline makes last."""
+    outputs = sorted(pipeline.outputs())
+    return [entry for entry in outputs if entry.endswith(".result")] or outputs
 
 
 def _path_of(entry: str, catalog: DataCatalog) -> str:

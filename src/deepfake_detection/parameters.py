@@ -129,12 +129,45 @@ class Ratios(Block):
         return self
 
 
+class Fold(Block):
+    """Which fold of a cross-validation is scored: number `number` of `of`."""
+
+    number: Count
+    # one is scored, one chooses the epoch, and something has to train
+    of: Annotated[Whole, Field(ge=3)]
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if self.number > self.of:
+            raise ValueError(f"there is no fold {self.number} of {self.of}")
+        return self
+
+
 class SplitParameters(Block):
     """How the image index is cut into train, validation and test."""
 
     method: Literal["group", "individual"]
     ratios: Ratios
     seed: Seed
+    fold: Fold | None
+
+    @property
+    def shares(self) -> Ratios:
+        """What goes to each subset: the ratios, or what a fold makes of them."""
+        if self.fold is None:
+            return self.ratios
+        part = 1 / self.fold.of
+        return Ratios(train=1 - 2 * part, validation=part, test=part)
+
+    @property
+    def name(self) -> str:
+        """Method, per cents of each subset and seed, as a name: `group_80_20`."""
+        if self.fold is not None:
+            return f"{self.method}_fold_{self.fold.number}_of_{self.fold.of}_seed_{self.seed}"
+        shares = [self.ratios.train, self.ratios.validation]
+        shares += [self.ratios.test] if self.ratios.test > 0 else []
+        numbers = [f"{share * 100:.6g}".replace(".", "p") for share in shares]
+        return "_".join([self.method, *numbers, *([f"seed_{self.seed}"] if self.seed else [])])
 
 
 class LeakageParameters(Block):
@@ -336,8 +369,81 @@ class BenchmarkParameters(Block):
     seed: Seed
 
 
+class StudyOptions(Block):
+    """What a study has beside its rows: block `study`, and each study's own over it."""
+
+    seeds: Annotated[list[Seed], Field(min_length=1)] | None
+    folds: Annotated[Whole, Field(ge=3)] | None
+    overfit_above: Share | None
+    adopt: bool
+    note: str | None
+
+    @model_validator(mode="after")
+    def _can_be_made(self) -> Self:
+        if self.seeds and len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds names a seed twice")
+        if self.folds and self.adopt:
+            raise ValueError(
+                "adopt and folds don't go together: each fold's detector has seen a part of the "
+                "images only"
+            )
+        return self
+
+
+class PublishedResult(Block):
+    """What the seed published for a row."""
+
+    best_epoch: Count | None = None
+    validation_accuracy: Share | None = None
+
+
+class RunParameters(Block):
+    """One run of a study, with complete settings.
+
+    `row` is the row of the study's table that it belongs to; `labels` are its places on the axes
+    of a grid.
+    """
+
+    row: str
+    title: str
+    labels: dict[str, str]
+    published: PublishedResult | None
+    model: str
+    backbones: Backbones
+    split: SplitParameters
+    training: TrainingParameters
+    calibration: CalibrationParameters
+
+    @property
+    def preprocessing(self) -> PreprocessingParameters:
+        """That of its backbone."""
+        return self.backbones.preprocessing(self.model)
+
+
+class StudyParameters(StudyOptions):
+    """A study: a named table of runs, as it is made out of its block and the base settings."""
+
+    name: str
+    heading: str
+    axes: dict[str, list[str]]
+    runs: dict[str, RunParameters]
+
+    @property
+    def splits(self) -> dict[str, SplitParameters]:
+        """The different splits of its runs, by name."""
+        return {run.split.name: run.split for run in self.runs.values()}
+
+    @property
+    def rows(self) -> dict[str, list[str]]:
+        """The runs of each row."""
+        rows: dict[str, list[str]] = {}
+        for name, run in self.runs.items():
+            rows.setdefault(run.row, []).append(name)
+        return rows
+
+
 class ProjectParameters(Block):
-    """All parameters of the project. A block of your own gets a field here."""
+    """All parameters of the project but the studies' own. A block of your own gets a field here."""
 
     model: str
     backbones: Backbones
@@ -351,6 +457,8 @@ class ProjectParameters(Block):
     reporting: ReportingParameters
     external_evaluation: ImageSetParameters
     benchmark: BenchmarkParameters
+    study: StudyOptions
+    studies: dict[str, str | None]
 
 
 def describe_problems(error: ValidationError, root: type[BaseModel]) -> str:

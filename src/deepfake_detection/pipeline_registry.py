@@ -1,7 +1,17 @@
 """The project's pipelines by name."""
 
-from kedro.pipeline import Pipeline
+import logging
+import os
+from pathlib import Path
 
+from kedro.config import OmegaConfigLoader
+from kedro.framework.project import pipelines as registered_pipelines
+from kedro.framework.project import settings
+from kedro.pipeline import Pipeline
+from kedro.utils import find_kedro_project
+
+from deepfake_detection.errors import first_line
+from deepfake_detection.parameters import StudyParameters
 from deepfake_detection.pipelines import (
     benchmark,
     calibration,
@@ -9,10 +19,25 @@ from deepfake_detection.pipelines import (
     evaluation,
     paired_comparison,
     reporting,
+    studies,
     training,
 )
 from deepfake_detection.pipelines.data_preparation.pipeline import create_indexing_pipeline
 from deepfake_detection.pipelines.evaluation.pipeline import create_external_pipeline
+from deepfake_detection.pipelines.studies.plan import plan_studies
+
+log = logging.getLogger(__name__)
+
+# The studies of the session at hand. Pipelines are registered without a word of its environment and
+# parameters, which studies are made of
+_session: dict[str, list[StudyParameters]] = {}
+
+
+def use_studies(planned: list[StudyParameters]) -> None:
+    """Register these studies' pipelines from now on, in place of those of an earlier session."""
+    if _session.get("studies") != planned:
+        _session["studies"] = planned
+        registered_pipelines.configure(__name__)
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -41,4 +66,24 @@ def register_pipelines() -> dict[str, Pipeline]:
         "benchmark": benchmark.create_pipeline(),
         "calibration": calibration.create_pipeline(),
         "paired_comparison": paired_comparison.create_pipeline(),
+        **{
+            study.name: studies.create_pipeline(study)
+            for study in (_session["studies"] if _session else _read_studies())
+        },
     }
+
+
+def _read_studies() -> list[StudyParameters]:
+    """Those of the parameter files, for commands without a session, as `kedro registry list`."""
+    project = find_kedro_project(Path.cwd())
+    try:
+        loader = OmegaConfigLoader(
+            conf_source=str(Path(project or ".") / settings.CONF_SOURCE),
+            env=os.environ.get("KEDRO_ENV"),
+            **settings.CONFIG_LOADER_ARGS,
+        )
+        return plan_studies(loader["parameters"])[1]
+    # whatever is wrong with the files, other pipelines can be listed
+    except Exception as error:
+        log.warning("The studies are left out: %s", first_line(error))
+        return []

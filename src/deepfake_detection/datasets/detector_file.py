@@ -1,17 +1,18 @@
 """Detector files in the catalog."""
 
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn
+from typing import Any
 
-from kedro.io import AbstractDataset, AbstractVersionedDataset, Version
+from kedro.io import AbstractVersionedDataset, Version
 from kedro.io.core import VersionNotFoundError
 
+from deepfake_detection.datasets.handle import HandleDataset
 from deepfake_detection.detector.detector import Detector
-from deepfake_detection.detector.file import DetectorSlot, write_detector
+from deepfake_detection.detector.file import DetectorFile, DetectorSlot, write_detector
 from deepfake_detection.errors import UserError
 
 
-class DetectorDataset(AbstractVersionedDataset[Detector, Detector]):
+class DetectorDataset(AbstractVersionedDataset[Detector | DetectorFile, Detector]):
     """A detector file, versioned, or a plain file given by its path.
 
     Args:
@@ -36,14 +37,18 @@ class DetectorDataset(AbstractVersionedDataset[Detector, Detector]):
         """The detector, on the CPU."""
         return Detector.load(Path(self._get_load_path()))
 
-    def save(self, data: Detector) -> None:
-        """Write the file, whole or not at all."""
+    def save(self, data: Detector | DetectorFile) -> None:
+        """Write the file, whole or not at all; one that is a file already is linked or copied."""
         if self._given:
             raise UserError(
                 f"{self._filepath} was given with --params detector=…, and is only read: run a "
                 "pipeline that does not train"
             )
-        write_detector(data, Path(self._get_save_path()))
+        path = Path(self._get_save_path())
+        if isinstance(data, DetectorFile):
+            data.put(path)
+        else:
+            write_detector(data, path)
 
     def _exists(self) -> bool:
         try:
@@ -55,30 +60,10 @@ class DetectorDataset(AbstractVersionedDataset[Detector, Detector]):
         return {"filepath": str(self._filepath), "version": self._version}
 
 
-class DetectorSlotDataset(AbstractDataset[NoReturn, DetectorSlot]):
-    """A place for a detector file that a node may fill while it runs; loading gives the place.
+class DetectorSlotDataset(HandleDataset):
+    """A place for a detector file that a node may fill while it runs.
 
     A node's outputs are saved after it returns. What must outlast its failure goes here.
-
-    Args:
-        filepath: Of the file.
-        metadata: For plugins; ignored.
     """
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._slot = DetectorSlot(Path(filepath))
-        self.metadata = metadata
-
-    def load(self) -> DetectorSlot:
-        """The place, filled or not."""
-        return self._slot
-
-    def save(self, data: NoReturn) -> NoReturn:  # noqa: ARG002
-        """Filled by a node, not by the catalog."""
-        raise UserError(f"{self._slot.path} is an input, and cannot be an output")
-
-    def _exists(self) -> bool:
-        return True
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._slot.path)}
+    handle = DetectorSlot

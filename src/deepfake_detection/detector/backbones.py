@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -222,9 +223,23 @@ def build_backbone(
     return network, heads
 
 
+def put_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load weights that were kept as a plain mapping, from names to tensors.
+
+    PyTorch's own state dicts carry the versions of layers beside it, without which mnasnets take no
+    weights. Those of the network at hand are taken.
+
+    Raises:
+        RuntimeError: If names or shapes are others.
+    """
+    state = OrderedDict(weights)
+    state._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
+    network.load_state_dict(state)
+
+
 def _load(network: nn.Module, weights: Mapping[str, Tensor]) -> str | None:
     try:
-        network.load_state_dict(weights)
+        put_weights(network, weights)
     except RuntimeError as error:
         problems = str(error).splitlines()[1:] or [str(error)]
         return f"{problems[0].strip()} ({len(problems)} such)"[:300]

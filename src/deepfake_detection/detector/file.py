@@ -2,7 +2,10 @@
 
 import json
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from deepfake_detection.detector.backbones import build_network, list_backbones, replace_heads
+from deepfake_detection.detector.backbones import (
+    build_network,
+    list_backbones,
+    put_weights,
+    replace_heads,
+)
 from deepfake_detection.detector.detector import Detector, DetectorCard
 from deepfake_detection.errors import UserError
 
@@ -39,15 +47,23 @@ def write_detector(detector: Detector, path: Path) -> None:
     card = {"format_version": FORMAT_VERSION} | asdict(detector.card)
     metadata = {_METADATA_KEY: json.dumps(card, sort_keys=True, allow_nan=False)}
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    try:
+    with _written_beside(path) as beside:
         save_file(tensors, beside, metadata)
-        Path(beside).chmod(0o644)
-        Path(beside).replace(path)
+
+
+@contextmanager
+def _written_beside(path: Path) -> Iterator[Path]:
+    """A file to write into, which takes the place of `path` in the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(handle)
+    beside = Path(name)
+    try:
+        yield beside
+        beside.chmod(0o644)
+        beside.replace(path)
     finally:
-        Path(beside).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
 
 
 def read_detector(path: Path) -> Detector:
@@ -58,21 +74,15 @@ def read_detector(path: Path) -> Detector:
     """
     if not path.is_file():
         raise UserError(f"there is no detector file {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            card = _read_card(path, file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} is truncated, damaged or no detector file ({error}). "
-            "Copy it again, or train again."
-        ) from error
+    with _opened(path) as file:
+        card = _read_card(path, file.metadata() or {})
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     network = build_network(card.backbone, transform_input=card.transform_input)
     replace_heads(network, len(card.class_names))
     hashes = [tensors.pop(name, None) for name in (_TRAINED_ON, _VALIDATED_ON)]
     state = {name.removeprefix(_NETWORK): value for name, value in tensors.items()}
     try:
-        network.load_state_dict(state)
+        put_weights(network, state)
     except RuntimeError as error:
         problem = str(error).splitlines()[-1].strip()
         raise UserError(
@@ -82,6 +92,18 @@ def read_detector(path: Path) -> Detector:
         np.empty((0, 32), np.uint8) if each is None else each.numpy() for each in hashes
     )
     return Detector(network.eval(), card, trained_on, validated_on)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} is truncated, damaged or no detector file ({error}). "
+            "Copy it again, or train again."
+        ) from error
 
 
 def _read_card(path: Path, metadata: dict[str, str]) -> DetectorCard:
@@ -102,6 +124,36 @@ def _read_card(path: Path, metadata: dict[str, str]) -> DetectorCard:
         raise UserError(f"{path} is of {content['backbone']}, which this torchvision does not have")
     known = {field.name for field in fields(DetectorCard)}
     return DetectorCard(**{name: content[name] for name in known & content.keys()})
+
+
+@dataclass(frozen=True)
+class DetectorFile:
+    """A detector that lies in a file, and need not be loaded to be put elsewhere.
+
+    Attributes:
+        path: Of the file.
+    """
+
+    path: Path
+
+    def read_card(self) -> DetectorCard:
+        """What the detector says of itself, without its weights.
+
+        Raises:
+            UserError: If the file is damaged, or not a detector of a known format.
+        """
+        with _opened(self.path) as file:
+            return _read_card(self.path, file.metadata() or {})
+
+    def put(self, path: Path) -> None:
+        """Put the file at another place too, whole or not at all; as a link where that is possible."""
+        with _written_beside(path) as beside:
+            beside.unlink()
+            try:
+                beside.hardlink_to(self.path)
+            # another disk, or one that knows no links
+            except OSError:
+                shutil.copyfile(self.path, beside)
 
 
 @dataclass(frozen=True)

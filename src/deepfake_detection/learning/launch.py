@@ -25,6 +25,7 @@ from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from tqdm import tqdm
 
+from deepfake_detection.detector.backbones import put_weights
 from deepfake_detection.detector.pixels import PixelStores
 from deepfake_detection.errors import UserError, first_line
 from deepfake_detection.learning.hardware import check_hardware
@@ -201,7 +202,7 @@ def _work(machine: Machine, queue: Any) -> None:
         if device.type == "cpu":
             torch.set_num_threads(task.hardware.threads)
         network, heads = task.build_network()
-        network.load_state_dict(handed["network"])
+        put_weights(network, handed["network"])
         states = TrainingStates(machine.states) if keeps and machine.states else None
         stores = PixelStores(machine.pixel_stores)
         fit = train_task(task, network, heads, stores, handed["start"], states, processes)

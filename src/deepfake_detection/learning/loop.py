@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from deepfake_detection.detector.backbones import split_parameters
+from deepfake_detection.detector.backbones import put_weights, split_parameters
 from deepfake_detection.detector.detector import Normalise
 from deepfake_detection.learning.augmentation import augment, draw
 from deepfake_detection.learning.batches import Feed, LabelledPixels, batch_order, fit_on
@@ -262,7 +262,7 @@ class Trainer:
 
     def load_state_dict(self, state: State) -> None:
         """Take up what `state_dict` gave, on whatever device."""
-        self.network.load_state_dict(state["network"])
+        put_weights(self.network, state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
 

@@ -152,13 +152,15 @@ def summarise_split(
     """Say how a split was made and what came out.
 
     Returns:
-        method, ratios, seed, images (by subset and class), groups (by subset),
-        groups_in_more_than_one_subset, fingerprint, note, and the settings of the image set.
+        method, ratios, seed, fold (where it is one), images (by subset and class), groups (by
+        subset), groups_in_more_than_one_subset, fingerprint, note, and the settings of the image
+        set.
     """
     summary = {
         "method": parameters.method,
-        "ratios": parameters.ratios.model_dump(),
+        "ratios": parameters.shares.model_dump(),
         "seed": parameters.seed,
+        **({"fold": parameters.fold.model_dump()} if parameters.fold else {}),
         "images": count_images(split),
         "groups": count_groups(split),
         "groups_in_more_than_one_subset": count_torn_groups(split),

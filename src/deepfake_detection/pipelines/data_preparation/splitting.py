@@ -26,7 +26,7 @@ def draw_subsets(image_index: pd.DataFrame, split: SplitParameters) -> pd.Series
 
     Args:
         image_index: Columns sha256, class_name, group.
-        split: Method, ratios, seed.
+        split: Method, ratios (or a fold), seed.
 
     Returns:
         Of `train`, `validation`, `test`, with the index of `image_index`.
@@ -41,9 +41,8 @@ def draw_subsets(image_index: pd.DataFrame, split: SplitParameters) -> pd.Series
     counts = np.zeros((codes.max() + 1, len(class_names)), dtype=np.int64)
     np.add.at(counts, (codes, classes), 1)
 
-    wanted = [name for name in SUBSETS if getattr(split.ratios, name) > 0]
-    ratios = np.array([getattr(split.ratios, name) for name in wanted])
-    _check_units(counts, list(class_names), len(wanted), split.method)
+    wanted, ratios = _parts(split)
+    _check_units(counts, list(class_names), len(wanted), split)
     generator = np.random.default_rng(split.seed)
     for _ in range(_DRAWS):
         subset_of_unit = _cut(counts, ratios, generator)
@@ -60,15 +59,33 @@ def draw_subsets(image_index: pd.DataFrame, split: SplitParameters) -> pd.Series
     return pd.Series(np.array(wanted, dtype=object)[subset_of_unit[codes]], index=image_index.index)
 
 
-def _check_units(counts: np.ndarray, class_names: list[str], subsets: int, method: str) -> None:
+def _parts(split: SplitParameters) -> tuple[list[str], np.ndarray]:
+    """What units are cut into: the subset of each part, and its share.
+
+    Every fold of a cross-validation cuts the same parts, and takes another one for test.
+    """
+    if split.fold is None:
+        wanted = [name for name in SUBSETS if getattr(split.ratios, name) > 0]
+        return wanted, np.array([getattr(split.ratios, name) for name in wanted])
+    parts = split.fold.of
+    subsets = ["train"] * parts
+    subsets[split.fold.number - 1] = "test"
+    subsets[split.fold.number % parts] = "validation"
+    return subsets, np.full(parts, 1 / parts)
+
+
+def _check_units(
+    counts: np.ndarray, class_names: list[str], parts: int, split: SplitParameters
+) -> None:
     units = (counts > 0).sum(axis=0)
-    least = max(subsets, 2)
+    least = max(parts, 2)
+    part = "subset" if split.fold is None else "fold"
     for name, number in zip(class_names, units, strict=True):
         if number < least:
-            kind = "group" if method == "group" else "different image"
+            kind = "group" if split.method == "group" else "different image"
             raise UserError(
                 f"class '{name}' has {number} {kind}{'' if number == 1 else 's'}, and the split "
-                f"needs {least} at least, one for each subset. Add images, or change source and "
+                f"needs {least} at least, one for each {part}. Add images, or change source and "
                 "group in the parameters of data_preparation, or split.ratios."
             )
 

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from deepfake_detection.detector.backbones import build_backbone, fetch_weights
+from deepfake_detection.detector.backbones import build_backbone, fetch_weights, put_weights
 from deepfake_detection.detector.detector import CLASS_NAMES, Detector, DetectorCard
 from deepfake_detection.detector.file import DetectorSlot
 from deepfake_detection.detector.fingerprints import (
@@ -113,7 +113,7 @@ def train_detector(
     """
     _check_split(split, split_summary)
     preprocessing = backbones.preprocessing(model)
-    settings = _merge_settings(split_summary, model, preprocessing, training, calibration)
+    settings = merge_settings(split_summary, model, preprocessing, training, calibration)
     run = fingerprint_of_training(settings, split_summary["fingerprint"])
     start = find_state(training_state, run, training)
     task = TrainingTask(
@@ -206,7 +206,7 @@ def _make_detector(
         pack_hashes(split.loc[split["subset"] == subset, "sha256"])
         for subset in ("train", "validation")
     )
-    network.load_state_dict(weights)
+    put_weights(network, weights)
     return Detector(network.cpu().eval(), card, trained_on, validated_on)
 
 
@@ -248,18 +248,23 @@ def _check_split(split: pd.DataFrame, split_summary: dict[str, Any]) -> None:
         )
 
 
-def _merge_settings(
+def merge_settings(
     split_summary: dict[str, Any],
     model: str,
     preprocessing: PreprocessingParameters,
     training: TrainingParameters,
     calibration: CalibrationParameters,
 ) -> dict[str, Any]:
+    """All settings of a run, as plain JSON: with its split, they say which run it is."""
     return {
         "model": model,
         "preprocessing": preprocessing.model_dump(mode="json"),
         "data_preparation": split_summary["data_preparation"],
-        "split": {name: split_summary[name] for name in ("method", "ratios", "seed")},
+        "split": {
+            name: split_summary[name]
+            for name in ("method", "ratios", "seed", "fold")
+            if name in split_summary
+        },
         # where and how often a state is kept changes no number
         "training": training.model_dump(mode="json", exclude={"state", "rendezvous"}),
         "calibration": calibration.model_dump(mode="json"),

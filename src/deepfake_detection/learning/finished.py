@@ -1,0 +1,50 @@
+"""Finished trainings of one row of a study: found again by the fingerprint of their run."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from deepfake_detection.detector.file import DetectorFile
+from deepfake_detection.errors import UserError
+
+log = logging.getLogger(__name__)
+
+_DETECTOR, _HISTORY = "detector.safetensors", "training_history.csv"
+
+
+@dataclass(frozen=True)
+class FinishedTraining:
+    """What a training left: its history, and its detector as a file."""
+
+    history: pd.DataFrame
+    detector: DetectorFile
+
+
+@dataclass(frozen=True)
+class FinishedTrainings:
+    """The folder of a row's detectors and histories, all versions of them.
+
+    A file's existence says nothing: settings or split may have changed since. The fingerprint in
+    the detector's card says which run it is of.
+    """
+
+    folder: Path
+
+    def find(self, run_fingerprint: str) -> FinishedTraining | None:
+        """The latest training of this run, None if there is none."""
+        for path in sorted((self.folder / _DETECTOR).glob(f"*/{_DETECTOR}"), reverse=True):
+            detector = DetectorFile(path)
+            try:
+                its_run = detector.read_card().run_fingerprint
+            except UserError as error:
+                log.warning("Passed over: %s", error)
+                continue
+            # it was saved before the detector, under the same version
+            history = self.folder / _HISTORY / path.parent.name / _HISTORY
+            if its_run == run_fingerprint and history.is_file():
+                return FinishedTraining(
+                    pd.read_csv(history, float_precision="round_trip"), detector
+                )
+        return None

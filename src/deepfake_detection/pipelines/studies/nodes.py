@@ -1,0 +1,315 @@
+"""Nodes of a study: its runs, each made once, and what they come to together."""
+
+import logging
+from typing import Any
+
+import pandas as pd
+
+from deepfake_detection.detector.backbones import fetch_weights
+from deepfake_detection.detector.detector import Detector
+from deepfake_detection.detector.file import DetectorFile, DetectorSlot
+from deepfake_detection.detector.fingerprints import fingerprint_of_run, fingerprint_of_training
+from deepfake_detection.detector.pixels import PixelStores
+from deepfake_detection.errors import UserError
+from deepfake_detection.learning.finished import FinishedTrainings
+from deepfake_detection.learning.state import TrainingStates
+from deepfake_detection.parameters import (
+    Backbones,
+    CalibrationParameters,
+    EvaluationParameters,
+    RunParameters,
+    StudyParameters,
+    TrainingParameters,
+)
+from deepfake_detection.pipelines.evaluation.nodes import measure_predictions, predict_split
+from deepfake_detection.pipelines.studies.curves import describe_history
+from deepfake_detection.pipelines.studies.folds import (
+    add_pooled,
+    doubt_labels,
+    measure_folds,
+    pool_predictions,
+)
+from deepfake_detection.pipelines.studies.tables import (
+    choose_row,
+    compare_split_methods,
+    say_choice,
+    say_split,
+    summarise_rows,
+    tabulate_runs,
+)
+from deepfake_detection.pipelines.training.nodes import merge_settings, train_detector
+from deepfake_detection.scoring.finished import FinishedScores
+
+log = logging.getLogger(__name__)
+
+Result = dict[str, Any]
+
+
+def check_weights(study: StudyParameters) -> None:
+    """Fetch the weights that the runs start from, before anything that takes long.
+
+    Raises:
+        UserError: If some cannot be fetched or read.
+    """
+    for model, weights in {(run.model, run.training.weights) for run in study.runs.values()}:
+        fetch_weights(model, weights)
+
+
+def train_run(
+    split: pd.DataFrame,
+    split_summary: dict[str, Any],
+    pixel_store: PixelStores,
+    finished_trainings: FinishedTrainings,
+    training_state: TrainingStates,
+    best_so_far: DetectorSlot,
+    model: str,
+    backbones: Backbones,
+    training: TrainingParameters,
+    calibration: CalibrationParameters,
+) -> tuple[pd.DataFrame, Detector | DetectorFile]:
+    """Train one run of a study, unless that was done with the same settings and split.
+
+    Args:
+        split: As `train_detector`, and so the others.
+        split_summary: Of the same split.
+        pixel_store: Holds the pixels of all images of the split.
+        finished_trainings: What this row's trainings left, in all versions.
+        training_state: Where unfinished ones keep their states.
+        best_so_far: Where the best epoch is kept if the loss does not stay finite.
+        model: The backbone.
+        backbones: Preprocessing by backbone.
+        training: The recipe.
+        calibration: How threshold and temperature are set.
+
+    Returns:
+        The training history, and the detector: as the file that it is, if it was there.
+
+    Raises:
+        UserError: As `train_detector`.
+    """
+    preprocessing = backbones.preprocessing(model)
+    settings = merge_settings(split_summary, model, preprocessing, training, calibration)
+    finished = finished_trainings.find(fingerprint_of_run(settings, split_summary["fingerprint"]))
+    if finished is not None:
+        log.info("Not trained again, since it was with these settings: %s", finished.detector.path)
+        # what a kill between saving the detector and removing its state left
+        run = fingerprint_of_training(settings, split_summary["fingerprint"])
+        training_state.remove(run)
+        return finished.history, finished.detector
+    return train_detector(
+        split,
+        split_summary,
+        pixel_store,
+        fetch_weights(model, training.weights),
+        training_state,
+        best_so_far,
+        model,
+        backbones,
+        training,
+        calibration,
+    )
+
+
+def score_run(
+    detector: Detector,
+    training_history: pd.DataFrame,
+    split: pd.DataFrame,
+    pixel_store: PixelStores,
+    finished_scores: FinishedScores,
+    evaluation: EvaluationParameters,
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any], Result]:
+    """Score one run on its validation and test subsets, unless that was done.
+
+    Returns:
+        Predictions, metric table and metrics as the pipeline `evaluation` makes them; and the
+        run's result: the detector's card, its training in figures, its metrics, and how it was
+        evaluated.
+
+    Raises:
+        UserError: If the detector was trained on another split.
+    """
+    found = finished_scores.find(detector.card.run_fingerprint, evaluation)
+    if found is not None:
+        return found.predictions, found.metric_table, found.metrics, found.result
+    predictions = predict_split(detector, split, pixel_store, evaluation)
+    metric_table, metrics = measure_predictions(predictions, detector, evaluation)
+    result = detector.describe() | {
+        "evaluation": evaluation.model_dump(mode="json"),
+        "trained": describe_history(training_history),
+        "subsets": metrics["subsets"],
+    }
+    return predictions, metric_table, metrics, result
+
+
+def tabulate(study: StudyParameters, *parts: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Put the results of all runs of a study into its tables, and choose a row.
+
+    Args:
+        study: The study.
+        parts: The results of its runs, then the summaries of its splits, both in the study's order.
+
+    Returns:
+        The table, a row for each run; and the choice.
+
+    Raises:
+        UserError: If the latest result of a run is of other settings or another split.
+    """
+    results = dict(zip(study.runs, parts[: len(study.runs)], strict=True))
+    splits = dict(zip(study.splits, parts[len(study.runs) :], strict=True))
+    _check_results(study, results, splits)
+    table = tabulate_runs(study, results)
+    choice = choose_row(study, table)
+    table["verdict"] = table["row"].map(choice["verdicts"]).fillna("")
+    _log_table(study, table, splits)
+    log.info("%s", say_choice(choice))
+    return table, choice
+
+
+def _check_results(
+    study: StudyParameters, results: dict[str, Result], splits: dict[str, dict[str, Any]]
+) -> None:
+    stale = [
+        name
+        for name, run in study.runs.items()
+        if results[name]["run_fingerprint"] != _fingerprint(run, splits[run.split.name])
+    ]
+    if stale:
+        raise UserError(
+            f"the latest results of {', '.join(stale)} are of other settings or another split than "
+            f"the study {study.name} has now, and a table never mixes them. Make them again: "
+            f"kedro run --pipelines {study.name} (what is finished is not trained again)"
+        )
+
+
+def _fingerprint(run: RunParameters, split_summary: dict[str, Any]) -> str:
+    settings = merge_settings(
+        split_summary, run.model, run.preprocessing, run.training, run.calibration
+    )
+    return fingerprint_of_run(settings, split_summary["fingerprint"])
+
+
+def _log_table(
+    study: StudyParameters,
+    table: pd.DataFrame,
+    splits: dict[str, dict[str, Any]],
+) -> None:
+    log.info("%s, %s", study.heading, say_split(study))
+    for _, runs in table.groupby("row", sort=False):
+        first, accuracy = runs.iloc[0], runs["best_validation_accuracy"]
+        spread = f" ± {accuracy.std():.4f}" if len(runs) > 1 else ""
+        log.info(
+            "  %-44s validation accuracy %.4f%s%s%s",
+            first["title"], accuracy.mean(), spread,
+            f", the seed's {first['published_validation_accuracy']:.4f}"
+            if pd.notna(first["published_validation_accuracy"]) else "",
+            f" ({first['verdict']})" if first["verdict"] else "",
+        )  # fmt: skip
+    for note in sorted({summary["note"] for summary in splits.values() if summary["note"]}):
+        log.info("%s", note)
+
+
+def compare_methods(study: StudyParameters, table: pd.DataFrame) -> pd.DataFrame:
+    """How much the individual split inflates the score over the grouped one.
+
+    Returns:
+        As `compare_split_methods`.
+    """
+    return compare_split_methods(study, table)
+
+
+def summarise(
+    study: StudyParameters, table: pd.DataFrame, fold_metrics: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Summarise each row over its seeds and folds.
+
+    Args:
+        study: The study.
+        table: Its runs.
+        fold_metrics: Metrics of pooled out-of-fold predictions, for a cross-validation.
+
+    Returns:
+        As `summarise_rows`.
+    """
+    summary = summarise_rows(study, table)
+    return summary if fold_metrics is None else add_pooled(summary, fold_metrics)
+
+
+def pool_folds(
+    study: StudyParameters, evaluation: EvaluationParameters, *parts: Any
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Pool the out-of-fold predictions of a cross-validation, measure them, and doubt labels.
+
+    Args:
+        study: The study.
+        evaluation: Intervals, and how many doubted labels are listed.
+        parts: The results of its runs, then their predictions, both in the study's order.
+
+    Returns:
+        Predictions, metrics and doubted labels, each by row and seed.
+    """
+    results = dict(zip(study.runs, parts[: len(study.runs)], strict=True))
+    predictions = dict(zip(study.runs, parts[len(study.runs) :], strict=True))
+    images, sources = pool_predictions(study, results, predictions)
+    metrics = measure_folds(images, sources, evaluation)
+    doubted = doubt_labels(images, evaluation.doubted_labels)
+    _log_folds(metrics)
+    return images, metrics, doubted
+
+
+def _log_folds(metrics: pd.DataFrame) -> None:
+    by_image = metrics[metrics["level"] == "image"].set_index(["row", "seed", "metric"])
+    for row, seed in metrics[["row", "seed"]].drop_duplicates().itertuples(index=False):
+        accuracy, area = (
+            by_image.loc[(row, seed, metric)].iloc[0] for metric in ("accuracy", "roc_auc")
+        )
+        log.info(
+            "Out of fold, %s, seed %d: accuracy %.4f (%.2f–%.2f), ROC AUC %.4f (%.2f–%.2f) over "
+            "%d images",
+            row, seed, accuracy["value"], accuracy["low"], accuracy["high"],
+            area["value"], area["low"], area["high"], accuracy["n"],
+        )  # fmt: skip
+
+
+def adopt_chosen(
+    study: StudyParameters, choice: dict[str, Any], model: str, *parts: Any
+) -> tuple[pd.DataFrame, dict[str, Any], pd.DataFrame, DetectorFile]:
+    """Make the chosen run's detector the project's, with the split that it was trained on.
+
+    Args:
+        study: The study.
+        choice: What was chosen.
+        model: The project's backbone, in whose folder results lie.
+        parts: Finished trainings of the runs, results of the runs, splits and summaries of the
+            splits, each in the study's order.
+
+    Returns:
+        split, split_summary, training_history, detector.
+
+    Raises:
+        UserError: If nothing was chosen, or results of another backbone are asked for.
+    """
+    if choice["run"] is None:
+        raise UserError(
+            f"nothing of {study.name} can be adopted, since no row is chosen: {choice['reason']} "
+            f"({study.name}.overfit_above sets the limit, null lifts it)"
+        )
+    if choice["model"] != model:
+        raise UserError(
+            f"the chosen run of {study.name} is of {choice['model']}, and results of {model} are "
+            f"asked for: kedro run --pipelines {study.name} --params "
+            f"{study.name}.adopt=true,model={choice['model']}"
+        )
+    runs, names = len(study.runs), list(study.splits)
+    finished = dict(zip(study.runs, parts[:runs], strict=True))
+    results = dict(zip(study.runs, parts[runs : 2 * runs], strict=True))
+    at = 2 * runs + names.index(study.runs[choice["run"]].split.name)
+    split, split_summary = parts[at], parts[at + len(names)]
+    training = finished[choice["run"]].find(results[choice["run"]]["run_fingerprint"])
+    if training is None:
+        raise UserError(f"the detector of {study.name}.{choice['run']} is not there any more")
+    log.info(
+        "The project's detector is now that of %s.%s; kedro run --pipelines evaluation,reporting "
+        "scores it and writes its report",
+        study.name, choice["run"],
+    )  # fmt: skip
+    return split, split_summary, training.history, training.detector

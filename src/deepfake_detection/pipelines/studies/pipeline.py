@@ -1,0 +1,219 @@
+"""The pipeline of a study: namespaced runs, and what they come to together."""
+
+from collections.abc import Iterable
+
+from kedro.pipeline import Node, Pipeline
+
+from deepfake_detection.parameters import RunParameters, StudyParameters
+from deepfake_detection.pipelines.data_preparation.nodes import split_images, summarise_split
+from deepfake_detection.pipelines.data_preparation.pipeline import create_indexing_pipeline
+from deepfake_detection.pipelines.studies.nodes import (
+    adopt_chosen,
+    check_weights,
+    compare_methods,
+    pool_folds,
+    score_run,
+    summarise,
+    tabulate,
+    train_run,
+)
+from deepfake_detection.pipelines.studies.plan import ABOUT, SPLIT, name_of_pixels
+from deepfake_detection.pipelines.studies.tables import pairs_of_methods
+from deepfake_detection.pipelines.training.nodes import request_pixels
+
+# Nodes with it are what a cluster gives to workers with a device
+TRAINING = "training"
+
+
+def create_pipeline(study: StudyParameters) -> Pipeline:
+    """From a folder of images to all runs of a study, its tables, figures and page."""
+    pixels = {name_of_pixels(run): run for run in study.runs.values()}
+    return Pipeline(
+        [
+            create_indexing_pipeline(),
+            *(_create_split(study, name) for name in study.splits),
+            *(_create_pixels(study, name) for name in pixels),
+            *(_create_run(study, name, run) for name, run in study.runs.items()),
+            _create_tables(study),
+        ]
+    )
+
+
+def _create_split(study: StudyParameters, name: str) -> Pipeline:
+    nodes = [
+        Node(
+            split_images,
+            inputs=["image_index", "params:split"],
+            outputs="split",
+            name="split_images",
+        ),
+        Node(
+            summarise_split,
+            inputs=["split", "params:split", "params:data_preparation"],
+            outputs="split_summary",
+            name="summarise_split",
+        ),
+    ]
+    return Pipeline(
+        nodes,
+        namespace=f"{study.name}.{SPLIT}{name}",
+        inputs={"image_index"},
+        parameters={"params:data_preparation"},
+    )
+
+
+def _create_pixels(study: StudyParameters, name: str) -> Pipeline:
+    node = Node(
+        request_pixels,
+        inputs=[
+            "training_images",
+            "image_index",
+            "params:model",
+            "params:backbones",
+            "params:pixels",
+        ],
+        outputs="pixel_store",
+        name="build_pixel_store",
+    )
+    return Pipeline(
+        [node],
+        namespace=f"{study.name}.{name}",
+        inputs={"training_images", "image_index"},
+        parameters={"params:pixels"},
+    )
+
+
+def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeline:
+    nodes = [
+        Node(
+            train_run,
+            inputs=[
+                "split",
+                "split_summary",
+                "pixel_store",
+                "finished_trainings",
+                "training_state",
+                "best_so_far",
+                "params:model",
+                "params:backbones",
+                "params:training",
+                "params:calibration",
+            ],
+            # the detector last: once it is saved, the training state is removed
+            outputs=["training_history", "detector"],
+            name="train",
+            tags=TRAINING,
+        ),
+        Node(
+            score_run,
+            inputs=[
+                "detector",
+                "training_history",
+                "split",
+                "pixel_store",
+                "finished_scores",
+                "params:evaluation",
+            ],
+            # the result last: where it is, the others are
+            outputs=["predictions", "metric_table", "metrics", "result"],
+            name="score",
+            tags=TRAINING,
+        ),
+    ]
+    prepared = f"{study.name}.{SPLIT}{run.split.name}"
+    return Pipeline(
+        nodes,
+        namespace=f"{study.name}.{name}",
+        inputs={
+            "split": f"{prepared}.split",
+            "split_summary": f"{prepared}.split_summary",
+            "pixel_store": f"{study.name}.{name_of_pixels(run)}.pixel_store",
+        },
+        parameters={"params:evaluation"},
+    )
+
+
+def _create_tables(study: StudyParameters) -> Pipeline:
+    about = f"params:{ABOUT}"
+    results = _entries(study, "result", study.runs)
+    summaries = _entries(study, "split_summary", [f"{SPLIT}{name}" for name in study.splits])
+    nodes = [
+        Node(check_weights, inputs=about, outputs=None, name="check_weights"),
+        Node(
+            tabulate,
+            inputs=[about, *results, *summaries],
+            outputs=["table", "choice"],
+            name="tabulate",
+        ),
+        Node(
+            summarise,
+            inputs=[about, "table", *(["fold_metrics"] if study.folds else [])],
+            outputs="summary",
+            name="summarise",
+        ),
+    ]
+    if pairs_of_methods(study):
+        nodes.append(
+            Node(
+                compare_methods,
+                inputs=[about, "table"],
+                outputs="inflation",
+                name="compare_split_methods",
+            )
+        )
+    pipeline = Pipeline(nodes, namespace=study.name, inputs=results | summaries)
+    if study.folds:
+        pipeline += _create_pooling(study, results)
+    if study.adopt:
+        pipeline += _create_adoption(study, results, summaries)
+    return pipeline
+
+
+def _entries(study: StudyParameters, entry: str, parts: Iterable[str]) -> dict[str, str]:
+    """The entry of each part of a study: a name to use inside a pipeline, and its real one."""
+    return {f"{part.replace('.', '__')}__{entry}": f"{study.name}.{part}.{entry}" for part in parts}
+
+
+def _create_pooling(study: StudyParameters, results: dict[str, str]) -> Pipeline:
+    predictions = _entries(study, "predictions", study.runs)
+    node = Node(
+        pool_folds,
+        inputs=[f"params:{ABOUT}", "params:evaluation", *results, *predictions],
+        outputs=["out_of_fold_predictions", "fold_metrics", "doubted_labels"],
+        name="pool_folds",
+    )
+    return Pipeline(
+        [node],
+        namespace=study.name,
+        inputs=results | predictions,
+        parameters={"params:evaluation"},
+    )
+
+
+def _create_adoption(
+    study: StudyParameters, results: dict[str, str], summaries: dict[str, str]
+) -> Pipeline:
+    finished = _entries(study, "finished_trainings", study.runs)
+    splits = _entries(study, "split", [f"{SPLIT}{name}" for name in study.splits])
+    adopted = ["split", "split_summary", "training_history", "detector"]
+    node = Node(
+        adopt_chosen,
+        inputs=[
+            f"params:{ABOUT}",
+            "choice",
+            "params:model",
+            *finished,
+            *results,
+            *splits,
+            *summaries,
+        ],
+        outputs=adopted,
+        name="adopt_chosen",
+    )
+    return Pipeline(
+        [node],
+        namespace=study.name,
+        inputs=finished | results | splits | summaries,
+        outputs=set(adopted),
+        parameters={"params:model"},
+    )

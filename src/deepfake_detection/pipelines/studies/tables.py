@@ -1,0 +1,298 @@
+"""The tables of a study: its runs, its rows over seeds and folds, what the split method changes."""
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+import pandas as pd
+
+from deepfake_detection.parameters import RunParameters, SplitParameters, StudyParameters
+from deepfake_detection.pipelines.studies.plan import SETTINGS
+
+_SUMMARISED = ("best_validation_accuracy", "accuracy", "roc_auc")
+_PAIRED = {"best_validation_accuracy": "validation accuracy", "roc_auc": "ROC AUC"}
+_NAN = float("nan")
+
+
+def tabulate_runs(study: StudyParameters, results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Make the study's table.
+
+    Args:
+        study: The study.
+        results: What `score_run` says of each run.
+
+    Returns:
+        A row for each run: run, row, title, its places on the axes (`axis.…`), seed, fold, model,
+        the settings in which runs differ (by their dotted names), split_method, split_ratios,
+        split_seed, subset (the one of the scores: test, where there is one), accuracy and roc_auc
+        by image with the ends of their intervals, all of `describe_history`, the seed's figures
+        (published_best_epoch, published_validation_accuracy), device, run_fingerprint,
+        split_fingerprint.
+    """
+    flat = {name: dict(_flatten(_settings(run))) for name, run in study.runs.items()}
+    differing = _differing(flat)
+    rows = [
+        _identify(study, name)
+        | {setting: _cell(flat[name].get(setting)) for setting in differing}
+        | _read_result(results[name])
+        | _published(run)
+        for name, run in study.runs.items()
+    ]
+    table = pd.DataFrame(rows)
+    return table.astype({"fold": "Int64", "published_best_epoch": "Int64"})
+
+
+def _identify(study: StudyParameters, name: str) -> dict[str, Any]:
+    run = study.runs[name]
+    return {
+        "run": name,
+        "row": run.row,
+        "title": run.title,
+        **{f"axis.{axis}": run.labels.get(axis, "") for axis in study.axes},
+        "seed": run.training.seed,
+        "fold": run.split.fold.number if run.split.fold else None,
+        "model": run.model,
+    }
+
+
+def _settings(run: RunParameters) -> dict[str, Any]:
+    content = run.model_dump(mode="json", include=set(SETTINGS))
+    content["preprocessing"] = run.preprocessing.model_dump(mode="json")
+    # seed, fold and model have columns of their own
+    for block, name in ((content, "backbones"), (content, "model"), (content["training"], "seed"),
+                        (content["split"], "fold")):  # fmt: skip
+        del block[name]
+    return content
+
+
+def _flatten(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _differing(flat: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    names = dict.fromkeys(name for settings in flat.values() for name in settings)
+    return [
+        name
+        for name in names
+        if any(a.get(name) != b.get(name) for a, b in pairwise(flat.values()))
+    ]
+
+
+def _cell(value: Any) -> Any:
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _read_result(result: Mapping[str, Any]) -> dict[str, Any]:
+    split = result["split"]
+    subset = "test" if "test" in result["subsets"] else "validation"
+    images = result["subsets"][subset]["images"]
+    scores = {
+        f"{metric}{end}": _NAN if images[metric][key] is None else images[metric][key]
+        for metric in ("accuracy", "roc_auc")
+        for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))
+    }
+    return {
+        "split_method": split["method"],
+        "split_ratios": say_ratios(split["ratios"]),
+        "split_seed": split["seed"],
+        "subset": subset,
+        **scores,
+        **result["trained"],
+        "device": result["computed_on"].get("device"),
+        "run_fingerprint": result["run_fingerprint"],
+        "split_fingerprint": split["fingerprint"],
+    }
+
+
+def _published(run: RunParameters) -> dict[str, Any]:
+    published = run.published
+    return {
+        "published_best_epoch": published.best_epoch if published else None,
+        "published_validation_accuracy": (
+            published.validation_accuracy
+            if published and published.validation_accuracy is not None
+            else _NAN
+        ),
+    }
+
+
+def summarise_rows(study: StudyParameters, table: pd.DataFrame) -> pd.DataFrame:
+    """Summarise each row over its seeds and folds.
+
+    Returns:
+        A row for each row and metric: row, title, metric, subset, runs, mean, standard_deviation
+        (of single runs, with n − 1; missing for one), lowest, highest; and pooled, pooled_low,
+        pooled_high, which only out-of-fold predictions fill.
+    """
+    rows = []
+    for row in study.rows:
+        runs = table[table["row"] == row]
+        for metric in _SUMMARISED:
+            values = runs[metric].dropna()
+            rows.append(
+                {
+                    "row": row,
+                    "title": runs["title"].iloc[0],
+                    "metric": metric,
+                    "subset": _subset_of(metric, runs),
+                    "runs": len(values),
+                    "mean": values.mean(),
+                    "standard_deviation": values.std() if len(values) > 1 else _NAN,
+                    "lowest": values.min(),
+                    "highest": values.max(),
+                    "pooled": _NAN,
+                    "pooled_low": _NAN,
+                    "pooled_high": _NAN,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _subset_of(metric: str, runs: pd.DataFrame) -> str:
+    validated = metric == "best_validation_accuracy"
+    return "validation" if validated else str(runs["subset"].iloc[0])
+
+
+def compare_split_methods(study: StudyParameters, table: pd.DataFrame) -> pd.DataFrame:
+    """Compare rows that differ in nothing but the method of their split.
+
+    Two methods score two different sets of images, so there is no paired difference; training on
+    the same seeds is all that the two have in common.
+
+    Returns:
+        A row for each pair and metric: title, metric, subset, individual, group (means over
+        seeds), inflation (the first minus the second), standard_deviation (of the inflation over
+        seeds; missing for one), runs.
+    """
+    indexed = table.set_index("run")
+    rows = []
+    for individual, grouped in pairs_of_methods(study):
+        names = [study.rows[row] for row in (individual, grouped)]
+        both = [indexed.loc[each] for each in names]
+        for metric, said in _PAIRED.items():
+            values = [each[metric].to_numpy(dtype=float) for each in both]
+            differences = values[0] - values[1]
+            rows.append(
+                {
+                    "title": _say_pair(study.runs[names[0][0]]),
+                    "metric": said,
+                    "subset": _subset_of(metric, both[0]),
+                    "individual": values[0].mean(),
+                    "group": values[1].mean(),
+                    "inflation": differences.mean(),
+                    "standard_deviation": differences.std(ddof=1) if len(differences) > 1 else _NAN,
+                    "runs": len(differences),
+                }
+            )
+    columns = ["title", "metric", "subset", "individual", "group", "inflation",
+               "standard_deviation", "runs"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def pairs_of_methods(study: StudyParameters) -> list[tuple[str, str]]:
+    """Rows that differ in nothing but their split's method: the individual one, the grouped one."""
+    alike: dict[str, dict[str, str]] = {}
+    for row, runs in study.rows.items():
+        run = study.runs[runs[0]]
+        others = run.model_dump(mode="json", include=set(SETTINGS))
+        method = others["split"].pop("method")
+        alike.setdefault(str(others), {})[method] = row
+    return [(both["individual"], both["group"]) for both in alike.values() if len(both) > 1]
+
+
+def _say_pair(run: RunParameters) -> str:
+    return f"{run.model}, {say_ratios(run.split.shares.model_dump())}"
+
+
+def choose_row(study: StudyParameters, table: pd.DataFrame) -> dict[str, Any]:
+    """Choose a row by validation accuracy, mean over its seeds and folds.
+
+    Where the study has rows of both split methods, grouped ones alone are chosen from: individual
+    splits inflate their scores, which cannot be compared with the others'.
+
+    Returns:
+        rule, chosen (a row's name, or None), title, run (of its runs, that with the highest
+        validation accuracy), model, split_method, validation_accuracy, reason, ruled_out (titles
+        of rows that count as overfit), verdicts (by row).
+    """
+    rows = table.groupby("row", sort=False).agg(
+        title=("title", "first"),
+        split_method=("split_method", "first"),
+        accuracy=("best_validation_accuracy", "mean"),
+    )
+    limit = study.overfit_above
+    overfit = rows["accuracy"] > (math.inf if limit is None else limit)
+    methods = rows["split_method"].unique()
+    eligible = rows[~overfit & ((rows["split_method"] == "group") | (len(methods) == 1))]
+    mean = f", mean of {len(table) // len(rows)} runs" if len(table) > len(rows) else ""
+    choice: dict[str, Any] = {
+        "rule": f"the highest validation accuracy{mean}"
+        + (f", of rows that are not above {limit:g}" if limit is not None else "")
+        + (", of grouped splits" if len(methods) > 1 else ""),
+        "chosen": None,
+        "title": None,
+        "run": None,
+        "model": None,
+        "split_method": None,
+        "validation_accuracy": None,
+        "ruled_out": rows.loc[overfit, "title"].tolist(),
+        "verdicts": {str(row): "overfit" for row in rows.index[overfit]},
+    }
+    if eligible.empty:
+        return choice | {"reason": f"every row is above {limit:g}, and counts as overfit"}
+    chosen = str(eligible["accuracy"].idxmax())
+    runs = table[table["row"] == chosen]
+    run = runs.loc[runs["best_validation_accuracy"].idxmax(), "run"]
+    row = eligible.loc[chosen]
+    choice["verdicts"][chosen] = "chosen"
+    return choice | {
+        "chosen": chosen,
+        "title": row["title"],
+        "run": run,
+        "model": study.runs[run].model,
+        "split_method": row["split_method"],
+        "validation_accuracy": float(row["accuracy"]),
+        "reason": f"its validation accuracy, {row['accuracy']:.4f}, is the highest of "
+        f"{len(eligible)} rows" + _say_best_individual(rows[~overfit], methods),
+    }
+
+
+def _say_best_individual(rows: pd.DataFrame, methods: Any) -> str:
+    individual = rows[rows["split_method"] == "individual"]
+    if len(methods) == 1 or individual.empty:
+        return ""
+    best = individual.loc[individual["accuracy"].idxmax()]
+    return (
+        f"; of individual splits it is {best['title']} with {best['accuracy']:.4f}, "
+        "which is inflated and cannot be compared"
+    )
+
+
+def say_choice(choice: Mapping[str, Any]) -> str:
+    """The choice as a sentence."""
+    if choice["chosen"] is None:
+        return f"No row is chosen (rule: {choice['rule']}): {choice['reason']}"
+    return f"Chosen: {choice['title']} ({choice['rule']}): {choice['reason']}"
+
+
+def say_ratios(ratios: Mapping[str, float]) -> str:
+    """Ratios in per cent, `80 : 20`, with test where there is one."""
+    shares = [ratios["train"], ratios["validation"], ratios["test"]]
+    return " : ".join(f"{share * 100:.4g}" for share in shares[: 3 if shares[2] > 0 else 2])
+
+
+def say_split(study: StudyParameters) -> str:
+    """The split of all runs in words, or how many there are."""
+    splits = list(study.splits.values())
+    if study.folds:
+        return f"{splits[0].method} split, {study.folds} folds, seed {splits[0].seed}"
+    return _say_one_split(splits[0]) if len(splits) == 1 else f"{len(splits)} splits"
+
+
+def _say_one_split(split: SplitParameters) -> str:
+    return f"{split.method} split, {say_ratios(split.shares.model_dump())}, seed {split.seed}"

@@ -1,0 +1,63 @@
+"""Finished scores of one row of a study: found again by the fingerprint of their run."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from deepfake_detection.parameters import EvaluationParameters
+
+_RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What scoring a run gives: predictions, their metrics as table and JSON, and its result."""
+
+    predictions: pd.DataFrame
+    metric_table: pd.DataFrame
+    metrics: dict[str, Any]
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FinishedScores:
+    """The folder of a row's scores, all versions of them."""
+
+    folder: Path
+
+    def find(self, run_fingerprint: str, evaluation: EvaluationParameters) -> Scores | None:
+        """The latest scores of this run by these settings, None if there are none."""
+        for path in sorted((self.folder / _RESULT).glob(f"*/{_RESULT}"), reverse=True):
+            try:
+                result = json.loads(path.read_text(encoding="utf-8"))
+            # a kill while it was written
+            except ValueError:
+                continue
+            same_run = result.get("run_fingerprint") == run_fingerprint
+            if same_run and result.get("evaluation") == evaluation.model_dump(mode="json"):
+                return self._read(path.parent.name, result)
+        return None
+
+    def _read(self, version: str, result: dict[str, Any]) -> Scores | None:
+        def at(name: str) -> Path:
+            return self.folder / name / version / name
+
+        # text as in the catalog: a folder called NA is no missing value
+        text = dict.fromkeys(("path", "class_name", "source", "group", "subset"), str)
+        try:
+            return Scores(
+                pd.read_csv(
+                    at("predictions.csv"),
+                    keep_default_na=False,
+                    dtype=text,
+                    float_precision="round_trip",
+                ),
+                pd.read_csv(at("metric_table.csv"), float_precision="round_trip"),
+                json.loads(at("metrics.json").read_text(encoding="utf-8")),
+                result,
+            )
+        except FileNotFoundError:
+            return None
