@@ -20,7 +20,9 @@ def load(env: str = "base", **runtime: Any) -> dict[str, Any]:
         str(CONF), base_env="base", default_run_env=env, env=env,
         merge_strategy={"parameters": "soft"}, runtime_params=runtime,
     )  # fmt: skip
-    return dict(loader["parameters"])
+    parameters = dict(loader["parameters"])
+    # rows of studies are checked when they are made into runs
+    return {name: parameters[name] for name in parameters.keys() - parameters["studies"].keys()}
 
 
 BASE = load()
@@ -34,9 +36,9 @@ def walk(block: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from walk(value, (*place, key))
 
 
-# Class folders and backbones have names of the user's choice. Sorted, since files are read in no
+# Class folders, studies and backbones have names of the user's choice. Sorted, since files are read in no
 # fixed order, and every test process must find the same tests.
-NAMED = sorted(place for place in walk(BASE) if "classes" not in place[:-1])
+NAMED = sorted(place for place in walk(BASE) if not {"classes", "studies"} & set(place[:-1]))
 KNOWN = [place for place in NAMED if not (place[0] == "backbones" and len(place) == 2)]
 
 

@@ -21,6 +21,7 @@ from deepfake_detection.parameters import ProjectParameters, describe_problems
 
 if TYPE_CHECKING:
     from deepfake_detection.learning.state import TrainingStates
+    from deepfake_detection.parameters import StudyParameters
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,9 @@ class ProjectHooks:
 
     def __init__(self) -> None:
         self._states_of: dict[str, TrainingStates] = {}
+        self._studies: list[StudyParameters] = []
+        self._titles: dict[str, str] = {}
+        self._started = 0
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -133,11 +137,13 @@ class ProjectHooks:
         from deepfake_detection.detector.backbones import check_crop
         from deepfake_detection.learning.hardware import choose_hardware
 
-        asked = pipeline.inputs()
+        nodes = {node.name for node in pipeline.nodes}
         for study in self._studies:
             for name, run in study.runs.items():
-                if f"params:{study.name}.{name}.training" not in asked:
+                node = f"{study.name}.{name}.train"
+                if node not in nodes:
                     continue
+                self._titles[node] = run.title
                 try:
                     check_crop(run.model, run.preprocessing.crop)
                     choose_hardware(run.training)
@@ -202,6 +208,16 @@ class ProjectHooks:
                 )
 
     @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Say which run of a study is the next."""
+        if node.name in self._titles:
+            self._started += 1
+            log.info(
+                "Run %d of %d: %s (%s)",
+                self._started, len(self._titles), self._titles[node.name], node.namespace,
+            )  # fmt: skip
+
+    @hook_impl
     def after_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
         """Remember the training states that a node has used."""
         from deepfake_detection.learning.state import TrainingStates
@@ -238,10 +254,12 @@ class ProjectHooks:
             name
             for wanted in _SHOWN_RESULTS
             for name in sorted(outputs)
-            if name.rsplit(".", 1)[-1] == wanted
+            # not those of a study's runs, of which there are many
+            if name.rsplit(".", 1)[-1] == wanted and name.count(".") < 2
         ]
         for name in shown:
-            log.info("%s: %s", name.replace("_", " ").capitalize(), _path_of(name, catalog))
+            said = name.replace("_", " ").replace(".", " ").capitalize()
+            log.info("%s: %s", said, _path_of(name, catalog))
 
 
 def _read_parameters(loader: AbstractConfigLoader) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def change_yaml(path: Path, **changes: object) -> None:
             into[key] = merge(into.get(key) or {}, value) if isinstance(value, dict) else value
         return into
 
-    path.write_text(yaml.safe_dump(merge(content, changes)), encoding="utf-8")
+    path.write_text(yaml.safe_dump(merge(content, changes), sort_keys=False), encoding="utf-8")
 
 
 def latest(project: Path, entry: str) -> Path:

@@ -146,7 +146,7 @@ class DetectorFile:
             return _read_card(self.path, file.metadata() or {})
 
     def put(self, path: Path) -> None:
-        """Put the file at another place too, whole or not at all; as a link where that is possible."""
+        """Put the file at another place too, whole or not at all; as a link where it can be."""
         with _written_beside(path) as beside:
             beside.unlink()
             try:

@@ -44,7 +44,5 @@ class FinishedTrainings:
             # it was saved before the detector, under the same version
             history = self.folder / _HISTORY / path.parent.name / _HISTORY
             if its_run == run_fingerprint and history.is_file():
-                return FinishedTraining(
-                    pd.read_csv(history, float_precision="round_trip"), detector
-                )
+                return FinishedTraining(pd.read_csv(history), detector)
         return None

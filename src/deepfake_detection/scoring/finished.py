@@ -53,9 +53,8 @@ class FinishedScores:
                     at("predictions.csv"),
                     keep_default_na=False,
                     dtype=text,
-                    float_precision="round_trip",
                 ),
-                pd.read_csv(at("metric_table.csv"), float_precision="round_trip"),
+                pd.read_csv(at("metric_table.csv")),
                 json.loads(at("metrics.json").read_text(encoding="utf-8")),
                 result,
             )

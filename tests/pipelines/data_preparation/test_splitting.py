@@ -22,7 +22,9 @@ def cut_by(
     method: str = "group", ratios: tuple[float, ...] = (0.8, 0.2, 0.0), seed: int = 0
 ) -> SplitParameters:
     named = dict(zip(("train", "validation", "test"), ratios, strict=True))
-    return SplitParameters.model_validate({"method": method, "ratios": named, "seed": seed, "fold": None})
+    return SplitParameters.model_validate(
+        {"method": method, "ratios": named, "seed": seed, "fold": None}
+    )
 
 
 def index_of(rows: list[tuple[str, str]], sha256s: list[str] | None = None) -> pd.DataFrame:

@@ -76,7 +76,21 @@ def predict_external(
 def measure_predictions(
     predictions: pd.DataFrame, detector: Detector, evaluation: EvaluationParameters
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Measure each scored subset, image by image and source by source.
+    """Measure each scored subset, image by image and source by source, and say the main figures.
+
+    Returns:
+        As `make_metrics`.
+    """
+    table, metrics = make_metrics(predictions, detector, evaluation)
+    _log_metrics(metrics, metrics["chosen_on_validation"])
+    _warn_of_few_groups(predictions, evaluation.few_groups)
+    return table, metrics
+
+
+def make_metrics(
+    predictions: pd.DataFrame, detector: Detector, evaluation: EvaluationParameters
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Make the metrics of each scored subset.
 
     Returns:
         The metric table: metric, subset, level, class_name, value, low, high, n, note; and the same
@@ -110,8 +124,6 @@ def measure_predictions(
         "note": card.split["note"],
         "subsets": _nest(table),
     }
-    _log_metrics(metrics, chosen)
-    _warn_of_few_groups(predictions, evaluation.few_groups)
     return table, metrics
 
 

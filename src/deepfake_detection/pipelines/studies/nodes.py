@@ -21,7 +21,8 @@ from deepfake_detection.parameters import (
     StudyParameters,
     TrainingParameters,
 )
-from deepfake_detection.pipelines.evaluation.nodes import measure_predictions, predict_split
+from deepfake_detection.pipelines.evaluation.nodes import make_metrics, predict_split
+from deepfake_detection.pipelines.studies.choice import choose_row, say_choice
 from deepfake_detection.pipelines.studies.curves import describe_history
 from deepfake_detection.pipelines.studies.folds import (
     add_pooled,
@@ -30,9 +31,7 @@ from deepfake_detection.pipelines.studies.folds import (
     pool_predictions,
 )
 from deepfake_detection.pipelines.studies.tables import (
-    choose_row,
     compare_split_methods,
-    say_choice,
     say_split,
     summarise_rows,
     tabulate_runs,
@@ -132,7 +131,7 @@ def score_run(
     if found is not None:
         return found.predictions, found.metric_table, found.metrics, found.result
     predictions = predict_split(detector, split, pixel_store, evaluation)
-    metric_table, metrics = measure_predictions(predictions, detector, evaluation)
+    metric_table, metrics = make_metrics(predictions, detector, evaluation)
     result = detector.describe() | {
         "evaluation": evaluation.model_dump(mode="json"),
         "trained": describe_history(training_history),
@@ -257,10 +256,10 @@ def pool_folds(
 
 
 def _log_folds(metrics: pd.DataFrame) -> None:
-    by_image = metrics[metrics["level"] == "image"].set_index(["row", "seed", "metric"])
-    for row, seed in metrics[["row", "seed"]].drop_duplicates().itertuples(index=False):
+    by_image = metrics[metrics["level"] == "image"]
+    for (row, seed), pooled in by_image.groupby(["row", "seed"], sort=False):
         accuracy, area = (
-            by_image.loc[(row, seed, metric)].iloc[0] for metric in ("accuracy", "roc_auc")
+            pooled[pooled["metric"] == metric].iloc[0] for metric in ("accuracy", "roc_auc")
         )
         log.info(
             "Out of fold, %s, seed %d: accuracy %.4f (%.2f–%.2f), ROC AUC %.4f (%.2f–%.2f) over "

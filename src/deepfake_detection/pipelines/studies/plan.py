@@ -7,7 +7,7 @@ repeat every row.
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import product
 from typing import Any, TypeVar
@@ -167,8 +167,8 @@ def _check_keys(name: str, content: Any, known: Iterable[str]) -> None:
 
 def _repeat(row: str, options: StudyOptions) -> Iterator[tuple[str, Raw]]:
     """The runs of a row: their names, and the settings in which they differ."""
-    seeds = options.seeds or [None]
-    folds = range(1, options.folds + 1) if options.folds else [None]
+    seeds: Sequence[int | None] = options.seeds or [None]
+    folds: Sequence[int | None] = range(1, options.folds + 1) if options.folds else [None]
     for fold, seed in product(folds, seeds):
         settings: Raw = {}
         parts = []

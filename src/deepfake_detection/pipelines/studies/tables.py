@@ -1,6 +1,5 @@
 """The tables of a study: its runs, its rows over seeds and folds, what the split method changes."""
 
-import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
@@ -207,77 +206,6 @@ def pairs_of_methods(study: StudyParameters) -> list[tuple[str, str]]:
 
 def _say_pair(run: RunParameters) -> str:
     return f"{run.model}, {say_ratios(run.split.shares.model_dump())}"
-
-
-def choose_row(study: StudyParameters, table: pd.DataFrame) -> dict[str, Any]:
-    """Choose a row by validation accuracy, mean over its seeds and folds.
-
-    Where the study has rows of both split methods, grouped ones alone are chosen from: individual
-    splits inflate their scores, which cannot be compared with the others'.
-
-    Returns:
-        rule, chosen (a row's name, or None), title, run (of its runs, that with the highest
-        validation accuracy), model, split_method, validation_accuracy, reason, ruled_out (titles
-        of rows that count as overfit), verdicts (by row).
-    """
-    rows = table.groupby("row", sort=False).agg(
-        title=("title", "first"),
-        split_method=("split_method", "first"),
-        accuracy=("best_validation_accuracy", "mean"),
-    )
-    limit = study.overfit_above
-    overfit = rows["accuracy"] > (math.inf if limit is None else limit)
-    methods = rows["split_method"].unique()
-    eligible = rows[~overfit & ((rows["split_method"] == "group") | (len(methods) == 1))]
-    mean = f", mean of {len(table) // len(rows)} runs" if len(table) > len(rows) else ""
-    choice: dict[str, Any] = {
-        "rule": f"the highest validation accuracy{mean}"
-        + (f", of rows that are not above {limit:g}" if limit is not None else "")
-        + (", of grouped splits" if len(methods) > 1 else ""),
-        "chosen": None,
-        "title": None,
-        "run": None,
-        "model": None,
-        "split_method": None,
-        "validation_accuracy": None,
-        "ruled_out": rows.loc[overfit, "title"].tolist(),
-        "verdicts": {str(row): "overfit" for row in rows.index[overfit]},
-    }
-    if eligible.empty:
-        return choice | {"reason": f"every row is above {limit:g}, and counts as overfit"}
-    chosen = str(eligible["accuracy"].idxmax())
-    runs = table[table["row"] == chosen]
-    run = runs.loc[runs["best_validation_accuracy"].idxmax(), "run"]
-    row = eligible.loc[chosen]
-    choice["verdicts"][chosen] = "chosen"
-    return choice | {
-        "chosen": chosen,
-        "title": row["title"],
-        "run": run,
-        "model": study.runs[run].model,
-        "split_method": row["split_method"],
-        "validation_accuracy": float(row["accuracy"]),
-        "reason": f"its validation accuracy, {row['accuracy']:.4f}, is the highest of "
-        f"{len(eligible)} rows" + _say_best_individual(rows[~overfit], methods),
-    }
-
-
-def _say_best_individual(rows: pd.DataFrame, methods: Any) -> str:
-    individual = rows[rows["split_method"] == "individual"]
-    if len(methods) == 1 or individual.empty:
-        return ""
-    best = individual.loc[individual["accuracy"].idxmax()]
-    return (
-        f"; of individual splits it is {best['title']} with {best['accuracy']:.4f}, "
-        "which is inflated and cannot be compared"
-    )
-
-
-def say_choice(choice: Mapping[str, Any]) -> str:
-    """The choice as a sentence."""
-    if choice["chosen"] is None:
-        return f"No row is chosen (rule: {choice['rule']}): {choice['reason']}"
-    return f"Chosen: {choice['title']} ({choice['rule']}): {choice['reason']}"
 
 
 def say_ratios(ratios: Mapping[str, float]) -> str:

@@ -1,0 +1,304 @@
+"""Studies as a user runs them: what is finished is found again, and nothing is mixed."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from demo_project import Run, change_yaml, latest, make_project, wait_for
+
+from deepfake_detection import Detector
+from deepfake_detection.detector.fingerprints import unpack_hashes
+from deepfake_detection.errors import UserError
+
+STUDY = {
+    "split": {"ratios": {"train": 0.6, "validation": 0.2, "test": 0.2}},
+    "overfit_above": 1.0,
+    "plain": {"title": "Plain", "published": {"best_epoch": 2, "validation_accuracy": 0.9}},
+    "decayed": {"training": {"optimizer": {"weight_decay": 0.01}}},
+    "torn": {"split": {"method": "individual"}},
+}
+OTHERS = dict.fromkeys(["comparison", "lr_schedules", "fine_tuning", "cross_validation"])
+
+
+def add_study(project: Path, name: str, block: dict) -> None:
+    change_yaml(
+        project / "conf/demo/parameters_studies.yml", studies={name: f"My {name}"}, **{name: block}
+    )
+
+
+def trained(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The runs that were trained, by what the log says of each; and forget the log."""
+    started = re.findall(r"Run \d+ of \d+: .* \((?:\w+\.)([\w.]+)\)", caplog.text)
+    said = re.findall(r"Run \d+ of \d+|Not trained again|Training \w+ on", caplog.text)
+    caplog.clear()
+    outcomes = [each for each in said if not each.startswith("Run ")]
+    assert len(outcomes) == len(started)
+    return [run for run, outcome in zip(started, outcomes, strict=True) if "Training" in outcome]
+
+
+@pytest.fixture(scope="module")
+def prepared(demo_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a study of three rows, none of them made."""
+    folder = tmp_path_factory.mktemp("studies") / "project"
+    shutil.copytree(demo_project, folder)
+    add_study(folder, "mine", STUDY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(prepared: Path, kedro: Run) -> tuple[Path, str]:
+    """The project after its study, and what the command said. Read only."""
+    done = kedro(prepared, "run", "--env", "demo", "--pipelines", "mine")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return prepared, done.stdout
+
+
+@pytest.fixture
+def studied(made: tuple[Path, str], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made[0], tmp_path / "project"))
+
+
+def table_of(project: Path, study: str = "mine") -> pd.DataFrame:
+    path = latest(project, f"data/demo/08_reporting/studies/{study}/table.csv")
+    return pd.read_csv(path).set_index("run")
+
+
+def test_a_study_ends_in_its_table(made: tuple[Path, str]) -> None:
+    project, said = made
+    table = table_of(project)
+    assert list(table.index) == ["plain", "decayed", "torn"]
+    assert list(table["training.optimizer.weight_decay"]) == [0.0, 0.01, 0.0]
+    assert list(table["split_method"]) == ["group", "group", "individual"]
+    assert table.at["plain", "published_validation_accuracy"] == 0.9
+    assert table["subset"].eq("test").all()
+    for run, row in table.iterrows():
+        result = json.loads(
+            latest(project, f"data/demo/07_model_output/studies/mine/{run}/result.json").read_text()
+        )
+        detector = Detector.load(
+            latest(project, f"data/demo/06_models/studies/mine/{run}/detector.safetensors")
+        )
+        assert row["run_fingerprint"] == result["run_fingerprint"] == detector.card.run_fingerprint
+        assert row["split_fingerprint"] == detector.card.split["fingerprint"]
+        assert row["best_validation_accuracy"] == detector.card.best_validation_accuracy
+    # what the command says: which run is at work, the table, what is chosen, where results lie
+    assert "Run 3 of 3" in said
+    assert re.search(r"Plain +validation accuracy .*the seed's 0.9000", said)
+    assert "Chosen: " in said
+    assert "generated faces" in said
+    assert "Mine table: " in said
+
+
+def test_grouped_rows_alone_are_chosen_from_where_methods_are_mixed(
+    made: tuple[Path, str],
+) -> None:
+    choice = json.loads(
+        latest(made[0], "data/demo/08_reporting/studies/mine/choice.json").read_text()
+    )
+    assert choice["split_method"] == "group"
+    assert "inflated" in choice["reason"]
+    inflation = pd.read_csv(latest(made[0], "data/demo/08_reporting/studies/mine/inflation.csv"))
+    table = table_of(made[0])["best_validation_accuracy"]
+    first = inflation.iloc[0]
+    assert first["inflation"] == pytest.approx(table["torn"] - table["plain"])
+
+
+def test_what_is_finished_is_not_made_again_and_what_changed_is(
+    studied: Path, run_here: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    before = table_of(studied)
+    file = latest(studied, "data/demo/06_models/studies/mine/plain/detector.safetensors")
+    caplog.set_level("INFO")
+    run_here(studied, "mine")
+    assert trained(caplog) == []
+    pd.testing.assert_frame_equal(table_of(studied), before)
+    again = latest(studied, "data/demo/06_models/studies/mine/plain/detector.safetensors")
+    assert again != file
+    assert again.samefile(file)  # no second copy of the weights
+
+    run_here(studied, "mine", mine={"decayed": {"training": {"epochs": 1}}})
+    assert trained(caplog) == ["decayed"]
+    after = table_of(studied)
+    changed = before["run_fingerprint"] != after["run_fingerprint"]
+    assert list(after.index[changed]) == ["decayed"]
+    assert after.at["decayed", "epochs"] == 1
+
+    # back again: an earlier version of each row is the one that is asked for
+    run_here(studied, "mine")
+    assert trained(caplog) == []
+    pd.testing.assert_frame_equal(table_of(studied), before)
+
+
+def test_another_split_makes_its_rows_again(
+    studied: Path, run_here: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    run_here(studied, "mine", mine={"torn": {"split": {"method": "group", "seed": 1}}})
+    assert trained(caplog) == ["torn"]
+    assert table_of(studied).at["torn", "split_method"] == "group"
+
+
+def test_a_table_is_never_of_other_settings_than_the_study_has(
+    studied: Path, run_here: Callable[..., None]
+) -> None:
+    with pytest.raises(UserError, match="latest results of decayed are of other settings"):
+        run_only(studied, run_here, "mine.tabulate", mine={"decayed": {"training": {"epochs": 1}}})
+
+
+def run_only(project: Path, run_here: Callable[..., None], node: str, **params: object) -> None:
+    from kedro.framework.session import KedroSession
+    from kedro.framework.startup import bootstrap_project
+
+    bootstrap_project(project)
+    with KedroSession.create(project_path=project, env="demo", runtime_params=params) as session:
+        session.run(pipeline_names=["mine"], node_names=[node])
+
+
+def test_a_table_asked_for_too_early_says_which_rows_are_missing(
+    prepared: Path, made: tuple[Path, str], tmp_path: Path, kedro: Run
+) -> None:
+    project = Path(shutil.copytree(made[0], tmp_path / "project"))
+    for row in ("plain", "torn"):
+        shutil.rmtree(project / f"data/demo/07_model_output/studies/mine/{row}")
+    done = kedro(project, "run", "--env", "demo", "--pipelines", "mine", "--nodes", "mine.tabulate")
+    assert done.returncode == 1
+    assert "the study mine lacks 2 of its 3 runs: plain, torn" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    # and the command that it names makes them, and no other
+    asked = re.search(r"--namespaces (\S+)", done.stderr)
+    assert asked
+    done = kedro(
+        project, "run", "--env", "demo", "--pipelines", "mine", "--namespaces", asked.group(1)
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Run 2 of 2" in done.stdout
+    assert len(re.findall("Not trained again", done.stdout)) == 2
+
+
+def test_one_run_from_nothing_names_what_has_to_be_made_first(
+    tmp_path: Path, demo_project: Path, kedro: Run
+) -> None:
+    project = Path(shutil.copytree(demo_project, tmp_path / "project"))
+    add_study(project, "mine", STUDY)
+    done = kedro(
+        project, "run", "--env", "demo", "--pipelines", "mine", "--namespaces", "mine.plain"
+    )
+    assert done.returncode == 1
+    assert "there is no 'mine.split_group_60_20_20.split" in done.stderr
+    asked = re.search(r"--to-outputs (\S+)", done.stderr)
+    assert asked
+    assert asked.group(1) == "mine.plain.result"
+
+
+def test_a_killed_study_goes_on_with_what_is_missing(
+    prepared: Path, made: tuple[Path, str], tmp_path: Path, kedro: Run
+) -> None:
+    project = make_project(tmp_path / "project")
+    shutil.copytree(made[0] / "data/demo/01_raw", project / "data/demo/01_raw")
+    add_study(project, "mine", STUDY)
+    command = ["run", "--env", "demo", "--pipelines", "mine"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kedro", *command], cwd=project, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    wait_for(process, "Run 2 of 3")
+    wait_for(process, "Epoch 1/")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = kedro(project, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("Not trained again") == 1
+    # the second goes on, or begins anew where the kill came before its state was written
+    assert done.stdout.count("Training shufflenet") == 2
+    # and comes to what a study comes to that nobody killed
+    columns = ["run_fingerprint", "split_fingerprint", "best_validation_accuracy", "accuracy"]
+    pd.testing.assert_frame_equal(table_of(project)[columns], table_of(made[0])[columns])
+    assert not list(project.glob("data/demo/06_models/studies/mine/*/training_state"))
+
+
+def test_the_chosen_detector_becomes_the_projects(
+    studied: Path, run_here: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    run_here(studied, "mine", mine={"adopt": True})
+    assert trained(caplog) == []
+    choice = json.loads(
+        latest(studied, "data/demo/08_reporting/studies/mine/choice.json").read_text()
+    )
+    chosen = table_of(studied).loc[choice["run"]]
+    model = chosen["model"]
+    detector = Detector.load(latest(studied, f"data/demo/06_models/{model}/detector.safetensors"))
+    assert detector.card.run_fingerprint == chosen["run_fingerprint"]
+    # its split came along, so that it can be scored and reported
+    run_here(studied, "evaluation", "reporting")
+    report = latest(studied, f"data/demo/08_reporting/{model}/report.html").read_text()
+    assert chosen["run_fingerprint"] in report
+
+
+def test_a_cross_validation_scores_every_image_once_by_a_detector_that_has_not_seen_it(
+    prepared: Path, tmp_path: Path, run_here: Callable[..., None]
+) -> None:
+    project = Path(shutil.copytree(prepared, tmp_path / "project"))
+    block = {"folds": 3, "training": {"epochs": 1}, "current": {"title": "Now"}}
+    add_study(project, "crossed", block)
+    run_here(project, "crossed")
+    output = project / "data/demo/07_model_output/studies/crossed"
+    pooled = pd.read_csv(latest(output, "out_of_fold_predictions.csv"))
+    index = pd.read_parquet(latest(project, "data/demo/02_intermediate/image_index.parquet"))
+    assert sorted(pooled["path"]) == sorted(index["path"])
+    assert not pooled.groupby("group")["fold"].nunique().gt(1).any()
+    sha256 = index.set_index("path")["sha256"]
+    for fold, scored in pooled.groupby("fold"):
+        path = f"data/demo/06_models/studies/crossed/current.fold_{fold}/detector.safetensors"
+        detector = Detector.load(latest(project, path))
+        used = unpack_hashes(detector.trained_on) | unpack_hashes(detector.validated_on)
+        assert not used & set(sha256[scored["path"]])
+        # stratified: a third of each class
+        shares = scored["class_name"].value_counts() / index["class_name"].value_counts()
+        assert shares.between(0.2, 0.47).all()
+    metrics = pd.read_csv(latest(output, "fold_metrics.csv"))
+    accuracy = metrics[(metrics["metric"] == "accuracy") & (metrics["level"] == "image")].iloc[0]
+    right = pooled["label"] == pooled["predicted"]
+    assert accuracy["value"] == pytest.approx(right.mean())
+    assert accuracy["low"] < accuracy["value"] < accuracy["high"]
+    summary = pd.read_csv(
+        latest(project, "data/demo/08_reporting/studies/crossed/summary.csv")
+    ).set_index("metric")
+    assert summary.at["accuracy", "pooled"] == pytest.approx(right.mean())
+    assert summary.at["accuracy", "runs"] == 3
+    by_fold = right.groupby(pooled["fold"]).mean()
+    assert summary.at["accuracy", "mean"] == pytest.approx(by_fold.mean())
+    assert summary.at["accuracy", "standard_deviation"] == pytest.approx(by_fold.std())
+    doubted = pd.read_csv(latest(output, "doubted_labels.csv"))
+    wrong = pooled.loc[~right, "path"]
+    assert set(doubted["path"]) <= set(wrong)
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        ("mine: {one: {trainng: {}}}", "unknown parameter 'mine.one.trainng': did you mean"),
+        ("mine: {one: {model: resnet19}}", "study mine.one: unknown model 'resnet19'"),
+        ("mine: {one: {}, one: {model: vgg16}}", "found duplicate key one"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_named_before_anything_runs(
+    block: str, said: str, tmp_path: Path, kedro: Run
+) -> None:
+    project = make_project(tmp_path / "project")
+    file = project / "conf/demo/parameters_studies.yml"
+    file.write_text(f"studies: {{mine: My own}}\n{block}\n", encoding="utf-8")
+    done = kedro(project, "run", "--env", "demo", "--pipelines", "mine")
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (project / "data/demo").exists()

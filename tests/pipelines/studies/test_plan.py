@@ -1,0 +1,255 @@
+"""Studies of the parameter files, made into runs."""
+
+import copy
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kedro.config import OmegaConfigLoader
+
+from deepfake_detection.errors import UserError
+from deepfake_detection.parameters import StudyParameters
+from deepfake_detection.pipelines.studies.plan import check_given_rows, plan_studies
+
+CONF = Path(__file__).parents[3] / "conf"
+# study, row: what it changes of the seed's baseline, as DESIGN's table has it
+TEN_ROWS = {
+    "baseline": (0.0, "none", 0.001, 0.0001, 7, 0.990833),
+    "step": (0.0, "step", 0.001, 0.0001, 12, 0.994167),
+    "l2_1e2": (1e-2, "none", 0.001, 0.0001, 15, 0.985833),
+    "l2_1e2_step": (1e-2, "step", 0.001, 0.0001, 17, 0.993333),
+    "l2_1e3_step": (1e-3, "step", 0.001, 0.0001, 17, 0.993333),
+    "l2_1e4_step": (1e-4, "step", 0.001, 0.0001, 10, 0.992917),
+    "l2_1e3_step_lr_0005": (1e-3, "step", 0.005, 0.0005, 12, 0.992083),
+    "l2_1e4_step_lr_0005": (1e-4, "step", 0.005, 0.0005, 17, 0.993333),
+    "l2_1e3_step_lr_0008": (1e-3, "step", 0.008, 0.0008, 10, 0.985417),
+    "l2_1e4_step_lr_0008": (1e-4, "step", 0.008, 0.0008, 17, 0.9875),
+}
+
+
+def load(env: str = "base", **given: Any) -> dict[str, Any]:
+    loader = OmegaConfigLoader(
+        str(CONF), base_env="base", default_run_env=env, env=env,
+        merge_strategy={"parameters": "soft"}, runtime_params=given,
+    )  # fmt: skip
+    return dict(loader["parameters"])
+
+
+BASE = load()
+
+
+def plan(block: dict[str, Any] | None, **changes: Any) -> StudyParameters:
+    """The study `mine` alone, of this block over the project's own settings."""
+    parameters = copy.deepcopy(BASE) | {"studies": {"mine": "My own"}, "mine": block} | changes
+    return plan_studies(parameters)[1][0]
+
+
+def problem_of(block: Any, **changes: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        plan(block, **changes)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def base_studies() -> dict[str, StudyParameters]:
+    return {study.name: study for study in plan_studies(BASE)[1]}
+
+
+def test_fine_tuning_is_the_seeds_ten_rows(base_studies: dict[str, StudyParameters]) -> None:
+    study = base_studies["fine_tuning"]
+    assert list(study.runs) == list(TEN_ROWS)
+    for name, (decay, schedule, head, rest, epoch, accuracy) in TEN_ROWS.items():
+        run = study.runs[name]
+        optimizer = run.training.optimizer
+        assert optimizer.weight_decay == decay
+        assert run.training.schedule.name == schedule
+        assert optimizer.lr == rest
+        assert optimizer.lr * optimizer.head_lr_multiple == pytest.approx(head)
+        assert run.published is not None
+        assert (run.published.best_epoch, run.published.validation_accuracy) == (epoch, accuracy)
+        assert run.split.method == "individual"
+        assert run.split.ratios.model_dump() == {"train": 0.8, "validation": 0.2, "test": 0.0}
+        assert run.training.epochs == 20
+        assert (run.training.schedule.step_size, run.training.schedule.gamma) == (5, 0.5)
+        assert run.model == "inception_v3"
+    assert study.overfit_above == 0.99
+
+
+def test_comparison_is_twelve_runs_on_four_splits(
+    base_studies: dict[str, StudyParameters],
+) -> None:
+    study = base_studies["comparison"]
+    combinations = {
+        (run.model, run.split.ratios.train, run.split.method) for run in study.runs.values()
+    }
+    assert len(study.runs) == len(combinations) == 12
+    assert set(study.splits) == {
+        "individual_80_20", "group_80_20", "individual_70_30", "group_70_30",
+    }  # fmt: skip
+    assert study.axes["ratio"] == ["80 : 20", "70 : 30"]
+    # each backbone at its own sizes
+    assert study.runs["inception_v3_r80_group"].preprocessing.crop == 299
+    assert study.runs["vgg16_r70_individual"].preprocessing.crop == 224
+
+
+@pytest.mark.parametrize("env", ["base", "demo"])
+def test_every_study_that_is_delivered_can_be_made(env: str) -> None:
+    names = {study.name for study in plan_studies(load(env))[1]}
+    assert names == {"comparison", "lr_schedules", "fine_tuning", "cross_validation"}
+
+
+def test_one_parameter_moves_a_study_to_another_split() -> None:
+    parameters = load(fine_tuning={"split": {"method": "group"}})
+    study = {each.name: each for each in plan_studies(parameters)[1]}["fine_tuning"]
+    assert list(study.splits) == ["group_80_20"]
+
+
+def test_the_command_line_reaches_all_rows_or_one() -> None:
+    for all_rows in (plan({"one": {}, "two": {}}, training=BASE["training"] | {"epochs": 3}),):
+        assert [run.training.epochs for run in all_rows.runs.values()] == [3, 3]
+    parameters = load(fine_tuning={"baseline": {"training": {"optimizer": {"lr": 0.5}}}})
+    study = {each.name: each for each in plan_studies(parameters)[1]}["fine_tuning"]
+    rates = {name: run.training.optimizer.lr for name, run in study.runs.items()}
+    assert rates.pop("baseline") == 0.5
+    assert 0.5 not in rates.values()
+
+
+SETTERS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "training.epochs": lambda value: {"training": {"epochs": value}},
+    "training.optimizer.lr": lambda value: {"training": {"optimizer": {"lr": value}}},
+    "training.batch_size": lambda value: {"training": {"batch_size": value}},
+    "split.seed": lambda value: {"split": {"seed": value}},
+}
+
+
+@given(
+    data=st.data(),
+    levels=st.lists(st.sampled_from(["study", "level", "row"]), min_size=1, unique=True),
+)
+def test_what_is_nearer_to_the_row_stands_over_the_rest(
+    data: st.DataObject, levels: list[str]
+) -> None:
+    setting = data.draw(st.sampled_from(sorted(SETTERS)))
+    values = {level: 2 + ["study", "level", "row"].index(level) for level in levels}
+    content = {level: SETTERS[setting](value) for level, value in values.items()}
+    block = {
+        **content.get("study", {}),
+        "grid": {"axis": {"a": content.get("level", {})}},
+        "a": content.get("row", {}),
+    }
+    run = plan(block).runs["a"].model_dump()
+    nearest = next(level for level in ("row", "level", "study") if level in levels)
+    found: Any = run
+    for part in setting.split("."):
+        found = found[part]
+    assert found == values[nearest]
+    # and what nobody names is the project's own
+    for other in SETTERS.keys() - {setting}:
+        here, there = run, BASE
+        for part in other.split("."):
+            here, there = here[part], there[part]
+        assert here == there
+
+
+def test_seeds_and_folds_repeat_every_row() -> None:
+    study = plan({"seeds": [4, 9], "folds": 3, "one": {}, "two": {}})
+    assert len(study.runs) == 12
+    assert study.rows["two"][:2] == ["two.fold_1_seed_4", "two.fold_1_seed_9"]
+    assert {run.training.seed for run in study.runs.values()} == {4, 9}
+    # folds are of one draw, whatever the seed of the training
+    assert {run.split.seed for run in study.runs.values()} == {BASE["split"]["seed"]}
+    assert len(study.splits) == 3
+
+
+def test_one_seed_names_no_repeat() -> None:
+    study = plan({"seeds": [5], "one": {}})
+    assert [(name, run.training.seed) for name, run in study.runs.items()] == [("one", 5)]
+
+
+def test_nodes_find_the_settings_of_each_run_under_its_name() -> None:
+    block = {"seeds": [1, 2], "one": {"model": "vgg16"}, "backbones": {"vgg16": {"crop": 100}}}
+    parameters = copy.deepcopy(BASE) | {"studies": {"mine": "My own"}, "mine": block}
+    filled = plan_studies(parameters)[0]["mine"]
+    assert filled["one"]["seed_2"]["training"]["seed"] == 2
+    assert filled["one"]["seed_1"]["backbones"]["default"]["crop"] == 100
+    assert filled["split_group_80_20"]["split"]["method"] == "group"
+    assert filled["pixels_256_100"]["model"] == "vgg16"
+    assert set(filled["about"]["runs"]) == {"one.seed_1", "one.seed_2"}
+
+
+def test_null_takes_a_row_a_level_or_a_study_out() -> None:
+    assert list(plan({"one": {}, "two": None}).runs) == ["one"]
+    grid = {"axis": {"a": {}, "b": None, "c": {}}}
+    assert list(plan({"grid": grid, "c": None}).runs) == ["a"]
+    parameters = copy.deepcopy(BASE)
+    parameters["studies"]["comparison"] = None
+    filled, studies = plan_studies(parameters)
+    assert "comparison" not in [study.name for study in studies]
+    assert "comparison" not in filled
+
+
+def test_rows_with_equal_settings_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    plan({"one": {}, "two": {"training": {"epochs": BASE["training"]["epochs"]}}, "three": {
+        "training": {"epochs": 1}}})  # fmt: skip
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert "mine: one and two have equal settings" in caplog.text
+    assert "three" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        ({"one": {"trainng": {}}}, "unknown parameter 'mine.one.trainng': did you mean 'training'"),
+        ({"one": {"training": {"epoch": 3}}}, "mine.one: unknown parameter 'training.epoch': did"),
+        ({"one": {"training": {"epochs": 0}}}, "mine.one: parameter 'training.epochs'"),
+        (
+            {"one": {"model": "resnet19"}},
+            "mine.one: unknown model 'resnet19': did you mean resnet18",
+        ),
+        ({"one": {"backbones": {"vgg61": {"crop": 1}}}}, "vgg61"),
+        ({"sedes": [1], "one": {}}, "unknown parameter 'mine.sedes': did you mean 'seeds'?"),
+        ({"seeds": [1, 1], "one": {}}, "seeds names a seed twice"),
+        ({"folds": 2, "one": {}}, "parameter 'folds'"),
+        ({"folds": 5, "adopt": True, "one": {}}, "adopt and folds don't go together"),
+        ({"overfit_above": 2, "one": {}}, "parameter 'overfit_above'"),
+        ({}, "the study 'mine' has no row"),
+        (None, "there is no block 'mine'"),
+        ({"split_one": {}}, "'split_one' cannot be the name of a row"),
+        ({"r0.8": {}}, "'r0.8' cannot be the name of a row"),
+        ({"about": {}}, "'about' cannot be the name of a row"),
+        ({"grid": {"axis": 3}}, "parameter 'mine.grid.axis' should be a block"),
+        ({"grid": {"axis": {"a": {"modle": 1}}}}, "unknown parameter 'mine.grid.axis.a.modle'"),
+        ({"one": {"published": {"accuracy": 1}}}, "published.accuracy"),
+        ({"one": {"split": {"fold": {"number": 4, "of": 3}}}}, "there is no fold 4 of 3"),
+    ],
+)
+def test_what_does_not_fit_is_named(block: Any, said: str) -> None:
+    assert said in problem_of(block)
+
+
+def test_a_study_cannot_have_the_name_of_another_block() -> None:
+    assert "'training' cannot be the name of a study" in problem_of(
+        {"one": {}}, studies={"training": "No"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"basline": {"training": {"epochs": 1}}}, "has no row 'basline': did you mean 'baseline'"),
+        ({"xyz": {}}, "has no row 'xyz': it has baseline, "),
+    ],
+)
+def test_a_mistyped_row_on_the_command_line_is_no_new_row(own: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        check_given_rows({"fine_tuning": own}, BASE)
+
+
+def test_rows_of_a_grid_can_be_set_on_the_command_line() -> None:
+    check_given_rows({"comparison": {"vgg16_r70_group": {"training": {"epochs": 1}}}}, BASE)
+    check_given_rows({"comparison": {"seeds": [1, 2]}}, BASE)
