@@ -36,8 +36,8 @@ def walk(block: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from walk(value, (*place, key))
 
 
-# Class folders, studies and backbones have names of the user's choice. Sorted, since files are read in no
-# fixed order, and every test process must find the same tests.
+# Class folders, studies and backbones have names of the user's choice. Sorted, since files are
+# read in no fixed order, and every test process must find the same tests.
 NAMED = sorted(place for place in walk(BASE) if not {"classes", "studies"} & set(place[:-1]))
 KNOWN = [place for place in NAMED if not (place[0] == "backbones" and len(place) == 2)]
 
