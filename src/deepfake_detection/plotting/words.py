@@ -1,6 +1,7 @@
 """How numbers and names from outside are written for a reader."""
 
 import math
+import textwrap
 
 _LEAST_SHOWN = 0.001
 
@@ -44,6 +45,21 @@ def wrapped(text: str, width: int, lines: int) -> str:
         broken.append(rest[:cut])
         rest = rest[cut:]
     return "\n".join([*broken, rest])
+
+
+def folded(text: str, width: int, lines: int) -> str:
+    """The text in at most `lines` lines of `width` characters, broken between words where it can be.
+
+    Too long a text is shortened in the middle.
+
+    >>> folded("Baseline + StepLR", 10, 2)
+    'Baseline +\\nStepLR'
+    """
+    text = printable(text)
+    length = min(len(text), width * lines)
+    while len(broken := textwrap.wrap(shortened(text, length), width)) > lines:
+        length -= 1
+    return "\n".join(broken)
 
 
 def probability(value: float) -> str:

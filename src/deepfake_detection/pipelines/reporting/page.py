@@ -13,7 +13,6 @@ from deepfake_detection.pages.document import render_document
 from deepfake_detection.pages.figures import PageFigure, data_uri, page_figure
 from deepfake_detection.pages.settings import flatten_settings
 from deepfake_detection.pipelines.reporting.figures import (
-    best_row,
     confusion_counts,
     draw_accuracy,
     draw_confusion_matrix,
@@ -31,6 +30,7 @@ from deepfake_detection.pipelines.reporting.galleries import (
 from deepfake_detection.pipelines.reporting.headline import pick_cards, weigh_trust, write_verdict
 from deepfake_detection.pipelines.reporting.subsets import scored_subsets
 from deepfake_detection.pipelines.reporting.tables import compose_data, widen_metrics
+from deepfake_detection.plotting.curves import best_row
 from deepfake_detection.plotting.words import counted, percent
 
 _PACKAGE = "deepfake_detection.pipelines.reporting"

@@ -1,0 +1,1 @@
+"""Studies: many runs become one table, its figures and one page."""
