@@ -11,7 +11,8 @@ Theme = Literal["light", "dark"]
 
 _SHEET = "deepfake_detection.plotting.report"
 
-# Okabe and Ito's palette, and for ways to split two of Tol's muted one. A thing keeps its colour in every figure and on the page.
+# Okabe and Ito's palette, and two of Tol's muted one for the ways to split. A thing keeps its
+# colour in every figure and on the page.
 COLOURS = {
     "train": "#E69F00",
     "validation": "#0072B2",

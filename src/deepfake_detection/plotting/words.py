@@ -48,17 +48,20 @@ def wrapped(text: str, width: int, lines: int) -> str:
 
 
 def folded(text: str, width: int, lines: int) -> str:
-    """The text in at most `lines` lines of `width` characters, broken between words where it can be.
+    r"""The text in at most `lines` lines of `width` characters, broken between words.
 
-    Too long a text is shortened in the middle.
+    Lines are about equally long; too long a text is shortened in the middle.
 
-    >>> folded("Baseline + StepLR", 10, 2)
-    'Baseline +\\nStepLR'
+    >>> folded("Baseline + StepLR + L2", 20, 2)
+    'Baseline +\nStepLR + L2'
     """
     text = printable(text)
     length = min(len(text), width * lines)
     while len(broken := textwrap.wrap(shortened(text, length), width)) > lines:
         length -= 1
+    needed = len(broken)
+    while needed > 1 and len(narrower := textwrap.wrap(" ".join(broken), width - 1)) == needed:
+        broken, width = narrower, width - 1
     return "\n".join(broken)
 
 

@@ -16,10 +16,10 @@ FINE_TUNING = {
     "l2_1e-2_step": ("Baseline + L2 (1e-2) + StepLR", 1e-2, "step", 1e-4, 17, 0.993333),
     "l2_1e-3_step": ("Baseline + L2 (1e-3) + StepLR", 1e-3, "step", 1e-4, 17, 0.993333),
     "l2_1e-4_step": ("Baseline + L2 (1e-4) + StepLR", 1e-4, "step", 1e-4, 10, 0.992917),
-    "l2_1e-3_step_5": ("Baseline + L2 (1e-3) + StepLR + lr 0.005", 1e-3, "step", 5e-4, 12, 0.992083),
-    "l2_1e-4_step_5": ("Baseline + L2 (1e-4) + StepLR + lr 0.005", 1e-4, "step", 5e-4, 17, 0.993333),
-    "l2_1e-3_step_8": ("Baseline + L2 (1e-3) + StepLR + lr 0.008", 1e-3, "step", 8e-4, 10, 0.985417),
-    "l2_1e-4_step_8": ("Baseline + L2 (1e-4) + StepLR + lr 0.008", 1e-4, "step", 8e-4, 17, 0.9875),
+    "l2_1e-3_step5": ("Baseline + L2 (1e-3) + StepLR + lr 0.005", 1e-3, "step", 5e-4, 12, 0.992083),
+    "l2_1e-4_step5": ("Baseline + L2 (1e-4) + StepLR + lr 0.005", 1e-4, "step", 5e-4, 17, 0.993333),
+    "l2_1e-3_step8": ("Baseline + L2 (1e-3) + StepLR + lr 0.008", 1e-3, "step", 8e-4, 10, 0.985417),
+    "l2_1e-4_step8": ("Baseline + L2 (1e-4) + StepLR + lr 0.008", 1e-4, "step", 8e-4, 17, 0.9875),
 }  # fmt: skip
 SCHEDULES = {name: name for name in ("none", "step", "exponential", "cosine")}
 
@@ -145,7 +145,7 @@ def summarised(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def fine_tuning(epochs: int = 20, seeds: int = 1, subset: str = "validation", rows: int = 10):
-    """The seed's ten rows, with the schedule, weight decay and learning rate in which they differ."""
+    """The ten rows of the seed, which differ in schedule, weight decay and learning rate."""
     runs, histories = [], {}
     for place, (row, told) in enumerate(list(FINE_TUNING.items())[:rows]):
         title, decay, schedule, rate, published_epoch, published = told
