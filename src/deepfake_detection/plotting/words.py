@@ -4,6 +4,8 @@ import math
 import textwrap
 
 _LEAST_SHOWN = 0.001
+# with spaces at which no line is broken
+_WHOLE = "\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}"
 
 
 def printable(text: str) -> str:
@@ -55,14 +57,19 @@ def folded(text: str, width: int, lines: int) -> str:
     >>> folded("Baseline + StepLR + L2", 20, 2)
     'Baseline +\nStepLR + L2'
     """
-    text = printable(text)
+    # `80 : 20` stays whole
+    text = printable(text).replace(" : ", _WHOLE)
     length = min(len(text), width * lines)
-    while len(broken := textwrap.wrap(shortened(text, length), width)) > lines:
+    while len(broken := _wrap(shortened(text, length), width)) > lines:
         length -= 1
     needed = len(broken)
-    while needed > 1 and len(narrower := textwrap.wrap(" ".join(broken), width - 1)) == needed:
+    while needed > 1 and len(narrower := _wrap(" ".join(broken), width - 1)) == needed:
         broken, width = narrower, width - 1
-    return "\n".join(broken)
+    return "\n".join(broken).replace(_WHOLE, " : ")
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, max(width, 1), break_on_hyphens=False)
 
 
 def probability(value: float) -> str:

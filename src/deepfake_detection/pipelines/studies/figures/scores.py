@@ -29,13 +29,7 @@ _TITLE_WIDTH, _TITLE_LINES = 34, 2
 _MARKERS = {"validation": "o", "test": "s"}
 # Two dots of a row stand this far above and beneath its line.
 _APART = 0.17
-_DRAWN = (
-    "best_validation_accuracy",
-    "published_validation_accuracy",
-    "accuracy",
-    "accuracy_low",
-    "accuracy_high",
-)
+_INTERVAL = ("accuracy_low", "accuracy_high")
 
 
 def draw_scores(results: StudyResults, theme: Theme = "light") -> Figure:
@@ -134,7 +128,11 @@ def _write_row(axes: Axes, place: int, runs: pd.DataFrame, *, chosen: bool) -> N
 
 
 def _scale(axes: Axes, results: StudyResults, rows: int) -> None:
-    values = finite(np.concatenate([results.table[column].astype(float) for column in _DRAWN]))
+    table = results.table
+    drawn = [*_scores_of(table).values(), table["published_validation_accuracy"]]
+    if not results.is_repeated():
+        drawn += [table[column] for column in _INTERVAL]
+    values = finite(np.concatenate([column.astype(float) for column in drawn]))
     limit = results.overfit_above
     if limit is not None:
         reach = np.append(values, limit)
