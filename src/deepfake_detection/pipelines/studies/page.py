@@ -71,7 +71,7 @@ def _contents(results: StudyResults) -> dict[str, Any]:
         "statements": statements,
         "warnings": [each for each in statements if each.tone == "warning"],
         "rule": as_sentence(results.choice["rule"]),
-        "runs": table.to_dict("records"),
+        "rows": _rows(results),
         "columns": result_columns(results),
         "has_published": bool(table["published_validation_accuracy"].notna().any()),
         "subsets": list(table["subset"].astype(str).unique()),
@@ -87,6 +87,24 @@ def _contents(results: StudyResults) -> dict[str, Any]:
         "settings": flatten_settings(results.settings),
         "command": _adopt(results),
     }
+
+
+def _rows(results: StudyResults) -> list[dict[str, Any]]:
+    """The rows with the places of their runs in the table, so that a title stands there once."""
+    places = pd.Series(range(len(results.table)), index=results.table.index)
+    found = []
+    for row, runs in results.rows():
+        chosen = row == results.choice["chosen"]
+        verdict = "chosen" if chosen else str(runs["verdict"].iloc[0])
+        found.append(
+            {
+                "title": str(runs["title"].iloc[0]),
+                "verdict": verdict if len(runs) == 1 or chosen else "",
+                "is_chosen": chosen,
+                "places": [int(places[index]) for index in runs.index],
+            }
+        )
+    return found
 
 
 def _adopt(results: StudyResults) -> str:

@@ -9,6 +9,7 @@ from deepfake_detection.plotting.words import counted, shortened
 
 _BEST = "best_validation_accuracy"
 _TITLE_LENGTH = 80
+_MOST_CARDS = 4
 
 
 def write_verdict(results: StudyResults) -> list[str]:
@@ -37,7 +38,7 @@ def _say_chosen(results: StudyResults) -> str:
     choice = results.choice
     runs = chosen_runs(results)
     ruled_out = len(choice["ruled_out"])
-    out = f" {counted(ruled_out, 'row')} ruled out." if ruled_out else ""
+    out = f" It rules out {counted(ruled_out, 'row')}." if ruled_out else ""
     rule = f"The rule: {choice['rule'].strip().rstrip('.')}.{out}"
     reason = as_sentence(str(choice["reason"]))
     if runs.empty:
@@ -79,22 +80,26 @@ def _mean(runs: pd.DataFrame, column: str) -> str:
 
 
 def pick_cards(results: StudyResults) -> list[Card]:
-    """The headline figures: of the chosen row, and of how far rows and runs lie apart."""
-    cards = [*_cards_of_chosen(results), _card_of_range(results)]
+    """Four headline figures at most: of the chosen row, and of how far rows and runs lie apart."""
+    cards = _cards_of_chosen(results)
+    if not results.inflation.empty:
+        cards.append(_card_of_inflation(results))
     if results.is_repeated():
         cards.append(_card_of_spread(results))
     elif results.overfit_above is not None:
-        over = int((results.table["verdict"] == "overfit").sum())
-        cards.append(
-            Card(
-                "Counted as overfit",
-                f"{over} of {len(results.table)}",
-                (f"best validation accuracy above {results.overfit_above:g}",),
-            )
-        )
-    if not results.inflation.empty:
-        cards.append(_card_of_inflation(results))
-    return cards
+        cards.append(_card_of_overfit(results))
+    if len(cards) < _MOST_CARDS and results.table["row"].nunique() > 1:
+        cards.append(_card_of_range(results))
+    return cards[:_MOST_CARDS]
+
+
+def _card_of_overfit(results: StudyResults) -> Card:
+    over = int((results.table["verdict"] == "overfit").sum())
+    return Card(
+        "Counted as overfit",
+        f"{over} of {counted(len(results.table), 'run')}",
+        (f"best validation accuracy above {results.overfit_above:g}",),
+    )
 
 
 def _cards_of_chosen(results: StudyResults) -> list[Card]:
@@ -105,26 +110,21 @@ def _cards_of_chosen(results: StudyResults) -> list[Card]:
     published = runs["published_validation_accuracy"].mean()
     beneath = (title,) if pd.isna(published) else (title, f"published: {score(published)}")
     cards = [Card("Chosen: best validation accuracy", _mean(runs, _BEST), beneath, "validation")]
-    for name, column in (("accuracy", "accuracy"), ("ROC AUC", "roc_auc")):
-        subset = str(runs["subset"].iloc[0])
-        # on validation the accuracy is the one that stands there already
-        if column == "accuracy" and subset == "validation":
-            continue
-        first = runs.iloc[0]
-        interval = between(first[f"{column}_low"], first[f"{column}_high"], 3)
-        said = interval if len(runs) == 1 else f"mean of {counted(len(runs), 'run')}"
-        told = tuple(filter(None, (said,)))
-        cards.append(Card(f"Chosen: {name} on {subset}", _mean(runs, column), told, subset))
-    return cards
+    subset = str(runs["subset"].iloc[0])
+    # on validation the accuracy is the one that stands there already
+    name, column = ("ROC AUC", "roc_auc") if subset == "validation" else ("accuracy", "accuracy")
+    first = runs.iloc[0]
+    interval = between(first[f"{column}_low"], first[f"{column}_high"], 3)
+    said = interval if len(runs) == 1 else f"mean of {counted(len(runs), 'run')}"
+    told = (said,) if said else ()
+    return [*cards, Card(f"Chosen: {name} on {subset}", _mean(runs, column), told, subset)]
 
 
 def _card_of_range(results: StudyResults) -> Card:
-    means = results.table.groupby("row", sort=False)[_BEST].mean().dropna()
-    if len(means) < 2:
-        return Card("Between rows", NONE, ("one row: nothing to compare it with",))
+    means = results.table.groupby("row", sort=False)[_BEST].mean()
     return Card(
         "Between worst and best row",
-        f"{means.max() - means.min():.4f}",
+        score(means.max() - means.min()),
         ("best validation accuracy", between(means.min(), means.max())),
     )
 
@@ -211,8 +211,8 @@ def _about_spread(results: StudyResults) -> Statement:
         "warning",
         "One run each: the spread of training is unknown",
         f"Another seed would give other figures. --params {results.name}.seeds=[0,1,2] trains "
-        f"every row three times and shows how far apart they lie. {intervals} Differences smaller than "
-        "that are no differences.",
+        f"every row three times and shows how far apart they lie. {intervals} Smaller differences "
+        "are none.",
     )
 
 
