@@ -7,7 +7,13 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from deepfake_detection.pages.settings import setting_in_words
 from deepfake_detection.plotting.style import COLOURS
-from deepfake_detection.plotting.words import counted, printable, probability, shortened
+from deepfake_detection.plotting.words import (
+    counted,
+    printable,
+    probability,
+    shortened,
+    unbroken,
+)
 
 _PACKAGE = "deepfake_detection.pages"
 _PATH_LENGTH = 90
@@ -37,8 +43,15 @@ def render_document(package: str, template: str, contents: Mapping[str, Any]) ->
         "shortened": lambda text: shortened(printable(text), _PATH_LENGTH),
         "counted": counted,
         "words": setting_in_words,
+        "unbroken": lambda text: _Printable(unbroken(printable(text))),
     }
     return environment.get_template(template).render(colours=COLOURS, **contents)
+
+
+class _Printable(str):
+    """A text that has been made printable; it is still escaped."""
+
+    __slots__ = ()
 
 
 def _finalize(value: object) -> object:

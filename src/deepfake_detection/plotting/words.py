@@ -58,7 +58,7 @@ def folded(text: str, width: int, lines: int) -> str:
     'Baseline +\nStepLR + L2'
     """
     # `80 : 20` stays whole
-    text = printable(text).replace(" : ", _WHOLE)
+    text = unbroken(printable(text))
     length = min(len(text), width * lines)
     while len(broken := _wrap(shortened(text, length), width)) > lines:
         length -= 1
@@ -70,6 +70,11 @@ def folded(text: str, width: int, lines: int) -> str:
 
 def _wrap(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, max(width, 1), break_on_hyphens=False)
+
+
+def unbroken(text: str) -> str:
+    """The text with ratios, as in `80 : 20`, kept on one line."""
+    return text.replace(" : ", _WHOLE)
 
 
 def probability(value: float) -> str:

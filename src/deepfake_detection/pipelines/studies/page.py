@@ -134,7 +134,7 @@ def _spread(results: StudyResults) -> list[dict[str, Any]]:
     return found
 
 
-def _summarise(summary: pd.Series, runs: pd.DataFrame) -> dict[str, str]:
+def _summarise(summary: pd.Series, runs: pd.DataFrame) -> dict[str, Any]:
     name = str(summary["metric"])
     spread = summary["standard_deviation"]
     each = [
@@ -151,7 +151,7 @@ def _summarise(summary: pd.Series, runs: pd.DataFrame) -> dict[str, str]:
         "range": between(summary["lowest"], summary["highest"]) or NONE,
         "pooled": "" if pd.isna(pooled) else score(pooled),
         "pooled_range": between(summary["pooled_low"], summary["pooled_high"]),
-        "each": " · ".join(each),
+        "each": each,
     }
 
 

@@ -62,3 +62,12 @@ class StudyResults:
     def is_repeated(self) -> bool:
         """Whether any row has several runs."""
         return bool(self.table["row"].duplicated().any())
+
+
+def pooled_accuracy(results: StudyResults, row: str) -> pd.Series | None:
+    """The summary of a row's accuracy over all folds together; None where there are no folds."""
+    summary = results.summary
+    found = summary[
+        (summary["row"] == row) & (summary["metric"] == "accuracy") & summary["pooled"].notna()
+    ]
+    return None if found.empty else found.iloc[0]

@@ -4,7 +4,7 @@ import pandas as pd
 
 from deepfake_detection.pages.parts import Card, Statement
 from deepfake_detection.pipelines.studies.columns import NONE, between, score, signed
-from deepfake_detection.pipelines.studies.results import StudyResults
+from deepfake_detection.pipelines.studies.results import StudyResults, pooled_accuracy
 from deepfake_detection.plotting.words import counted, shortened
 
 _BEST = "best_validation_accuracy"
@@ -60,7 +60,7 @@ def _say_caution(results: StudyResults) -> str:
     if "individual" in methods:
         which = "An individual split" if len(methods) > 1 else "This individual split"
         said.append(f"{which} inflates its scores")
-    said.append("validation chose epoch and row, so its score is an upper end")
+    said.append(f"validation chose the {_choices(results)}, so its score is an upper end")
     spread = "the spread between runs" if results.is_repeated() else "their intervals"
     said.append(f"differences smaller than {spread} are no differences")
     return f"Keep in mind: {'; '.join(_lower(part) for part in said)}."
@@ -68,6 +68,10 @@ def _say_caution(results: StudyResults) -> str:
 
 def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
+
+
+def _choices(results: StudyResults) -> str:
+    return "epoch and the row" if results.table["row"].nunique() > 1 else "epoch"
 
 
 def chosen_runs(results: StudyResults) -> pd.DataFrame:
@@ -97,8 +101,8 @@ def _card_of_overfit(results: StudyResults) -> Card:
     over = int((results.table["verdict"] == "overfit").sum())
     return Card(
         "Counted as overfit",
-        f"{over} of {counted(len(results.table), 'run')}",
-        (f"best validation accuracy above {results.overfit_above:g}",),
+        f"{over} of {len(results.table)}",
+        (f"runs with a best validation accuracy above {results.overfit_above:g}",),
     )
 
 
@@ -111,13 +115,19 @@ def _cards_of_chosen(results: StudyResults) -> list[Card]:
     beneath = (title,) if pd.isna(published) else (title, f"published: {score(published)}")
     cards = [Card("Chosen: best validation accuracy", _mean(runs, _BEST), beneath, "validation")]
     subset = str(runs["subset"].iloc[0])
+    pooled = pooled_accuracy(results, str(results.choice["chosen"]))
+    if pooled is not None:
+        interval = between(pooled["pooled_low"], pooled["pooled_high"], 3)
+        together = ("all folds together", interval)
+        name = f"Chosen: accuracy on {subset}"
+        return [*cards, Card(name, score(pooled["pooled"]), together, subset)]
     # on validation the accuracy is the one that stands there already
     name, column = ("ROC AUC", "roc_auc") if subset == "validation" else ("accuracy", "accuracy")
     first = runs.iloc[0]
     interval = between(first[f"{column}_low"], first[f"{column}_high"], 3)
     said = interval if len(runs) == 1 else f"mean of {counted(len(runs), 'run')}"
-    told = (said,) if said else ()
-    return [*cards, Card(f"Chosen: {name} on {subset}", _mean(runs, column), told, subset)]
+    beneath = (said,) if said else ()
+    return [*cards, Card(f"Chosen: {name} on {subset}", _mean(runs, column), beneath, subset)]
 
 
 def _card_of_range(results: StudyResults) -> Card:
@@ -181,15 +191,14 @@ def _about_choice(results: StudyResults) -> Statement:
         return Statement(
             "plain",
             "Test chose nothing",
-            "Epoch and row were chosen on validation; the scores on test had no part in it. "
+            f"Validation chose the {_choices(results)}; the scores on test had no part in it. "
             "Whoever picks a row by its test score makes that score an upper end too.",
         )
     return Statement(
         "warning",
-        "Validation chose the epoch and the row",
-        "The best of several epochs, and then the best of several rows, is partly the luckiest: "
-        "read its validation score as an upper end. A test subset (split.ratios.test above 0) "
-        "gives a score on which nothing was chosen.",
+        f"Validation chose the {_choices(results)}",
+        "The best of several is partly the luckiest: read its validation score as an upper end. "
+        "A test subset (split.ratios.test above 0) gives a score on which nothing was chosen.",
     )
 
 

@@ -41,7 +41,7 @@ def draw_inflation(results: StudyResults, theme: Theme = "light") -> Figure:
             )
         titles = list(dict.fromkeys(results.inflation["title"]))
         parts = list(results.inflation.groupby(["metric", "subset"], sort=False))
-        figure = Figure(figsize=(2.2 + 3.4 * len(parts), 1.5 + 0.5 * len(titles)))
+        figure = Figure(figsize=(1.9 + 2.9 * len(parts), 1.5 + 0.5 * len(titles)))
         panels = figure.subplots(1, len(parts), squeeze=False)[0]
         for axes, ((metric, subset), pairs) in zip(panels, parts, strict=True):
             _draw_panel(axes, pairs.set_index("title"), titles)

@@ -14,7 +14,7 @@ from deepfake_detection.pipelines.studies.figures.limits import (
     finite,
     mark_accuracies,
 )
-from deepfake_detection.pipelines.studies.results import StudyResults
+from deepfake_detection.pipelines.studies.results import StudyResults, pooled_accuracy
 from deepfake_detection.plotting.style import (
     Theme,
     colour_of,
@@ -24,8 +24,8 @@ from deepfake_detection.plotting.style import (
 )
 from deepfake_detection.plotting.words import folded
 
-_WIDTH = 8.4
-_TITLE_WIDTH, _TITLE_LINES = 34, 2
+_WIDTH = 7.4
+_TITLE_WIDTH, _TITLE_LINES = 32, 2
 _MARKERS = {"validation": "o", "test": "s"}
 # Two dots of a row stand this far above and beneath its line.
 _APART = 0.17
@@ -51,6 +51,9 @@ def draw_scores(results: StudyResults, theme: Theme = "light") -> Figure:
         axes = figure.add_subplot()
         for place, (row, runs) in enumerate(rows):
             _draw_row(axes, place, runs)
+            pooled = pooled_accuracy(results, row)
+            if pooled is not None:
+                _draw_pooled(axes, place + 0.3, pooled)
             _write_row(axes, place, runs, chosen=row == results.choice["chosen"])
         _scale(axes, results, len(rows))
         columns = " / ".join(_scores_of(results.table))
@@ -89,6 +92,13 @@ def _draw_row(axes: Axes, place: int, runs: pd.DataFrame) -> None:
         axes.plot([values.mean()], [at], markersize=7.5, zorder=4, **look)
     published = runs["published_validation_accuracy"].mean()
     axes.plot([published], [place - (_APART if len(scores) > 1 else 0)], zorder=5, **_hollow())
+
+
+def _draw_pooled(axes: Axes, at: float, pooled: pd.Series) -> None:
+    colour = colour_of(pooled["subset"])
+    ends = [pooled["pooled_low"], pooled["pooled_high"]]
+    axes.plot(ends, [at, at], color=colour, linewidth=2.4, alpha=0.5, solid_capstyle="butt")
+    axes.plot([pooled["pooled"]], [at], color=colour, linestyle="none", marker="X", markersize=7.5)
 
 
 def _is_interval_of(run: pd.Series, subset: str) -> bool:
@@ -132,6 +142,8 @@ def _scale(axes: Axes, results: StudyResults, rows: int) -> None:
     drawn = [*_scores_of(table).values(), table["published_validation_accuracy"]]
     if not results.is_repeated():
         drawn += [table[column] for column in _INTERVAL]
+    of_accuracy = results.summary["metric"] == "accuracy"
+    drawn += [results.summary.loc[of_accuracy, name] for name in ("pooled_low", "pooled_high")]
     values = finite(np.concatenate([column.astype(float) for column in drawn]))
     limit = results.overfit_above
     if limit is not None:
@@ -166,6 +178,7 @@ def _legend(results: StudyResults) -> list[Line2D]:
     ]  # fmt: skip
     if results.is_repeated():
         handles.append(_explanation("small: single runs, large: their mean"))
+        handles += _legend_of_pooled(results)
     elif table["accuracy_low"].notna().any():
         handles.append(
             Line2D(
@@ -188,3 +201,16 @@ def _legend(results: StudyResults) -> list[Line2D]:
 def _explanation(text: str) -> Line2D:
     quiet = rcParams["axes.labelcolor"]
     return Line2D([], [], color=quiet, linestyle="none", marker=".", markersize=6, label=text)
+
+
+def _legend_of_pooled(results: StudyResults) -> list[Line2D]:
+    pooled = [
+        found for row, _ in results.rows() if (found := pooled_accuracy(results, row)) is not None
+    ]
+    return [
+        Line2D(
+            [], [], color=colour_of(found["subset"]), linewidth=2.4, marker="X", markersize=7.5,
+            label=f"accuracy on {found['subset']}, all folds together; 95 % interval",
+        )
+        for found in pooled[:1]
+    ]  # fmt: skip
