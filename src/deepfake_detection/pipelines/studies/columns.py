@@ -191,19 +191,20 @@ def _is_scored_once(table: pd.DataFrame) -> bool:
 def _validation_columns(table: pd.DataFrame) -> list[Column]:
     published = table["published_validation_accuracy"].notna().any()
     once = _is_scored_once(table)
-    accuracies = tuple(
-        Cell(
-            score(run["best_validation_accuracy"]),
-            between(run["accuracy_low"], run["accuracy_high"]) if once else "",
-        )
-        for _, run in table.iterrows()
-    )
+    repeated = table["row"].duplicated(keep=False)
+    accuracies = []
+    for (_, run), is_repeated in zip(table.iterrows(), repeated, strict=True):
+        interval = between(run["accuracy_low"], run["accuracy_high"]) if once else ""
+        # a row that is trained once has its verdict at its title
+        overfit = "overfit" if is_repeated and run["verdict"] == "overfit" else ""
+        beneath = " · ".join(filter(None, (interval, overfit)))
+        accuracies.append(Cell(score(run["best_validation_accuracy"]), beneath))
     epochs = tuple(
         Cell(_whole(best), f"of {_whole(last)}")
         for best, last in zip(table["best_epoch"], table["epochs"], strict=True)
     )
     columns = [
-        Column("Best validation accuracy", accuracies),
+        Column("Best validation accuracy", tuple(accuracies)),
         Column("Best epoch", epochs),
     ]
     if published:

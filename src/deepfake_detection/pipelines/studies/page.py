@@ -77,6 +77,7 @@ def _contents(results: StudyResults) -> dict[str, Any]:
         "subsets": list(table["subset"].astype(str).unique()),
         "scores": _draw_scores(results),
         "spread": _spread(results),
+        "repeated_by": "fold" if table["fold"].notna().any() else "seed",
         "has_pooled": bool(results.summary["pooled"].notna().any()),
         "inflation": _inflation(results.inflation),
         "inflation_seeds": int(results.inflation["runs"].max()) if len(results.inflation) else 0,
@@ -138,7 +139,7 @@ def _summarise(summary: pd.Series, runs: pd.DataFrame) -> dict[str, Any]:
     name = str(summary["metric"])
     spread = summary["standard_deviation"]
     each = [
-        f"{repeats_in_words(run)}: {score(run[name])}"
+        f"{repeats_in_words(run).split()[-1]}: {score(run[name])}"
         for _, run in runs.iterrows()
         if name in runs.columns
     ]

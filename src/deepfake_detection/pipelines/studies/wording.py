@@ -126,8 +126,8 @@ def _cards_of_chosen(results: StudyResults) -> list[Card]:
     first = runs.iloc[0]
     interval = between(first[f"{column}_low"], first[f"{column}_high"], 3)
     said = interval if len(runs) == 1 else f"mean of {counted(len(runs), 'run')}"
-    beneath = (said,) if said else ()
-    return [*cards, Card(f"Chosen: {name} on {subset}", _mean(runs, column), beneath, subset)]
+    name = f"Chosen: {name} on {subset}"
+    return [*cards, Card(name, _mean(runs, column), (said,) if said else (), subset)]
 
 
 def _card_of_range(results: StudyResults) -> Card:

@@ -24,8 +24,8 @@ from deepfake_detection.plotting.style import (
 )
 from deepfake_detection.plotting.words import folded
 
-_WIDTH = 7.4
-_TITLE_WIDTH, _TITLE_LINES = 32, 2
+_WIDTH = 7.6
+_TITLE_WIDTH, _TITLE_LINES = 34, 2
 _MARKERS = {"validation": "o", "test": "s"}
 # Two dots of a row stand this far above and beneath its line.
 _APART = 0.17
