@@ -11,7 +11,8 @@ Theme = Literal["light", "dark"]
 
 _SHEET = "deepfake_detection.plotting.report"
 
-# Okabe and Ito's palette. A thing keeps its colour in every figure and on the page.
+# Okabe and Ito's palette, and two of Tol's muted one for the ways to split. A thing keeps its
+# colour in every figure and on the page.
 COLOURS = {
     "train": "#E69F00",
     "validation": "#0072B2",
@@ -21,6 +22,8 @@ COLOURS = {
     "plain recipe": "#8A929C",
     "this project": "#0072B2",
     "bare step": "#56B4E9",
+    "individual": "#AA4499",
+    "group": "#999933",
 }
 _ANY_OTHER = "#56B4E9"
 

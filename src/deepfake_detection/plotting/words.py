@@ -1,8 +1,11 @@
 """How numbers and names from outside are written for a reader."""
 
 import math
+import textwrap
 
 _LEAST_SHOWN = 0.001
+# with spaces at which no line is broken
+_WHOLE = "\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}"
 
 
 def printable(text: str) -> str:
@@ -44,6 +47,34 @@ def wrapped(text: str, width: int, lines: int) -> str:
         broken.append(rest[:cut])
         rest = rest[cut:]
     return "\n".join([*broken, rest])
+
+
+def folded(text: str, width: int, lines: int) -> str:
+    r"""The text in at most `lines` lines of `width` characters, broken between words.
+
+    Lines are about equally long; too long a text is shortened in the middle.
+
+    >>> folded("Baseline + StepLR + L2", 20, 2)
+    'Baseline +\nStepLR + L2'
+    """
+    # `80 : 20` stays whole
+    text = unbroken(printable(text))
+    length = min(len(text), width * lines)
+    while len(broken := _wrap(shortened(text, length), width)) > lines:
+        length -= 1
+    needed = len(broken)
+    while needed > 1 and len(narrower := _wrap(" ".join(broken), width - 1)) == needed:
+        broken, width = narrower, width - 1
+    return "\n".join(broken).replace(_WHOLE, " : ")
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, max(width, 1), break_on_hyphens=False)
+
+
+def unbroken(text: str) -> str:
+    """The text with ratios, as in `80 : 20`, kept on one line."""
+    return text.replace(" : ", _WHOLE)
 
 
 def probability(value: float) -> str:

@@ -13,13 +13,13 @@ from reporting_samples import predict, predict_at_random, trained_for
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from deepfake_detection.pipelines.reporting.figures import (
-    best_row,
     confusion_counts,
     draw_accuracy,
     draw_confusion_matrix,
     draw_loss,
     draw_roc,
 )
+from deepfake_detection.plotting.curves import best_row
 from deepfake_detection.plotting.style import COLOURS, drawing
 
 ONLY_FAKES = predict("test", [("fake/1.png", 1, 2.0), ("fake/2.png", 1, -1.0)])

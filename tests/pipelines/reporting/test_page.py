@@ -11,11 +11,11 @@ from PIL import Image
 from reporting_samples import RUN, DescribedDetector, predict, predict_at_random, trained_for
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.pages import figures as page_figures
+from deepfake_detection.pages.settings import flatten_settings
 from deepfake_detection.parameters import ReportingParameters
 from deepfake_detection.pipelines.reporting import create_pipeline
-from deepfake_detection.pipelines.reporting import page as page_module
 from deepfake_detection.pipelines.reporting.nodes import describe_scored_detector, write_report
-from deepfake_detection.pipelines.reporting.tables import flatten_settings
 
 INLINE = {"a", "bdi", "em", "span", "strong", "sup"}
 HOSTILE = "<script>alert(1)</script>"
@@ -50,7 +50,7 @@ class Elements(HTMLParser):
 def without_figures(request, monkeypatch):
     # figures have tests of their own, and take most of the time that a page takes
     if "draws_figures" not in request.fixturenames:
-        monkeypatch.setattr(page_module, "_svg", lambda *_: "data:image/svg+xml;base64,")
+        monkeypatch.setattr(page_figures, "svg", lambda *_: "data:image/svg+xml;base64,")
 
 
 @pytest.fixture

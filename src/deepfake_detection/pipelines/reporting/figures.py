@@ -12,10 +12,10 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from deepfake_detection.pipelines.reporting.subsets import scored_subsets
+from deepfake_detection.plotting.curves import best_row, number_epochs
 from deepfake_detection.plotting.style import (
     Theme,
     colour_of,
@@ -34,15 +34,6 @@ _OUTCOMES = {
     (1, 1): "fakes found",
 }
 _PALEST, _DEEPEST = 0.06, 0.55
-
-
-def best_row(history: pd.DataFrame) -> pd.Series | None:
-    """The row of the best epoch: the first with the highest validation accuracy.
-
-    None where no epoch has a validation accuracy.
-    """
-    known = history.dropna(subset=["validation_accuracy"])
-    return None if known.empty else known.iloc[int(known["validation_accuracy"].argmax())]
 
 
 def draw_loss(history: pd.DataFrame, theme: Theme = "light") -> Figure:
@@ -78,13 +69,8 @@ def _draw_curves(
             marks = "o" if subset == "train" else "s"
             axes.plot(history["epoch"], values, color=colour_of(subset), marker=marks, label=subset)
         _mark_best_epoch(axes, history, f"validation_{quantity}")
-        first, last = history["epoch"].min(), history["epoch"].max()
-        # a single epoch needs room around it; many must not stand on the axis
-        beside = max(0.5, (last - first) * 0.03)
-        axes.set_xlim(first - beside, last + beside)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+        number_epochs(axes, history["epoch"].min(), history["epoch"].max())
         axes.margins(y=0.1)
-        axes.grid(visible=False, axis="x")
         axes.set(xlabel="Epoch", ylabel=unit)
         _head(axes, title)
         return finished(figure)

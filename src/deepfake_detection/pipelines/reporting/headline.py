@@ -2,34 +2,15 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
+from deepfake_detection.pages.parts import Card, Statement
 from deepfake_detection.pipelines.reporting.figures import confusion_counts
 from deepfake_detection.pipelines.reporting.subsets import headline_predictions, scored_subsets
 from deepfake_detection.plotting.words import counted, percent
 from deepfake_detection.scoring.calibration import choices_on_validation
-
-
-@dataclass(frozen=True)
-class Card:
-    """One headline figure: its name, its value in words, and what stands small beneath it."""
-
-    name: str
-    value: str
-    beneath: tuple[str, ...]
-    thing: str = ""
-
-
-@dataclass(frozen=True)
-class Statement:
-    """Something the reader has to know before trusting a score; a `warning` takes trust away."""
-
-    tone: Literal["warning", "plain"]
-    heading: str
-    text: str
 
 
 def write_verdict(

@@ -1,19 +1,18 @@
 """The report: one HTML page that needs no other file, no network and no script."""
 
-import base64
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 from PIL import Image
 
+from deepfake_detection.pages.document import render_document
+from deepfake_detection.pages.figures import PageFigure, data_uri, page_figure
+from deepfake_detection.pages.settings import flatten_settings
 from deepfake_detection.pipelines.reporting.figures import (
-    best_row,
     confusion_counts,
     draw_accuracy,
     draw_confusion_matrix,
@@ -30,20 +29,9 @@ from deepfake_detection.pipelines.reporting.galleries import (
 )
 from deepfake_detection.pipelines.reporting.headline import pick_cards, weigh_trust, write_verdict
 from deepfake_detection.pipelines.reporting.subsets import scored_subsets
-from deepfake_detection.pipelines.reporting.tables import (
-    compose_data,
-    flatten_settings,
-    setting_in_words,
-    widen_metrics,
-)
-from deepfake_detection.plotting.style import COLOURS, Theme, drawing
-from deepfake_detection.plotting.words import (
-    counted,
-    percent,
-    printable,
-    probability,
-    shortened,
-)
+from deepfake_detection.pipelines.reporting.tables import compose_data, widen_metrics
+from deepfake_detection.plotting.curves import best_row
+from deepfake_detection.plotting.words import counted, percent
 
 _PACKAGE = "deepfake_detection.pipelines.reporting"
 
@@ -56,9 +44,6 @@ _MOST_TILES = 250
 _JPEG_QUALITY = 82
 
 _REJECTED_SHOWN = 20
-_PATH_LENGTH = 90
-
-_Draw = Callable[[Theme], Figure]
 
 
 @dataclass(frozen=True)
@@ -88,17 +73,6 @@ class Report:
 
 
 @dataclass(frozen=True)
-class PageFigure:
-    """A figure in the page, as an SVG image for a light and one for a dark background."""
-
-    name: str
-    alt: str
-    light: str
-    dark: str
-    caption: str = ""
-
-
-@dataclass(frozen=True)
 class Tile:
     """A false case in the page; `image` is a data URI, or empty where `problem` says why."""
 
@@ -119,26 +93,7 @@ def render_page(report: Report) -> str:
     Returns:
         One HTML document, under 5 MB.
     """
-    environment = Environment(
-        loader=PackageLoader(_PACKAGE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_finalize,
-    )
-    environment.filters |= {
-        "probability": probability,
-        "shortened": lambda text: shortened(printable(text), _PATH_LENGTH),
-        "counted": counted,
-        "words": setting_in_words,
-    }
-    return environment.get_template("report.html.j2").render(_contents(report))
-
-
-def _finalize(value: object) -> object:
-    # Markup is the template's own; everything else may come from outside
-    return printable(value) if type(value) is str else value
+    return render_document(_PACKAGE, "report.html.j2", _contents(report))
 
 
 def _contents(report: Report) -> dict[str, Any]:
@@ -153,7 +108,6 @@ def _contents(report: Report) -> dict[str, Any]:
     notes = [description["split"].get("note"), report.split_summary.get("note")]
     return {
         "description": description,
-        "colours": COLOURS,
         "notes": list(dict.fromkeys(note for note in notes if note)),
         "verdict": write_verdict(report.predictions, description, report.split_summary),
         "cards": pick_cards(report.metric_table, report.predictions),
@@ -196,12 +150,12 @@ def _draw_curves(history: pd.DataFrame) -> list[PageFigure]:
             f"{best['validation_accuracy']:.4f}."
         )
     return [
-        _page_figure(
+        page_figure(
             "Loss",
             f"Loss of train and validation over {epochs}.{told}",
             lambda theme: draw_loss(history, theme),
         ),
-        _page_figure(
+        page_figure(
             "Accuracy",
             f"Accuracy of train and validation over {epochs}.{told}",
             lambda theme: draw_accuracy(history, theme),
@@ -220,7 +174,7 @@ def _draw_matrices(predictions: pd.DataFrame) -> list[PageFigure]:
             f"{found} fakes found."
         )
         matrices.append(
-            _page_figure(
+            page_figure(
                 f"Confusion matrix, {subset}",
                 alt,
                 # the subset is bound now, not when the figure is drawn
@@ -243,24 +197,7 @@ def _draw_roc(predictions: pd.DataFrame, threshold: float) -> PageFigure:
                 f"rate of {percent(false_alarms)}."
             )
     alt = " ".join(["ROC curve of each scored subset.", *points])
-    return _page_figure("ROC curve", alt, lambda theme: draw_roc(predictions, threshold, theme))
-
-
-def _page_figure(name: str, alt: str, draw: _Draw) -> PageFigure:
-    return PageFigure(name, alt, _svg(draw, "light"), _svg(draw, "dark"))
-
-
-def _svg(draw: _Draw, theme: Theme) -> str:
-    figure = draw(theme)
-    buffer = io.BytesIO()
-    with drawing(theme):
-        # the page's own surface shows through; no date, so that the same run is the same page
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return _data_uri("image/svg+xml", buffer.getvalue())
-
-
-def _data_uri(media_type: str, content: bytes) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
+    return page_figure("ROC curve", alt, lambda theme: draw_roc(predictions, threshold, theme))
 
 
 def _fill_tiles(galleries: list[Gallery], folder: Path) -> list[list[Tile]]:
@@ -283,4 +220,4 @@ def _tile(case: FalseCase, picture: Picture, edge: int) -> Tile:
     smaller.thumbnail((edge, edge), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     smaller.save(buffer, "JPEG", quality=_JPEG_QUALITY, optimize=True)
-    return Tile(case, _data_uri("image/jpeg", buffer.getvalue()), "")
+    return Tile(case, data_uri("image/jpeg", buffer.getvalue()), "")

@@ -1,13 +1,12 @@
 """The report's tables: wide forms of the long ones, ready to be read from left to right."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from deepfake_detection.pipelines.reporting.subsets import in_reading_order
-from deepfake_detection.plotting.words import printable
 
 _NAMES = {"roc_auc": "ROC AUC", "f1": "F1", "reals_passed": "Real ones passed"}
 _COUNTS = ("missed_fakes", "false_alarms", "fakes_found", "reals_passed")
@@ -145,44 +144,3 @@ def compose_data(split_summary: Mapping[str, Any]) -> Composition:
         rows.append((subset, counts, sum(counts), split_summary["groups"].get(subset)))
     totals = [sum(counts) for counts in zip(*(row[1] for row in rows), strict=True)]
     return Composition(class_names, tuple(rows), (*totals, sum(totals)))
-
-
-def flatten_settings(settings: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
-    """All settings, however deep, as dotted names with their values in words, by their first part.
-
-    Settings that stand alone at the top come first, under the empty name.
-
-    >>> flatten_settings({"model": "vgg16", "training": {"optimizer": {"betas": [0.9, 0.999]}}})
-    {'': [('model', 'vgg16')], 'training': [('optimizer.betas', '0.9, 0.999')]}
-    """
-    blocks: dict[str, list[tuple[str, str]]] = {"": []}
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            blocks[str(name)] = list(_flatten(value))
-        else:
-            blocks[""].append((str(name), setting_in_words(value)))
-    return {name: block for name, block in blocks.items() if block}
-
-
-def _flatten(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in settings.items():
-        name = f"{above}{key}"
-        if isinstance(value, Mapping) and value:
-            yield from _flatten(value, f"{name}.")
-        else:
-            yield name, setting_in_words(value)
-
-
-def setting_in_words(value: object) -> str:
-    """A setting as a parameter file would hold it: `none`, `true`, `0.9, 0.999`."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return ", ".join(map(setting_in_words, value)) or "empty"
-    if isinstance(value, Mapping):
-        return (
-            ", ".join(f"{key}: {setting_in_words(each)}" for key, each in value.items()) or "none"
-        )
-    return printable(str(value)) or "empty"

@@ -1,0 +1,112 @@
+"""Small multiples: a panel for each thing that is compared, all on the same scales."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib import rcParams
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from deepfake_detection.pipelines.studies.figures.limits import (
+    accuracy_limits,
+    finite,
+    mark_accuracies,
+)
+from deepfake_detection.plotting.curves import number_epochs
+from deepfake_detection.plotting.words import folded
+
+# Widths of a figure in inches, by its number of columns: about the same type size on the page.
+WIDTHS = {1: 5.4, 2: 7.2, 3: 9.2, 4: 9.6}
+_PANEL_HEIGHT = 1.75
+_LINE_HEIGHT = 0.19
+_TITLE_WIDTHS = {1: 66, 2: 44, 3: 36, 4: 27}
+_TITLE_LINES = 3
+TITLE_SIZE = 10
+SMALL = 8.5
+
+
+def columns_for(panels: int) -> int:
+    """How many panels stand side by side."""
+    return panels if panels < 3 else 2 if panels == 4 else 3
+
+
+def panel_grid(
+    titles: list[str], lines_above: float = 1, columns: int = 0
+) -> tuple[Figure, list[Axes]]:
+    """A figure with one titled panel for each title, in as many rows as they need.
+
+    Args:
+        titles: As they come from outside.
+        lines_above: Lines of small type that stand between a title and its panel.
+        columns: How many panels stand side by side; 0 for as many as suit their number.
+    """
+    columns = columns or columns_for(len(titles))
+    rows = -(-len(titles) // columns)
+    shown = [folded(title, _TITLE_WIDTHS[columns], _TITLE_LINES) for title in titles]
+    lines = max(title.count("\n") + 1 for title in shown) + lines_above
+    height = rows * (_PANEL_HEIGHT + lines * _LINE_HEIGHT) + 0.8
+    figure = Figure(figsize=(WIDTHS[columns], max(height, 3.4)))
+    places = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in places[len(titles) :]:
+        axes.set_visible(False)
+    panels = list(places[: len(titles)])
+    for place, (axes, title) in enumerate(zip(panels, shown, strict=True)):
+        axes.set_title(title, fontsize=TITLE_SIZE, pad=6 + lines_above * 12)
+        axes.tick_params(labelleft=place % columns == 0, labelbottom=place + columns >= len(panels))
+    return figure, panels
+
+
+def say_above(axes: Axes, text: str) -> None:
+    """A line of small type right above a panel, beneath its title."""
+    axes.annotate(
+        text, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points",
+        fontsize=SMALL, color=rcParams["axes.labelcolor"], va="bottom",
+    )  # fmt: skip
+
+
+def share_epochs(panels: Iterable[Axes], histories: Mapping[str, pd.DataFrame]) -> None:
+    """The same epochs on the x axis of all panels."""
+    epochs = finite(epoch for history in histories.values() for epoch in history["epoch"])
+    first, last = (epochs.min(), epochs.max()) if len(epochs) else (1, 1)
+    for axes in panels:
+        number_epochs(axes, int(first), int(last))
+
+
+def share_accuracies(
+    panels: Iterable[Axes], histories: Mapping[str, pd.DataFrame], columns: tuple[str, ...]
+) -> str:
+    """The same accuracies on the y axis of all panels.
+
+    The first epochs, which lie far below all others, may fall off it.
+
+    Args:
+        panels: All panels of the figure.
+        histories: What is drawn in them.
+        columns: Those of the histories that are drawn.
+
+    Returns:
+        What fell off, in words; empty where nothing did.
+    """
+    drawn = [history[column] for history in histories.values() for column in columns]
+    values = finite(np.concatenate([*drawn, []]))
+    later = [column[len(column) // 2 :] for column in drawn]
+    bests = [column.max() for column in drawn if len(column)]
+    limits = accuracy_limits(values, finite(np.concatenate([*later, bests])))
+    for axes in panels:
+        axes.set_ylim(*limits)
+        mark_accuracies(axes.yaxis, limits)
+    below = int((values < limits[0]).sum())
+    return "First epochs that lie far below run off the panels." if below else ""
+
+
+def label_outside(figure: Figure, panels: Iterable[Axes], unit: str, note: str = "") -> None:
+    """The unit beside all panels, the epochs beneath them, and a note at the foot."""
+    look = {"fontsize": rcParams["axes.labelsize"], "color": rcParams["axes.labelcolor"]}
+    heights = {axes.get_subplotspec().rowspan.start for axes in np.ravel(list(panels))}
+    if len(heights) > 1:
+        figure.supylabel(unit, **look)
+    else:
+        # beside a single row the middle of the figure is not the middle of its panels
+        np.ravel(list(panels))[0].set_ylabel(unit.replace(" (share of images)", ""))
+    figure.supxlabel(f"Epoch\n{note}" if note else "Epoch", **look)
