@@ -23,6 +23,7 @@ from deepfake_detection.parameters import (
 )
 from deepfake_detection.pipelines.evaluation.nodes import make_metrics, predict_split
 from deepfake_detection.pipelines.studies.choice import choose_row, say_choice
+from deepfake_detection.pipelines.studies.collecting import collect_results
 from deepfake_detection.pipelines.studies.curves import describe_history
 from deepfake_detection.pipelines.studies.folds import (
     add_pooled,
@@ -30,6 +31,7 @@ from deepfake_detection.pipelines.studies.folds import (
     measure_folds,
     pool_predictions,
 )
+from deepfake_detection.pipelines.studies.results import StudyResults
 from deepfake_detection.pipelines.studies.tables import (
     compare_split_methods,
     say_split,
@@ -231,6 +233,30 @@ def summarise(
     """
     summary = summarise_rows(study, table)
     return summary if fold_metrics is None else add_pooled(summary, fold_metrics)
+
+
+def collect(
+    study: StudyParameters,
+    table: pd.DataFrame,
+    summary: pd.DataFrame,
+    choice: dict[str, Any],
+    *parts: Any,
+) -> StudyResults:
+    """Put together what the study's figures and its page show.
+
+    Args:
+        study: The study.
+        table: Its runs.
+        summary: Its rows over seeds and folds.
+        choice: The chosen row.
+        parts: The histories of its runs, then the summaries of its splits, both in the study's
+            order, and what the split method changes, where rows differ in it alone.
+    """
+    runs, splits = len(study.runs), len(study.splits)
+    histories = dict(zip(study.runs, parts[:runs], strict=True))
+    summaries = dict(zip(study.splits, parts[runs : runs + splits], strict=True))
+    inflation = parts[runs + splits] if len(parts) > runs + splits else None
+    return collect_results(study, table, summary, inflation, choice, histories, summaries)
 
 
 def pool_folds(

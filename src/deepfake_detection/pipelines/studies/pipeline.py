@@ -7,9 +7,14 @@ from kedro.pipeline import Node, Pipeline
 from deepfake_detection.parameters import RunParameters, StudyParameters
 from deepfake_detection.pipelines.data_preparation.nodes import split_images, summarise_split
 from deepfake_detection.pipelines.data_preparation.pipeline import create_indexing_pipeline
+from deepfake_detection.pipelines.studies.figures.comparisons import draw_comparisons
+from deepfake_detection.pipelines.studies.figures.curves import draw_curves, draw_losses
+from deepfake_detection.pipelines.studies.figures.inflation import draw_inflation
+from deepfake_detection.pipelines.studies.figures.scores import draw_scores
 from deepfake_detection.pipelines.studies.nodes import (
     adopt_chosen,
     check_weights,
+    collect,
     compare_methods,
     pool_folds,
     score_run,
@@ -17,6 +22,7 @@ from deepfake_detection.pipelines.studies.nodes import (
     tabulate,
     train_run,
 )
+from deepfake_detection.pipelines.studies.page import render_study
 from deepfake_detection.pipelines.studies.plan import ABOUT, SPLIT, name_of_pixels
 from deepfake_detection.pipelines.studies.tables import pairs_of_methods
 from deepfake_detection.pipelines.training.nodes import request_pixels
@@ -161,12 +167,38 @@ def _create_tables(study: StudyParameters) -> Pipeline:
                 name="compare_split_methods",
             )
         )
-    pipeline = Pipeline(nodes, namespace=study.name, inputs=results | summaries)
+    histories = _entries(study, "training_history", study.runs)
+    nodes += _create_page(study, [*histories, *summaries])
+    pipeline = Pipeline(nodes, namespace=study.name, inputs=results | summaries | histories)
     if study.folds:
         pipeline += _create_pooling(study, results)
     if study.adopt:
         pipeline += _create_adoption(study, results, summaries)
     return pipeline
+
+
+def _create_page(study: StudyParameters, parts: list[str]) -> list[Node]:
+    methods = ["inflation"] if pairs_of_methods(study) else []
+    drawn = {
+        "curves": draw_curves,
+        "losses": draw_losses,
+        "comparisons": draw_comparisons,
+        "scores": draw_scores,
+        **({"inflation_figure": draw_inflation} if methods else {}),
+    }
+    return [
+        Node(
+            collect,
+            inputs=[f"params:{ABOUT}", "table", "summary", "choice", *parts, *methods],
+            outputs="results",
+            name="collect_results",
+        ),
+        *(
+            Node(draw, inputs="results", outputs=figure, name=f"draw_{figure}")
+            for figure, draw in drawn.items()
+        ),
+        Node(render_study, inputs="results", outputs="page", name="write_page"),
+    ]
 
 
 def _entries(study: StudyParameters, entry: str, parts: Iterable[str]) -> dict[str, str]:

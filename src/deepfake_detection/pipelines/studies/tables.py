@@ -29,7 +29,7 @@ def tabulate_runs(study: StudyParameters, results: Mapping[str, Mapping[str, Any
         (published_best_epoch, published_validation_accuracy), device, run_fingerprint,
         split_fingerprint.
     """
-    flat = {name: dict(_flatten(_settings(run))) for name, run in study.runs.items()}
+    flat = {name: dict(_flatten(settings_of(run))) for name, run in study.runs.items()}
     differing = _differing(flat)
     rows = [
         _identify(study, name)
@@ -55,7 +55,8 @@ def _identify(study: StudyParameters, name: str) -> dict[str, Any]:
     }
 
 
-def _settings(run: RunParameters) -> dict[str, Any]:
+def settings_of(run: RunParameters) -> dict[str, Any]:
+    """The settings in which a run may differ from others, beside its model, seed and fold."""
     content = run.model_dump(mode="json", include=set(SETTINGS))
     content["preprocessing"] = run.preprocessing.model_dump(mode="json")
     # seed, fold and model have columns of their own
