@@ -27,9 +27,10 @@ from deepfake_detection.pipelines.studies.figures import (
 )
 from deepfake_detection.pipelines.studies.results import StudyResults
 from deepfake_detection.pipelines.studies.wording import (
+    adopt_command,
     as_sentence,
-    chosen_runs,
     pick_cards,
+    say_inflation,
     weigh_trust,
     write_verdict,
 )
@@ -80,13 +81,13 @@ def _contents(results: StudyResults) -> dict[str, Any]:
         "repeated_by": "fold" if table["fold"].notna().any() else "seed",
         "has_pooled": bool(results.summary["pooled"].notna().any()),
         "inflation": _inflation(results.inflation),
-        "inflation_seeds": int(results.inflation["runs"].max()) if len(results.inflation) else 0,
+        "inflation_said": say_inflation(results),
         "inflation_figure": _draw_inflation(results),
         "curves": _draw_curves(results),
         "origins": _origins(table),
         "together": duration(table["seconds"].sum()),
         "settings": flatten_settings(results.settings),
-        "command": _adopt(results),
+        "command": adopt_command(results),
     }
 
 
@@ -106,16 +107,6 @@ def _rows(results: StudyResults) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def _adopt(results: StudyResults) -> str:
-    """The command that takes the chosen row's detector; empty where none is chosen."""
-    runs = chosen_runs(results)
-    if runs.empty:
-        return ""
-    # results lie in a folder named after the backbone of the command
-    model = f",model={runs['model'].iloc[0]}" if results.table["model"].nunique() > 1 else ""
-    return f"kedro run --pipelines {results.name} --params {results.name}.adopt=true{model}"
 
 
 def _spread(results: StudyResults) -> list[dict[str, Any]]:
