@@ -29,7 +29,6 @@ from deepfake_detection.plotting.style import (
     finished,
     message_figure,
 )
-from deepfake_detection.plotting.words import counted
 
 _DASHES: dict[str, Any] = {"train": (0, (4, 1.5)), "validation": "-"}
 _SUBSETS = tuple(_DASHES)
@@ -131,8 +130,7 @@ def _outcome(runs: pd.DataFrame) -> str:
     best = runs["best_validation_accuracy"].mean()
     reached = "no accuracy" if np.isnan(best) else f"best {best:.4f}"
     if len(runs) > 1:
-        kind = "fold" if runs["fold"].nunique() > 1 else "seed"
-        return f"{reached} on average of {counted(len(runs), kind)}{_verdict(runs)}"
+        return f"{reached}, mean of {len(runs)}{_verdict(runs)}"
     epoch = runs["best_epoch"].iloc[0]
     at = "" if np.isnan(best) or pd.isna(epoch) else f", epoch {epoch:.0f}"
     return f"{reached}{at}{_verdict(runs)}"

@@ -82,10 +82,12 @@ def _folded_to_fit(title: str, points: float) -> str:
 
 def say_above(axes: Axes, text: str) -> None:
     """A line of small type right above a panel, beneath its title."""
-    axes.annotate(
+    said = axes.annotate(
         text, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points",
         fontsize=SMALL, color=rcParams["axes.labelcolor"], va="bottom",
     )  # fmt: skip
+    # its height is the title's padding; its width must not narrow the panels
+    said.set_in_layout(False)
 
 
 def share_epochs(panels: Iterable[Axes], histories: Mapping[str, pd.DataFrame]) -> None:
