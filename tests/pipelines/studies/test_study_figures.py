@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from study_samples import comparison, fine_tuning, folds, schedules
 
+from deepfake_detection.pipelines.studies.columns import result_columns
 from deepfake_detection.pipelines.studies.figures import (
     draw_comparisons,
     draw_curves,
@@ -275,3 +276,16 @@ def test_table_out_of_order_keeps_scores_with_their_titles():
     pd.testing.assert_series_equal(
         pd.Series(line.get_ydata(), name="validation_accuracy"), last["validation_accuracy"]
     )
+
+
+@pytest.mark.filterwarnings("error")
+def test_missing_values_of_pandas_own_kinds_are_undefined_scores():
+    results = fine_tuning(epochs=2, rows=2)
+    table = results.table.convert_dtypes()
+    table.loc[1, ["best_validation_accuracy", "accuracy", "best_epoch"]] = pd.NA
+    histories = {run: history.convert_dtypes() for run, history in results.histories.items()}
+    missing = dataclasses.replace(results, table=table, histories=histories)
+    assert "no accuracy" in words_in(draw_curves(missing))
+    cells = {column.name: column.cells for column in result_columns(missing)}
+    assert [cell.value for cell in cells["Best epoch"]] == [f"{table['best_epoch'][0]}", "–"]
+    draw_scores(missing)
