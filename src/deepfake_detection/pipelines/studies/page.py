@@ -25,6 +25,7 @@ from deepfake_detection.pipelines.studies.figures import (
     draw_losses,
     draw_scores,
 )
+from deepfake_detection.pipelines.studies.figures.panels import columns_for
 from deepfake_detection.pipelines.studies.results import StudyResults
 from deepfake_detection.pipelines.studies.wording import (
     adopt_command,
@@ -64,6 +65,7 @@ def render_study(results: StudyResults) -> str:
 
 def _contents(results: StudyResults) -> dict[str, Any]:
     table = results.table
+    rows = _rows(results)
     statements = weigh_trust(results)
     return {
         "results": results,
@@ -72,7 +74,7 @@ def _contents(results: StudyResults) -> dict[str, Any]:
         "statements": statements,
         "warnings": [each for each in statements if each.tone == "warning"],
         "rule": as_sentence(results.choice["rule"]),
-        "rows": _rows(results),
+        "rows": rows,
         "columns": result_columns(results),
         "has_published": bool(table["published_validation_accuracy"].notna().any()),
         "subsets": list(table["subset"].astype(str).unique()),
@@ -84,6 +86,8 @@ def _contents(results: StudyResults) -> dict[str, Any]:
         "inflation_said": say_inflation(results),
         "inflation_figure": _draw_inflation(results),
         "curves": _draw_curves(results),
+        # as many panels beside each other as the figures have
+        "curves_width": "wide" if results.axes or columns_for(len(rows)) > 2 else "middling",
         "origins": _origins(table),
         "together": duration(table["seconds"].sum()),
         "settings": flatten_settings(results.settings),
