@@ -2,11 +2,11 @@ import base64
 import html
 import io
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
+from page_elements import Elements
 from PIL import Image
 from reporting_samples import RUN, DescribedDetector, predict, predict_at_random, trained_for
 
@@ -17,33 +17,7 @@ from deepfake_detection.parameters import ReportingParameters
 from deepfake_detection.pipelines.reporting import create_pipeline
 from deepfake_detection.pipelines.reporting.nodes import describe_scored_detector, write_report
 
-INLINE = {"a", "bdi", "em", "span", "strong", "sup"}
 HOSTILE = "<script>alert(1)</script>"
-
-
-class Elements(HTMLParser):
-    """Every element's name and attributes, and all text outside `style`."""
-
-    def __init__(self, page: str):
-        super().__init__()
-        self.names: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.words = ""
-        self.feed(page)
-        self.words = re.sub(r"\s+", " ", self.words)
-
-    def handle_starttag(self, tag, attrs):
-        self.names.append(tag)
-        # neighbouring words of two blocks are not one word
-        self.words += "" if tag in INLINE else " "
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-
-    def handle_data(self, data):
-        if self.names[-1:] != ["style"]:
-            self.words += data
-
-    def values(self, tag: str, attribute: str) -> list[str]:
-        return [value for t, name, value in self.attributes if (t, name) == (tag, attribute)]
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """Results such as studies leave behind, from made-up histories."""
 
+import hashlib
 from itertools import product
 from typing import Any
 
@@ -80,7 +81,7 @@ def run_of(history: pd.DataFrame, subset: str = "validation", **given: Any) -> d
         "verdict": "",
         "seconds": 250.5,
         "device": "cpu",
-        "run_fingerprint": f"{abs(hash(given['run'])):064x}"[-64:],
+        "run_fingerprint": hashlib.sha256(given["run"].encode()).hexdigest(),
         "split_fingerprint": SPLIT,
         **given,
     }
@@ -178,16 +179,25 @@ def fine_tuning(epochs: int = 20, seeds: int = 1, subset: str = "validation", ro
     return results
 
 
-def comparison(epochs: int = 20, seeds: int = 1, subset: str = "test") -> StudyResults:
-    """Three backbones, two ratios, two ways to split."""
+BACKBONES = ("resnet18", "vgg16", "inception_v3")
+
+
+def comparison(
+    epochs: int = 20,
+    seeds: int = 1,
+    subset: str = "test",
+    backbones: tuple[str, ...] = BACKBONES,
+    ratios: tuple[str, ...] = ("80", "70"),
+) -> StudyResults:
+    """Backbones, ratios and two ways to split."""
     axes = {
-        "backbone": ["resnet18", "vgg16", "inception_v3"],
-        "ratio": ["80", "70"],
+        "backbone": [*backbones],
+        "ratio": [*ratios],
         "method": ["individual", "group"],
     }
     runs, histories = [], {}
     for place, (backbone, ratio, method) in enumerate(product(*axes.values())):
-        ratios = f"{ratio} : {100 - int(ratio)}"
+        shares = f"{ratio} : {100 - int(ratio)}"
         for seed in range(seeds):
             row = f"{backbone}_{ratio}_{method}"
             run = row if seeds == 1 else f"{row}.seed_{seed}"
@@ -199,11 +209,11 @@ def comparison(epochs: int = 20, seeds: int = 1, subset: str = "test") -> StudyR
                     subset,
                     run=run,
                     row=row,
-                    title=f"{backbone}, {ratios}, {method}",
+                    title=f"{backbone}, {shares}, {method}",
                     seed=seed,
                     model=backbone,
                     split_method=method,
-                    split_ratios=ratios,
+                    split_ratios=shares,
                     split_fingerprint=f"{place % 4 + 1}" * 64,
                     **{
                         "axis.backbone": backbone,

@@ -163,9 +163,9 @@ def _setting_columns(results: StudyResults) -> list[Column]:
     for name in ["model", *names]:
         values = table[name].map(_setting)
         if values.nunique() > 1 and not any(_is_told(values, by) for by in told):
-            shown = _SETTINGS_IN_WORDS.get(name, name)
-            cells = tuple(map(Cell, values))
-            columns.append(Column(shown[:1].upper() + shown[1:], cells, setting=name))
+            shown = _SETTINGS_IN_WORDS.get(name)
+            title = shown[0].upper() + shown[1:] if shown else name
+            columns.append(Column(title, tuple(map(Cell, values)), setting=name))
     return columns
 
 

@@ -25,11 +25,13 @@ from deepfake_detection.pipelines.studies.figures import (
     draw_losses,
     draw_scores,
 )
+from deepfake_detection.pipelines.studies.figures.panels import columns_for
 from deepfake_detection.pipelines.studies.results import StudyResults
 from deepfake_detection.pipelines.studies.wording import (
+    adopt_command,
     as_sentence,
-    chosen_runs,
     pick_cards,
+    say_inflation,
     weigh_trust,
     write_verdict,
 )
@@ -63,6 +65,7 @@ def render_study(results: StudyResults) -> str:
 
 def _contents(results: StudyResults) -> dict[str, Any]:
     table = results.table
+    rows = _rows(results)
     statements = weigh_trust(results)
     return {
         "results": results,
@@ -71,7 +74,7 @@ def _contents(results: StudyResults) -> dict[str, Any]:
         "statements": statements,
         "warnings": [each for each in statements if each.tone == "warning"],
         "rule": as_sentence(results.choice["rule"]),
-        "rows": _rows(results),
+        "rows": rows,
         "columns": result_columns(results),
         "has_published": bool(table["published_validation_accuracy"].notna().any()),
         "subsets": list(table["subset"].astype(str).unique()),
@@ -80,13 +83,15 @@ def _contents(results: StudyResults) -> dict[str, Any]:
         "repeated_by": "fold" if table["fold"].notna().any() else "seed",
         "has_pooled": bool(results.summary["pooled"].notna().any()),
         "inflation": _inflation(results.inflation),
-        "inflation_seeds": int(results.inflation["runs"].max()) if len(results.inflation) else 0,
+        "inflation_said": say_inflation(results),
         "inflation_figure": _draw_inflation(results),
         "curves": _draw_curves(results),
+        # as many panels beside each other as the figures have
+        "curves_width": "wide" if results.axes or columns_for(len(rows)) > 2 else "middling",
         "origins": _origins(table),
         "together": duration(table["seconds"].sum()),
         "settings": flatten_settings(results.settings),
-        "command": _adopt(results),
+        "command": adopt_command(results),
     }
 
 
@@ -106,16 +111,6 @@ def _rows(results: StudyResults) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def _adopt(results: StudyResults) -> str:
-    """The command that takes the chosen row's detector; empty where none is chosen."""
-    runs = chosen_runs(results)
-    if runs.empty:
-        return ""
-    # results lie in a folder named after the backbone of the command
-    model = f",model={runs['model'].iloc[0]}" if results.table["model"].nunique() > 1 else ""
-    return f"kedro run --pipelines {results.name} --params {results.name}.adopt=true{model}"
 
 
 def _spread(results: StudyResults) -> list[dict[str, Any]]:

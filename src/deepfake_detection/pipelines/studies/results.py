@@ -55,6 +55,13 @@ class StudyResults:
     overfit_above: float | None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Take pandas' own kinds of numbers for NumPy's, whose missing value is NaN."""
+        for name in ("table", "summary", "inflation"):
+            object.__setattr__(self, name, _with_plain_numbers(getattr(self, name)))
+        histories = {run: _with_plain_numbers(each) for run, each in self.histories.items()}
+        object.__setattr__(self, "histories", histories)
+
     def rows(self) -> list[tuple[str, pd.DataFrame]]:
         """Each row of the study with the runs that repeat it, in the table's order."""
         return [(str(row), runs) for row, runs in self.table.groupby("row", sort=False)]
@@ -62,6 +69,14 @@ class StudyResults:
     def is_repeated(self) -> bool:
         """Whether any row has several runs."""
         return bool(self.table["row"].duplicated().any())
+
+
+def _with_plain_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    plain = {}
+    for name, column in frame.items():
+        if pd.api.types.is_extension_array_dtype(column) and pd.api.types.is_numeric_dtype(column):
+            plain[str(name)] = column.astype(float) if column.hasnans else column.to_numpy()
+    return frame.assign(**plain) if plain else frame
 
 
 def pooled_accuracy(results: StudyResults, row: str) -> pd.Series | None:

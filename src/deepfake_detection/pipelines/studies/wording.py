@@ -83,6 +83,32 @@ def _mean(runs: pd.DataFrame, column: str) -> str:
     return score(runs[column].mean())
 
 
+def adopt_command(results: StudyResults) -> str:
+    """The command that takes the chosen row's detector; empty where none is chosen."""
+    runs = chosen_runs(results)
+    if runs.empty:
+        return ""
+    # results lie in a folder named after the backbone of the command
+    model = f",model={runs['model'].iloc[0]}" if results.table["model"].nunique() > 1 else ""
+    return f"kedro run --pipelines {results.name} --params {results.name}.adopt=true{model}"
+
+
+def say_inflation(results: StudyResults) -> str:
+    """What the differences between both ways to split are, and how sure."""
+    said = (
+        "Two rows that are equal in all but the split method: how much better the individual split "
+        "makes the same recipe look. They are scored on two different sets of images, so there is "
+        "no paired difference; "
+    )
+    seeds = results.inflation["runs"].max() if len(results.inflation) else 0
+    if seeds > 1:
+        return f"{said}the spread is that of training over {seeds:.0f} seeds."
+    return (
+        f"{said}with one seed the spread of training is unknown: --params "
+        f"{results.name}.seeds=[0,1,2] shows it."
+    )
+
+
 def pick_cards(results: StudyResults) -> list[Card]:
     """Four headline figures at most: of the chosen row, and of how far rows and runs lie apart."""
     cards = _cards_of_chosen(results)

@@ -11,6 +11,7 @@ from deepfake_detection.pipelines.studies.figures.looks import Look, look_of
 from deepfake_detection.pipelines.studies.figures.panels import (
     TITLE_SIZE,
     WIDTHS,
+    has_values,
     label_outside,
     panel_grid,
     say_above,
@@ -49,8 +50,8 @@ def draw_comparisons(results: StudyResults, theme: Theme = "light") -> Figure:
         theme: For a light or a dark background.
     """
     with drawing(theme):
-        if not any(map(len, results.histories.values())):
-            return message_figure("No epoch was trained.", "Validation accuracy")
+        if not has_values(results.histories, [_COLUMN]):
+            return message_figure("No epoch has a validation accuracy.", "Validation accuracy")
         if len(results.axes) > 1:
             figure = _draw_grid(results)
         elif len(results.rows()) <= _MOST_LINES:

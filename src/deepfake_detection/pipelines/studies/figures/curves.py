@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from deepfake_detection.pipelines.studies.figures.limits import finite
 from deepfake_detection.pipelines.studies.figures.panels import (
+    has_values,
     label_outside,
     panel_grid,
     say_above,
@@ -28,7 +29,6 @@ from deepfake_detection.plotting.style import (
     finished,
     message_figure,
 )
-from deepfake_detection.plotting.words import counted
 
 _DASHES: dict[str, Any] = {"train": (0, (4, 1.5)), "validation": "-"}
 _SUBSETS = tuple(_DASHES)
@@ -46,10 +46,10 @@ def draw_curves(results: StudyResults, theme: Theme = "light") -> Figure:
         theme: For a light or a dark background.
     """
     with drawing(theme):
-        if not any(map(len, results.histories.values())):
-            return message_figure("No epoch was trained.", "Accuracy")
-        figure, panels = _panels(results, "accuracy")
         columns = tuple(f"{subset}_accuracy" for subset in _SUBSETS)
+        if not has_values(results.histories, columns):
+            return message_figure("No epoch has an accuracy.", "Accuracy")
+        figure, panels = _panels(results, "accuracy")
         note = share_accuracies(panels, results.histories, columns)
         label_outside(figure, panels, "Accuracy (share of images)", note)
         return finished(figure)
@@ -63,8 +63,8 @@ def draw_losses(results: StudyResults, theme: Theme = "light") -> Figure:
         theme: For a light or a dark background.
     """
     with drawing(theme):
-        if not any(map(len, results.histories.values())):
-            return message_figure("No epoch was trained.", "Loss")
+        if not has_values(results.histories, [f"{subset}_loss" for subset in _SUBSETS]):
+            return message_figure("No epoch has a loss.", "Loss")
         figure, panels = _panels(results, "loss")
         logarithmic = _share_losses(panels, results)
         scale = ", logarithmic" if logarithmic else ""
@@ -130,8 +130,7 @@ def _outcome(runs: pd.DataFrame) -> str:
     best = runs["best_validation_accuracy"].mean()
     reached = "no accuracy" if np.isnan(best) else f"best {best:.4f}"
     if len(runs) > 1:
-        kind = "fold" if runs["fold"].nunique() > 1 else "seed"
-        return f"{reached} on average of {counted(len(runs), kind)}{_verdict(runs)}"
+        return f"{reached}, mean of {len(runs)}{_verdict(runs)}"
     epoch = runs["best_epoch"].iloc[0]
     at = "" if np.isnan(best) or pd.isna(epoch) else f", epoch {epoch:.0f}"
     return f"{reached}{at}{_verdict(runs)}"
@@ -158,8 +157,6 @@ def _share_losses(panels: list[Axes], results: StudyResults) -> bool:
         history[f"{subset}_loss"] for history in results.histories.values() for subset in _SUBSETS
     ]
     values = finite(np.concatenate(drawn))
-    if not len(values):
-        return False
     low, high = values.min(), values.max()
     logarithmic = bool(low > 0 and high / low > _WIDE)
     beyond = (high / low) ** 0.05 if logarithmic else 0

@@ -7,6 +7,8 @@ import pandas as pd
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextToPath
 
 from deepfake_detection.pipelines.studies.figures.limits import (
     accuracy_limits,
@@ -20,9 +22,14 @@ from deepfake_detection.plotting.words import folded
 WIDTHS = {1: 5.4, 2: 7.2, 3: 9.2, 4: 9.6}
 _PANEL_HEIGHT = 1.75
 _LINE_HEIGHT = 0.19
-_TITLE_WIDTHS = {1: 66, 2: 44, 3: 36, 4: 27}
+_MOST_CHARACTERS, _FEWEST_CHARACTERS = 66, 8
+# Points of a figure's width that belong to no panel, and between two of them.
+_BESIDE, _BETWEEN = 58, 8
 _TITLE_LINES = 3
+# Epochs of which none falls off the axis.
+_FEW = 4
 TITLE_SIZE = 10
+_MEASURE = TextToPath()
 SMALL = 8.5
 
 
@@ -43,7 +50,8 @@ def panel_grid(
     """
     columns = columns or columns_for(len(titles))
     rows = -(-len(titles) // columns)
-    shown = [folded(title, _TITLE_WIDTHS[columns], _TITLE_LINES) for title in titles]
+    points = (WIDTHS[columns] * 72 - _BESIDE) / columns - _BETWEEN
+    shown = [_folded_to_fit(title, points) for title in titles]
     lines = max(title.count("\n") + 1 for title in shown) + lines_above
     height = rows * (_PANEL_HEIGHT + lines * _LINE_HEIGHT) + 0.8
     figure = Figure(figsize=(WIDTHS[columns], max(height, 3.4)))
@@ -57,12 +65,29 @@ def panel_grid(
     return figure, panels
 
 
+def _folded_to_fit(title: str, points: float) -> str:
+    """The title in lines that are no wider than so many points."""
+    font = FontProperties(weight=rcParams["axes.titleweight"], size=TITLE_SIZE)
+    characters = _MOST_CHARACTERS
+    while True:
+        lines = folded(title, characters, _TITLE_LINES)
+        widths = [
+            _MEASURE.get_text_width_height_descent(line, font, ismath=False)[0]
+            for line in lines.split("\n")
+        ]
+        if max(widths) <= points or characters <= _FEWEST_CHARACTERS:
+            return lines
+        characters = min(characters - 1, int(characters * points / max(widths)) + 1)
+
+
 def say_above(axes: Axes, text: str) -> None:
     """A line of small type right above a panel, beneath its title."""
-    axes.annotate(
+    said = axes.annotate(
         text, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points",
         fontsize=SMALL, color=rcParams["axes.labelcolor"], va="bottom",
     )  # fmt: skip
+    # its height is the title's padding; its width must not narrow the panels
+    said.set_in_layout(False)
 
 
 def share_epochs(panels: Iterable[Axes], histories: Mapping[str, pd.DataFrame]) -> None:
@@ -90,7 +115,7 @@ def share_accuracies(
     """
     drawn = [history[column] for history in histories.values() for column in columns]
     values = finite(np.concatenate([*drawn, []]))
-    later = [column[len(column) // 2 :] for column in drawn]
+    later = [column[len(column) // 2 :] if len(column) > _FEW else column for column in drawn]
     bests = [column.max() for column in drawn if len(column)]
     limits = accuracy_limits(values, finite(np.concatenate([*later, bests])))
     for axes in panels:
@@ -98,6 +123,11 @@ def share_accuracies(
         mark_accuracies(axes.yaxis, limits)
     below = int((values < limits[0]).sum())
     return "First epochs that lie far below run off the panels." if below else ""
+
+
+def has_values(histories: Mapping[str, pd.DataFrame], columns: Iterable[str]) -> bool:
+    """Whether any epoch has a finite value in any of these columns."""
+    return any(len(finite(history[column])) for history in histories.values() for column in columns)
 
 
 def label_outside(figure: Figure, panels: Iterable[Axes], unit: str, note: str = "") -> None:

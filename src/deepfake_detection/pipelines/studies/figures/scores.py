@@ -57,10 +57,7 @@ def draw_scores(results: StudyResults, theme: Theme = "light") -> Figure:
             _write_row(axes, place, runs, chosen=row == results.choice["chosen"])
         _scale(axes, results, len(rows))
         columns = " / ".join(_scores_of(results.table))
-        axes.text(
-            1.02, -0.75, columns, transform=axes.get_yaxis_transform(), va="center", fontsize=9,
-            color=rcParams["axes.labelcolor"],
-        )  # fmt: skip
+        _write(axes, columns, -0.75, color=rcParams["axes.labelcolor"], fontsize=9)
         limit = results.overfit_above
         if limit is not None and axes.get_xlim()[0] < limit < axes.get_xlim()[1]:
             _draw_limit(axes, limit)
@@ -128,13 +125,21 @@ def _hollow() -> dict[str, Any]:
 def _write_row(axes: Axes, place: int, runs: pd.DataFrame, *, chosen: bool) -> None:
     """Title at the left, scores and verdict at the right."""
     weight = "bold" if chosen else "normal"
-    across = axes.get_yaxis_transform()
     title = folded(str(runs["title"].iloc[0]), _TITLE_WIDTH, _TITLE_LINES)
-    look: dict[str, Any] = {"transform": across, "va": "center", "fontsize": 9.5, "weight": weight}
-    axes.text(-0.02, place, title, ha="right", linespacing=1.1, **look)
+    _write(axes, title, place, side="left", weight=weight)
     said = " / ".join(f"{values.mean():.4f}" for values in _scores_of(runs).values())
     verdict = "chosen" if chosen else str(runs["verdict"].iloc[0])
-    axes.text(1.02, place, "\n".join(filter(None, (said, verdict))), linespacing=1.1, **look)
+    _write(axes, "\n".join(filter(None, (said, verdict))), place, weight=weight)
+
+
+def _write(axes: Axes, text: str, place: float, side: str = "right", **look: Any) -> None:
+    """A text beside the axes, at the height of a row."""
+    at, beside, align = (0, -8, "right") if side == "left" else (1, 8, "left")
+    axes.annotate(
+        text, (at, place), (beside, 0), xycoords=axes.get_yaxis_transform(),
+        textcoords="offset points", annotation_clip=False, ha=align, va="center",
+        linespacing=1.1, **{"fontsize": 9.5, **look},
+    )  # fmt: skip
 
 
 def _scale(axes: Axes, results: StudyResults, rows: int) -> None:
