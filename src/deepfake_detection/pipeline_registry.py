@@ -51,7 +51,11 @@ def register_pipelines() -> dict[str, Pipeline]:
     external_evaluation = Pipeline(
         create_indexing_pipeline() + create_external_pipeline(),
         namespace="external",
-        inputs={"training_images": "external_images", "detector": "detector"},
+        inputs={
+            "training_images": "external_images",
+            "detector": "detector",
+            "kept_metrics": "kept_metrics",
+        },
         parameters={
             "params:data_preparation": "params:external_evaluation",
             "params:external_evaluation": "params:external_evaluation",

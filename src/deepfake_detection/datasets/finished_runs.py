@@ -2,7 +2,7 @@
 
 from deepfake_detection.datasets.handle import HandleDataset
 from deepfake_detection.learning.finished import FinishedTrainings
-from deepfake_detection.scoring.finished import FinishedScores
+from deepfake_detection.scoring.finished import FinishedScores, KeptMetrics
 
 
 class FinishedTrainingsDataset(HandleDataset):
@@ -15,3 +15,9 @@ class FinishedScoresDataset(HandleDataset):
     """The folder of a run's predictions, metrics and `result.json`, in all versions."""
 
     handle = FinishedScores
+
+
+class KeptMetricsDataset(HandleDataset):
+    """The folder of the scores of all detectors, in all versions."""
+
+    handle = KeptMetrics

@@ -60,3 +60,28 @@ class FinishedScores:
             )
         except FileNotFoundError:
             return None
+
+
+@dataclass(frozen=True)
+class KeptMetrics:
+    """The folder of all scores, in which those of a detector on its own split are found."""
+
+    folder: Path
+
+    def find(self, run_fingerprint: str) -> pd.DataFrame | None:
+        """The latest metric table of this run on its own split, None if there is none."""
+        paths = self.folder.rglob("metrics.json/*/metrics.json")
+        for path in sorted(paths, key=lambda path: path.parent.name, reverse=True):
+            try:
+                metrics = json.loads(path.read_text(encoding="utf-8"))
+            # a kill while it was written
+            except ValueError:
+                continue
+            own = "split_fingerprint" in metrics and not metrics["subsets"].keys() - {
+                "validation",
+                "test",
+            }
+            table = path.parents[2] / "metric_table.csv" / path.parent.name / "metric_table.csv"
+            if own and metrics["run_fingerprint"] == run_fingerprint and table.is_file():
+                return pd.read_csv(table)
+        return None

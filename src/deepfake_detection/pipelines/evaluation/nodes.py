@@ -12,7 +12,9 @@ from deepfake_detection.detector.fingerprints import unpack_hashes
 from deepfake_detection.detector.pixels import PixelStores
 from deepfake_detection.parameters import EvaluationParameters, ImageSetParameters
 from deepfake_detection.pipelines.evaluation.doubts import list_doubts
+from deepfake_detection.pipelines.evaluation.elsewhere import put_beside
 from deepfake_detection.scoring.calibration import choices_on_validation
+from deepfake_detection.scoring.finished import KeptMetrics
 from deepfake_detection.scoring.metrics import Metric, average_over_sources, measure
 from deepfake_detection.scoring.predicting import KEPT_COLUMNS, check_split, predict
 
@@ -125,6 +127,38 @@ def make_metrics(
         "subsets": _nest(table),
     }
     return table, metrics
+
+
+def compare_with_own_split(
+    metric_table: pd.DataFrame, detector: Detector, kept_metrics: KeptMetrics
+) -> pd.DataFrame:
+    """Put a detector's metrics on a set from elsewhere beside those on its own split.
+
+    Args:
+        metric_table: Of the set from elsewhere.
+        detector: What was scored.
+        kept_metrics: Where the metrics of its own split are, if they are known here.
+
+    Returns:
+        As `put_beside`.
+    """
+    own = kept_metrics.find(detector.card.run_fingerprint)
+    beside = put_beside(metric_table, own)
+    if own is None:
+        log.info(
+            "How this detector did on its own split is not known here, so nothing stands beside "
+            "these scores: kedro run --pipelines evaluation makes it, where the detector was made"
+        )
+        return beside
+    by_image = beside[(beside["level"] == "image") & beside["class_name"].isna()]
+    for line in by_image[by_image["metric"].isin(["accuracy", "roc_auc"])].to_dict("records"):
+        log.info(
+            "Own %s to this set: %s %.4f (%.2f–%.2f) to %.4f (%.2f–%.2f)",
+            line["own_subset"], line["metric"].replace("roc_auc", "ROC AUC"),
+            *(line[f"{whose}_{name}"] for whose in ("own", "external")
+              for name in ("value", "low", "high")),
+        )  # fmt: skip
+    return beside
 
 
 def list_doubted_labels(

@@ -3,6 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from deepfake_detection.pipelines.evaluation.nodes import (
+    compare_with_own_split,
     list_doubted_labels,
     measure_predictions,
     predict_external,
@@ -71,6 +72,12 @@ def create_external_pipeline() -> Pipeline:
                 inputs=["predictions", "detector", "params:evaluation"],
                 outputs=["metric_table", "metrics"],
                 name="measure_predictions",
+            ),
+            Node(
+                compare_with_own_split,
+                inputs=["metric_table", "detector", "kept_metrics"],
+                outputs="beside_own_split",
+                name="compare_with_own_split",
             ),
             Node(
                 list_doubted_labels,
