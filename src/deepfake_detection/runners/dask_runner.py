@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
 import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -48,6 +50,10 @@ _INTERRUPT_SECONDS = 20.0
 _USAGE = "--runner-params address=tcp://HOST:8786"
 
 
+class SchedulerLostError(UserError):
+    """The scheduler was there, and is not any more."""
+
+
 class RunInterruptedError(UserError):
     """A run over a cluster was interrupted; the message says what became of its nodes."""
 
@@ -84,13 +90,21 @@ class DaskRunner(AbstractRunner):
         is_async: Whether a node's datasets are loaded and saved in threads.
 
     Raises:
-        UserError: If `distributed` is not installed, or no address is given.
+        UserError: If `distributed` is not installed, no address is given, or anything else is.
     """
 
     def __init__(
-        self, address: str | None = None, resource: str | None = None, is_async: bool = False
+        self,
+        address: str | None = None,
+        resource: str | None = None,
+        is_async: bool = False,
+        **unknown: object,
     ) -> None:
         super().__init__(is_async=is_async)
+        if unknown:
+            raise UserError(
+                f"--runner-params: DaskRunner knows address and resource, not {', '.join(unknown)}"
+            )
         try:
             import distributed  # noqa: F401
         except ImportError:
@@ -192,7 +206,8 @@ class _Run:
                 if kind == "started":
                     self._start(name, value)
                 elif error := self._finish(name, value):
-                    self._let_others_finish(name)
+                    if not isinstance(error, SchedulerLostError):
+                        self._let_others_finish(name, error)
                     raise error
 
     def _next_events(self) -> Iterator[tuple[str, str, Any]]:
@@ -256,7 +271,8 @@ class _Run:
             if self._client.status != "running":
                 raise _lost_scheduler(self._address)
             # not scheduler_info: what that gives may just have been replaced by one without workers
-            identity = self._client.sync(self._client.scheduler.identity)
+            scheduler: Any = self._client.scheduler
+            identity = self._client.sync(scheduler.identity)
         except OSError as error:
             raise _lost_scheduler(self._address) from error
         workers: Mapping[str, Any] = identity["workers"]
@@ -368,14 +384,15 @@ class _Run:
 
     # ------------------------------------------------------------ the end
 
-    def _let_others_finish(self, failed: str) -> None:
+    def _let_others_finish(self, failed: str, why: Exception) -> None:
         """Once a node has failed: drop what is queued, and wait for what is running."""
         self._stopping = True
         self._drop_queued()
         if self._running:
             log.warning(
-                "%s failed: nothing else is started, and what is running is let finish, since its "
-                "results are kept (Ctrl-C ends it): %s", failed, self._list_running(),
+                "%s failed (%s): nothing else is started, and what is running is let finish, since "
+                "its results are kept (Ctrl-C ends it): %s",
+                failed, first_line(why), self._list_running(),
             )  # fmt: skip
         while self._futures:
             self._look_at_workers()
@@ -431,13 +448,15 @@ def _connect(address: str) -> Iterator[Client]:
     from distributed import Client
 
     _quieten_client()
-    seconds = dask.utils.parse_timedelta(dask.config.get("distributed.comm.timeouts.connect"))
+    configured = dask.utils.parse_timedelta(dask.config.get("distributed.comm.timeouts.connect"))
+    seconds = min(configured, _CONNECT_SECONDS)
     try:
-        client = Client(
-            address, timeout=min(seconds, _CONNECT_SECONDS), set_as_default=False, name="kedro"
-        )
-    # what an address is not leads its parser into several kinds of errors
-    except (OSError, ValueError, TypeError, ImportError) as error:
+        # in a thread, since a notebook's own has a loop already
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, _reach(address, seconds)).result()
+        client = Client(address, timeout=seconds, set_as_default=False, name="kedro")
+    # what is no address, or something else that answers there, leads to any kind of error
+    except Exception as error:
         raise UserError(
             f"there is no Dask scheduler at {address} ({first_line(error)}). Start one (dask "
             f"scheduler), or give the address that it says when it starts: {_USAGE}"
@@ -448,8 +467,19 @@ def _connect(address: str) -> Iterator[Client]:
         client.close(timeout=2)
 
 
-def _lost_scheduler(address: str) -> UserError:
-    return UserError(
+async def _reach(address: str, seconds: float) -> None:
+    """Fail where a client would: one that fails takes long to end, and says so when it does."""
+    from distributed import Security
+    from distributed.comm import connect
+
+    arguments = Security().get_connection_args("client")
+    # something else that listens there may never answer
+    comm = await asyncio.wait_for(connect(address, seconds, **arguments), seconds + 1)
+    await comm.close()
+
+
+def _lost_scheduler(address: str) -> SchedulerLostError:
+    return SchedulerLostError(
         f"the connection to the Dask scheduler at {address} was lost, and this run with it. What "
         "nodes have saved is kept: once it runs again, the same command begins anew, and an "
         "unfinished training goes on where it was"
