@@ -407,10 +407,13 @@ class _Run:
             RunInterruptedError: Always, with what the nodes said.
         """
         self._stopping = True
+        in_flight = bool(self._futures)
         self._drop_queued()
         said = []
-        if self._futures:
+        if self._running:
             log.warning("Interrupted: ending %s", self._list_running())
+        if in_flight:
+            # all workers: one may have started a node without this having been heard yet
             self._client.run(interrupt_nodes, self._topic, on_error="ignore")
         until = monotonic() + _INTERRUPT_SECONDS
         while self._futures and monotonic() < until:
