@@ -14,6 +14,13 @@ class UserError(click.ClickException):
         return self.message
 
 
+def user_error_behind(error: BaseException | None) -> UserError | None:
+    """The error of what a user can mend that another came from: the catalog wraps it in others."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error
+
+
 def first_line(error: BaseException) -> str:
     """What another library's error says, in one line of a message; its kind where it is silent."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

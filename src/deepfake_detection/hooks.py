@@ -16,7 +16,7 @@ from kedro.pipeline.node import Node
 from pydantic import ValidationError
 from yaml import YAMLError
 
-from deepfake_detection.errors import UserError
+from deepfake_detection.errors import UserError, user_error_behind
 from deepfake_detection.parameters import ProjectParameters, describe_problems
 
 if TYPE_CHECKING:
@@ -104,7 +104,9 @@ class ProjectHooks:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
         """Check that what the pipeline starts from is there, and the devices that it asks for."""
-        self._check_devices(pipeline)
+        # other machines have other devices, and look for them themselves
+        if "DaskRunner" not in str(run_params.get("runner")):
+            self._check_devices(pipeline)
         self._check_benchmark(pipeline)
         self._check_runs(pipeline)
         self._check_given_paths(run_params.get("runtime_params") or {}, pipeline)
@@ -240,9 +242,7 @@ class ProjectHooks:
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:
         """Hand on in its own words what a user can mend: the catalog wraps it in other errors."""
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, UserError):
-            cause = cause.__cause__
+        cause = user_error_behind(error)
         if cause is not None and cause is not error:
             raise cause
 

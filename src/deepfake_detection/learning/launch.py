@@ -90,10 +90,16 @@ def train_in_processes(
         states: Where to save further ones.
 
     Raises:
-        UserError: If the batch is too small to be cut, or the rendezvous fails.
+        UserError: If the batch is too small to be cut, this process may not start others, or the
+            rendezvous fails.
         WorkerError: If a process dies.
         KeyboardInterrupt: If training was interrupted.
     """
+    if multiprocessing.current_process().daemon:
+        raise UserError(
+            "parameter 'training.devices': training in several processes needs a process that may "
+            "start them. Start Dask's workers with DASK_DISTRIBUTED__WORKER__DAEMON=False"
+        )
     hardware, training = task.hardware, task.training
     workers = hardware.processes * hardware.machines
     smallest = min(training.batch_size, task.subsets.count("train"))
@@ -240,7 +246,10 @@ def _send_logs(queue: Any) -> None:
 
 @contextmanager
 def _signals_restored() -> Iterator[None]:
-    """Elastic launch sets handlers, and leaves them set."""
+    """Elastic launch sets handlers, and leaves them set; only the main thread may have any."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     names = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
     before = {each: signal.getsignal(each) for each in names}
     try:

@@ -48,6 +48,8 @@ def create_pipeline() -> Pipeline:
                 # the detector last: once it is saved, the training state is removed
                 outputs=["training_history", "detector"],
                 name="train_detector",
+                # over several machines, such a node takes a GPU's worker for itself
+                tags="training",
             ),
         ]
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 MODEL = "shufflenet_v2_x0_5"
 
@@ -53,10 +53,10 @@ def latest(project: Path, entry: str) -> Path:
     return max(path.glob(f"*/{path.name}"))
 
 
-def wait_for(process: subprocess.Popen[str], line: str) -> None:
-    """Read what a process says until it says this."""
+def wait_for(process: subprocess.Popen[str], line: str) -> str:
+    """Read what a process says until it says this; the whole line."""
     assert process.stdout is not None
     for said in process.stdout:
         if line in said:
-            return
+            return said
     raise AssertionError(f"it never said {line!r}: {process.communicate()[1]}")

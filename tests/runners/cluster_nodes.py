@@ -1,0 +1,114 @@
+"""What the runners' tests send to other processes, which import it from here."""
+
+import os
+import signal
+from pathlib import Path
+from typing import NoReturn
+
+import pandas as pd
+from distributed import Event, get_worker
+from kedro.framework.hooks import hook_impl
+from kedro.io import AbstractDataset
+from kedro_datasets.pandas import CSVDataset
+
+from deepfake_detection.errors import UserError
+
+SECONDS = 30
+
+
+def meet(me: str, other: str) -> str:
+    """Return where it runs, once the other runs too."""
+    Event(me).set()
+    assert Event(other).wait(SECONDS)
+    return get_worker().address
+
+
+def add(*values: int) -> int:
+    return sum(values)
+
+
+def split_in_two(value: int) -> tuple[int, list[int]]:
+    return value, [value]
+
+
+def say_and_wait(run: str) -> pd.DataFrame:
+    Event(f"{run} runs").set()
+    assert Event(f"{run} may end").wait(SECONDS)
+    return pd.DataFrame({"run": [run]})
+
+
+def fail_once_the_other_runs(run: str) -> NoReturn:
+    assert Event(f"{run} runs").wait(SECONDS)
+    try:
+        int("no number")
+    except ValueError as error:
+        raise LookupError("nothing found") from error
+
+
+def wait_for_ever(note: str) -> None:
+    waiting = Event("never")
+    try:
+        Event("endless waits").set()
+        while not waiting.wait("100ms"):
+            pass
+    except KeyboardInterrupt:
+        Path(note).write_text("interrupted")
+        raise
+
+
+def end_the_worker(_: object) -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def make_table_twice(rows: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    table = pd.DataFrame({"row": range(rows)})
+    return table, table
+
+
+class UnreadableDataset(AbstractDataset):
+    def load(self) -> NoReturn:
+        raise UserError("this file is no good: make another")
+
+    def save(self, data: object) -> None: ...
+
+    def _describe(self) -> dict:
+        return {}
+
+
+class DeadlyOnceDataset(CSVDataset):
+    """Ends the process that saves it, the first time."""
+
+    def save(self, data: pd.DataFrame) -> None:
+        mark = Path(str(self._filepath) + ".died")
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().save(data)
+
+
+class NotingHooks:
+    """Note who called which hook in a file."""
+
+    def __init__(self, notes: str) -> None:
+        self.notes = Path(notes)
+
+    def _note(self, hook: str, what: str) -> None:
+        with self.notes.open("a") as notes:
+            notes.write(f"{os.getpid()} {hook} {what}\n")
+
+    @hook_impl
+    def before_node_run(self, node) -> None:
+        self._note("before_node_run", node.name)
+
+    @hook_impl
+    def after_node_run(self, node) -> None:
+        self._note("after_node_run", node.name)
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name) -> None:
+        self._note("after_dataset_loaded", dataset_name)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name) -> None:
+        self._note("after_dataset_saved", dataset_name)
