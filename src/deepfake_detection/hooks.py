@@ -16,6 +16,15 @@ from kedro.pipeline.node import Node
 from pydantic import ValidationError
 from yaml import YAMLError
 
+from deepfake_detection.checks import (
+    GIVEN_PATHS,
+    check_devices,
+    check_given_paths,
+    check_inputs,
+    check_sizes,
+    path_of,
+    runs_in,
+)
 from deepfake_detection.errors import UserError, user_error_behind
 from deepfake_detection.parameters import ProjectParameters, describe_problems
 
@@ -25,12 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What --params takes beside parameters: entries of the catalog given by their path
-_GIVEN_PATHS = {
-    "detector": "detector",
-    "images": "external_images",
-    "other_detector": "other_detector",
-}
 _SHOWN_RESULTS = (
     "detector", "recalibrated_detector", "predictions", "metric_table", "paired_differences",
     "report", "benchmark_table", "benchmark_figure", "table", "page",
@@ -53,7 +56,7 @@ class ProjectHooks:
         # not context.params, which Kedro validates too, and ends in a traceback
         parameters = _read_parameters(context.config_loader)
         own = {name: parameters[name] for name in parameters.keys() - _studies_of(parameters)}
-        for given in _GIVEN_PATHS:
+        for given in GIVEN_PATHS:
             own.pop(given, None)
         try:
             checked = ProjectParameters.model_validate(own)
@@ -106,108 +109,15 @@ class ProjectHooks:
         """Check that what the pipeline starts from is there, and the devices that it asks for."""
         # other machines have other devices, and look for them themselves
         if "DaskRunner" not in str(run_params.get("runner")):
-            self._check_devices(pipeline)
-        self._check_benchmark(pipeline)
-        self._check_runs(pipeline)
-        self._check_given_paths(run_params.get("runtime_params") or {}, pipeline)
-        self._check_inputs(pipeline, catalog, run_params.get("load_versions") or {})
-
-    def _check_devices(self, pipeline: Pipeline) -> None:
-        from deepfake_detection.detector.device import choose_device
-        from deepfake_detection.learning.hardware import choose_hardware
-
-        asked = pipeline.inputs()
-        if "params:training" in asked:
-            choose_hardware(self._parameters.training)
-        if "params:evaluation" in asked:
-            choose_device(self._parameters.evaluation.device)
-
-    def _check_benchmark(self, pipeline: Pipeline) -> None:
-        from deepfake_detection.detector.backbones import check_backbone, check_crop
-
-        if "params:benchmark" not in pipeline.inputs():
-            return
-        for model in self._parameters.benchmark.backbones:
-            try:
-                check_backbone(model)
-            except UserError as error:
-                raise UserError(f"parameter 'benchmark.backbones': {error}") from None
-            check_crop(model, self._parameters.backbones.preprocessing(model).crop)
-
-    def _check_runs(self, pipeline: Pipeline) -> None:
-        """Check what a study's runs need, before the first of them starts."""
-        from deepfake_detection.detector.backbones import check_crop
-        from deepfake_detection.learning.hardware import choose_hardware
-
-        nodes = {node.name for node in pipeline.nodes}
-        for study in self._studies:
-            for name, run in study.runs.items():
-                node = f"{study.name}.{name}.train"
-                if node not in nodes:
-                    continue
-                self._titles[node] = run.title
-                try:
-                    check_crop(run.model, run.preprocessing.crop)
-                    choose_hardware(run.training)
-                except UserError as error:
-                    raise UserError(f"study {study.name}.{name}: {error}") from None
-
-    def _check_given_paths(self, runtime_params: dict[str, Any], pipeline: Pipeline) -> None:
-        for parameter, entry in _GIVEN_PATHS.items():
-            if parameter not in runtime_params:
-                continue
-            if entry not in pipeline.inputs():
-                raise UserError(
-                    f"--params {parameter}=… is for pipelines that read {entry} and don't make it: "
-                    f"kedro run --pipelines external_evaluation --params images=…,detector=… (or "
-                    "--pipelines evaluation --params detector=…)"
-                )
-            path = self._project_path / str(runtime_params[parameter])
-            if not path.exists():
-                raise UserError(f"--params {parameter}={runtime_params[parameter]}: no such path")
-
-    def _check_inputs(
-        self, pipeline: Pipeline, catalog: DataCatalog, load_versions: dict[str, str]
-    ) -> None:
-        from deepfake_detection.pipeline_registry import register_pipelines
-
-        makers: dict[str, str] = {}
-        for name, registered in register_pipelines().items():
-            if name != "__default__":
-                makers |= dict.fromkeys(registered.all_outputs() - makers.keys(), name)
-        if "other_detector" in pipeline.inputs() and not catalog.exists("other_detector"):
-            raise UserError(
-                "there is no detector to compare with: kedro run --pipelines paired_comparison "
-                "--params other_detector=path/to/file (and detector=…, or the latest is taken)"
-            )
-        missing = [
-            entry
-            for entry in sorted(pipeline.inputs() & makers.keys())
-            if not catalog.exists(entry)
-        ]
-        self._check_rows(missing)
-        for entry in missing:
-            version = f" of version {load_versions[entry]}" if entry in load_versions else ""
-            command = f"kedro run --pipelines {makers[entry]}"
-            if makers[entry] in {study.name for study in self._studies}:
-                # a part of a study, which lacks what the whole would make
-                command += f" --to-outputs {','.join(_ends_of(pipeline))}"
-            raise UserError(
-                f"there is no '{entry}'{version} in {_path_of(entry, catalog)}. Make it first: "
-                f"{command} (with the same --env and model)"
-            )
-
-    def _check_rows(self, missing: list[str]) -> None:
-        """Name all the runs of a study that its table lacks."""
-        for study in self._studies:
-            runs = [name for name in study.runs if f"{study.name}.{name}.result" in missing]
-            if runs:
-                asked = ",".join(f"{study.name}.{name}" for name in runs)
-                raise UserError(
-                    f"the study {study.name} lacks {len(runs)} of its {len(study.runs)} runs: "
-                    f"{', '.join(runs)}. Make them first: kedro run --pipelines {study.name}, or "
-                    f"these alone with --namespaces {asked}"
-                )
+            check_devices(self._parameters, self._studies, pipeline)
+        check_sizes(self._parameters, self._studies, pipeline)
+        given = run_params.get("runtime_params") or {}
+        check_given_paths(given, self._project_path, pipeline)
+        check_inputs(self._studies, pipeline, catalog, run_params.get("load_versions") or {})
+        self._titles = {
+            f"{study.name}.{name}.train": run.title
+            for study, name, run in runs_in(self._studies, pipeline)
+        }
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
@@ -259,7 +169,7 @@ class ProjectHooks:
         ]
         for name in shown:
             said = name.replace("_", " ").replace(".", " ").capitalize()
-            log.info("%s: %s", said, _path_of(name, catalog))
+            log.info("%s: %s", said, path_of(name, catalog))
 
 
 def _read_parameters(loader: AbstractConfigLoader) -> dict[str, Any]:
@@ -273,17 +183,3 @@ def _read_parameters(loader: AbstractConfigLoader) -> dict[str, Any]:
 def _studies_of(parameters: dict[str, Any]) -> set[str]:
     named = parameters.get("studies")
     return set(named) if isinstance(named, dict) else set()
-
-
-def _ends_of(pipeline: Pipeline) -> list[str]:
-    """What a pipeline makes last."""
-    outputs = sorted(pipeline.outputs())
-    return [entry for entry in outputs if entry.endswith(".result")] or outputs
-
-
-def _path_of(entry: str, catalog: DataCatalog) -> str:
-    """Where an entry lies: its latest version, or where versions would be."""
-    dataset: Any = catalog.get(entry)
-    path = Path(str(dataset._describe().get("filepath", entry)))
-    versions = sorted(path.glob(f"*/{path.name}"))
-    return str(versions[-1] if versions else path)

@@ -8,47 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from detector_samples import HASHES, make_detector
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from deepfake_detection import Detector
-from deepfake_detection.detector.backbones import build_backbone
-from deepfake_detection.detector.detector import DetectorCard
 from deepfake_detection.detector.file import write_detector
-from deepfake_detection.detector.fingerprints import pack_hashes, unpack_hashes
+from deepfake_detection.detector.fingerprints import unpack_hashes
 from deepfake_detection.errors import UserError
-
-HASHES = [f"{number:064x}" for number in (0, 1, 255, 2**255)]
-
-
-def make_detector(model: str = "shufflenet_v2_x0_5", **changes: object) -> Detector:
-    torch.manual_seed(5)
-    network, _ = build_backbone(model, {}, transform_input=False)
-    card = {
-        "backbone": model,
-        "transform_input": False,
-        "preprocessing": {
-            "resize": 40, "crop": 32, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
-        },
-        "class_names": ["real", "fake"],
-        "classes": {"real": "real", "fake_deepfake": "fake"},
-        "threshold": 0.5,
-        "temperature": 1.0,
-        "best_epoch": 3,
-        "best_validation_accuracy": 0.1 + 0.2,
-        "split": {"fingerprint": "ab" * 32, "method": "group", "note": None},
-        "settings": {"training": {"epochs": 3}},
-        "run_fingerprint": "cd" * 32,
-        "versions": {"torch": torch.__version__},
-    }  # fmt: skip
-    card |= changes
-    return Detector(
-        network.eval(),
-        DetectorCard(**card),  # type: ignore[arg-type]
-        pack_hashes(HASHES[:2]),
-        pack_hashes(HASHES[2:]),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +42,15 @@ def test_what_is_written_is_read_again(detector: Detector, path: Path, pixels: n
     assert unpack_hashes(read.trained_on) == set(HASHES[:2])
     assert unpack_hashes(read.validated_on) == set(HASHES[2:])
     assert np.array_equal(read.logits(pixels), detector.logits(pixels))
+
+
+def test_a_network_that_asks_for_the_versions_of_its_layers_is_read_too(tmp_path: Path) -> None:
+    detector = make_detector("mnasnet0_5")
+    write_detector(detector, tmp_path / "d.safetensors")
+    read = Detector.load(tmp_path / "d.safetensors").network.state_dict()
+    assert all(
+        torch.equal(value, read[name]) for name, value in detector.network.state_dict().items()
+    )
 
 
 def test_a_channels_last_network_can_be_written(tmp_path: Path, pixels: np.ndarray) -> None:

@@ -1,0 +1,40 @@
+"""A detector with random weights, small enough to be written and read in a moment."""
+
+import torch
+
+from deepfake_detection import Detector
+from deepfake_detection.detector.backbones import build_backbone
+from deepfake_detection.detector.detector import DetectorCard
+from deepfake_detection.detector.fingerprints import pack_hashes
+
+HASHES = [f"{number:064x}" for number in (0, 1, 255, 2**255)]
+
+
+def make_detector(model: str = "shufflenet_v2_x0_5", **changes: object) -> Detector:
+    """A detector of this backbone, with changes to its card."""
+    torch.manual_seed(5)
+    network, _ = build_backbone(model, {}, transform_input=False)
+    card = {
+        "backbone": model,
+        "transform_input": False,
+        "preprocessing": {
+            "resize": 40, "crop": 32, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
+        },
+        "class_names": ["real", "fake"],
+        "classes": {"real": "real", "fake_deepfake": "fake"},
+        "threshold": 0.5,
+        "temperature": 1.0,
+        "best_epoch": 3,
+        "best_validation_accuracy": 0.1 + 0.2,
+        "split": {"fingerprint": "ab" * 32, "method": "group", "note": None},
+        "settings": {"training": {"epochs": 3}},
+        "run_fingerprint": "cd" * 32,
+        "versions": {"torch": torch.__version__},
+    }  # fmt: skip
+    card |= changes
+    return Detector(
+        network.eval(),
+        DetectorCard(**card),  # type: ignore[arg-type]
+        pack_hashes(HASHES[:2]),
+        pack_hashes(HASHES[2:]),
+    )
