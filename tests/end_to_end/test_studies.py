@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from demo_project import Run, change_yaml, latest, make_project, wait_for
+from demo_project import MODEL, Run, change_yaml, latest, make_project, wait_for
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
 
 from deepfake_detection import Detector
 from deepfake_detection.detector.fingerprints import unpack_hashes
@@ -25,7 +27,6 @@ STUDY = {
     "decayed": {"training": {"optimizer": {"weight_decay": 0.01}}},
     "torn": {"split": {"method": "individual"}},
 }
-OTHERS = dict.fromkeys(["comparison", "lr_schedules", "fine_tuning", "cross_validation"])
 
 
 def add_study(project: Path, name: str, block: dict) -> None:
@@ -64,6 +65,20 @@ def made(prepared: Path, kedro: Run) -> tuple[Path, str]:
 @pytest.fixture
 def studied(made: tuple[Path, str], tmp_path: Path) -> Path:
     return Path(shutil.copytree(made[0], tmp_path / "project"))
+
+
+@pytest.fixture
+def run_part() -> Callable[..., None]:
+    """Run a part of the study in this process."""
+
+    def run(project: Path, part: dict[str, list[str]], **params: object) -> None:
+        bootstrap_project(project)
+        with KedroSession.create(
+            project_path=project, env="demo", runtime_params=params
+        ) as session:
+            session.run(pipeline_names=["mine"], **part)
+
+    return run
 
 
 def table_of(project: Path, study: str = "mine") -> pd.DataFrame:
@@ -147,55 +162,47 @@ def test_another_split_makes_its_rows_again(
 
 
 def test_a_table_is_never_of_other_settings_than_the_study_has(
-    studied: Path, run_here: Callable[..., None]
+    studied: Path, run_part: Callable[..., None]
 ) -> None:
     with pytest.raises(UserError, match="latest results of decayed are of other settings"):
-        run_only(studied, run_here, "mine.tabulate", mine={"decayed": {"training": {"epochs": 1}}})
-
-
-def run_only(project: Path, run_here: Callable[..., None], node: str, **params: object) -> None:
-    from kedro.framework.session import KedroSession
-    from kedro.framework.startup import bootstrap_project
-
-    bootstrap_project(project)
-    with KedroSession.create(project_path=project, env="demo", runtime_params=params) as session:
-        session.run(pipeline_names=["mine"], node_names=[node])
+        run_part(
+            studied,
+            {"node_names": ["mine.tabulate"]},
+            mine={"decayed": {"training": {"epochs": 1}}},
+        )
 
 
 def test_a_table_asked_for_too_early_says_which_rows_are_missing(
-    prepared: Path, made: tuple[Path, str], tmp_path: Path, kedro: Run
+    studied: Path, run_part: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    project = Path(shutil.copytree(made[0], tmp_path / "project"))
     for row in ("plain", "torn"):
-        shutil.rmtree(project / f"data/demo/07_model_output/studies/mine/{row}")
-    done = kedro(project, "run", "--env", "demo", "--pipelines", "mine", "--nodes", "mine.tabulate")
-    assert done.returncode == 1
-    assert "the study mine lacks 2 of its 3 runs: plain, torn" in done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
+        shutil.rmtree(studied / f"data/demo/07_model_output/studies/mine/{row}")
+    with pytest.raises(UserError, match="lacks 2 of its 3 runs: plain, torn") as caught:
+        run_part(studied, {"node_names": ["mine.tabulate"]})
     # and the command that it names makes them, and no other
-    asked = re.search(r"--namespaces (\S+)", done.stderr)
+    asked = re.search(r"--namespaces (\S+)", str(caught.value))
     assert asked
-    done = kedro(
-        project, "run", "--env", "demo", "--pipelines", "mine", "--namespaces", asked.group(1)
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Run 2 of 2" in done.stdout
-    assert len(re.findall("Not trained again", done.stdout)) == 2
+    caplog.set_level("INFO")
+    run_part(studied, {"namespaces": asked.group(1).split(",")})
+    assert "Run 2 of 2" in caplog.text
+    assert trained(caplog) == []
+    run_part(studied, {"node_names": ["mine.tabulate"]})
 
 
-def test_one_run_from_nothing_names_what_has_to_be_made_first(
-    tmp_path: Path, demo_project: Path, kedro: Run
+def test_one_run_from_nothing_names_the_command_that_makes_it(
+    tmp_path: Path, demo_project: Path, run_part: Callable[..., None]
 ) -> None:
     project = Path(shutil.copytree(demo_project, tmp_path / "project"))
     add_study(project, "mine", STUDY)
-    done = kedro(
-        project, "run", "--env", "demo", "--pipelines", "mine", "--namespaces", "mine.plain"
-    )
-    assert done.returncode == 1
-    assert "there is no 'mine.split_group_60_20_20.split" in done.stderr
-    asked = re.search(r"--to-outputs (\S+)", done.stderr)
+    with pytest.raises(
+        UserError, match=r"there is no 'mine\.split_group_60_20_20\.split"
+    ) as caught:
+        run_part(project, {"namespaces": ["mine.plain"]})
+    asked = re.search(r"--to-outputs (\S+)", str(caught.value))
     assert asked
-    assert asked.group(1) == "mine.plain.result"
+    run_part(project, {"to_outputs": [asked.group(1)]})
+    made = [path.name for path in (project / "data/demo/06_models/studies/mine").iterdir()]
+    assert made == ["plain"]
 
 
 def test_a_killed_study_goes_on_with_what_is_missing(
@@ -286,19 +293,33 @@ def test_a_cross_validation_scores_every_image_once_by_a_detector_that_has_not_s
 @pytest.mark.parametrize(
     ("block", "said"),
     [
-        ("mine: {one: {trainng: {}}}", "unknown parameter 'mine.one.trainng': did you mean"),
-        ("mine: {one: {model: resnet19}}", "study mine.one: unknown model 'resnet19'"),
-        ("mine: {one: {}, one: {model: vgg16}}", "found duplicate key one"),
+        ({"one": {"trainng": {}}}, r"unknown parameter 'mine\.one\.trainng': did you mean"),
+        ({"one": {"model": "resnet19"}}, r"study mine\.one: unknown model 'resnet19'"),
+        ({"one": {"backbones": {MODEL: {"crop": 8}}}}, r"study mine\.one: .* cannot take pictures"),
     ],
 )
 def test_a_row_that_does_not_fit_is_named_before_anything_runs(
-    block: str, said: str, tmp_path: Path, kedro: Run
+    block: dict, said: str, tmp_path: Path, run_here: Callable[..., None]
 ) -> None:
     project = make_project(tmp_path / "project")
+    add_study(project, "mine", block)
+    with pytest.raises(UserError, match=said):
+        run_here(project, "mine")
+    assert not (project / "data/demo").exists()
+
+
+def test_a_mistyped_row_on_the_command_line_is_named(
+    studied: Path, run_here: Callable[..., None]
+) -> None:
+    with pytest.raises(UserError, match="no row 'plane': did you mean 'plain'"):
+        run_here(studied, "mine", mine={"plane": {"training": {"epochs": 1}}})
+
+
+def test_a_name_that_stands_twice_ends_in_one_line(tmp_path: Path, kedro: Run) -> None:
+    project = make_project(tmp_path / "project")
     file = project / "conf/demo/parameters_studies.yml"
-    file.write_text(f"studies: {{mine: My own}}\n{block}\n", encoding="utf-8")
+    file.write_text("studies: {mine: My own}\nmine: {one: {}, one: {model: vgg16}}\n")
     done = kedro(project, "run", "--env", "demo", "--pipelines", "mine")
     assert done.returncode == 1
-    assert said in done.stderr
+    assert "found duplicate key one" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    assert not (project / "data/demo").exists()

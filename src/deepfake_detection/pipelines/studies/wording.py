@@ -84,13 +84,15 @@ def _mean(runs: pd.DataFrame, column: str) -> str:
 
 
 def adopt_command(results: StudyResults) -> str:
-    """The command that takes the chosen row's detector; empty where none is chosen."""
+    """The command that takes the chosen row's detector; empty where none is chosen, or of folds."""
     runs = chosen_runs(results)
-    if runs.empty:
+    if runs.empty or results.table["fold"].notna().any():
         return ""
     # results lie in a folder named after the backbone of the command
-    model = f",model={runs['model'].iloc[0]}" if results.table["model"].nunique() > 1 else ""
-    return f"kedro run --pipelines {results.name} --params {results.name}.adopt=true{model}"
+    model = runs["model"].iloc[0]
+    return (
+        f"kedro run --pipelines {results.name} --params {results.name}.adopt=true,model={model}"
+    )
 
 
 def say_inflation(results: StudyResults) -> str:
