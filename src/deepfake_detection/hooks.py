@@ -68,7 +68,11 @@ class ProjectHooks:
 
     def _plan_studies(self, parameters: dict[str, Any], context: KedroContext) -> None:
         from deepfake_detection.pipeline_registry import use_studies
-        from deepfake_detection.pipelines.studies.plan import check_given_rows, plan_studies
+        from deepfake_detection.pipelines.studies.plan import (
+            check_given_rows,
+            keep_order_of_rows,
+            plan_studies,
+        )
 
         given = context._runtime_params or {}
         if given.keys() & _studies_of(parameters):
@@ -77,6 +81,7 @@ class ProjectHooks:
                 env=context.env,
                 **settings.CONFIG_LOADER_ARGS,
             )
+            parameters = keep_order_of_rows(parameters, loader["parameters"])
             check_given_rows(given, loader["parameters"])
         context.config_loader["parameters"], self._studies = plan_studies(parameters)
         use_studies(self._studies)
@@ -114,6 +119,7 @@ class ProjectHooks:
         given = run_params.get("runtime_params") or {}
         check_given_paths(given, self._project_path, pipeline)
         check_inputs(self._studies, pipeline, catalog, run_params.get("load_versions") or {})
+        self._started = 0
         self._titles = {
             f"{study.name}.{name}.train": run.title
             for study, name, run in runs_in(self._studies, pipeline)

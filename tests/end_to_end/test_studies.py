@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from demo_project import MODEL, Run, change_yaml, latest, make_project, wait_for
+from demo_project import Run, change_yaml, latest, make_project, wait_for
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
@@ -65,6 +65,9 @@ def made(prepared: Path, kedro: Run) -> tuple[Path, str]:
 @pytest.fixture
 def studied(made: tuple[Path, str], tmp_path: Path) -> Path:
     return Path(shutil.copytree(made[0], tmp_path / "project"))
+
+
+TABLE = {"to_outputs": ["mine.table", "mine.choice"]}
 
 
 @pytest.fixture
@@ -127,19 +130,19 @@ def test_grouped_rows_alone_are_chosen_from_where_methods_are_mixed(
 
 
 def test_what_is_finished_is_not_made_again_and_what_changed_is(
-    studied: Path, run_here: Callable[..., None], caplog: pytest.LogCaptureFixture
+    studied: Path, run_part: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     before = table_of(studied)
     file = latest(studied, "data/demo/06_models/studies/mine/plain/detector.safetensors")
     caplog.set_level("INFO")
-    run_here(studied, "mine")
+    run_part(studied, TABLE)
     assert trained(caplog) == []
     pd.testing.assert_frame_equal(table_of(studied), before)
     again = latest(studied, "data/demo/06_models/studies/mine/plain/detector.safetensors")
     assert again != file
     assert again.samefile(file)  # no second copy of the weights
 
-    run_here(studied, "mine", mine={"decayed": {"training": {"epochs": 1}}})
+    run_part(studied, TABLE, mine={"decayed": {"training": {"epochs": 1}}})
     assert trained(caplog) == ["decayed"]
     after = table_of(studied)
     changed = before["run_fingerprint"] != after["run_fingerprint"]
@@ -147,16 +150,16 @@ def test_what_is_finished_is_not_made_again_and_what_changed_is(
     assert after.at["decayed", "epochs"] == 1
 
     # back again: an earlier version of each row is the one that is asked for
-    run_here(studied, "mine")
+    run_part(studied, TABLE)
     assert trained(caplog) == []
     pd.testing.assert_frame_equal(table_of(studied), before)
 
 
 def test_another_split_makes_its_rows_again(
-    studied: Path, run_here: Callable[..., None], caplog: pytest.LogCaptureFixture
+    studied: Path, run_part: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    run_here(studied, "mine", mine={"torn": {"split": {"method": "group", "seed": 1}}})
+    run_part(studied, TABLE, mine={"torn": {"split": {"method": "group", "seed": 1}}})
     assert trained(caplog) == ["torn"]
     assert table_of(studied).at["torn", "split_method"] == "group"
 
@@ -211,7 +214,7 @@ def test_a_killed_study_goes_on_with_what_is_missing(
     project = make_project(tmp_path / "project")
     shutil.copytree(made[0] / "data/demo/01_raw", project / "data/demo/01_raw")
     add_study(project, "mine", STUDY)
-    command = ["run", "--env", "demo", "--pipelines", "mine"]
+    command = ["run", "--env", "demo", "--pipelines", "mine", "--to-outputs", "mine.table"]
     process = subprocess.Popen(
         [sys.executable, "-m", "kedro", *command], cwd=project, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
@@ -295,7 +298,10 @@ def test_a_cross_validation_scores_every_image_once_by_a_detector_that_has_not_s
     [
         ({"one": {"trainng": {}}}, r"unknown parameter 'mine\.one\.trainng': did you mean"),
         ({"one": {"model": "resnet19"}}, r"study mine\.one: unknown model 'resnet19'"),
-        ({"one": {"backbones": {MODEL: {"crop": 8}}}}, r"study mine\.one: .* cannot take pictures"),
+        (
+            {"one": {"model": "alexnet", "backbones": {"alexnet": {"crop": 32}}}},
+            r"study mine\.one: .* cannot take pictures of 32×32",
+        ),
     ],
 )
 def test_a_row_that_does_not_fit_is_named_before_anything_runs(

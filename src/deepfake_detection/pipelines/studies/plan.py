@@ -270,3 +270,17 @@ def check_given_rows(given: Mapping[str, Any], in_files: Mapping[str, Any]) -> N
                 close = get_close_matches(str(row), [*rows, *_STUDY_KEYS], n=1)
                 hint = f"did you mean '{close[0]}'?" if close else f"it has {', '.join(rows)}"
                 raise UserError(f"the study '{study}' has no row '{row}': {hint}")
+
+
+def keep_order_of_rows(parameters: Raw, in_files: Mapping[str, Any]) -> Raw:
+    """Put the rows of studies back into the order of their files.
+
+    Kedro puts what the command line names first, where an environment alone has the study.
+    """
+    ordered = dict(parameters)
+    for study in parameters["studies"]:
+        block, files = parameters.get(study), in_files.get(study)
+        if isinstance(block, Mapping) and isinstance(files, Mapping):
+            names = dict.fromkeys([*files, *block])
+            ordered[study] = {name: block[name] for name in names if name in block}
+    return ordered

@@ -90,9 +90,7 @@ def adopt_command(results: StudyResults) -> str:
         return ""
     # results lie in a folder named after the backbone of the command
     model = runs["model"].iloc[0]
-    return (
-        f"kedro run --pipelines {results.name} --params {results.name}.adopt=true,model={model}"
-    )
+    return f"kedro run --pipelines {results.name} --params {results.name}.adopt=true,model={model}"
 
 
 def say_inflation(results: StudyResults) -> str:
