@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from kedro.config import AbstractConfigLoader, OmegaConfigLoader
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.framework.project import settings
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
-from pydantic import ValidationError
-from yaml import YAMLError
 
 from deepfake_detection.checks import (
-    GIVEN_PATHS,
     check_devices,
     check_given_paths,
     check_inputs,
@@ -25,8 +20,9 @@ from deepfake_detection.checks import (
     path_of,
     runs_in,
 )
+from deepfake_detection.config_loader import StudyConfigLoader
 from deepfake_detection.errors import UserError, user_error_behind
-from deepfake_detection.parameters import ProjectParameters, describe_problems
+from deepfake_detection.parameters import ProjectParameters
 
 if TYPE_CHECKING:
     from deepfake_detection.learning.state import TrainingStates
@@ -54,37 +50,11 @@ class ProjectHooks:
         """Check all parameters, and that the backbone exists and takes pictures of this size."""
         self._project_path = Path(context.project_path)
         # not context.params, which Kedro validates too, and ends in a traceback
-        parameters = _read_parameters(context.config_loader)
-        own = {name: parameters[name] for name in parameters.keys() - _studies_of(parameters)}
-        for given in GIVEN_PATHS:
-            own.pop(given, None)
-        try:
-            checked = ProjectParameters.model_validate(own)
-        except ValidationError as error:
-            raise UserError(describe_problems(error, ProjectParameters)) from None
-        self._check_model(checked, context)
-        self._parameters = checked
-        self._plan_studies(parameters, context)
-
-    def _plan_studies(self, parameters: dict[str, Any], context: KedroContext) -> None:
-        from deepfake_detection.pipeline_registry import use_studies
-        from deepfake_detection.pipelines.studies.plan import (
-            check_given_rows,
-            keep_order_of_rows,
-            plan_studies,
-        )
-
-        given = context._runtime_params or {}
-        if given.keys() & _studies_of(parameters):
-            loader = OmegaConfigLoader(
-                conf_source=context.config_loader.conf_source,
-                env=context.env,
-                **settings.CONFIG_LOADER_ARGS,
-            )
-            parameters = keep_order_of_rows(parameters, loader["parameters"])
-            check_given_rows(given, loader["parameters"])
-        context.config_loader["parameters"], self._studies = plan_studies(parameters)
-        use_studies(self._studies)
+        loader = cast(StudyConfigLoader, context.config_loader)
+        # read here, so that what does not fit ends in one line
+        loader["parameters"]
+        self._parameters, self._studies = loader.own, loader.studies
+        self._check_model(self._parameters, context)
 
     def _check_model(self, parameters: ProjectParameters, context: KedroContext) -> None:
         # torch takes seconds to import, and a mistyped parameter need not wait for it
@@ -176,16 +146,3 @@ class ProjectHooks:
         for name in shown:
             said = name.replace("_", " ").replace(".", " ").capitalize()
             log.info("%s: %s", said, path_of(name, catalog))
-
-
-def _read_parameters(loader: AbstractConfigLoader) -> dict[str, Any]:
-    try:
-        return dict(loader["parameters"])
-    # a key that stands twice, in one file or in two of the same folder
-    except (YAMLError, ValueError) as error:
-        raise UserError(f"the parameter files: {' '.join(str(error).split())}") from None
-
-
-def _studies_of(parameters: dict[str, Any]) -> set[str]:
-    named = parameters.get("studies")
-    return set(named) if isinstance(named, dict) else set()

@@ -4,12 +4,12 @@ import logging
 import os
 from pathlib import Path
 
-from kedro.config import OmegaConfigLoader
 from kedro.framework.project import pipelines as registered_pipelines
 from kedro.framework.project import settings
 from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
+from deepfake_detection.config_loader import StudyConfigLoader
 from deepfake_detection.errors import first_line
 from deepfake_detection.parameters import StudyParameters
 from deepfake_detection.pipelines import (
@@ -24,7 +24,6 @@ from deepfake_detection.pipelines import (
 )
 from deepfake_detection.pipelines.data_preparation.pipeline import create_indexing_pipeline
 from deepfake_detection.pipelines.evaluation.pipeline import create_external_pipeline
-from deepfake_detection.pipelines.studies.plan import plan_studies
 
 log = logging.getLogger(__name__)
 
@@ -81,12 +80,13 @@ def _read_studies() -> list[StudyParameters]:
     """Those of the parameter files, for commands without a session, as `kedro registry list`."""
     project = find_kedro_project(Path.cwd())
     try:
-        loader = OmegaConfigLoader(
+        loader = StudyConfigLoader(
             conf_source=str(Path(project or ".") / settings.CONF_SOURCE),
             env=os.environ.get("KEDRO_ENV"),
             **settings.CONFIG_LOADER_ARGS,
         )
-        return plan_studies(loader["parameters"])[1]
+        loader["parameters"]
+        return list(loader.studies)
     # whatever is wrong with the files, other pipelines can be listed
     except Exception as error:
         log.warning("The studies are left out: %s", first_line(error))

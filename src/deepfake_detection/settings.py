@@ -2,6 +2,7 @@
 
 import warnings
 
+from deepfake_detection.config_loader import StudyConfigLoader
 from deepfake_detection.hooks import ProjectHooks
 
 # Said on every run, and nothing that a user of this project could act on
@@ -10,6 +11,7 @@ warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
 
 HOOKS = (ProjectHooks(),)
 
+CONFIG_LOADER_CLASS = StudyConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
