@@ -148,7 +148,7 @@ def _makers() -> dict[str, str]:
 def _check_rows(studies: Sequence[StudyParameters], missing: Sequence[str]) -> None:
     """Name all the runs of a study that its table lacks."""
     for study in studies:
-        runs = [name for name in study.runs if f"{study.name}.{name}.result" in missing]
+        runs = [name for name in study.runs if f"{study.name}.{name}.metrics" in missing]
         if runs:
             asked = ",".join(f"{study.name}.{name}" for name in runs)
             raise UserError(
@@ -161,7 +161,7 @@ def _check_rows(studies: Sequence[StudyParameters], missing: Sequence[str]) -> N
 def _ends_of(pipeline: Pipeline) -> list[str]:
     """What a pipeline makes last."""
     outputs = sorted(pipeline.outputs())
-    return [entry for entry in outputs if entry.endswith(".result")] or outputs
+    return [entry for entry in outputs if entry.endswith(".metrics")] or outputs
 
 
 def path_of(entry: str, catalog: DataCatalog) -> str:

@@ -108,11 +108,15 @@ class ProjectHooks:
     @hook_impl
     def after_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
         """Remember the training states that a node has used."""
+        from deepfake_detection.learning.finished import KeptTrainings
         from deepfake_detection.learning.state import TrainingStates
 
         for value in inputs.values():
             if isinstance(value, TrainingStates):
                 self._states_of[node.name] = value
+            elif isinstance(value, KeptTrainings) and "training" in node.tags:
+                run = inputs[f"params:{node.namespace}.name"]
+                self._states_of[node.name] = value.states(run)
 
     @hook_impl
     def after_dataset_saved(self, data: Any, node: Node) -> None:

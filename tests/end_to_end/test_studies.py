@@ -98,13 +98,12 @@ def test_a_study_ends_in_its_table(made: tuple[Path, str]) -> None:
     assert table.at["plain", "published_validation_accuracy"] == 0.9
     assert table["subset"].eq("test").all()
     for run, row in table.iterrows():
-        result = json.loads(
-            latest(project, f"data/demo/07_model_output/studies/mine/{run}/result.json").read_text()
-        )
+        file = f"data/demo/07_model_output/studies/mine/{run}/metrics.json"
+        metrics = json.loads(latest(project, file).read_text())
         detector = Detector.load(
             latest(project, f"data/demo/06_models/studies/mine/{run}/detector.safetensors")
         )
-        assert row["run_fingerprint"] == result["run_fingerprint"] == detector.card.run_fingerprint
+        assert row["run_fingerprint"] == metrics["run_fingerprint"] == detector.card.run_fingerprint
         assert row["split_fingerprint"] == detector.card.split["fingerprint"]
         assert row["best_validation_accuracy"] == detector.card.best_validation_accuracy
     # what the command says: which run is at work, the table, what is chosen, where results lie

@@ -1,20 +1,20 @@
-"""What the runs of a study left, in the catalog."""
+"""What runs left, in the catalog: places in which nodes find it again."""
 
 from deepfake_detection.datasets.handle import HandleDataset
-from deepfake_detection.learning.finished import FinishedTrainings
-from deepfake_detection.scoring.finished import FinishedScores, KeptMetrics
+from deepfake_detection.learning.finished import KeptTrainings
+from deepfake_detection.scoring.finished import KeptMetrics, KeptScores
 
 
-class FinishedTrainingsDataset(HandleDataset):
-    """The folder of a run's `detector.safetensors` and `training_history.csv`, in all versions."""
+class KeptTrainingsDataset(HandleDataset):
+    """The folder of a study's detectors, histories and training states, in all versions."""
 
-    handle = FinishedTrainings
+    handle = KeptTrainings
 
 
-class FinishedScoresDataset(HandleDataset):
-    """The folder of a run's predictions, metrics and `result.json`, in all versions."""
+class KeptScoresDataset(HandleDataset):
+    """The folder of a study's predictions and metrics, in all versions."""
 
-    handle = FinishedScores
+    handle = KeptScores
 
 
 class KeptMetricsDataset(HandleDataset):

@@ -1,4 +1,4 @@
-"""Finished trainings of one row of a study: found again by the fingerprint of their run."""
+"""What the trainings of a study keep, and how finished ones are found again."""
 
 import logging
 from dataclasses import dataclass
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from deepfake_detection.detector.file import DetectorFile
+from deepfake_detection.detector.file import DetectorFile, DetectorSlot
 from deepfake_detection.errors import UserError
+from deepfake_detection.learning.state import TrainingStates
 
 log = logging.getLogger(__name__)
 
@@ -46,3 +47,22 @@ class FinishedTrainings:
             if its_run == run_fingerprint and history.is_file():
                 return FinishedTraining(pd.read_csv(history), detector)
         return None
+
+
+@dataclass(frozen=True)
+class KeptTrainings:
+    """The folder of a study's trainings, with a folder for each run."""
+
+    folder: Path
+
+    def finished(self, run: str) -> FinishedTrainings:
+        """Its detectors and histories, in all versions."""
+        return FinishedTrainings(self.folder / run)
+
+    def states(self, run: str) -> TrainingStates:
+        """Where its unfinished trainings keep their states."""
+        return TrainingStates(self.folder / run / "training_state")
+
+    def best_so_far(self, run: str) -> DetectorSlot:
+        """Where its best epoch is kept if the loss does not stay finite."""
+        return DetectorSlot(self.folder / run / "best_so_far.safetensors")

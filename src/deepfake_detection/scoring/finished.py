@@ -1,4 +1,4 @@
-"""Finished scores of one row of a study: found again by the fingerprint of their run."""
+"""Scores that are kept, found again by the fingerprint of their run."""
 
 import json
 from dataclasses import dataclass
@@ -9,41 +9,42 @@ import pandas as pd
 
 from deepfake_detection.parameters import EvaluationParameters
 
-_RESULT = "result.json"
+_METRICS = "metrics.json"
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What scoring a run gives: predictions, their metrics as table and JSON, and its result."""
+    """What scoring a run of a study gives: predictions, and their metrics as table and JSON."""
 
     predictions: pd.DataFrame
     metric_table: pd.DataFrame
     metrics: dict[str, Any]
-    result: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class FinishedScores:
-    """The folder of a row's scores, all versions of them."""
+class KeptScores:
+    """The folder of a study's scores, with a folder for each run."""
 
     folder: Path
 
-    def find(self, run_fingerprint: str, evaluation: EvaluationParameters) -> Scores | None:
-        """The latest scores of this run by these settings, None if there are none."""
-        for path in sorted((self.folder / _RESULT).glob(f"*/{_RESULT}"), reverse=True):
+    def find(
+        self, run: str, run_fingerprint: str, evaluation: EvaluationParameters
+    ) -> Scores | None:
+        """The latest scores of a run with this fingerprint and settings, None if there are none."""
+        for path in sorted((self.folder / run / _METRICS).glob(f"*/{_METRICS}"), reverse=True):
             try:
-                result = json.loads(path.read_text(encoding="utf-8"))
+                metrics = json.loads(path.read_text(encoding="utf-8"))
             # a kill while it was written
             except ValueError:
                 continue
-            same_run = result.get("run_fingerprint") == run_fingerprint
-            if same_run and result.get("evaluation") == evaluation.model_dump(mode="json"):
-                return self._read(path.parent.name, result)
+            same_run = metrics.get("run_fingerprint") == run_fingerprint
+            if same_run and metrics.get("evaluation") == evaluation.model_dump(mode="json"):
+                return self._read(run, path.parent.name, metrics)
         return None
 
-    def _read(self, version: str, result: dict[str, Any]) -> Scores | None:
+    def _read(self, run: str, version: str, metrics: dict[str, Any]) -> Scores | None:
         def at(name: str) -> Path:
-            return self.folder / name / version / name
+            return self.folder / run / name / version / name
 
         # text as in the catalog: a folder called NA is no missing value
         text = dict.fromkeys(("path", "class_name", "source", "group", "subset"), str)
@@ -55,8 +56,7 @@ class FinishedScores:
                     dtype=text,
                 ),
                 pd.read_csv(at("metric_table.csv")),
-                json.loads(at("metrics.json").read_text(encoding="utf-8")),
-                result,
+                metrics,
             )
         except FileNotFoundError:
             return None

@@ -1,6 +1,7 @@
 """What a study's runs come to: tables, summary, inflation and choice."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from test_plan import BASE
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.learning.finished import KeptTrainings
 from deepfake_detection.parameters import StudyParameters
 from deepfake_detection.pipelines.studies.choice import choose_row
 from deepfake_detection.pipelines.studies.curves import describe_history
@@ -30,16 +32,13 @@ def make_study(block: dict[str, Any]) -> StudyParameters:
     return plan_studies(parameters)[1][0]
 
 
-def make_result(study: StudyParameters, name: str, accuracy: float, area: float | None) -> dict:
+def make_metrics(study: StudyParameters, name: str, accuracy: float) -> dict[str, Any]:
     run = study.runs[name]
-    figures = {"value": accuracy, "low": accuracy - 0.1, "high": accuracy + 0.1}
-    areas = {"value": area, "low": None, "high": None}
     return {
         "split": {
             "method": run.split.method, "ratios": run.split.shares.model_dump(),
             "seed": run.split.seed, "fingerprint": f"split of {run.split.name}",
         },
-        "subsets": {"validation": {"images": {"accuracy": figures, "roc_auc": areas}}},
         "trained": {
             "epochs": 2, "best_epoch": 1, "best_validation_accuracy": accuracy,
             "train_accuracy": 1.0, "accuracy_gap": 0.1, "roughness": 0.0, "fall_after_best": 0.0,
@@ -50,9 +49,27 @@ def make_result(study: StudyParameters, name: str, accuracy: float, area: float 
     }  # fmt: skip
 
 
+def make_metric_table(accuracy: float, area: float) -> pd.DataFrame:
+    figures = {
+        ("accuracy", "image"): accuracy, ("roc_auc", "image"): area,
+        # at the other level: not the table's
+        ("accuracy", "source"): 0.123, ("roc_auc", "source"): 0.123,
+    }  # fmt: skip
+    return pd.DataFrame(
+        [
+            {"metric": metric, "subset": "validation", "level": level, "class_name": None,
+             "value": value, "low": value - 0.1, "high": value + 0.1}
+            for (metric, level), value in figures.items()
+        ]
+    )  # fmt: skip
+
+
 def make_table(study: StudyParameters, accuracies: dict[str, float]) -> pd.DataFrame:
-    results = {name: make_result(study, name, value, value) for name, value in accuracies.items()}
-    return tabulate_runs(study, results)
+    return tabulate_runs(
+        study,
+        {name: make_metrics(study, name, value) for name, value in accuracies.items()},
+        {name: make_metric_table(value, value) for name, value in accuracies.items()},
+    )
 
 
 def test_the_table_names_the_settings_in_which_runs_differ_and_no_others() -> None:
@@ -77,7 +94,8 @@ def test_the_table_names_the_settings_in_which_runs_differ_and_no_others() -> No
 
 def test_an_undefined_score_is_missing_and_not_a_number_made_up() -> None:
     study = make_study({"one": {}})
-    table = tabulate_runs(study, {"one": make_result(study, "one", 0.9, None)})
+    undefined = make_metric_table(0.9, float("nan"))
+    table = tabulate_runs(study, {"one": make_metrics(study, "one", 0.9)}, {"one": undefined})
     assert np.isnan(table.at[0, "roc_auc"])
     summary = summarise_rows(study, table).set_index("metric")
     assert np.isnan(summary.at["roc_auc", "mean"])
@@ -147,14 +165,14 @@ def test_where_nothing_is_chosen_nothing_can_be_adopted() -> None:
     study = make_study({"overfit_above": 0.5, "one": {}})
     choice = choose_row(study, make_table(study, {"one": 0.9}))
     with pytest.raises(UserError, match=r"every row is above 0\.5.*mine\.overfit_above"):
-        adopt_chosen(study, choice, "resnet18")
+        adopt_chosen(study, choice, "resnet18", KeptTrainings(Path("none")))
 
 
 def test_a_chosen_run_of_another_backbone_says_how_to_take_it() -> None:
     study = make_study({"one": {"model": "vgg16"}})
     choice = choose_row(study, make_table(study, {"one": 0.9}))
     with pytest.raises(UserError, match=r"mine\.adopt=true,model=vgg16"):
-        adopt_chosen(study, choice, "resnet18")
+        adopt_chosen(study, choice, "resnet18", KeptTrainings(Path("none")))
 
 
 def history(validation: list[float], train: list[float]) -> pd.DataFrame:

@@ -18,7 +18,7 @@ _SUMMARISED = ("accuracy", "roc_auc")
 
 
 def pool_predictions(
-    study: StudyParameters, results: Mapping[str, Mapping[str, Any]], predictions: Mapping[str, Any]
+    study: StudyParameters, metrics: Mapping[str, Mapping[str, Any]], predictions: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Put the test predictions of all folds together.
 
@@ -27,7 +27,7 @@ def pool_predictions(
 
     Args:
         study: The study.
-        results: Of each run.
+        metrics: Of each run, with its detector's card.
         predictions: Of each run, all scored subsets.
 
     Returns:
@@ -38,7 +38,7 @@ def pool_predictions(
     images: list[pd.DataFrame] = []
     sources: list[pd.DataFrame] = []
     for name, run in study.runs.items():
-        card = results[name]
+        card = metrics[name]
         scored = predictions[name]
         scored = scored[scored["subset"] == "test"].assign(subset=OUT_OF_FOLD)
         by_source = average_over_sources(scored, card["threshold"], card["temperature"])

@@ -7,12 +7,11 @@ import pandas as pd
 
 from deepfake_detection.detector.backbones import fetch_weights
 from deepfake_detection.detector.detector import Detector
-from deepfake_detection.detector.file import DetectorFile, DetectorSlot
+from deepfake_detection.detector.file import DetectorFile
 from deepfake_detection.detector.fingerprints import fingerprint_of_run, fingerprint_of_training
 from deepfake_detection.detector.pixels import PixelStores
 from deepfake_detection.errors import UserError
-from deepfake_detection.learning.finished import FinishedTrainings
-from deepfake_detection.learning.state import TrainingStates
+from deepfake_detection.learning.finished import KeptTrainings
 from deepfake_detection.parameters import (
     Backbones,
     CalibrationParameters,
@@ -39,11 +38,9 @@ from deepfake_detection.pipelines.studies.tables import (
     tabulate_runs,
 )
 from deepfake_detection.pipelines.training.nodes import merge_settings, train_detector
-from deepfake_detection.scoring.finished import FinishedScores
+from deepfake_detection.scoring.finished import KeptScores
 
 log = logging.getLogger(__name__)
-
-Result = dict[str, Any]
 
 
 def check_weights(study: StudyParameters) -> None:
@@ -60,9 +57,8 @@ def train_run(
     split: pd.DataFrame,
     split_summary: dict[str, Any],
     pixel_store: PixelStores,
-    finished_trainings: FinishedTrainings,
-    training_state: TrainingStates,
-    best_so_far: DetectorSlot,
+    kept_trainings: KeptTrainings,
+    name: str,
     model: str,
     backbones: Backbones,
     training: TrainingParameters,
@@ -74,9 +70,8 @@ def train_run(
         split: As `train_detector`, and so the others.
         split_summary: Of the same split.
         pixel_store: Holds the pixels of all images of the split.
-        finished_trainings: What this row's trainings left, in all versions.
-        training_state: Where unfinished ones keep their states.
-        best_so_far: Where the best epoch is kept if the loss does not stay finite.
+        kept_trainings: What the study's trainings left, and keep while they run.
+        name: Of the run.
         model: The backbone.
         backbones: Preprocessing by backbone.
         training: The recipe.
@@ -90,20 +85,21 @@ def train_run(
     """
     preprocessing = backbones.preprocessing(model)
     settings = merge_settings(split_summary, model, preprocessing, training, calibration)
-    finished = finished_trainings.find(fingerprint_of_run(settings, split_summary["fingerprint"]))
+    run = fingerprint_of_run(settings, split_summary["fingerprint"])
+    finished = kept_trainings.finished(name).find(run)
     if finished is not None:
         log.info("Not trained again, since it was with these settings: %s", finished.detector.path)
         # what a kill between saving the detector and removing its state left
-        run = fingerprint_of_training(settings, split_summary["fingerprint"])
-        training_state.remove(run)
+        unfinished = fingerprint_of_training(settings, split_summary["fingerprint"])
+        kept_trainings.states(name).remove(unfinished)
         return finished.history, finished.detector
     return train_detector(
         split,
         split_summary,
         pixel_store,
         fetch_weights(model, training.weights),
-        training_state,
-        best_so_far,
+        kept_trainings.states(name),
+        kept_trainings.best_so_far(name),
         model,
         backbones,
         training,
@@ -116,38 +112,39 @@ def score_run(
     training_history: pd.DataFrame,
     split: pd.DataFrame,
     pixel_store: PixelStores,
-    finished_scores: FinishedScores,
+    kept_scores: KeptScores,
+    name: str,
     evaluation: EvaluationParameters,
-) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any], Result]:
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Score one run on its validation and test subsets, unless that was done.
 
     Returns:
-        Predictions, metric table and metrics as the pipeline `evaluation` makes them; and the
-        run's result: the detector's card, its training in figures, its metrics, and how it was
-        evaluated.
+        Predictions, metric table and metrics as the pipeline `evaluation` makes them. The metrics
+        hold the detector's card too, its training in figures, and how it was evaluated: all that
+        the study's table takes of a run.
 
     Raises:
         UserError: If the detector was trained on another split.
     """
-    found = finished_scores.find(detector.card.run_fingerprint, evaluation)
+    found = kept_scores.find(name, detector.card.run_fingerprint, evaluation)
     if found is not None:
-        return found.predictions, found.metric_table, found.metrics, found.result
+        return found.predictions, found.metric_table, found.metrics
     predictions = predict_split(detector, split, pixel_store, evaluation)
     metric_table, metrics = make_metrics(predictions, detector, evaluation)
-    result = detector.describe() | {
+    about = {
         "evaluation": evaluation.model_dump(mode="json"),
         "trained": describe_history(training_history),
-        "subsets": metrics["subsets"],
     }
-    return predictions, metric_table, metrics, result
+    return predictions, metric_table, detector.describe() | metrics | about
 
 
-def tabulate(study: StudyParameters, *parts: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
+def tabulate(study: StudyParameters, *parts: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Put the results of all runs of a study into its tables, and choose a row.
 
     Args:
         study: The study.
-        parts: The results of its runs, then the summaries of its splits, both in the study's order.
+        parts: The metrics and metric tables of its runs, then the summaries of its splits, each in
+            the study's order.
 
     Returns:
         The table, a row for each run; and the choice.
@@ -155,10 +152,12 @@ def tabulate(study: StudyParameters, *parts: dict[str, Any]) -> tuple[pd.DataFra
     Raises:
         UserError: If the latest result of a run is of other settings or another split.
     """
-    results = dict(zip(study.runs, parts[: len(study.runs)], strict=True))
-    splits = dict(zip(study.splits, parts[len(study.runs) :], strict=True))
-    _check_results(study, results, splits)
-    table = tabulate_runs(study, results)
+    runs = len(study.runs)
+    metrics = dict(zip(study.runs, parts[:runs], strict=True))
+    metric_tables = dict(zip(study.runs, parts[runs : 2 * runs], strict=True))
+    splits = dict(zip(study.splits, parts[2 * runs :], strict=True))
+    _check_metrics(study, metrics, splits)
+    table = tabulate_runs(study, metrics, metric_tables)
     choice = choose_row(study, table)
     table["verdict"] = table["row"].map(choice["verdicts"]).fillna("")
     _log_table(study, table, splits)
@@ -166,13 +165,15 @@ def tabulate(study: StudyParameters, *parts: dict[str, Any]) -> tuple[pd.DataFra
     return table, choice
 
 
-def _check_results(
-    study: StudyParameters, results: dict[str, Result], splits: dict[str, dict[str, Any]]
+def _check_metrics(
+    study: StudyParameters,
+    metrics: dict[str, dict[str, Any]],
+    splits: dict[str, dict[str, Any]],
 ) -> None:
     stale = [
         name
         for name, run in study.runs.items()
-        if results[name]["run_fingerprint"] != _fingerprint(run, splits[run.split.name])
+        if metrics[name]["run_fingerprint"] != _fingerprint(run, splits[run.split.name])
     ]
     if stale:
         raise UserError(
@@ -216,6 +217,21 @@ def compare_methods(study: StudyParameters, table: pd.DataFrame) -> pd.DataFrame
         As `compare_split_methods`.
     """
     return compare_split_methods(study, table)
+
+
+def gather_predictions(study: StudyParameters, *predictions: pd.DataFrame) -> pd.DataFrame:
+    """Put the predictions of all runs below each other.
+
+    Returns:
+        run, row, and the columns of predictions: which images do all rows get wrong?
+    """
+    return pd.concat(
+        [
+            pd.DataFrame({"run": name, "row": run.row}, index=each.index).join(each)
+            for (name, run), each in zip(study.runs.items(), predictions, strict=True)
+        ],
+        ignore_index=True,
+    )
 
 
 def summarise(
@@ -267,18 +283,18 @@ def pool_folds(
     Args:
         study: The study.
         evaluation: Intervals, and how many doubted labels are listed.
-        parts: The results of its runs, then their predictions, both in the study's order.
+        parts: The metrics of its runs, then their predictions, both in the study's order.
 
     Returns:
         Predictions, metrics and doubted labels, each by row and seed.
     """
-    results = dict(zip(study.runs, parts[: len(study.runs)], strict=True))
+    metrics = dict(zip(study.runs, parts[: len(study.runs)], strict=True))
     predictions = dict(zip(study.runs, parts[len(study.runs) :], strict=True))
-    images, sources = pool_predictions(study, results, predictions)
-    metrics = measure_folds(images, sources, evaluation)
+    images, sources = pool_predictions(study, metrics, predictions)
+    pooled = measure_folds(images, sources, evaluation)
     doubted = doubt_labels(images, evaluation.doubted_labels)
-    _log_folds(metrics)
-    return images, metrics, doubted
+    _log_folds(pooled)
+    return images, pooled, doubted
 
 
 def _log_folds(metrics: pd.DataFrame) -> None:
@@ -296,7 +312,11 @@ def _log_folds(metrics: pd.DataFrame) -> None:
 
 
 def adopt_chosen(
-    study: StudyParameters, choice: dict[str, Any], model: str, *parts: Any
+    study: StudyParameters,
+    choice: dict[str, Any],
+    model: str,
+    kept_trainings: KeptTrainings,
+    *parts: Any,
 ) -> tuple[pd.DataFrame, dict[str, Any], pd.DataFrame, DetectorFile]:
     """Make the chosen run's detector the project's, with the split that it was trained on.
 
@@ -304,8 +324,9 @@ def adopt_chosen(
         study: The study.
         choice: What was chosen.
         model: The project's backbone, in whose folder results lie.
-        parts: Finished trainings of the runs, results of the runs, splits and summaries of the
-            splits, each in the study's order.
+        kept_trainings: What the study's trainings left.
+        parts: The metrics of its runs, then its splits, then their summaries, each in the study's
+            order.
 
     Returns:
         split, split_summary, training_history, detector.
@@ -325,11 +346,11 @@ def adopt_chosen(
             f"{study.name}.adopt=true,model={choice['model']}"
         )
     runs, names = len(study.runs), list(study.splits)
-    finished = dict(zip(study.runs, parts[:runs], strict=True))
-    results = dict(zip(study.runs, parts[runs : 2 * runs], strict=True))
-    at = 2 * runs + names.index(study.runs[choice["run"]].split.name)
+    metrics = dict(zip(study.runs, parts[:runs], strict=True))
+    at = runs + names.index(study.runs[choice["run"]].split.name)
     split, split_summary = parts[at], parts[at + len(names)]
-    training = finished[choice["run"]].find(results[choice["run"]]["run_fingerprint"])
+    run = choice["run"]
+    training = kept_trainings.finished(run).find(metrics[run]["run_fingerprint"])
     if training is None:
         raise UserError(f"the detector of {study.name}.{choice['run']} is not there any more")
     log.info(

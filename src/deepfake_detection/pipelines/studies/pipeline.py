@@ -16,6 +16,7 @@ from deepfake_detection.pipelines.studies.nodes import (
     check_weights,
     collect,
     compare_methods,
+    gather_predictions,
     pool_folds,
     score_run,
     summarise,
@@ -97,9 +98,8 @@ def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeli
                 "split",
                 "split_summary",
                 "pixel_store",
-                "finished_trainings",
-                "training_state",
-                "best_so_far",
+                "kept_trainings",
+                "params:name",
                 "params:model",
                 "params:backbones",
                 "params:training",
@@ -117,11 +117,12 @@ def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeli
                 "training_history",
                 "split",
                 "pixel_store",
-                "finished_scores",
+                "kept_scores",
+                "params:name",
                 "params:evaluation",
             ],
-            # the result last: where it is, the others are
-            outputs=["predictions", "metric_table", "metrics", "result"],
+            # the metrics last: where they are, the others are
+            outputs=["predictions", "metric_table", "metrics"],
             name="score",
             tags=TRAINING,
         ),
@@ -134,6 +135,8 @@ def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeli
             "split": f"{prepared}.split",
             "split_summary": f"{prepared}.split_summary",
             "pixel_store": f"{study.name}.{name_of_pixels(run)}.pixel_store",
+            "kept_trainings": f"{study.name}.kept_trainings",
+            "kept_scores": f"{study.name}.kept_scores",
         },
         parameters={"params:evaluation"},
     )
@@ -141,15 +144,23 @@ def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeli
 
 def _create_tables(study: StudyParameters) -> Pipeline:
     about = f"params:{ABOUT}"
-    results = _entries(study, "result", study.runs)
+    metrics = _entries(study, "metrics", study.runs)
+    tables = _entries(study, "metric_table", study.runs)
+    predictions = _entries(study, "predictions", study.runs)
     summaries = _entries(study, "split_summary", [f"{SPLIT}{name}" for name in study.splits])
     nodes = [
         Node(check_weights, inputs=about, outputs=None, name="check_weights"),
         Node(
             tabulate,
-            inputs=[about, *results, *summaries],
+            inputs=[about, *metrics, *tables, *summaries],
             outputs=["table", "choice"],
             name="tabulate",
+        ),
+        Node(
+            gather_predictions,
+            inputs=[about, *predictions],
+            outputs="predictions",
+            name="gather_predictions",
         ),
         Node(
             summarise,
@@ -169,11 +180,15 @@ def _create_tables(study: StudyParameters) -> Pipeline:
         )
     histories = _entries(study, "training_history", study.runs)
     nodes += _create_page(study, [*histories, *summaries])
-    pipeline = Pipeline(nodes, namespace=study.name, inputs=results | summaries | histories)
+    pipeline = Pipeline(
+        nodes,
+        namespace=study.name,
+        inputs=metrics | tables | predictions | summaries | histories,
+    )
     if study.folds:
-        pipeline += _create_pooling(study, results)
+        pipeline += _create_pooling(study, metrics)
     if study.adopt:
-        pipeline += _create_adoption(study, results, summaries)
+        pipeline += _create_adoption(study, metrics, summaries)
     return pipeline
 
 
@@ -206,26 +221,25 @@ def _entries(study: StudyParameters, entry: str, parts: Iterable[str]) -> dict[s
     return {f"{part.replace('.', '__')}__{entry}": f"{study.name}.{part}.{entry}" for part in parts}
 
 
-def _create_pooling(study: StudyParameters, results: dict[str, str]) -> Pipeline:
+def _create_pooling(study: StudyParameters, metrics: dict[str, str]) -> Pipeline:
     predictions = _entries(study, "predictions", study.runs)
     node = Node(
         pool_folds,
-        inputs=[f"params:{ABOUT}", "params:evaluation", *results, *predictions],
+        inputs=[f"params:{ABOUT}", "params:evaluation", *metrics, *predictions],
         outputs=["out_of_fold_predictions", "fold_metrics", "doubted_labels"],
         name="pool_folds",
     )
     return Pipeline(
         [node],
         namespace=study.name,
-        inputs=results | predictions,
+        inputs=metrics | predictions,
         parameters={"params:evaluation"},
     )
 
 
 def _create_adoption(
-    study: StudyParameters, results: dict[str, str], summaries: dict[str, str]
+    study: StudyParameters, metrics: dict[str, str], summaries: dict[str, str]
 ) -> Pipeline:
-    finished = _entries(study, "finished_trainings", study.runs)
     splits = _entries(study, "split", [f"{SPLIT}{name}" for name in study.splits])
     adopted = ["split", "split_summary", "training_history", "detector"]
     node = Node(
@@ -234,8 +248,8 @@ def _create_adoption(
             f"params:{ABOUT}",
             "choice",
             "params:model",
-            *finished,
-            *results,
+            "kept_trainings",
+            *metrics,
             *splits,
             *summaries,
         ],
@@ -245,7 +259,7 @@ def _create_adoption(
     return Pipeline(
         [node],
         namespace=study.name,
-        inputs=finished | results | splits | summaries,
+        inputs=metrics | splits | summaries,
         outputs=set(adopted),
         parameters={"params:model"},
     )

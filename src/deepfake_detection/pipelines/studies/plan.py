@@ -236,7 +236,7 @@ def _as_block(study: StudyParameters) -> Raw:
         at = block
         for part in name.split("."):
             at = at.setdefault(part, {})
-        at |= settings
+        at |= settings | {"name": name}
         block[SPLIT + run.split.name] = {"split": settings["split"]}
         block[name_of_pixels(run)] = {"model": run.model, "backbones": settings["backbones"]}
     return block

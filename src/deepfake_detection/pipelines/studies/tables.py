@@ -14,12 +14,17 @@ _PAIRED = {"best_validation_accuracy": "validation accuracy", "roc_auc": "ROC AU
 _NAN = float("nan")
 
 
-def tabulate_runs(study: StudyParameters, results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+def tabulate_runs(
+    study: StudyParameters,
+    metrics: Mapping[str, Mapping[str, Any]],
+    metric_tables: Mapping[str, pd.DataFrame],
+) -> pd.DataFrame:
     """Make the study's table.
 
     Args:
         study: The study.
-        results: What `score_run` says of each run.
+        metrics: What `score_run` says of each run.
+        metric_tables: The metrics of each run as a table.
 
     Returns:
         A row for each run: run, row, title, its places on the axes (`axis.…`), seed, fold, model,
@@ -34,7 +39,7 @@ def tabulate_runs(study: StudyParameters, results: Mapping[str, Mapping[str, Any
     rows = [
         _identify(study, name)
         | {setting: _cell(flat[name].get(setting)) for setting in differing}
-        | _read_result(results[name])
+        | _read_metrics(metrics[name], metric_tables[name])
         | _published(run)
         for name, run in study.runs.items()
     ]
@@ -87,12 +92,13 @@ def _cell(value: Any) -> Any:
     return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
-def _read_result(result: Mapping[str, Any]) -> dict[str, Any]:
-    split = result["split"]
-    subset = "test" if "test" in result["subsets"] else "validation"
-    images = result["subsets"][subset]["images"]
+def _read_metrics(metrics: Mapping[str, Any], metric_table: pd.DataFrame) -> dict[str, Any]:
+    split = metrics["split"]
+    subset = "test" if (metric_table["subset"] == "test").any() else "validation"
+    by_image = metric_table[(metric_table["subset"] == subset) & (metric_table["level"] == "image")]
+    figures = {line["metric"]: line for line in by_image.to_dict("records")}
     scores = {
-        f"{metric}{end}": _NAN if images[metric][key] is None else images[metric][key]
+        f"{metric}{end}": figures[metric][key]
         for metric in ("accuracy", "roc_auc")
         for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))
     }
@@ -102,9 +108,9 @@ def _read_result(result: Mapping[str, Any]) -> dict[str, Any]:
         "split_seed": split["seed"],
         "subset": subset,
         **scores,
-        **result["trained"],
-        "device": result["computed_on"].get("device"),
-        "run_fingerprint": result["run_fingerprint"],
+        **metrics["trained"],
+        "device": metrics["computed_on"].get("device"),
+        "run_fingerprint": metrics["run_fingerprint"],
         "split_fingerprint": split["fingerprint"],
     }
 
