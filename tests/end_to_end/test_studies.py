@@ -56,10 +56,24 @@ def prepared(demo_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="module")
 def made(prepared: Path, kedro: Run) -> tuple[Path, str]:
-    """The project after its study, and what the command said. Read only."""
-    done = kedro(prepared, "run", "--env", "demo", "--pipelines", "mine")
+    """The project after its study, which was killed and started again, and what was said then.
+
+    Read only.
+    """
+    project = Path(shutil.copytree(prepared, prepared.parent / "made"))
+    command = ["run", "--env", "demo", "--pipelines", "mine"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kedro", *command], cwd=project, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    wait_for(process, "Run 2 of 3")
+    wait_for(process, "Epoch 1/")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = kedro(project, *command)
     assert done.returncode == 0, done.stdout + done.stderr
-    return prepared, done.stdout
+    return project, done.stdout
 
 
 @pytest.fixture
@@ -74,12 +88,14 @@ TABLE = {"to_outputs": ["mine.table", "mine.choice"]}
 def run_part() -> Callable[..., None]:
     """Run a part of the study in this process."""
 
-    def run(project: Path, part: dict[str, list[str]], **params: object) -> None:
+    def run(
+        project: Path, part: dict[str, list[str]], *, study: str = "mine", **params: object
+    ) -> None:
         bootstrap_project(project)
         with KedroSession.create(
             project_path=project, env="demo", runtime_params=params
         ) as session:
-            session.run(pipeline_names=["mine"], **part)
+            session.run(pipeline_names=[study], **part)
 
     return run
 
@@ -208,37 +224,29 @@ def test_one_run_from_nothing_names_the_command_that_makes_it(
 
 
 def test_a_killed_study_goes_on_with_what_is_missing(
-    prepared: Path, made: tuple[Path, str], tmp_path: Path, kedro: Run
+    made: tuple[Path, str], prepared: Path, tmp_path: Path, run_part: Callable[..., None]
 ) -> None:
-    project = make_project(tmp_path / "project")
-    shutil.copytree(made[0] / "data/demo/01_raw", project / "data/demo/01_raw")
-    add_study(project, "mine", STUDY)
-    command = ["run", "--env", "demo", "--pipelines", "mine", "--to-outputs", "mine.table"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kedro", *command], cwd=project, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
-    wait_for(process, "Run 2 of 3")
-    wait_for(process, "Epoch 1/")
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    done = kedro(project, *command)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("Not trained again") == 1
+    project, said = made
+    assert said.count("Not trained again") == 1
     # the second goes on, or begins anew where the kill came before its state was written
-    assert done.stdout.count("Training shufflenet") == 2
-    # and comes to what a study comes to that nobody killed
-    columns = ["run_fingerprint", "split_fingerprint", "best_validation_accuracy", "accuracy"]
-    pd.testing.assert_frame_equal(table_of(project)[columns], table_of(made[0])[columns])
+    assert said.count("Training shufflenet") == 2
     assert not list(project.glob("data/demo/06_models/studies/mine/*/training_state"))
+    # and comes to what a study comes to that nobody killed
+    whole = Path(shutil.copytree(prepared, tmp_path / "project"))
+    run_part(whole, TABLE)
+    columns = ["run_fingerprint", "split_fingerprint", "best_validation_accuracy", "accuracy"]
+    pd.testing.assert_frame_equal(table_of(project)[columns], table_of(whole)[columns])
 
 
 def test_the_chosen_detector_becomes_the_projects(
-    studied: Path, run_here: Callable[..., None], caplog: pytest.LogCaptureFixture
+    studied: Path,
+    run_part: Callable[..., None],
+    run_here: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
-    run_here(studied, "mine", mine={"adopt": True})
+    adopted = {"to_outputs": ["detector", "training_history", "split", "split_summary"]}
+    run_part(studied, adopted, mine={"adopt": True})
     assert trained(caplog) == []
     choice = json.loads(
         latest(studied, "data/demo/08_reporting/studies/mine/choice.json").read_text()
@@ -254,12 +262,13 @@ def test_the_chosen_detector_becomes_the_projects(
 
 
 def test_a_cross_validation_scores_every_image_once_by_a_detector_that_has_not_seen_it(
-    prepared: Path, tmp_path: Path, run_here: Callable[..., None]
+    prepared: Path, tmp_path: Path, run_part: Callable[..., None]
 ) -> None:
     project = Path(shutil.copytree(prepared, tmp_path / "project"))
     block = {"folds": 3, "training": {"epochs": 1}, "current": {"title": "Now"}}
     add_study(project, "crossed", block)
-    run_here(project, "crossed")
+    wanted = ["out_of_fold_predictions", "fold_metrics", "doubted_labels", "summary"]
+    run_part(project, {"to_outputs": [f"crossed.{name}" for name in wanted]}, study="crossed")
     output = project / "data/demo/07_model_output/studies/crossed"
     pooled = pd.read_csv(latest(output, "out_of_fold_predictions.csv"))
     index = pd.read_parquet(latest(project, "data/demo/02_intermediate/image_index.parquet"))

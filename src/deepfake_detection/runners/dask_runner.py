@@ -45,8 +45,10 @@ TRAINING_TAG = "training"
 _CONNECT_SECONDS = 8.0
 # How often the workers are looked at while nothing happens
 _POLL_SECONDS = 1.0
-# How long interrupted nodes may take to end; a step of training and its clearing up
-_INTERRUPT_SECONDS = 20.0
+# How long interrupted nodes may take to end: a step of training, on a CPU, and its clearing up
+_INTERRUPT_SECONDS = 60.0
+# An interruption is lost where it comes while Python collects garbage or runs a callback
+_INTERRUPT_AGAIN_SECONDS = 5.0
 _USAGE = "--runner-params address=tcp://HOST:8786"
 
 
@@ -412,11 +414,13 @@ class _Run:
         said = []
         if self._running:
             log.warning("Interrupted: ending %s", self._list_running())
-        if in_flight:
-            # all workers: one may have started a node without this having been heard yet
-            self._client.run(interrupt_nodes, self._topic, on_error="ignore")
-        until = monotonic() + _INTERRUPT_SECONDS
-        while self._futures and monotonic() < until:
+        until, again = monotonic() + _INTERRUPT_SECONDS, monotonic()
+        while (self._futures or in_flight) and monotonic() < until:
+            if monotonic() >= again:
+                again = monotonic() + _INTERRUPT_AGAIN_SECONDS
+                # all workers: one may have started a node without this having been heard yet
+                self._client.run(interrupt_nodes, self._topic, on_error="ignore")
+            in_flight = False
             self._look_at_workers()
             for kind, name, value in self._next_events():
                 if kind == "ended" and (error := self._finish(name, value)):
