@@ -1,6 +1,8 @@
 """Opening picture files safely, many at once."""
 
 import io
+import multiprocessing
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import TypeVar
 
 import joblib
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
 from PIL import Image, ImageFile, ImageOps
 from tqdm import tqdm
 
@@ -108,3 +111,7 @@ def map_in_processes(
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
     results = parallel(joblib.delayed(function)(item) for item in items)
     yield from tqdm(results, desc=description, total=total, leave=False, disable=None)
+    here = threading.current_thread() is threading.main_thread()
+    if here and multiprocessing.parent_process() is not None:
+        # a process of Kedro's ParallelRunner, which would wait minutes for its own to end
+        get_reusable_executor().shutdown()
