@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from deepfake_detection.parameters import StudyParameters
+from deepfake_detection.plotting.words import counted
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def choose_row(study: StudyParameters, table: pd.DataFrame) -> dict[str, Any]:
         "split_method": row.method,
         "validation_accuracy": row.accuracy,
         "reason": f"its validation accuracy, {row.accuracy:.4f}, is the highest of "
-        f"{len(eligible)} rows{_say_best_individual(individual)}",
+        f"{counted(len(eligible), 'row')}{_say_best_individual(individual)}",
         "verdicts": choice["verdicts"] | {chosen: "chosen"},
     }
 
