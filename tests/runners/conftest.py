@@ -4,35 +4,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from dask_cluster import Cluster
 from distributed import Client
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """A client that talks to the scheduler beside the runner, and the folder of the logs."""
-
-    client: Client
-    folder: Path
-
-    @property
-    def address(self) -> str:
-        return str(self.client.scheduler.address)
-
-    def process_of(self, worker: str) -> int:
-        """The process of the worker at an address."""
-        return self.client.run(os.getpid, workers=[worker])[worker]
-
-    def logs(self) -> list[str]:
-        """What each worker has said so far."""
-        return [path.read_text() for path in self.folder.glob("worker*.log")]
+@pytest.fixture
+def cluster(started_cluster: Cluster) -> Cluster:
+    """The cluster with both workers: a test before may have ended one, which Dask starts again."""
+    started_cluster.client.wait_for_workers(2, timeout=60)
+    return started_cluster
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def started_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     found = folder / "scheduler.json"
     shared = ["--no-dashboard", "--host", "127.0.0.1", "--scheduler-file", str(found)]
@@ -62,7 +49,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     try:
         # waits until the file is there
         with Client(scheduler_file=str(found), set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=60)
             yield Cluster(client, folder)
     finally:
         # the scheduler last: workers that miss it take seconds to give up

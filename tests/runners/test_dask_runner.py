@@ -17,7 +17,7 @@ import cluster_nodes as nodes
 import dask
 import pandas as pd
 import pytest
-from conftest import Cluster
+from dask_cluster import Cluster
 from demo_project import MODEL, change_yaml, latest, make_project
 from distributed import Event
 from kedro.framework.hooks.manager import _create_hook_manager
