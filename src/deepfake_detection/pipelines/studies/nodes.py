@@ -32,7 +32,6 @@ from deepfake_detection.pipelines.studies.folds import (
 )
 from deepfake_detection.pipelines.studies.results import StudyResults
 from deepfake_detection.pipelines.studies.tables import (
-    compare_split_methods,
     say_split,
     summarise_rows,
     tabulate_runs,
@@ -208,15 +207,6 @@ def _log_table(
         )  # fmt: skip
     for note in sorted({summary["note"] for summary in splits.values() if summary["note"]}):
         log.info("%s", note)
-
-
-def compare_methods(study: StudyParameters, table: pd.DataFrame) -> pd.DataFrame:
-    """How much the individual split inflates the score over the grouped one.
-
-    Returns:
-        As `compare_split_methods`.
-    """
-    return compare_split_methods(study, table)
 
 
 def gather_predictions(study: StudyParameters, *predictions: pd.DataFrame) -> pd.DataFrame:

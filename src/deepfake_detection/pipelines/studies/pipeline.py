@@ -15,7 +15,6 @@ from deepfake_detection.pipelines.studies.nodes import (
     adopt_chosen,
     check_weights,
     collect,
-    compare_methods,
     gather_predictions,
     pool_folds,
     score_run,
@@ -25,7 +24,7 @@ from deepfake_detection.pipelines.studies.nodes import (
 )
 from deepfake_detection.pipelines.studies.page import render_study
 from deepfake_detection.pipelines.studies.plan import ABOUT, SPLIT, name_of_pixels
-from deepfake_detection.pipelines.studies.tables import pairs_of_methods
+from deepfake_detection.pipelines.studies.tables import compare_split_methods, pairs_of_methods
 from deepfake_detection.pipelines.training.nodes import request_pixels
 
 # Nodes with it are what a cluster gives to workers with a device
@@ -172,7 +171,7 @@ def _create_tables(study: StudyParameters) -> Pipeline:
     if pairs_of_methods(study):
         nodes.append(
             Node(
-                compare_methods,
+                compare_split_methods,
                 inputs=[about, "table"],
                 outputs="inflation",
                 name="compare_split_methods",
