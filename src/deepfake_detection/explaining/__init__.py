@@ -1,0 +1,1 @@
+"""Reasons behind verdicts: which part of a picture speaks for fake."""
