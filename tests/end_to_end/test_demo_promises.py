@@ -18,10 +18,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from deepfake_detection.datasets.generated_faces import GeneratedFacesDataset
+from deepfake_detection.detector import device
 from deepfake_detection.detector.detector import Detector
 from deepfake_detection.detector.file import DetectorSlot
 from deepfake_detection.detector.pixels import PixelStores
-from deepfake_detection.learning import hardware
 from deepfake_detection.learning.state import TrainingStates
 from deepfake_detection.parameters import ProjectParameters
 from deepfake_detection.pipelines.data_preparation.nodes import (
@@ -85,7 +85,7 @@ def train(
         parameters = demo.split.model_copy(update={"method": method, "seed": seed})
         training = demo.training.model_copy(update={"seed": seed, **changes})
         split = split_images(image_index, parameters)
-        summary = summarise_split(split, parameters, demo.data_preparation)
+        summary = summarise_split(split, image_index, parameters, demo.data_preparation)
         _, detector = train_detector(
             split, summary, stores, {}, TrainingStates(tmp_path / "states"),
             DetectorSlot(tmp_path / "slot"), demo.model, demo.backbones, training, demo.calibration,
@@ -127,7 +127,7 @@ def test_bf16_calls_what_fp32_calls_and_learns_no_worse(
     train, image_index: pd.DataFrame, stores: PixelStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a CPU without bf16 units they are emulated: the same roundings, ten times slower."""
-    monkeypatch.setattr(hardware, "_has_bf16", lambda _: True)
+    monkeypatch.setattr(device, "_has_bf16", lambda _: True)
     rows, alike = [], []
     for seed in SEEDS:
         for precision in ("fp32", "bf16"):

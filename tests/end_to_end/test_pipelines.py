@@ -49,7 +49,8 @@ def test_predictions_are_those_of_the_detector_file_on_its_own(demo_project: Pat
     some = predictions.sample(8, random_state=0)
     folder = demo_project / "data/demo/01_raw/generated_faces"
     scores = detector.score([folder / path for path in some["path"]])
-    assert np.allclose(scores, some["fake_probability"], atol=1e-5)
+    found = [score.fake_probability for score in scores]
+    assert np.allclose(found, some["fake_probability"], atol=1e-5)
     assert set(predictions["subset"]) == {"validation", "test"}
 
 

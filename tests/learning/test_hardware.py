@@ -7,6 +7,7 @@ import pytest
 import torch
 from training_samples import CPU, make_training
 
+from deepfake_detection.detector.device import computes_faster_in_bf16
 from deepfake_detection.errors import UserError
 from deepfake_detection.learning import hardware
 from deepfake_detection.learning.hardware import (
@@ -14,7 +15,6 @@ from deepfake_detection.learning.hardware import (
     check_compiler,
     check_hardware,
     choose_hardware,
-    computes_faster_in_bf16,
 )
 
 

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
 import torch
-from PIL import Image
 from scipy.special import expit
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from deepfake_detection.detector.device import choose_device, choose_precision
+from deepfake_detection.detector.given import is_one
 from deepfake_detection.detector.memory import keeping_memory
-from deepfake_detection.detector.pictures import UnreadablePictureError, read_picture, to_rgb
 from deepfake_detection.detector.pixels import PixelArray, read_ahead
-from deepfake_detection.detector.preprocessing import crop_pixels
-from deepfake_detection.errors import UserError
+from deepfake_detection.detector.score import Score, raise_error, score_images
 from deepfake_detection.parameters import PreprocessingParameters
+
+if TYPE_CHECKING:
+    from deepfake_detection.detector.given import Given
 
 REAL, FAKE = 0, 1
 CLASS_NAMES = ("real", "fake")
 
-Picture = str | Path | Image.Image
+Errors = Literal["raise", "record"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,9 @@ class Detector:
     def load(cls, path: str | Path) -> Detector:
         """Read a detector file, onto the CPU.
 
+        Args:
+            path: The file; or a folder of its versions, as the catalog writes them: the latest.
+
         Raises:
             UserError: If there is no such file, or it is damaged or not a detector.
         """
@@ -103,25 +110,110 @@ class Detector:
         """Its card as a plain dictionary."""
         return asdict(self.card)
 
-    def score(self, pictures: Picture | Sequence[Picture]) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Fake probabilities of pictures.
+    @cached_property
+    def hashes_trained_on(self) -> frozenset[bytes]:
+        """SHA-256 of each file that it was trained on."""
+        return frozenset(row.tobytes() for row in self.trained_on)
+
+    @overload
+    def score(  # type: ignore[overload-overlap]  # text is a sequence too
+        self,
+        images: Given,
+        *,
+        flip: bool = ...,
+        batch_size: int = ...,
+        device: str = ...,
+        precision: str = ...,
+        max_pixels: int | None = ...,
+        errors: Errors = ...,
+    ) -> Score: ...
+
+    @overload
+    def score(
+        self,
+        images: Sequence[Given],
+        *,
+        flip: bool = ...,
+        batch_size: int = ...,
+        device: str = ...,
+        precision: str = ...,
+        max_pixels: int | None = ...,
+        errors: Errors = ...,
+    ) -> list[Score]: ...
+
+    def score(
+        self,
+        images: Given | Sequence[Given],
+        *,
+        flip: bool = False,
+        batch_size: int = 64,
+        device: str = "auto",
+        precision: str = "fp32",
+        max_pixels: int | None = None,
+        errors: Errors = "raise",
+    ) -> Score | list[Score]:
+        """Score one picture or many.
 
         Args:
-            pictures: One or many: paths, or PIL images.
+            images: Paths of files of any type that Pillow reads; PIL images; arrays, [h, w, 3],
+                or tensors, [3, h, w], of uint8 in 0…255 or floating in 0…1, red first, before any
+                resizing and normalisation (`detector.given.to_picture` says what else). A sequence
+                of any of these, an array [n, h, w, 3] or a tensor [n, 3, h, w] is many.
+            flip: Average the logits of each picture and its mirror image.
+            batch_size: Pictures scored at once.
+            device: auto (cuda, then mps, then cpu), cpu, cuda, cuda:N or mps.
+            precision: fp32; bf16; auto: bf16 where the device is faster in it.
+            max_pixels: Width × height above which a file is not opened; None: Pillow's own limit
+                against decompression bombs.
+            errors: What becomes of a picture that cannot be read: `raise`; or `record`, which gives
+                it a score without a verdict that holds the reason.
 
         Returns:
-            float64, [pictures], in [0, 1]. From `card.threshold` on, the verdict is fake.
+            A score for one picture, a list of them for many, in order.
 
         Raises:
-            UserError: If a file cannot be read, naming it.
+            UserError: If a picture cannot be read, naming it; or this machine lacks the device.
+            TypeError: If a picture is of another type or dtype.
+            ValueError: If an array or tensor has another shape, or floats outside of 0…1.
         """
-        if isinstance(pictures, str | Path | Image.Image):
-            pictures = [pictures]
-        preprocessing = self.preprocessing
-        pixels = [crop_pixels(_open(picture), preprocessing) for picture in pictures]
-        if not pixels:
-            return np.empty(0)
-        return self.probabilities(self.logits(np.stack(pixels)))
+        check: Callable[[Score], Score] = raise_error if errors == "raise" else lambda each: each
+        one = is_one(images)
+        several = cast("Sequence[Given]", [images] if one else images)
+        scores = self.score_each(
+            several,
+            flip=flip, batch_size=batch_size, device=device, precision=precision,
+            max_pixels=max_pixels,
+        )  # fmt: skip
+        scored = [check(each) for each in scores]
+        return scored[0] if one else scored
+
+    def score_each(
+        self,
+        images: Iterable[Given],
+        *,
+        flip: bool = False,
+        batch_size: int = 64,
+        device: str = "auto",
+        precision: str = "fp32",
+        max_pixels: int | None = None,
+    ) -> Iterator[Score]:
+        """Score pictures one after the other, in flat memory for any number of them.
+
+        Args:
+            images: As for `score`; they are taken only when their turn comes.
+            flip: See `score`, as for the others.
+            batch_size: See `score`.
+            device: See `score`.
+            precision: See `score`.
+            max_pixels: See `score`.
+
+        Yields:
+            A score for each, in order; of a picture that cannot be read, one that says why.
+        """
+        return score_images(
+            self, images, flip=flip, batch_size=batch_size, device=device, precision=precision,
+            max_pixels=max_pixels,
+        )  # fmt: skip
 
     def logits(
         self,
@@ -143,16 +235,13 @@ class Detector:
             float64, [rows]: logit of fake minus logit of real, without temperature.
         """
         chosen = np.arange(len(pixels)) if rows is None else np.asarray(list(rows), dtype=np.intp)
-        network = self.network.to(device).eval()
-        normalise = Normalise(self.preprocessing).to(device)
+        forward = Forward(self, str(device), "fp32")
         logits = [np.empty(0)]
         batches = [chosen[at : at + batch_size] for at in range(0, len(chosen), batch_size)]
         bar = tqdm(batches, desc="Scoring", unit="batch", leave=False, disable=None)
-        with torch.inference_mode(), keeping_memory(torch.device(device)):
+        with keeping_memory(torch.device(device)):
             for read, _ in zip(read_ahead(pixels, batches), bar, strict=True):
-                # not every device has double precision
-                outputs = network(normalise(to_batch(read, device))).cpu().double()
-                logits.append((outputs[:, FAKE] - outputs[:, REAL]).numpy())
+                logits.append(forward(read))
         return np.concatenate(logits)
 
     def probabilities(
@@ -160,6 +249,52 @@ class Detector:
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Fake probabilities of logits (fake minus real), with the detector's temperature."""
         return np.asarray(expit(np.asarray(logits, dtype=np.float64) / self.card.temperature))
+
+
+class Forward:
+    """A detector's network on a device, from pixels to logits.
+
+    Args:
+        detector: Whose network is moved there.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, fp32 or bf16, which the network then computes in; its weights stay in fp32.
+
+    Raises:
+        UserError: If this machine lacks the device, or the device units for bf16.
+    """
+
+    def __init__(self, detector: Detector, device: str, precision: str) -> None:
+        self.device = choose_device(device)
+        self._bf16 = choose_precision(precision, self.device, "precision") == "bf16"
+        network = detector.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network: nn.Module = network.eval()
+        self._normalise = Normalise(detector.preprocessing).to(self.device)
+
+    def __call__(
+        self, pixels: np.ndarray[Any, np.dtype[np.uint8]]
+    ) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Logits of fake minus real, float64 [n], of pixels, uint8 [n, crop, crop, 3]."""
+        with torch.inference_mode(), _in_full_precision(self.device):
+            batch = self._normalise(to_batch(pixels, self.device))
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+                outputs = self._network(batch)
+            # not every device has double precision
+            outputs = outputs.cpu().double()
+        return np.asarray(outputs[:, FAKE] - outputs[:, REAL])
+
+
+@contextmanager
+def _in_full_precision(device: torch.device) -> Iterator[None]:
+    """Inside, a GPU's convolutions of float32 are not rounded to TF32, as they are by default."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 class Normalise(nn.Module):
@@ -187,12 +322,3 @@ class Normalise(nn.Module):
 def to_batch(pixels: np.ndarray[Any, np.dtype[np.uint8]], device: torch.device | str) -> Tensor:
     """Move pixels, uint8 [n, h, w, 3], to a device as [n, 3, h, w] in channels-last layout."""
     return torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2)
-
-
-def _open(picture: Picture) -> Image.Image:
-    if isinstance(picture, Image.Image):
-        return to_rgb(picture)
-    try:
-        return read_picture(Path(picture))
-    except UnreadablePictureError as error:
-        raise UserError(f"{picture}: {error}") from error

@@ -66,14 +66,30 @@ def _written_beside(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def find_detector_file(path: Path) -> Path:
+    """The detector file of this path, which may also be a folder of its versions: the latest.
+
+    Args:
+        path: A file; or what the catalog writes, a folder with a folder for each version.
+
+    Raises:
+        UserError: If there is none.
+    """
+    if path.is_file():
+        return path
+    versions = sorted(path.glob(f"*/{path.name}"))
+    if not versions:
+        raise UserError(f"there is no detector file {path}")
+    return versions[-1]
+
+
 def read_detector(path: Path) -> Detector:
     """Read a detector file, onto the CPU.
 
     Raises:
         UserError: If there is no such file, or it is damaged, or not a detector of a known format.
     """
-    if not path.is_file():
-        raise UserError(f"there is no detector file {path}")
+    path = find_detector_file(path)
     with _opened(path) as file:
         card = _read_card(path, file.metadata() or {})
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -5,6 +5,7 @@ import multiprocessing
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -46,12 +47,23 @@ def open_picture(content: bytes, max_pixels: int | None = None) -> Image.Image:
     """
     if not content:
         raise UnreadablePictureError("empty file")
+    with saying_what_is_wrong(), Image.open(io.BytesIO(content)) as image:
+        width, height = image.size
+        if max_pixels is None or width * height <= max_pixels:
+            image.load()
+            return to_rgb(image)
+    raise UnreadablePictureError(f"{width}×{height} pixels are more than max_pixels ({max_pixels})")
+
+
+@contextmanager
+def saying_what_is_wrong() -> Iterator[None]:
+    """Inside, whatever Pillow raises over a picture becomes its reason in a few words.
+
+    Raises:
+        UnreadablePictureError: With the reason.
+    """
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            width, height = image.size
-            if max_pixels is None or width * height <= max_pixels:
-                image.load()
-                return to_rgb(image)
+        yield
     except Image.UnidentifiedImageError:
         raise UnreadablePictureError("not an image, or of a type that Pillow cannot read") from None
     except Image.DecompressionBombError as error:
@@ -61,7 +73,6 @@ def open_picture(content: bytes, max_pixels: int | None = None) -> Image.Image:
     except Exception as error:
         reason = str(error) or type(error).__name__
         raise UnreadablePictureError(f"damaged image ({reason})") from error
-    raise UnreadablePictureError(f"{width}×{height} pixels are more than max_pixels ({max_pixels})")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -86,11 +97,25 @@ def read_picture(path: Path, max_pixels: int | None = None) -> Image.Image:
     Raises:
         UnreadablePictureError: With the reason, also if the file is missing.
     """
+    return open_picture(read_content(path), max_pixels)
+
+
+def read_content(path: Path) -> bytes:
+    """A whole file.
+
+    Raises:
+        UnreadablePictureError: If it is missing, cannot be read, or is not a regular file.
+    """
     try:
-        content = path.read_bytes()
+        # reading a pipe or a device would never end
+        if not path.is_file() and path.exists():
+            raise UnreadablePictureError("not a regular file")
+        return path.read_bytes()
+    # a name that holds a zero byte, or bytes that are no text
+    except ValueError as error:
+        raise UnreadablePictureError(str(error)) from None
     except OSError as error:
         raise UnreadablePictureError(error.strerror or str(error)) from None
-    return open_picture(content, max_pixels)
 
 
 def map_in_processes(

@@ -12,7 +12,6 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ import joblib
 import numpy as np
 import PIL
 
+from deepfake_detection.detector.ahead import work_ahead
 from deepfake_detection.detector.fingerprints import pack_hashes
 from deepfake_detection.detector.pictures import (
     UnreadablePictureError,
@@ -212,21 +212,7 @@ def read_ahead(
         uint8, [rows, crop, crop, 3], for each batch in turn.
     """
     at_once = joblib.cpu_count() if isinstance(array, PictureFiles) else 1
-    windows = [batches[at : at + at_once] for at in range(0, len(batches), at_once)]
-    parallel = joblib.Parallel(n_jobs=at_once)
-    with ThreadPoolExecutor(1) as reader:
-
-        def start(window: Sequence[Rows]) -> Future[list[np.ndarray[Any, np.dtype[np.uint8]]]]:
-            tasks = [joblib.delayed(array.__getitem__)(rows) for rows in window]
-            return reader.submit(parallel, tasks)
-
-        coming = [start(window) for window in windows[:1]]
-        for window in windows[1:]:
-            pixels = coming.pop().result()
-            coming.append(start(window))
-            yield from pixels
-        for last in coming:
-            yield from last.result()
+    yield from work_ahead(array.__getitem__, batches, at_once=at_once)
 
 
 def _list_of(path: Path) -> Path:

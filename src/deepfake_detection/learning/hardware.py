@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import joblib
 import torch
 
-from deepfake_detection.detector.device import choose_device
+from deepfake_detection.detector.device import choose_device, choose_precision
 from deepfake_detection.errors import UserError, first_line
 from deepfake_detection.parameters import TrainingParameters
 
@@ -58,9 +58,7 @@ def choose_hardware(training: TrainingParameters) -> Hardware:
     device = choose_device(training.device)
     processes = count_processes(training.devices, device)
     threads = max(1, torch.get_num_threads() // processes)
-    precision = training.precision
-    if precision == "auto":
-        precision = "bf16" if computes_faster_in_bf16(device) else "fp32"
+    precision = choose_precision(training.precision, device, "training.precision")
     hardware = Hardware(str(device), processes, training.machines, precision, threads)
     check_hardware(hardware)
     return hardware
@@ -80,11 +78,7 @@ def check_hardware(hardware: Hardware) -> None:
             f"parameter 'training.devices' asks for {hardware.processes}, and this machine has "
             f"{there} {what}. auto takes all GPUs, or one process on a CPU."
         )
-    if hardware.precision == "bf16" and not _has_bf16(device):
-        raise UserError(
-            f"parameter 'training.precision': {_name(device)} has no units for bf16, and would "
-            "compute many times slower than in fp32. auto takes what the device is faster with."
-        )
+    choose_precision(hardware.precision, device, "training.precision")
 
 
 def count_processes(devices: str | int, device: torch.device) -> int:
@@ -99,27 +93,6 @@ def _devices_there(device: torch.device) -> int:
         # one that is named by its number stands for itself
         return 1 if device.index is not None else torch.cuda.device_count()
     return int(joblib.cpu_count()) if device.type == "cpu" else 1
-
-
-def computes_faster_in_bf16(device: torch.device) -> bool:
-    """Whether a device has matrix units for bf16."""
-    # Apple's GPUs have no such units: it spares them memory, not time
-    return device.type != "mps" and _has_bf16(device)
-
-
-def _has_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "mps":
-        return True
-    there = torch.cpu.get_capabilities()
-    return any(there.get(units, False) for units in ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16"))
-
-
-def _name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return str(torch.cpu.get_capabilities().get("cpu_name", "this CPU"))
 
 
 def check_compiler(device: torch.device) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from deepfake_detection.detector.fingerprints import fingerprint_of_split
+from deepfake_detection.detector.looks import summarise_looks
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import (
     ImageSetParameters,
@@ -147,14 +148,17 @@ def split_images(image_index: pd.DataFrame, split: SplitParameters) -> pd.DataFr
 
 
 def summarise_split(
-    split: pd.DataFrame, parameters: SplitParameters, image_set: ImageSetParameters
+    split: pd.DataFrame,
+    image_index: pd.DataFrame,
+    parameters: SplitParameters,
+    image_set: ImageSetParameters,
 ) -> dict[str, Any]:
     """Say how a split was made and what came out.
 
     Returns:
         method, ratios, seed, fold (where it is one), images (by subset and class), groups (by
-        subset), groups_in_more_than_one_subset, fingerprint, note, and the settings of the image
-        set.
+        subset), groups_in_more_than_one_subset, fingerprint, note, looks (sizes and proportions of
+        the pictures), and the settings of the image set.
     """
     summary = {
         "method": parameters.method,
@@ -166,6 +170,7 @@ def summarise_split(
         "groups_in_more_than_one_subset": count_torn_groups(split),
         "fingerprint": fingerprint_of_split(split),
         "note": image_set.note,
+        "looks": summarise_looks(image_index["width"].tolist(), image_index["height"].tolist()),
         "data_preparation": image_set.model_dump(),
     }
     _log_split(summary)

@@ -53,7 +53,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 summarise_split,
-                inputs=["split", "params:split", "params:data_preparation"],
+                inputs=["split", "image_index", "params:split", "params:data_preparation"],
                 outputs="split_summary",
                 name="summarise_split",
             ),

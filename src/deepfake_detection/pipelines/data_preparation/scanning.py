@@ -12,6 +12,7 @@ import numpy as np
 from natsort import natsorted, ns
 from PIL import Image
 
+from deepfake_detection.detector.files import files_below, is_system_file
 from deepfake_detection.detector.pictures import (
     UnreadablePictureError,
     map_in_processes,
@@ -22,7 +23,6 @@ from deepfake_detection.errors import UserError
 log = logging.getLogger(__name__)
 
 _FILES_OF_A_TASK = 32
-_SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def find_files(folder: Path, classes: Mapping[str, str | None]) -> list[tuple[st
                 "Name the class folders in parameter 'classes'; null leaves one out."
             )
         paths = []
-        for path in _files_below(folder / name):
-            if _is_system_file(path.relative_to(folder / name)):
+        for path in files_below(folder / name):
+            if is_system_file(path.relative_to(folder / name)):
                 system_files += 1
             else:
                 paths.append(path.relative_to(folder).as_posix())
@@ -104,19 +104,6 @@ def find_files(folder: Path, classes: Mapping[str, str | None]) -> list[tuple[st
     return found
 
 
-def _files_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
-    """Files at any depth. Links to folders are followed, except those that lead back up."""
-    status = folder.stat()
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        return
-    for path in folder.iterdir():
-        if path.is_dir():
-            yield from _files_below(path, above | {here})
-        else:
-            yield path
-
-
 def _find_outside(folder: Path, classes: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
     """Files outside of all class folders; a folder outside of all is an error."""
     on_the_way = {parent.as_posix() for name in classes for parent in Path(name).parents}
@@ -124,7 +111,7 @@ def _find_outside(folder: Path, classes: Mapping[str, str | None]) -> Iterator[t
     while waiting:
         for path in sorted(waiting.pop().iterdir()):
             inside = path.relative_to(folder)
-            if inside.as_posix() in classes or _is_system_file(inside):
+            if inside.as_posix() in classes or is_system_file(inside):
                 continue
             if not path.is_dir():
                 yield inside.as_posix(), ""
@@ -136,10 +123,6 @@ def _find_outside(folder: Path, classes: Mapping[str, str | None]) -> Iterator[t
                     "'classes'. Name it there with its label, real or fake, or with null to leave "
                     "it out."
                 )
-
-
-def _is_system_file(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts) or path.name.lower() in _SYSTEM_FILES
 
 
 def _list_folders(folder: Path) -> str:

@@ -55,7 +55,7 @@ def _create_split(study: StudyParameters, name: str) -> Pipeline:
         ),
         Node(
             summarise_split,
-            inputs=["split", "params:split", "params:data_preparation"],
+            inputs=["split", "image_index", "params:split", "params:data_preparation"],
             outputs="split_summary",
             name="summarise_split",
         ),

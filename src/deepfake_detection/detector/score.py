@@ -1,0 +1,160 @@
+"""Scoring anyone's pictures: from files and pictures in memory to a verdict on each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import joblib
+import numpy as np
+
+from deepfake_detection.detector.ahead import work_ahead
+from deepfake_detection.detector.looks import describe_oddities
+from deepfake_detection.detector.memory import keeping_memory
+from deepfake_detection.detector.preparing import Prepared, prepare
+from deepfake_detection.errors import UserError
+
+if TYPE_CHECKING:
+    from deepfake_detection.detector.detector import Detector
+    from deepfake_detection.detector.given import Given
+
+Item = TypeVar("Item")
+
+# Of one task of a process: few enough that not many wait, enough that a task is worth its way
+_IMAGES_OF_A_TASK = 16
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a detector says of one picture.
+
+    Attributes:
+        path: Of its file, as it was given; None for a picture from memory.
+        fake_probability: In [0, 1]; not a number where `error` says why.
+        verdict: `fake` from the threshold on, else `real`; None where there is an error.
+        threshold: Of the detector that scored it.
+        logit: Of fake minus real, without temperature: what the probability comes from.
+        width: Of the upright picture in pixels, as `height`; None where there is an error.
+        height: See `width`.
+        warning: What makes the score doubtful, such as a picture unlike those that the detector was
+            trained on; None for nothing.
+        error: Why the picture could not be read; None if it was.
+    """
+
+    path: str | None
+    fake_probability: float
+    verdict: Literal["real", "fake"] | None
+    threshold: float
+    logit: float
+    width: int | None
+    height: int | None
+    warning: str | None
+    error: str | None
+
+
+def score_images(
+    detector: Detector,
+    images: Iterable[Given],
+    *,
+    flip: bool,
+    batch_size: int,
+    device: str,
+    precision: str,
+    max_pixels: int | None,
+) -> Iterator[Score]:
+    """Score pictures one after the other, in flat memory for any number of them.
+
+    Files are decoded in as many processes as there are cores, while the network computes, once
+    there are more than a batch; fewer, and pictures from memory, in a thread of this process.
+
+    Args:
+        detector: That scores.
+        images: Taken only when their turn comes.
+        flip: Average the logits of each picture and its mirror image.
+        batch_size: Pictures scored at once.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, fp32 or bf16.
+        max_pixels: Width × height above which a file is not opened; None: Pillow's own limit.
+
+    Yields:
+        A score for each picture, in order. One that cannot be read has its `error`.
+    """
+    from deepfake_detection.detector.detector import Forward
+
+    forward = Forward(detector, device, precision)
+    coming = iter(images)
+    first = list(islice(coming, batch_size + 1))
+    many_files = len(first) > batch_size and all(isinstance(image, str | Path) for image in first)
+    prepared = work_ahead(
+        partial(prepare, preprocessing=detector.preprocessing, max_pixels=max_pixels),
+        _in_lists(chain(first, coming), min(batch_size, _IMAGES_OF_A_TASK)),
+        at_once=joblib.cpu_count() if many_files else 1,
+    )
+    with keeping_memory(forward.device):
+        for batch in _in_lists(chain.from_iterable(prepared), batch_size):
+            pixels = [each.pixels for each in batch if each.pixels is not None]
+            logits = iter(_score_batch(forward, pixels, flip=flip))
+            for each in batch:
+                logit = next(logits) if each.error is None else math.nan
+                yield _make_score(detector, each, logit)
+
+
+def raise_error(score: Score) -> Score:
+    """The score, if there is one.
+
+    Raises:
+        UserError: If the picture could not be read, naming it.
+    """
+    if score.error is not None:
+        raise UserError(f"{score.path or 'a picture from memory'}: {score.error}")
+    return score
+
+
+def _in_lists(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    coming = iter(items)
+    while taken := list(islice(coming, size)):
+        yield taken
+
+
+def _score_batch(
+    forward: Any, pixels: list[np.ndarray[Any, np.dtype[np.uint8]]], *, flip: bool
+) -> list[float]:
+    if not pixels:
+        return []
+    batch = np.stack(pixels)
+    logits = forward(batch)
+    if flip:
+        logits = (logits + forward(batch[:, :, ::-1])) / 2
+    return [float(logit) for logit in logits]
+
+
+def _make_score(detector: Detector, prepared: Prepared, logit: float) -> Score:
+    card = detector.card
+    if prepared.size is None:
+        return Score(
+            prepared.path, math.nan, None, card.threshold, math.nan, None, None, None,
+            prepared.error,
+        )  # fmt: skip
+    width, height = prepared.size
+    probability = float(detector.probabilities(np.array(logit)))
+    warnings = describe_oddities(
+        width, height, card.split.get("looks"), detector.preprocessing.crop
+    )
+    if prepared.sha256 in detector.hashes_trained_on:
+        warnings.append("the detector was trained on this very file")
+    return Score(
+        path=prepared.path,
+        fake_probability=probability,
+        verdict="fake" if probability >= card.threshold else "real",
+        threshold=card.threshold,
+        logit=logit,
+        width=width,
+        height=height,
+        warning="; ".join(warnings) or None,
+        error=None,
+    )
