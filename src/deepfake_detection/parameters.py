@@ -49,6 +49,7 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 Devices = Literal["auto"] | Count
 Rendezvous = Annotated[str, Field(pattern=r"^[^\s:]+:\d+$")]
 Precision = Literal["auto", "fp32", "bf16"]
+Answer = Whole | Number | str
 Colour = tuple[Number, Number, Number]
 Spread = tuple[Rate, Rate, Rate]
 
@@ -349,6 +350,37 @@ class EvaluationParameters(Block):
     device: Device
 
 
+class SubmissionParameters(Block):
+    """The file of answers that a competition or a course takes."""
+
+    name_column: Annotated[str, Field(min_length=1)]
+    value_column: Annotated[str, Field(min_length=1)]
+    name: Literal["path", "name", "stem"]
+    real: Answer
+    fake: Answer
+    unreadable: Answer
+
+    @model_validator(mode="after")
+    def _two_columns(self) -> Self:
+        if self.name_column == self.value_column:
+            raise ValueError("name_column and value_column should differ")
+        if self.real == self.fake:
+            raise ValueError("real and fake should differ")
+        return self
+
+
+class InferenceParameters(Block):
+    """How pictures that nobody labelled are scored: block `inference`."""
+
+    batch_size: Count
+    device: Device
+    precision: Precision
+    flip: bool
+    max_pixels: Annotated[Whole, Field(gt=0, le=_LARGEST_PICTURE)]
+    source: SourceRule | None
+    submission: SubmissionParameters
+
+
 class ReportingParameters(Block):
     """What the report shows: block `reporting`."""
 
@@ -455,6 +487,7 @@ class ProjectParameters(Block):
     calibration: CalibrationParameters
     evaluation: EvaluationParameters
     reporting: ReportingParameters
+    inference: InferenceParameters
     external_evaluation: ImageSetParameters
     benchmark: BenchmarkParameters
     study: StudyOptions

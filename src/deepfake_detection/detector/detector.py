@@ -70,6 +70,11 @@ class DetectorCard:
     computed_on: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def known_fakes(self) -> list[str]:
+        """Class folders of the fakes that it was trained on."""
+        return [name for name, label in self.classes.items() if label == "fake"]
+
 
 @dataclass(frozen=True)
 class Detector:

@@ -26,7 +26,6 @@ from deepfake_detection.pipelines.data_preparation.leakage import (
     sort_leaks,
 )
 from deepfake_detection.pipelines.data_preparation.leakage_gallery import draw_pairs
-from deepfake_detection.pipelines.data_preparation.origins import name_groups, name_sources
 from deepfake_detection.pipelines.data_preparation.scanning import as_rows, find_files, scan_files
 from deepfake_detection.pipelines.data_preparation.splitting import (
     count_groups,
@@ -35,6 +34,7 @@ from deepfake_detection.pipelines.data_preparation.splitting import (
     draw_subsets,
 )
 from deepfake_detection.plotting.words import counted
+from deepfake_detection.scoring.origins import name_groups, name_sources
 
 log = logging.getLogger(__name__)
 

@@ -24,6 +24,7 @@ from deepfake_detection.detector.fingerprints import (
 )
 from deepfake_detection.detector.pixels import PixelRequest, PixelStores
 from deepfake_detection.errors import UserError
+from deepfake_detection.interruptions import explaining_interruptions
 from deepfake_detection.learning.hardware import choose_hardware
 from deepfake_detection.learning.loop import Epoch, Fit
 from deepfake_detection.learning.state import TrainingStates
@@ -35,9 +36,9 @@ from deepfake_detection.parameters import (
     TrainingParameters,
 )
 from deepfake_detection.pipelines.training.runs import (
-    explaining_interruptions,
     find_state,
     hardware_of,
+    say_how_to_go_on,
     train,
 )
 from deepfake_detection.scoring.calibration import calibrate, needs_scores
@@ -109,7 +110,7 @@ def train_detector(
     Raises:
         UserError: If the loss is not finite, the device is missing, the inputs don't fit, the state
             is damaged, or a process dies.
-        TrainingInterruptedError: On Ctrl-C.
+        InterruptedWorkError: On Ctrl-C.
     """
     _check_split(split, split_summary)
     preprocessing = backbones.preprocessing(model)
@@ -134,7 +135,11 @@ def train_detector(
         model, task.subsets.count("train"), task.subsets.count("validation"),
         _describe_start(training.weights), task.hardware,
     )  # fmt: skip
-    with explaining_interruptions(training_state, run):
+
+    def explain() -> str:
+        return f"training was interrupted. {say_how_to_go_on(training_state, run)}"
+
+    with explaining_interruptions(explain):
         fit = train(task, network, heads, pixel_store, start, training_state)
 
     def make_detector(epoch: Epoch, weights: dict[str, Tensor]) -> Detector:
@@ -151,7 +156,7 @@ def train_detector(
         best.epoch, best.validation_accuracy,
     )  # fmt: skip
     history = pd.DataFrame([asdict(epoch) for epoch in fit.history])
-    with explaining_interruptions(training_state, run):
+    with explaining_interruptions(explain):
         return history, make_detector(best, fit.best_weights)
 
 
