@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SHOWN_RESULTS = (
-    "detector", "recalibrated_detector", "predictions", "metric_table", "paired_differences",
-    "scores", "submission", "report", "benchmark_table", "benchmark_figure", "table", "page",
+    "detector", "final_detector", "recalibrated_detector", "predictions", "metric_table",
+    "paired_differences", "scores", "submission", "report", "benchmark_table", "benchmark_figure",
+    "table", "page",
 )  # fmt: skip
 
 

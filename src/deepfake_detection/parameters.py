@@ -310,6 +310,12 @@ class TrainingParameters(Block):
         return self
 
 
+class FinalTrainingParameters(Block):
+    """Training on all labelled images: block `final_training`."""
+
+    epochs: Count | None
+
+
 class ThresholdParameters(Block):
     """From which fake probability on a picture is called fake."""
 
@@ -484,6 +490,7 @@ class ProjectParameters(Block):
     split: SplitParameters
     leakage: LeakageParameters
     training: TrainingParameters
+    final_training: FinalTrainingParameters
     calibration: CalibrationParameters
     evaluation: EvaluationParameters
     reporting: ReportingParameters

@@ -24,11 +24,11 @@ from deepfake_detection.detector.fingerprints import (
 from deepfake_detection.detector.pixels import PixelRequest, PixelStores
 from deepfake_detection.errors import UserError
 from deepfake_detection.interruptions import InterruptedWorkError
+from deepfake_detection.learning.runs import hardware_of
 from deepfake_detection.learning.state import TrainingStates
 from deepfake_detection.parameters import Backbones, CalibrationParameters
 from deepfake_detection.pipelines.training import nodes
 from deepfake_detection.pipelines.training.nodes import train_detector
-from deepfake_detection.pipelines.training.runs import hardware_of
 
 BACKBONES = Backbones.model_validate(
     {"default": {"resize": 8, "crop": 8, "mean": [0.5] * 3, "std": [0.25] * 3}}

@@ -55,8 +55,11 @@ def score_pictures(
     files = list_files(unlabelled_images)
     state = scoring_state.open(_fingerprint(detector, unlabelled_images, inference))
     found = _score_files(detector, [str(file) for _, file in files], state, inference)
-    names = [_in_utf8(name) for name, _ in files]
-    scores = pd.DataFrame([asdict(score) for score in found]).assign(path=names)
+    rows = [
+        asdict(score) | {"path": _in_utf8(name)}
+        for (name, _), score in zip(files, found, strict=True)
+    ]
+    scores = pd.DataFrame(rows)
     # whole numbers, and none where there is an error
     scores = scores.astype({"width": "Int64", "height": "Int64"})
     scores["source"] = _name_sources(scores, inference.source)
