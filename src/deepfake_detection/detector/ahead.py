@@ -1,11 +1,15 @@
 """Working ahead: the next batches are made ready while one is being used."""
 
+import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from itertools import islice
+from multiprocessing.util import Finalize
 from typing import TypeVar
 
 import joblib
+from joblib.externals.loky import get_reusable_executor
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,6 +28,8 @@ def work_ahead(
         items: Its arguments, picklable.
         at_once: In so many processes; 1: in a thread of this one.
     """
+    if at_once > 1:
+        end_processes_with_this_one()
     coming = iter(items)
     parallel = joblib.Parallel(n_jobs=at_once)
     with ThreadPoolExecutor(1) as worker:
@@ -39,3 +45,19 @@ def work_ahead(
             results = ready.result()
             ready = start()
             yield from results
+
+
+@cache
+def end_processes_with_this_one() -> None:
+    """See to it that joblib's processes end when this one does, if it is another's itself.
+
+    They are kept for what comes next, and a process of Kedro's ParallelRunner, or of the benchmark,
+    would wait minutes for them to end by themselves.
+    """
+    if multiprocessing.parent_process() is not None:
+        # before multiprocessing waits for children
+        Finalize(None, _end_processes, exitpriority=100)
+
+
+def _end_processes() -> None:
+    get_reusable_executor().shutdown(kill_workers=True)

@@ -22,6 +22,7 @@ COLOURS = {
     "plain recipe": "#8A929C",
     "this project": "#0072B2",
     "bare step": "#56B4E9",
+    "bare forward pass": "#56B4E9",
     "individual": "#AA4499",
     "group": "#999933",
 }
