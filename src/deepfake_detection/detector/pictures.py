@@ -4,7 +4,8 @@ import io
 import multiprocessing
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -111,7 +112,45 @@ def map_in_processes(
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
     results = parallel(joblib.delayed(function)(item) for item in items)
     yield from tqdm(results, desc=description, total=total, leave=False, disable=None)
+    _end_processes()
+
+
+def map_ahead(
+    function: Callable[[Item], Result], items: Sequence[Item], *, window: int, processes: int
+) -> Iterator[list[Result]]:
+    """Apply `function` to windows of items, to each while the one before it is being used.
+
+    No more than two windows are in memory, however slowly they are used.
+
+    Args:
+        function: Importable, so that the processes find it.
+        items: Its arguments, picklable.
+        window: Items of a window.
+        processes: That share a window; with one, it is worked on in a thread of this process.
+
+    Yields:
+        The results of each window, in order.
+    """
+    windows = [items[at : at + window] for at in range(0, len(items), window)]
+    parallel = joblib.Parallel(n_jobs=processes)
+    with ThreadPoolExecutor(1) as worker:
+
+        def start(window: Sequence[Item]) -> Future[list[Result]]:
+            return worker.submit(parallel, [joblib.delayed(function)(item) for item in window])
+
+        coming = [start(window) for window in windows[:1]]
+        for window_after in windows[1:]:
+            results = coming.pop().result()
+            coming.append(start(window_after))
+            yield results
+        for last in coming:
+            yield last.result()
+    if processes > 1:
+        _end_processes()
+
+
+def _end_processes() -> None:
+    """In a process of Kedro's ParallelRunner, which would wait minutes for its own to end."""
     here = threading.current_thread() is threading.main_thread()
     if here and multiprocessing.parent_process() is not None:
-        # a process of Kedro's ParallelRunner, which would wait minutes for its own to end
         get_reusable_executor().shutdown()

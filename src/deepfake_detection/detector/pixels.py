@@ -6,13 +6,13 @@ made from the files whenever they are asked for.
 
 import errno
 import hashlib
+import itertools
 import json
 import logging
 import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ import PIL
 from deepfake_detection.detector.fingerprints import pack_hashes
 from deepfake_detection.detector.pictures import (
     UnreadablePictureError,
+    map_ahead,
     map_in_processes,
     open_picture,
 )
@@ -208,25 +209,12 @@ def read_ahead(
     are cores, a batch in each; no more batches than that wait to be used, so that memory stays
     flat.
 
-    Yields:
+    Returns:
         uint8, [rows, crop, crop, 3], for each batch in turn.
     """
     at_once = joblib.cpu_count() if isinstance(array, PictureFiles) else 1
-    windows = [batches[at : at + at_once] for at in range(0, len(batches), at_once)]
-    parallel = joblib.Parallel(n_jobs=at_once)
-    with ThreadPoolExecutor(1) as reader:
-
-        def start(window: Sequence[Rows]) -> Future[list[np.ndarray[Any, np.dtype[np.uint8]]]]:
-            tasks = [joblib.delayed(array.__getitem__)(rows) for rows in window]
-            return reader.submit(parallel, tasks)
-
-        coming = [start(window) for window in windows[:1]]
-        for window in windows[1:]:
-            pixels = coming.pop().result()
-            coming.append(start(window))
-            yield from pixels
-        for last in coming:
-            yield from last.result()
+    windows = map_ahead(array.__getitem__, batches, window=at_once, processes=at_once)
+    return itertools.chain.from_iterable(windows)
 
 
 def _list_of(path: Path) -> Path:
