@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 _SHOWN_RESULTS = (
     "detector", "recalibrated_detector", "predictions", "metric_table", "paired_differences",
-    "report", "benchmark_table", "benchmark_figure", "table", "page",
+    "robustness_table", "report", "benchmark_table", "benchmark_figure", "table", "page",
 )  # fmt: skip
 
 

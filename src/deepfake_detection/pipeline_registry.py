@@ -19,6 +19,7 @@ from deepfake_detection.pipelines import (
     evaluation,
     paired_comparison,
     reporting,
+    robustness,
     studies,
     training,
 )
@@ -45,6 +46,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "data_preparation": data_preparation.create_pipeline(),
         "training": training.create_pipeline(),
         "evaluation": evaluation.create_pipeline(),
+        "robustness": robustness.create_pipeline(),
         "reporting": reporting.create_pipeline(),
     }
     external_evaluation = Pipeline(
