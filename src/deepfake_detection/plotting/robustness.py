@@ -27,7 +27,9 @@ _PANELS = {
 _LINES = {"roc_auc": ("ROC AUC", "o", "-"), "accuracy": ("accuracy", "s", (0, (4, 2)))}
 _GUESSING = 0.5
 _COLUMNS, _WIDTH, _ROW_HEIGHT, _AROUND = 3, 9.2, 2.35, 1.15
-_NOTE_CHARACTERS, _NOTE_LINES = 118, 4
+_NARROWEST = 5.4
+_NOTE_CHARACTERS, _NOTE_LINES = 134, 4
+_MOST_LABELS = 6
 
 
 def draw_robustness(
@@ -51,8 +53,8 @@ def draw_robustness(
             return message_figure("No distortion was asked for.", "Robustness")
         columns = min(_COLUMNS, len(panels))
         rows = -(-len(panels) // columns)
-        size = (_WIDTH * columns / _COLUMNS, _ROW_HEIGHT * rows + _AROUND)
-        figure = Figure(figsize=(max(size[0], 5.4), size[1]))
+        width = max(_WIDTH * columns / _COLUMNS, _NARROWEST)
+        figure = Figure(figsize=(width, _ROW_HEIGHT * rows + _AROUND))
         places = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
         for axes in places[len(panels) :]:
             axes.set_visible(False)
@@ -61,7 +63,7 @@ def draw_robustness(
         places[0].set_ylim(_lowest(robustness_table), 1.02)
         handles, names = places[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper left", ncols=len(names))
-        _caption(figure, plain, note, size[0] / _WIDTH)
+        _caption(figure, plain, note, width / _WIDTH)
         return finished(figure)
 
 
@@ -77,23 +79,27 @@ def _fill_panel(axes: Axes, name: str, plain: pd.DataFrame, distorted: pd.DataFr
     title, unit = _PANELS[name]
     strengths = [f"{strength:g}" for strength in distorted["strength"].unique()]
     places = np.arange(len(strengths) + 1)
-    axes.axhline(
-        _GUESSING, color=rcParams["axes.edgecolor"], linewidth=1, linestyle=(0, (1, 2)),
-        label="guessing (ROC AUC 0.5)", zorder=1,
-    )  # fmt: skip
     for metric, (label, marker, line) in _LINES.items():
         rows = pd.concat([each[each["metric"] == metric] for each in (plain, distorted)])
         if rows["value"].isna().all():
             continue
         colour = colour_of(label)
-        axes.fill_between(
-            places, rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0, zorder=2
-        )
+        axes.fill_between(places, rows["low"], rows["high"], color=colour, alpha=0.14, linewidth=0)
+        for end in ("low", "high"):
+            axes.plot(places, rows[end], color=colour, alpha=0.45, linewidth=0.8, linestyle=line)
         axes.plot(
             places, rows["value"], color=colour, marker=marker, linestyle=line, label=label,
             zorder=3, clip_on=False,
         )  # fmt: skip
-    axes.set_xticks(places, ["none", *strengths])
+    axes.axhline(
+        _GUESSING, color=rcParams["axes.edgecolor"], linewidth=1, linestyle=(0, (1, 2)),
+        label="guessing (ROC AUC 0.5)", zorder=1,
+    )  # fmt: skip
+    step = -(-len(strengths) // _MOST_LABELS)
+    # the strongest has its label in any case
+    after = range(len(strengths) - 1, -1, -1)
+    shown = ["" if at % step else name for name, at in zip(strengths, after, strict=True)]
+    axes.set_xticks(places, ["none", *shown])
     axes.set_xlim(-0.15, places[-1] + 0.15)
     axes.grid(visible=False, axis="x")
     axes.set_title(title, fontsize=10)
@@ -110,9 +116,10 @@ def _lowest(table: pd.DataFrame) -> float:
 def _caption(figure: Figure, plain: pd.DataFrame, note: str | None, width: float) -> None:
     """What was scored, and what must be known of it, beneath the panels."""
     accuracy = plain[plain["metric"] == "accuracy"].iloc[0]
-    lines = [f"{counted(accuracy['n'], 'image')} of {accuracy['subset']}; bands are intervals."]
+    images = f"{counted(accuracy['n'], 'image')} of {accuracy['subset']}"
+    lines = [f"{images}; bands are confidence intervals, taken between groups."]
     if isinstance(accuracy["note"], str):
-        lines[0] += f" {accuracy['note'].capitalize()}."
+        lines[0] += f" {accuracy['note'][:1].upper()}{accuracy['note'][1:]}."
     area = plain[plain["metric"] == "roc_auc"].iloc[0]
     if pd.isna(area["value"]):
         lines.append(f"ROC AUC is undefined: {area['note']}.")

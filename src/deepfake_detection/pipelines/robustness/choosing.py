@@ -66,8 +66,8 @@ def draw_groups(scored: pd.DataFrame, most_images: int, seed: int) -> pd.DataFra
     # groupby sorts by name
     shuffled = groups.iloc[np.random.default_rng(seed).permutation(len(groups))]
     share = most_images / len(scored)
-    drawn: list[str] = []
+    drawn: list[object] = []
     for _, alike in shuffled.groupby("classes"):
         taken = alike["images"].cumsum() <= share * alike["images"].sum()
-        drawn += alike.index[: max(1, int(taken.sum()))]
+        drawn.extend(alike.index[: max(1, int(taken.sum()))])
     return scored[scored["group"].isin(drawn)].reset_index(drop=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -49,26 +50,25 @@ def score_renditions(
     problems: dict[str, str] = {}
     render = partial(read_distorted, folder, distortions, seed, detector.preprocessing)
     window = images_of_a_window(len(distortions), detector.preprocessing.crop)
-    windows = map_ahead(render, paths, window=window, processes=joblib.cpu_count())
-    bar = tqdm(total=len(paths), desc="Robustness", unit="image", leave=False, disable=None)
-    done = 0
-    with bar:
+    processes = max(1, min(joblib.cpu_count(), len(paths)))
+    windows = map_ahead(render, paths, window=window, processes=processes)
+    start = 0
+    with tqdm(total=len(paths), desc="Robustness", unit="image", leave=False, disable=None) as bar:
         for results in windows:
-            readable = []
-            for row, result in enumerate(results, done):
+            pixels: dict[int, np.ndarray[Any, np.dtype[np.uint8]]] = {}
+            for row, result in enumerate(results, start):
                 if isinstance(result, str):
                     problems[paths[row]] = result
                 else:
-                    readable.append((row, result))
-            if readable:
-                rows, pixels = zip(*readable, strict=True)
+                    pixels[row] = result
+            if pixels:
                 scored = detector.logits(
-                    np.concatenate(pixels),
+                    np.concatenate(list(pixels.values())),
                     batch_size=evaluation.batch_size,
                     device=choose_device(evaluation.device),
                 )
-                logits[list(rows)] = scored.reshape(len(rows), -1)
-            done += len(results)
+                logits[list(pixels)] = scored.reshape(len(pixels), -1)
+            start += len(results)
             bar.update(len(results))
     return logits, problems
 
