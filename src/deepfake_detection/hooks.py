@@ -33,9 +33,8 @@ log = logging.getLogger(__name__)
 
 _SHOWN_RESULTS = (
     "detector", "final_detector", "recalibrated_detector", "predictions", "metric_table",
-    "paired_differences", "scores", "submission", "report", "benchmark_table", "benchmark_figure",
-    "scoring_benchmark_table", "scoring_benchmark_figure",
-    "table", "page",
+    "robustness_table", "paired_differences", "scores", "submission", "report", "benchmark_table",
+    "benchmark_figure", "scoring_benchmark_table", "scoring_benchmark_figure", "table", "page",
 )  # fmt: skip
 
 

@@ -387,6 +387,36 @@ class InferenceParameters(Block):
     submission: SubmissionParameters
 
 
+def _refuse_no_change(factor: float) -> float:
+    if factor == 1:
+        raise ValueError("1 changes nothing; the undistorted picture is scored in any case")
+    return factor
+
+
+def _refuse_twice(strengths: list[float]) -> list[float]:
+    if len(set(strengths)) < len(strengths):
+        raise ValueError("names a strength twice")
+    return strengths
+
+
+_Once = AfterValidator(_refuse_twice)
+
+
+class RobustnessParameters(Block):
+    """Under which distortions scored pictures are scored again: block `robustness`."""
+
+    subset: Literal["auto", "validation", "test"]
+    jpeg: Annotated[list[Annotated[Whole, Field(ge=1, le=95)]], _Once]
+    blur: Annotated[list[Annotated[Number, Field(gt=0, le=100)]], _Once]
+    scaling: Annotated[list[Annotated[Number, Field(gt=0, lt=1)]], _Once]
+    noise: Annotated[list[Annotated[Number, Field(gt=0, le=255)]], _Once]
+    brightness: Annotated[
+        list[Annotated[Number, Field(gt=0), AfterValidator(_refuse_no_change)]], _Once
+    ]
+    most_images: Count | None
+    seed: Seed
+
+
 class ReportingParameters(Block):
     """What the report shows: block `reporting`."""
 
@@ -493,6 +523,7 @@ class ProjectParameters(Block):
     final_training: FinalTrainingParameters
     calibration: CalibrationParameters
     evaluation: EvaluationParameters
+    robustness: RobustnessParameters
     reporting: ReportingParameters
     inference: InferenceParameters
     external_evaluation: ImageSetParameters

@@ -21,6 +21,7 @@ from deepfake_detection.pipelines import (
     inference,
     paired_comparison,
     reporting,
+    robustness,
     studies,
     training,
 )
@@ -47,6 +48,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "data_preparation": data_preparation.create_pipeline(),
         "training": training.create_pipeline(),
         "evaluation": evaluation.create_pipeline(),
+        "robustness": robustness.create_pipeline(),
         "reporting": reporting.create_pipeline(),
     }
     external_evaluation = Pipeline(

@@ -25,6 +25,8 @@ COLOURS = {
     "bare forward pass": "#56B4E9",
     "individual": "#AA4499",
     "group": "#999933",
+    "ROC AUC": "#0072B2",
+    "accuracy": "#E69F00",
 }
 _ANY_OTHER = "#56B4E9"
 
