@@ -82,7 +82,8 @@ class HeatMaps:
         heat = np.empty((len(pixels), self._crop, self._crop), np.float32)
         with _at_rest(network), keeping_memory(self._device):
             for at in range(0, len(pixels), batch_size):
-                batch = pixels[at : at + batch_size]
+                # a copy: torch warns of arrays that it may not write to, as pictures give them
+                batch = np.array(pixels[at : at + batch_size])
                 heat[at : at + batch_size] = self._explain_batch(network, batch, towards)
         return heat
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,6 @@ from deepfake_detection.explaining.cases import FALSE_KINDS, Kind, label_of
 from deepfake_detection.pipelines.explanation.measuring import WHOLE, MeasuredPicture
 from deepfake_detection.plotting.words import counted
 from deepfake_detection.scoring.intervals import UNKNOWN, area_interval, roc_auc_influence
-
-_MEASURES = ("sharpness", "brightness", "contrast")
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class _Sample:
         """Whether false cases and right ones come from so many groups each."""
         return self.smaller_groups >= fewest_groups
 
-    @property
+    @cached_property
     def smaller_groups(self) -> int:
         """Groups of the false cases or of the right ones: of those that have fewer."""
         return min(len(np.unique(self.groups[self.false == each])) for each in (True, False))

@@ -35,8 +35,8 @@ def explain_cases(
 ) -> list[ExplainedCase]:
     """Heat maps of the headline subset's false cases and of its most certain right ones.
 
-    Of each kind those with the most confident verdicts; of the right ones no two of one source,
-    since images of one source are nearly the same.
+    Of each kind those with the most confident verdicts, no two of one source: images of one source
+    are nearly the same.
 
     Args:
         detector: What scored them.
@@ -56,12 +56,13 @@ def explain_cases(
     """
     check_metrics(detector.card.run_fingerprint, metrics)
     _, scored = headline_predictions(predictions)
-    rows = []
-    for kind in KINDS:
-        ranked = rank_cases(scored, kind)
-        if kind.startswith("certain"):
-            ranked = ranked.drop_duplicates(["class_name", "source"])
-        rows.append(ranked.head(explanation.cases).assign(kind=kind))
+    rows = [
+        rank_cases(scored, kind)
+        .drop_duplicates(["class_name", "source"])
+        .head(explanation.cases)
+        .assign(kind=kind)
+        for kind in KINDS
+    ]
     heat_maps = HeatMaps(
         detector,
         smallest_grid=explanation.smallest_grid,
