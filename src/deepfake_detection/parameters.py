@@ -424,6 +424,40 @@ class ReportingParameters(Block):
     gallery_columns: Count
 
 
+class RegionParameters(Block):
+    """A part of a picture: its edges as shares of the picture's width and height."""
+
+    left: Share
+    top: Share
+    right: Share
+    bottom: Share
+
+    @model_validator(mode="after")
+    def _has_an_area(self) -> Self:
+        if self.left >= self.right:
+            raise ValueError(f"left ({self.left:g}) is not left of right ({self.right:g})")
+        if self.top >= self.bottom:
+            raise ValueError(f"top ({self.top:g}) is not above bottom ({self.bottom:g})")
+        return self
+
+
+class RegionsParameters(Block):
+    """Parts of an aligned face picture that are measured beside the whole."""
+
+    eyes: RegionParameters
+    mouth: RegionParameters
+
+
+class ExplanationParameters(Block):
+    """How verdicts are explained, and false cases measured: block `explanation`."""
+
+    cases: Count
+    smallest_grid: Annotated[Whole, Field(ge=2)]
+    regions: RegionsParameters
+    # a variance between groups needs two
+    fewest_groups: Annotated[Whole, Field(ge=2)]
+
+
 class BenchmarkParameters(Block):
     """What the benchmark compares: block `benchmark`."""
 
@@ -524,6 +558,7 @@ class ProjectParameters(Block):
     calibration: CalibrationParameters
     evaluation: EvaluationParameters
     robustness: RobustnessParameters
+    explanation: ExplanationParameters
     reporting: ReportingParameters
     inference: InferenceParameters
     external_evaluation: ImageSetParameters
