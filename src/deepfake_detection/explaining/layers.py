@@ -7,7 +7,7 @@ heat map could name no more than a quarter of the picture. So here it is the las
 is not coarser than a smallest one. 4×4 tells eyes from mouth and cheek from cheek; finer ones stand
 further from the verdict, and the method's one weight for each channel says less there. On the
 demo's forgeries, whose place is known, heat maps of 4×4 places lie on it more than those of 2×2,
-7×7 and 14×14 (tests/end_to_end/test_blended_region.py).
+7×7 and 14×14 (tests/end_to_end/test_demo_promises.py).
 
 Four conditions, which hold for convolutions and transformers, make the layer:
 
