@@ -157,6 +157,12 @@ WRONG = [
     ("calibration.temperature.bounds", [2, 10], "'calibration.temperature': bounds (2 to 10) sho"),
     ("evaluation.calibration_bins", 0, "'evaluation.calibration_bins'"),
     ("evaluation.few_groups", 0, "'evaluation.few_groups'"),
+    ("explanation.cases", 0, "'explanation.cases': .*greater than 0"),
+    ("explanation.smallest_grid", 1, "'explanation.smallest_grid': .*greater than or equal to 2"),
+    ("explanation.fewest_groups", 1, "'explanation.fewest_groups': .*greater than or equal to 2"),
+    ("explanation.regions.eyes.left", 0.9, "'explanation.regions.eyes': left (0.9) is not left of"),
+    ("explanation.regions.mouth.top", 1, "'explanation.regions.mouth': top (1) is not above bot"),
+    ("explanation.regions.mouth.right", 1.2, "'explanation.regions.mouth.right'"),
     # names
     ("training.schedule.name", "cosin", "'training.schedule.name': .*'cosine' (it is 'cosin')"),
     ("training.optimizer.name", "sgd", "'training.optimizer.name': .*'adam'"),

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Towards = Literal["fake", "real", "verdict"]
 Heat = np.ndarray[Any, np.dtype[np.float32]]
 
-# Of the published method's networks at their usual sizes: 7×7 for ResNet, 14×14 for VGG
-SMALLEST_GRID = 7
+# See `layers`; the pipeline takes it from its parameters
+SMALLEST_GRID = 4
 # Perceptually uniform, and readable with any kind of colour vision
 COLOUR_MAP = "viridis"
 _MOST_OPAQUE = 0.75
