@@ -9,15 +9,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.parameters import ReportingParameters
+from deepfake_detection.parameters import EvaluationParameters, ReportingParameters
 from deepfake_detection.pipelines.reporting.figures import (
     draw_accuracy,
     draw_confusion_matrix,
     draw_loss,
+    draw_precision_recall,
     draw_roc,
 )
 from deepfake_detection.pipelines.reporting.galleries import Kind, collect_gallery, draw_gallery
 from deepfake_detection.pipelines.reporting.page import Report, render_page
+from deepfake_detection.pipelines.reporting.reliability import draw_reliability
 
 
 class Described(Protocol):
@@ -96,6 +98,28 @@ def draw_roc_curves(predictions: pd.DataFrame, description: Mapping[str, Any]) -
         description: The detector's own, with its threshold.
     """
     return draw_roc(predictions, float(description["threshold"]))
+
+
+def draw_precision_recall_curves(
+    predictions: pd.DataFrame, description: Mapping[str, Any]
+) -> Figure:
+    """Precision by recall of each scored subset, with the detector's operating point.
+
+    Args:
+        predictions: A row for each scored image: label, logit, predicted, subset.
+        description: The detector's own, with its threshold.
+    """
+    return draw_precision_recall(predictions, float(description["threshold"]))
+
+
+def draw_reliability_diagram(predictions: pd.DataFrame, evaluation: EvaluationParameters) -> Figure:
+    """Share of fakes by fake probability for each scored subset, with images in each bin.
+
+    Args:
+        predictions: A row for each scored image: label, fake_probability, group, subset.
+        evaluation: Bins, and confidence of the intervals.
+    """
+    return draw_reliability(predictions, evaluation.calibration_bins, evaluation.confidence)
 
 
 def show_missed_fakes(

@@ -7,6 +7,8 @@ from deepfake_detection.pipelines.reporting.nodes import (
     draw_accuracy_curve,
     draw_confusion_matrices,
     draw_loss_curve,
+    draw_precision_recall_curves,
+    draw_reliability_diagram,
     draw_roc_curves,
     show_false_alarms,
     show_missed_fakes,
@@ -47,6 +49,18 @@ def create_pipeline() -> Pipeline:
                 inputs=["predictions", "detector_description"],
                 outputs="roc_curve",
                 name="draw_roc_curves",
+            ),
+            Node(
+                draw_precision_recall_curves,
+                inputs=["predictions", "detector_description"],
+                outputs="precision_recall_curve",
+                name="draw_precision_recall_curves",
+            ),
+            Node(
+                draw_reliability_diagram,
+                inputs=["predictions", "params:evaluation"],
+                outputs="reliability_diagram",
+                name="draw_reliability_diagram",
             ),
             Node(
                 show_missed_fakes,
