@@ -354,6 +354,7 @@ class ReportingParameters(Block):
 
     gallery_size: Count
     gallery_columns: Count
+    doubts_shown: Count
 
 
 class BenchmarkParameters(Block):

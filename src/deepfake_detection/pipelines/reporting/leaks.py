@@ -58,7 +58,7 @@ def weigh_leaks(leakage_summary: Mapping[str, Any], split_summary: Mapping[str, 
 
 def _places(places: Mapping[str, Mapping[str, int]]) -> str:
     """`39 images of test in train, 19 of validation in train`."""
-    said = []
+    said: list[str] = []
     for name, counts in places.items():
         earlier, _, later = name.partition(" and ")
         images = f"{counts['images']:,}" if said else counted(counts["images"], "image")

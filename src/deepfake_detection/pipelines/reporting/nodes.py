@@ -1,7 +1,7 @@
 """The nodes of reporting: plain functions from tables to figures and to the page."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.explaining.cases import ExplainedCase
 from deepfake_detection.parameters import EvaluationParameters, ReportingParameters
 from deepfake_detection.pipelines.reporting.figures import (
     draw_accuracy,
@@ -50,16 +51,22 @@ def describe_scored_detector(
             f"loaded (run {loaded[:12]}). Run kedro run --pipelines evaluation again, then the "
             "reporting."
         )
-    its_epoch = training_history[training_history["epoch"] == description["best_epoch"]]
+    epoch, best = description["best_epoch"], description["best_validation_accuracy"]
+    its_epoch = training_history[training_history["epoch"] == epoch]
     accuracies = its_epoch["validation_accuracy"].tolist()
     # a table that was written as text and read again may differ in the last digit
-    if not any(math.isclose(each, description["best_validation_accuracy"]) for each in accuracies):
+    if not any(_is_same(each, best) for each in accuracies):
         raise UserError(
             "the training history is of another detector than the one loaded: its epoch "
-            f"{description['best_epoch']} has another validation accuracy. Pick versions that "
+            f"{epoch} has another validation accuracy. Pick versions that "
             "belong together with --load-versions, or run kedro run --pipelines training again."
         )
     return description
+
+
+def _is_same(accuracy: float, best: float | None) -> bool:
+    # a training without validation has no validation accuracy, in neither place
+    return math.isnan(accuracy) if best is None else math.isclose(accuracy, best)
 
 
 def draw_loss_curve(training_history: pd.DataFrame) -> Figure:
@@ -160,12 +167,18 @@ def write_report(
     *,
     description: Mapping[str, Any],
     split_summary: Mapping[str, Any],
+    leakage_summary: Mapping[str, Any],
     rejected_images: pd.DataFrame,
     training_history: pd.DataFrame,
     predictions: pd.DataFrame,
     metric_table: pd.DataFrame,
+    doubted_labels: pd.DataFrame,
+    robustness_table: pd.DataFrame,
+    explained_cases: Sequence[ExplainedCase],
+    false_case_measures: pd.DataFrame,
     folder: Path,
     parameters: ReportingParameters,
+    evaluation: EvaluationParameters,
 ) -> str:
     """The report as one self-contained HTML page.
 
@@ -173,23 +186,40 @@ def write_report(
         description: The detector's own, as `describe()` gives it.
         split_summary: method, ratios, seed, images, groups, groups_in_more_than_one_subset,
             fingerprint.
+        leakage_summary: split_fingerprint, found, compared, settings.
         rejected_images: path, reason.
         training_history: A row for each epoch: epoch, learning rates, losses, accuracies,
             seconds, images_per_second.
         predictions: A row for each scored image.
         metric_table: metric, subset, level, class_name, value, n, note, and perhaps low, high.
+        doubted_labels: subset, path, class_name, label, source, label_probability,
+            source_label_probability, the most doubted first.
+        robustness_table: run_fingerprint, subset, distortion, strength, strength_name, metric,
+            value, low, high, n. Of another run's it is left out, and the page says so.
+        explained_cases: False cases, and the most certain right ones, of the headline subset.
+        false_case_measures: run_fingerprint, kind, region, measure, false_median, right_median,
+            effect, low, high, n_false, n_right, differs, note. As the robustness table.
         folder: The image folder.
         parameters: Size of the galleries.
+        evaluation: Bins of the reliability diagram, and confidence of its intervals.
     """
     return render_page(
         Report(
             description=description,
             split_summary=split_summary,
+            leakage_summary=leakage_summary,
             rejected_images=rejected_images,
             history=training_history,
             predictions=predictions,
             metric_table=metric_table,
+            doubted_labels=doubted_labels,
+            robustness_table=robustness_table,
+            explained_cases=explained_cases,
+            false_case_measures=false_case_measures,
             folder=folder,
-            gallery_size=parameters.gallery_size,
+            cases_shown=parameters.gallery_size,
+            doubts_shown=parameters.doubts_shown,
+            calibration_bins=evaluation.calibration_bins,
+            confidence=evaluation.confidence,
         )
     )

@@ -14,12 +14,6 @@ from deepfake_detection.pipelines.reporting.tables import (
 from deepfake_detection.plotting.words import percent
 
 _NONE = "none"
-_DISTORTIONS = {
-    _NONE: "undistorted",
-    "jpeg": "JPEG compression",
-    "scaling": "scaling down and up",
-    "brightness": "other brightness",
-}
 # first those that the page speaks of
 _FIRST = ("accuracy", "roc_auc")
 
@@ -28,14 +22,13 @@ _FIRST = ("accuracy", "roc_auc")
 class RobustnessRow:
     """A distortion of one strength, with a cell for each column (None: not measured)."""
 
-    distortion: str
-    strength: str
+    name: str
     cells: tuple[MetricCell | None, ...]
 
 
 @dataclass(frozen=True)
 class Robustness:
-    """The robustness table with a column for each subset and metric, `(subset, metric)`."""
+    """The robustness table with a column, `(subset, metric in words)`, for each of both."""
 
     columns: tuple[tuple[str, str], ...]
     rows: tuple[RobustnessRow, ...]
@@ -45,33 +38,39 @@ def tabulate_robustness(robustness_table: pd.DataFrame) -> Robustness:
     """Put the metrics of each distortion and strength side by side, accuracy and ROC AUC first.
 
     Args:
-        robustness_table: subset, distortion, strength, strength_name, metric, value, low, high, n;
-            the undistorted pictures are distortion `none`.
+        robustness_table: subset, distortion, strength, strength_name, metric, value, low, high, n,
+            and perhaps class_name; the undistorted pictures are distortion `none`.
     """
-    table = robustness_table
-    metrics = list(dict.fromkeys([*_FIRST, *table["metric"]]))
+    table = robustness_table.assign(column=_name_columns(robustness_table))
+    order = list(dict.fromkeys([*map(metric_in_words, _FIRST), *table["column"]]))
     columns = [
-        (subset, metric)
+        (subset, name)
         for subset in in_reading_order(table["subset"].astype(str))
-        for metric in metrics
-        if ((table["subset"] == subset) & (table["metric"] == metric)).any()
+        for name in order
+        if ((table["subset"] == subset) & (table["column"] == name)).any()
     ]
     rows = []
     for (distortion, _), part in table.groupby(["distortion", "strength"], sort=False):
         cells = {
-            (str(row["subset"]), row["metric"]): MetricCell(
+            (str(row["subset"]), row["column"]): MetricCell(
                 value_in_words(row), beneath_in_words(row), None
             )
             for _, row in part.iterrows()
         }
-        row = RobustnessRow(
-            _in_words(str(distortion)), _strength(part.iloc[0]), tuple(map(cells.get, columns))
-        )
+        row = RobustnessRow(_in_words(part.iloc[0]), tuple(map(cells.get, columns)))
         rows.append((distortion != _NONE, row))
     # the undistorted ones first, all others as they stand in the table
     ordered = [row for _, row in sorted(rows, key=lambda each: each[0])]
-    named = tuple((subset, metric_in_words(metric)) for subset, metric in columns)
-    return Robustness(named, tuple(ordered))
+    return Robustness(tuple(columns), tuple(ordered))
+
+
+def _name_columns(table: pd.DataFrame) -> list[str]:
+    """The metric of each row in words, with its class where it is of one."""
+    classes = table.get("class_name", pd.Series(index=table.index, dtype=object))
+    return [
+        metric_in_words(metric) + (f", {name}" if isinstance(name, str) and name else "")
+        for metric, name in zip(table["metric"], classes, strict=True)
+    ]
 
 
 def say_weakest(robustness_table: pd.DataFrame) -> str:
@@ -88,26 +87,23 @@ def say_weakest(robustness_table: pd.DataFrame) -> str:
     distorted = table[table["distortion"] != _NONE]
     if plain.empty or distorted.empty:
         return ""
-    before, worst = plain["value"].iloc[0], distorted.loc[distorted["value"].idxmin()]
+    before, worst = plain["value"].iloc[0], distorted.sort_values("value").iloc[0]
     if worst["value"] >= before:
         return (
             f"None of the {len(distorted):,} distortions that were tried costs accuracy "
             f"({percent(before)} undistorted)."
         )
     return (
-        f"Of {len(distorted):,} distortions that were tried, {_in_words(str(worst['distortion']))} "
-        f"({_strength(worst)}) costs the most: accuracy falls from {percent(before)} to "
-        f"{percent(worst['value'])}."
+        f"Of {len(distorted):,} distortions that were tried, {_in_words(worst)} costs the most: "
+        f"accuracy falls from {percent(before)} to {percent(worst['value'])}."
     )
 
 
-def _in_words(distortion: str) -> str:
-    return _DISTORTIONS.get(distortion, distortion)
-
-
-def _strength(row: pd.Series) -> str:
-    """`quality 30`: the strength's name, with its number unless the name holds it."""
-    if row["distortion"] == _NONE:
-        return ""
-    name = str(row["strength_name"])
-    return name if any(map(str.isdigit, name)) else f"{name} {row['strength']:g}"
+def _in_words(row: pd.Series) -> str:
+    """`JPEG quality 30`: the strength's name, with distortion and number unless it holds one."""
+    distortion, name = str(row["distortion"]), str(row["strength_name"])
+    if distortion == _NONE:
+        return "undistorted"
+    if any(map(str.isdigit, name)):
+        return name
+    return f"{distortion} ({name} {row['strength']:g})"
