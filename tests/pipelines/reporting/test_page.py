@@ -170,7 +170,7 @@ def test_cases_come_kind_by_kind_with_picture_and_heat_map(inputs):
     assert "--ratio:1.3333" in page
     assert "left:10.00%;top:10.00%;width:80.00%;height:80.00%" in page
     found = scored[(scored["label"] == 1) & (scored["predicted"] == 1)]
-    assert f"The 24 most certain of {len(found)} fakes found of test." in elements.words
+    assert f"24 of the {len(found)} fakes found of test, among the most certain." in elements.words
 
 
 def test_case_without_a_heat_map_says_why(inputs):
@@ -181,6 +181,18 @@ def test_case_without_a_heat_map_says_why(inputs):
     assert (
         elements.values("img", "class").count("heat") == len(elements.values("li", "data-path")) - 1
     )
+
+
+def test_false_cases_that_were_not_explained_are_shown_all_the_same(inputs):
+    scored = predict_at_random("test", 90)
+    wrong = scored[scored["label"] != scored["predicted"]]
+    elements = Elements(write_report(**inputs(scored, explained_cases=explain(scored, of_each=2))))
+    kinds = elements.values("li", "data-kind")
+    assert sorted(elements.values("li", "data-path")[: len(wrong)]) == sorted(wrong["path"])
+    assert kinds[len(wrong) :] == ["certain fake"] * 2 + ["certain real"] * 2
+    assert elements.values("img", "class").count("heat") == 8
+    missed = ((scored["label"] == 1) & (scored["predicted"] == 0)).sum()
+    assert f"{missed} missed fakes among the 60 fakes of test, the most confident" in elements.words
 
 
 def test_page_without_any_case_has_no_gallery(inputs):

@@ -65,15 +65,25 @@ class KindOfCase:
     told: str
 
 
-def choose_cases(cases: Sequence[ExplainedCase], most: int) -> list[ExplainedCase]:
-    """The first of each kind: false cases before right ones, each in the order that they have.
+def choose_cases(
+    cases: Sequence[ExplainedCase], predictions: pd.DataFrame, most: int
+) -> list[ExplainedCase]:
+    """The false cases, explained or not, the most confident first; then the explained right ones.
 
     Args:
-        cases: Of any kinds.
+        cases: Those that were explained.
+        predictions: A row for each scored image.
         most: Of a kind, at most.
     """
     shown = min(most, _MOST_OF_A_KIND)
-    return [case for kind in _kinds() for case in _of_kind(cases, kind)[:shown]]
+    explained = {case.path: case for case in cases}
+    chosen = [
+        explained.get(each.path)
+        or ExplainedCase(each.path, kind, each.class_name, each.source, each.fake_probability, None)
+        for kind in KINDS
+        for each in collect_gallery(predictions, kind, shown).cases
+    ]
+    return chosen + [case for kind in _RIGHT for case in _of_kind(cases, kind)[:shown]]
 
 
 def tell_kinds(chosen: Sequence[ExplainedCase], predictions: pd.DataFrame) -> list[KindOfCase]:
@@ -91,7 +101,7 @@ def tell_kinds(chosen: Sequence[ExplainedCase], predictions: pd.DataFrame) -> li
     for right_kind, (label, name) in _RIGHT.items():
         right = int(((scored["label"] == label) & (scored["predicted"] == label)).sum())
         if shown := len(_of_kind(chosen, right_kind)):
-            words = f"The {shown:,} most certain of {right:,} {name} of {subset}."
+            words = f"{shown:,} of the {right:,} {name} of {subset}, among the most certain."
             told.append(KindOfCase(right_kind, shown, words))
     return told
 
@@ -132,10 +142,6 @@ def _tile(case: ExplainedCase, picture: Picture, image: str) -> CaseTile:
     if picture.image is None:
         return CaseTile(case, "", "", picture.problem, 1.0)
     return CaseTile(case, image, embed_heat(case), "", picture.image.width / picture.image.height)
-
-
-def _kinds() -> tuple[Kind, ...]:
-    return (*KINDS, *_RIGHT)
 
 
 def _of_kind(cases: Sequence[ExplainedCase], kind: Kind) -> list[ExplainedCase]:

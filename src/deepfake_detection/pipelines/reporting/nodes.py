@@ -196,7 +196,8 @@ def write_report(
             source_label_probability, the most doubted first.
         robustness_table: run_fingerprint, subset, distortion, strength, strength_name, metric,
             value, low, high, n. Of another run's it is left out, and the page says so.
-        explained_cases: False cases, and the most certain right ones, of the headline subset.
+        explained_cases: Those of the headline subset that have a heat map; a false case that is
+            not among them is shown without.
         false_case_measures: run_fingerprint, kind, region, measure, false_median, right_median,
             effect, low, high, n_false, n_right, differs, note. As the robustness table.
         folder: The image folder.

@@ -57,7 +57,8 @@ class Report:
         metric_table: A row for each metric.
         doubted_labels: A row for each doubted image, the most doubted first.
         robustness_table: A row for each distortion, strength and metric, with run_fingerprint.
-        explained_cases: False cases, and the most certain right ones, of the headline subset.
+        explained_cases: Those of the headline subset that have a heat map; a false case that is
+            not among them is shown without.
         false_case_measures: A row for each kind of case, region and measure, with run_fingerprint.
         folder: The image folder.
         cases_shown: Cases of each kind, at most.
@@ -141,7 +142,7 @@ def _contents(report: Report) -> dict[str, Any]:
 
 def _cases(report: Report) -> dict[str, Any]:
     """The gallery of cases, and what there is to say of it."""
-    chosen = choose_cases(report.explained_cases, report.cases_shown)
+    chosen = choose_cases(report.explained_cases, report.predictions, report.cases_shown)
     tiles = fill_tiles(chosen, report.folder)
     return {
         "tiles": tiles,
@@ -171,7 +172,7 @@ def _robustness(report: Report) -> dict[str, Any]:
 
 
 def _draw_robustness(table: pd.DataFrame, note: str | None, theme: Theme) -> Figure:
-    from deepfake_detection.plotting.robustness import draw_robustness  # type: ignore[import-not-found]
+    from deepfake_detection.plotting.robustness import draw_robustness
 
     figure: Figure = draw_robustness(table, note, theme)
     return figure
@@ -198,7 +199,7 @@ def _measures(report: Report) -> dict[str, Any]:
 
 
 def _draw_effects(table: pd.DataFrame, theme: Theme) -> Figure:
-    from deepfake_detection.plotting.effects import draw_effects  # type: ignore[import-not-found]
+    from deepfake_detection.plotting.effects import draw_effects
 
     figure: Figure = draw_effects(table, theme)
     return figure
