@@ -1,10 +1,15 @@
 """A page in a real browser, where one is installed."""
 
+import fcntl
+import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from html import unescape
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +20,10 @@ BROWSER = next(
     filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
 )
 PHONE = 375
+OPTIONS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run",
+)  # fmt: skip
 
 # Holds the page in a frame as wide as a phone, and writes down what it measures in it.
 FRAME = f"""<!doctype html><iframe id="page" src="page.html" width="{PHONE}" height="800"
@@ -49,13 +58,7 @@ def show_on_a_phone(page: str, folder: Path) -> dict[str, Any]:
         shown = subprocess.run(
             [
                 str(BROWSER),
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--no-first-run",
+                *OPTIONS,
                 f"--user-data-dir={folder / 'profile'}",
                 "--virtual-time-budget=5000",
                 "--dump-dom",
@@ -74,3 +77,90 @@ def show_on_a_phone(page: str, folder: Path) -> dict[str, Any]:
 
 # what `show_on_a_phone` finds in a page that fits, and that runs and loads nothing
 HARMLESS = {"overflow": 0, "scripts": 0, "bold": 0, "unloaded": 0, "ran": False}
+
+
+class Tab:
+    """A page in a browser that is spoken to by the DevTools protocol, over two pipes."""
+
+    def __init__(self, to_browser: int, from_browser: int):
+        self._to, self._from = to_browser, from_browser
+        self._numbers = itertools.count(1)
+        self._rest = b""
+        self._session: dict[str, str] = {}
+        self.events: list[dict[str, Any]] = []
+        targets = self.ask("Target.getTargets")["targetInfos"]
+        page = next(each["targetId"] for each in targets if each["type"] == "page")
+        attached = self.ask("Target.attachToTarget", targetId=page, flatten=True)
+        self._session = {"sessionId": attached["sessionId"]}
+        for domain in ("Page", "Runtime", "Log"):
+            self.ask(f"{domain}.enable")
+
+    def ask(self, method: str, **params: Any) -> dict[str, Any]:
+        number = next(self._numbers)
+        message = {"id": number, "method": method, "params": params, **self._session}
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._read()
+            if answer.get("id") == number:
+                assert "error" not in answer, answer
+                return answer["result"]
+            self.events.append(answer)
+
+    def _read(self) -> dict[str, Any]:
+        while b"\0" not in self._rest:
+            read = os.read(self._from, 1 << 20)
+            assert read, "the browser has ended"
+            self._rest += read
+        message, self._rest = self._rest.split(b"\0", 1)
+        return json.loads(message)
+
+    def show(self, page: Path, *, scripts: bool = True) -> None:
+        """Load a page, as one in which scripts do not run if so wished."""
+        self.ask("Emulation.setScriptExecutionDisabled", value=not scripts)
+        self.events.clear()
+        self.ask("Page.navigate", url=page.as_uri())
+        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+            self.events.append(self._read())
+        self.ask("Emulation.setScriptExecutionDisabled", value=False)
+
+    def tell(self, expression: str) -> Any:
+        """What a JavaScript expression is in the page."""
+        answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def press(self, key: str, code: int, text: str = "") -> None:
+        """Press a key as a person does, wherever the focus is."""
+        same = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        self.ask("Input.dispatchKeyEvent", type="keyDown", text=text, **same)
+        self.ask("Input.dispatchKeyEvent", type="keyUp", **same)
+
+    def complaints(self) -> list[str]:
+        """What the browser refused, and which errors it met, since the page was loaded."""
+        self.tell("0")
+        said = ("Log.entryAdded", "Runtime.exceptionThrown")
+        return [json.dumps(event) for event in self.events if event.get("method") in said]
+
+
+@contextmanager
+def open_tab(folder: Path) -> Iterator[Tab]:
+    """A browser with one tab and a profile of its own in `folder`."""
+    # the browser reads from 3 and writes to 4; these stand well above
+    pipes = [fcntl.fcntl(end, fcntl.F_DUPFD, 20) for pair in (os.pipe(), os.pipe()) for end in pair]
+    reads, to_browser, from_browser, writes = pipes
+    browser = subprocess.Popen(
+        [
+            "bash", "-c", f'exec "$0" "$@" 3<&{reads} 4>&{writes}', str(BROWSER), *OPTIONS,
+            "--remote-debugging-pipe", f"--user-data-dir={folder / 'profile'}", "about:blank",
+        ],
+        pass_fds=(reads, writes), stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(reads)
+    os.close(writes)
+    try:
+        yield Tab(to_browser, from_browser)
+    finally:
+        browser.terminate()
+        browser.wait(timeout=20)
+        os.close(to_browser)
+        os.close(from_browser)

@@ -422,6 +422,7 @@ class ReportingParameters(Block):
 
     gallery_size: Count
     gallery_columns: Count
+    doubts_shown: Count
 
 
 class RegionParameters(Block):
@@ -451,7 +452,8 @@ class RegionsParameters(Block):
 class ExplanationParameters(Block):
     """How verdicts are explained, and false cases measured: block `explanation`."""
 
-    cases: Count
+    false_cases: Count
+    examples: Count
     smallest_grid: Annotated[Whole, Field(ge=2)]
     regions: RegionsParameters
     # a variance between groups needs two

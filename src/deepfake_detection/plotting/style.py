@@ -19,6 +19,8 @@ COLOURS = {
     "test": "#009E73",
     "missed fake": "#D55E00",
     "false alarm": "#CC79A7",
+    "certain fake": "#56B4E9",
+    "certain real": "#F0E442",
     "plain recipe": "#8A929C",
     "this project": "#0072B2",
     "bare step": "#56B4E9",

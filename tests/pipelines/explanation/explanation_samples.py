@@ -19,7 +19,8 @@ MEASURES = [
 
 def make_explanation(**changes: Any) -> ExplanationParameters:
     settings = {
-        "cases": 2,
+        "false_cases": 2,
+        "examples": 2,
         "smallest_grid": 4,
         "regions": {
             "eyes": {"left": 0.0, "top": 0.25, "right": 1.0, "bottom": 0.5},

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from deepfake_detection.detector.detector import Detector
 from deepfake_detection.detector.device import choose_device
-from deepfake_detection.explaining.cases import KINDS, ExplainedCase, rank_cases
+from deepfake_detection.explaining.cases import FALSE_KINDS, KINDS, ExplainedCase, Kind, rank_cases
 from deepfake_detection.explaining.heat_maps import HeatMaps
 from deepfake_detection.parameters import EvaluationParameters, ExplanationParameters
 from deepfake_detection.pipelines.explanation.comparing import compare_false_cases
@@ -35,8 +35,8 @@ def explain_cases(
 ) -> list[ExplainedCase]:
     """Heat maps of the headline subset's false cases and of its most certain right ones.
 
-    Of each kind those with the most confident verdicts, no two of one source: images of one source
-    are nearly the same.
+    Of each kind those with the most confident verdicts. The examples come first, no two of one
+    source, since images of one source are nearly the same; then more of the false cases.
 
     Args:
         detector: What scored them.
@@ -56,13 +56,7 @@ def explain_cases(
     """
     check_run(detector.card.run_fingerprint, metrics)
     _, scored = headline_predictions(predictions)
-    rows = [
-        rank_cases(scored, kind)
-        .drop_duplicates(["class_name", "source"])
-        .head(explanation.cases)
-        .assign(kind=kind)
-        for kind in KINDS
-    ]
+    rows = [_choose_rows(scored, kind, explanation) for kind in KINDS]
     heat_maps = HeatMaps(
         detector,
         smallest_grid=explanation.smallest_grid,
@@ -77,17 +71,26 @@ def explain_cases(
     return cases
 
 
+def _choose_rows(
+    scored: pd.DataFrame, kind: Kind, explanation: ExplanationParameters
+) -> pd.DataFrame:
+    ranked = rank_cases(scored, kind)
+    examples = ranked.drop_duplicates(["class_name", "source"]).head(explanation.examples)
+    more = ranked.head(explanation.false_cases) if kind in FALSE_KINDS else ranked.head(0)
+    return pd.concat([examples, more]).drop_duplicates("path").assign(kind=kind)
+
+
 def draw_heat_maps(
     explained_cases: list[ExplainedCase], folder: Path, explanation: ExplanationParameters
 ) -> Figure:
-    """The explained cases, a row for each kind: each picture, and beside it with its heat map.
+    """Examples of explained cases, a row for each kind: each picture, and beside it its heat map.
 
     Args:
         explained_cases: With their heat maps.
         folder: The image folder.
         explanation: Cases in a row.
     """
-    return draw_cases(explained_cases, folder, explanation.cases)
+    return draw_cases(explained_cases, folder, explanation.examples)
 
 
 def measure_false_cases(
