@@ -17,6 +17,7 @@ from deepfake_detection.pipelines import (
     calibration,
     data_preparation,
     evaluation,
+    export,
     paired_comparison,
     reporting,
     studies,
@@ -68,6 +69,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "external_evaluation": external_evaluation,
         "benchmark": benchmark.create_pipeline(),
         "calibration": calibration.create_pipeline(),
+        "export": export.create_pipeline(),
         "paired_comparison": paired_comparison.create_pipeline(),
         **{
             study.name: studies.create_pipeline(study)
