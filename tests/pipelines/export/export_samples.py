@@ -32,7 +32,7 @@ def make_lively_detector(model: str, crop: int, **changes: Any) -> Detector:
         for layer in norms:
             layer.momentum = None
         with torch.no_grad():
-            detector.network.train()(torch.randn(4, 3, crop, crop))
+            detector.network.train()(torch.randn(16, 3, crop, crop))
         detector.network.eval()
     _centre_head(detector, draw_pixels(crop))
     logits = detector.logits(draw_pixels(crop))
@@ -46,8 +46,9 @@ def _centre_head(detector: Detector, pixels: np.ndarray) -> None:
         each for each in detector.network.modules() if isinstance(each, nn.Linear | nn.Conv2d)
     ]
     head = next(each for each in reversed(layers) if each.weight.shape[0] == 2)
-    assert head.bias is not None
     with torch.no_grad():
+        if head.bias is None:
+            head.bias = nn.Parameter(torch.zeros(2))
         if isinstance(head, nn.Conv2d):
             # squeezenets drop what is below 0
             head.bias += 5
