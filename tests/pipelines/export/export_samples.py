@@ -18,17 +18,17 @@ from deepfake_detection.parameters import ExportParameters
 EXPORT = ExportParameters(opset=None, check_images=5, tolerance=1e-4, seed=0)
 
 
-def make_lively_detector(model: str, crop: int, **changes: Any) -> Detector:
+def make_lively_detector(model: str, crop: int, *, record: bool = True, **changes: Any) -> Detector:
     """A detector with random weights whose probabilities are spread over 0 … 1.
 
-    Batch norms have seen pictures, the head's bias puts the middle of the logits at 0, and the
-    temperature is a third of their spread.
+    With `record`, batch norms have seen pictures. The head's bias puts the middle of the logits at
+    0, and the temperature is a third of their spread.
     """
     detector = make_detector(model, **changes)
     preprocessing = detector.card.preprocessing | {"resize": crop + crop // 4, "crop": crop}
     detector = replace(detector, card=replace(detector.card, preprocessing=preprocessing))
     norms = [each for each in detector.network.modules() if isinstance(each, nn.BatchNorm2d)]
-    if norms:
+    if norms and record:
         for layer in norms:
             layer.momentum = None
         with torch.no_grad():
