@@ -25,23 +25,52 @@ def crop_pixels(
     Returns:
         uint8, [crop, crop, 3], 0…255.
     """
-    image = _cut_strip(image)
-    width, height = image.size
-    size, crop = preprocessing.resize, preprocessing.crop
-    if width <= height:
-        resized = (size, max(size, int(size * height / width)))
-    else:
-        resized = (max(size, int(size * width / height)), size)
+    strip = _uncut_strip(*image.size)
+    if strip != (0, 0, *image.size):
+        image = image.crop(strip)
+    resized, crop = _places(image.size, preprocessing)
     if image.size != resized:
         image = image.resize(resized, Image.Resampling.BILINEAR)
+    return np.asarray(image.crop(crop))
+
+
+def seen_box(
+    size: tuple[int, int], preprocessing: PreprocessingParameters
+) -> tuple[float, float, float, float]:
+    """The part of a picture that `crop_pixels` keeps.
+
+    Args:
+        size: The picture's width and height, pixels.
+        preprocessing: Sizes in pixels.
+
+    Returns:
+        Left, top, right and bottom, as shares of width and height, in [0, 1].
+    """
+    left, top, right, bottom = _uncut_strip(*size)
+    inside = (right - left, bottom - top)
+    resized, crop = _places(inside, preprocessing)
+    # along both axes: where the strip starts, and the scale within it
+    axes = zip((left, top) * 2, inside * 2, resized * 2, size * 2, crop, strict=True)
+    shares = ((start + edge * length / new) / whole for start, length, new, whole, edge in axes)
+    return tuple(shares)  # type: ignore[return-value]
+
+
+def _places(
+    size: tuple[int, int], preprocessing: PreprocessingParameters
+) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
+    """Width and height after resizing, and the crop's box in it."""
+    width, height = size
+    short, crop = preprocessing.resize, preprocessing.crop
+    if width <= height:
+        resized = (short, max(short, int(short * height / width)))
+    else:
+        resized = (max(short, int(short * width / height)), short)
     left, top = round((resized[0] - crop) / 2), round((resized[1] - crop) / 2)
-    return np.asarray(image.crop((left, top, left + crop, top + crop)))
+    return resized, (left, top, left + crop, top + crop)
 
 
-def _cut_strip(image: Image.Image) -> Image.Image:
-    width, height = image.size
+def _uncut_strip(width: int, height: int) -> tuple[int, int, int, int]:
+    """The box of what is kept of a long strip: all of any other picture."""
     longest = _LONGEST_ASPECT * min(width, height)
-    if max(width, height) <= longest:
-        return image
     left, top = max(0, (width - longest) // 2), max(0, (height - longest) // 2)
-    return image.crop((left, top, left + min(width, longest), top + min(height, longest)))
+    return left, top, left + min(width, longest), top + min(height, longest)

@@ -1,11 +1,21 @@
-"""A scored picture, and where in it the reasons for its verdict lie."""
+"""Scored pictures worth a look, and where in each the reasons for its verdict lie."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 Kind = Literal["missed fake", "false alarm", "certain fake", "certain real"]
+KINDS: tuple[Kind, ...] = ("missed fake", "false alarm", "certain fake", "certain real")
+
+# what a picture of each kind is, and what it was called: 1 fake, 0 real
+_LABEL: dict[Kind, int] = {
+    "missed fake": 1, "false alarm": 0, "certain fake": 1, "certain real": 0,
+}  # fmt: skip
+_CALLED: dict[Kind, int] = {
+    "missed fake": 0, "false alarm": 1, "certain fake": 1, "certain real": 0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,3 +43,24 @@ class ExplainedCase:
     heat: np.ndarray[Any, np.dtype[np.float32]] | None
     box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     problem: str = ""
+
+
+def label_of(kind: Kind) -> int:
+    """What pictures of this kind are: 1 fake, 0 real."""
+    return _LABEL[kind]
+
+
+def rank_cases(scored: pd.DataFrame, kind: Kind) -> pd.DataFrame:
+    """The pictures of one kind, those with the most confident verdict first.
+
+    Args:
+        scored: A row for each scored image: path, label, logit, fake_probability, predicted.
+        kind: A kind of false case (missed fake, false alarm), or of right ones.
+    """
+    called = _CALLED[kind]
+    rows = scored[(scored["label"] == _LABEL[kind]) & (scored["predicted"] == called)]
+    return rows.sort_values(
+        # the logit tells apart what is equal as a probability
+        ["fake_probability", "logit", "path"],
+        ascending=[called == 0, called == 0, True],
+    )

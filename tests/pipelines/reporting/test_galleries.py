@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from matplotlib.text import Text
 from reporting_samples import predict, predict_at_random, put_pictures
 
-from deepfake_detection.pipelines.reporting import galleries
 from deepfake_detection.pipelines.reporting.galleries import collect_gallery, draw_gallery
+from deepfake_detection.plotting import tiles
 from deepfake_detection.plotting.words import printable, shortened, wrapped
 
 LONG = "fake_deepfake/" + "WWW_from_a_phone_" * 12 + "17.png"
@@ -118,7 +118,7 @@ def test_long_names_touch_nothing(tmp_path):
 
 
 def test_a_very_long_gallery_is_drawn_with_fewer_pixels(tmp_path, monkeypatch):
-    monkeypatch.setattr(galleries, "_MOST_PIXELS", 1500)
+    monkeypatch.setattr(tiles, "_MOST_PIXELS", 1500)
     scored = predict("test", [(f"a/{i}.png", 1, -1.0) for i in range(9)])
     figure = draw_gallery(collect_gallery(scored, "missed fake", 9), tmp_path, 1)
     assert max(figure.get_size_inches() * figure.dpi) == pytest.approx(1500)

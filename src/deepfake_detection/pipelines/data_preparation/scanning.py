@@ -5,14 +5,13 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypedDict
 
 import imagehash
-import numpy as np
 from natsort import natsorted, ns
 from PIL import Image
 
 from deepfake_detection.detector.files import files_below, is_system_file
+from deepfake_detection.detector.luma import LumaMeasures, measure_luma
 from deepfake_detection.detector.pictures import (
     UnreadablePictureError,
     map_in_processes,
@@ -37,9 +36,7 @@ class ScannedFile:
         width, height: Pixels, after turning it upright.
         bytes: Of the file.
         perceptual_hash: 64 bits, hexadecimal (Zauner 2010, by DCT); near for alike pictures.
-        brightness: Mean luma, 0…1.
-        contrast: Standard deviation of luma, 0…0.5.
-        sharpness: Variance of the Laplacian of luma in 0…255 (Pech-Pacheco 2000).
+        brightness, contrast, sharpness: See `LumaMeasures`.
     """
 
     path: str
@@ -55,13 +52,10 @@ class ScannedFile:
     sharpness: float | None = None
 
 
-class Measures(TypedDict):
+class Measures(LumaMeasures):
     """What is measured on a picture (see `ScannedFile`)."""
 
     perceptual_hash: str
-    brightness: float
-    contrast: float
-    sharpness: float
 
 
 def find_files(folder: Path, classes: Mapping[str, str | None]) -> list[tuple[str, str]]:
@@ -187,18 +181,7 @@ def _scan_file(folder: Path, path: str, class_name: str, max_pixels: int) -> Sca
 def measure_picture(image: Image.Image) -> Measures:
     """Perceptual hash, brightness, contrast and sharpness of an RGB picture (see `ScannedFile`)."""
     grey = image.convert("L")
-    luma = np.asarray(grey, dtype=np.float32)
-    sharpness = 0.0
-    if min(luma.shape) > 2:
-        centre = luma[1:-1, 1:-1]
-        neighbours = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:]
-        sharpness = float((neighbours - 4 * centre).var(dtype=np.float64))
-    return {
-        "perceptual_hash": str(imagehash.phash(grey)),
-        "brightness": float(luma.mean(dtype=np.float64)) / 255,
-        "contrast": float(luma.std(dtype=np.float64)) / 255,
-        "sharpness": sharpness,
-    }
+    return {"perceptual_hash": str(imagehash.phash(grey)), **measure_luma(grey)}
 
 
 def as_rows(scanned: Iterator[ScannedFile]) -> list[dict[str, object]]:

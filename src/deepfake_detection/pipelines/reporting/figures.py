@@ -14,7 +14,6 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from deepfake_detection.pipelines.reporting.subsets import scored_subsets
 from deepfake_detection.plotting.curves import best_row, number_epochs
 from deepfake_detection.plotting.style import (
     Theme,
@@ -24,6 +23,7 @@ from deepfake_detection.plotting.style import (
     message_figure,
 )
 from deepfake_detection.plotting.words import counted, percent
+from deepfake_detection.scoring.subsets import scored_subsets
 
 _CLASSES = {0: "real", 1: "fake"}
 # What a cell of the confusion matrix is, by (label, predicted).

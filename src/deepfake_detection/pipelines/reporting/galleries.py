@@ -8,36 +8,34 @@ from typing import Literal
 import pandas as pd
 from matplotlib import rcParams
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from PIL import Image
 
-from deepfake_detection.detector.pictures import UnreadablePictureError, open_picture
-from deepfake_detection.pipelines.reporting.subsets import headline_predictions
+from deepfake_detection.explaining.cases import label_of, rank_cases
 from deepfake_detection.plotting.style import (
     Theme,
     drawing,
     finished,
     message_figure,
 )
-from deepfake_detection.plotting.words import printable, probability, wrapped
+from deepfake_detection.plotting.tiles import (
+    CAPTION,
+    add_caption,
+    add_picture,
+    add_words,
+    load_picture,
+    tiled_figure,
+)
+from deepfake_detection.scoring.subsets import headline_predictions
 
 Kind = Literal["missed fake", "false alarm"]
 KINDS: tuple[Kind, ...] = ("missed fake", "false alarm")
 
-# label of the images that can go wrong in this way
-_LABELS: dict[Kind, int] = {"missed fake": 1, "false alarm": 0}
 _NAMES: dict[Kind, str] = {"missed fake": "fakes", "false alarm": "real images"}
 
 # Sizes of the figure, in inches.
 _TILE = 1.55
 _GAP = 0.2
-_CAPTION = 0.85
 _HEAD = 0.6
-# In a font whose characters are all of one width, so that no name reaches into the next tile.
-_CAPTION_FONT = "monospace"
-_CAPTION_WIDTH, _CAPTION_LINES = 26, 3  # characters, lines of the path
 _TILE_PIXELS = 320
-_MOST_PIXELS = 60_000  # Matplotlib draws up to 65,535 each way
 
 
 @dataclass(frozen=True)
@@ -82,14 +80,6 @@ class Gallery:
         return f"{words}." if self.total == 1 else f"{words}, the most confident first."
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture for a gallery: the image, or why there is none (`missing`, `unreadable`)."""
-
-    image: Image.Image | None
-    problem: str = ""
-
-
 def collect_gallery(predictions: pd.DataFrame, kind: Kind, size: int) -> Gallery:
     """The false cases of the headline subset, the most confident first, at most `size` of them.
 
@@ -100,13 +90,8 @@ def collect_gallery(predictions: pd.DataFrame, kind: Kind, size: int) -> Gallery
         size: How many to keep.
     """
     subset, scored = headline_predictions(predictions)
-    label = _LABELS[kind]
-    candidates = scored[scored["label"] == label]
-    errors = candidates[candidates["predicted"] != label].sort_values(
-        # the logit tells apart what is equal as a probability
-        ["fake_probability", "logit", "path"],
-        ascending=[label == 1, label == 1, True],
-    )
+    candidates = scored[scored["label"] == label_of(kind)]
+    errors = rank_cases(scored, kind)
     columns = ["path", "class_name", "source", "fake_probability"]
     cases = tuple(
         FalseCase(str(path), str(class_name), str(source), float(fake_probability))
@@ -115,24 +100,6 @@ def collect_gallery(predictions: pd.DataFrame, kind: Kind, size: int) -> Gallery
         .itertuples(index=False, name=None)
     )
     return Gallery(kind, subset, cases, len(errors), len(candidates))
-
-
-def load_picture(folder: Path, path: str, edge: int) -> Picture:
-    """A picture in RGB, its longer edge at most `edge` pixels; or why it cannot be shown.
-
-    Args:
-        folder: The image folder.
-        path: The picture's path in it, with `/`.
-        edge: Pixels.
-    """
-    try:
-        image = open_picture((folder / path).read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return Picture(None, "missing")
-    except (OSError, ValueError, UnreadablePictureError):
-        return Picture(None, "unreadable")
-    image.thumbnail((edge, edge), Image.Resampling.LANCZOS)
-    return Picture(image)
 
 
 def draw_gallery(gallery: Gallery, folder: Path, columns: int, theme: Theme = "light") -> Figure:
@@ -153,18 +120,16 @@ def draw_gallery(gallery: Gallery, folder: Path, columns: int, theme: Theme = "l
         across = min(columns, max(len(gallery.cases), 3))
         down = -(-len(gallery.cases) // across)
         width = _GAP + across * (_TILE + _GAP)
-        height = _HEAD + down * (_TILE + _CAPTION)
-        dpi = min(rcParams["figure.dpi"], _MOST_PIXELS / max(width, height))
-        # every place is computed: an automatic layout is slow and jumps with the captions' lengths
-        figure = Figure(figsize=(width, height), dpi=dpi)
-        figure.set_layout_engine("none")
-        figure.text(_GAP / width, 1 - 0.2 / height, title, weight="bold", fontsize=11.5, va="top")
-        figure.text(
-            _GAP / width, 1 - 0.4 / height, gallery.in_words(), fontsize=8.5, va="top",
-            color=rcParams["axes.labelcolor"],
-        )  # fmt: skip
+        height = _HEAD + down * (_TILE + CAPTION)
+        figure = tiled_figure(width, height)
+        title_looks = {"weight": "bold", "fontsize": 11.5, "color": rcParams["text.color"]}
+        add_words(figure, _GAP, 0.2, title, **title_looks)
+        add_words(figure, _GAP, 0.4, gallery.in_words())
         for case, (left, top) in zip(gallery.cases, _places(across), strict=False):
-            _add_tile(figure, case, load_picture(folder, case.path, _TILE_PIXELS), left, top)
+            picture = load_picture(folder, case.path, _TILE_PIXELS)
+            add_picture(figure, picture, case.path, left, top, _TILE)
+            beneath = top + _TILE + 0.07
+            add_caption(figure, case.path, case.source, case.fake_probability, left, beneath)
         return finished(figure)
 
 
@@ -173,34 +138,5 @@ def _places(across: int) -> Iterator[tuple[float, float]]:
     row = 0
     while True:
         for column in range(across):
-            yield _GAP + column * (_TILE + _GAP), _HEAD + 0.1 + row * (_TILE + _CAPTION)
+            yield _GAP + column * (_TILE + _GAP), _HEAD + 0.1 + row * (_TILE + CAPTION)
         row += 1
-
-
-def _add_tile(figure: Figure, case: FalseCase, picture: Picture, left: float, top: float) -> None:
-    width, height = figure.get_size_inches()
-    axes = figure.add_axes(
-        (left / width, 1 - (top + _TILE) / height, _TILE / width, _TILE / height)
-    )
-    axes.set_axis_off()
-    path = wrapped(printable(case.path), _CAPTION_WIDTH, _CAPTION_LINES)
-    if picture.image is None:
-        axes.add_patch(Rectangle((0, 0), 1, 1, facecolor=rcParams["grid.color"]))
-        axes.text(
-            0.5, 0.5, f"{picture.problem}\n\n{path}", ha="center", va="center", fontsize=6.8,
-            family=_CAPTION_FONT,
-        )  # fmt: skip
-    else:
-        axes.imshow(picture.image, interpolation="lanczos")
-        axes.set_anchor("S")
-    source = wrapped(f"source {printable(case.source)}", _CAPTION_WIDTH, 1)
-    below = top + _TILE + 0.07
-    figure.text(
-        left / width, 1 - below / height,
-        f"fake probability {probability(case.fake_probability)}", fontsize=7.5, va="top",
-        weight="bold",
-    )  # fmt: skip
-    figure.text(
-        left / width, 1 - (below + 0.14) / height, f"{source}\n{path}", fontsize=6.8, va="top",
-        color=rcParams["axes.labelcolor"], linespacing=1.25, family=_CAPTION_FONT,
-    )  # fmt: skip

@@ -8,9 +8,9 @@ import pandas as pd
 
 from deepfake_detection.pages.parts import Card, Statement
 from deepfake_detection.pipelines.reporting.figures import confusion_counts
-from deepfake_detection.pipelines.reporting.subsets import headline_predictions, scored_subsets
 from deepfake_detection.plotting.words import counted, percent
 from deepfake_detection.scoring.calibration import choices_on_validation
+from deepfake_detection.scoring.subsets import headline_predictions, scored_subsets
 
 
 def write_verdict(

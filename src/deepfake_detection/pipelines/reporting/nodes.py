@@ -18,6 +18,7 @@ from deepfake_detection.pipelines.reporting.figures import (
 )
 from deepfake_detection.pipelines.reporting.galleries import Kind, collect_gallery, draw_gallery
 from deepfake_detection.pipelines.reporting.page import Report, render_page
+from deepfake_detection.scoring.predicting import check_metrics
 
 
 class Described(Protocol):
@@ -41,13 +42,7 @@ def describe_scored_detector(
         UserError: If the metrics or the history are of another detector.
     """
     description = detector.describe()
-    scored, loaded = metrics["run_fingerprint"], description["run_fingerprint"]
-    if scored != loaded:
-        raise UserError(
-            f"the predictions and metrics are of another detector (run {scored[:12]}) than the one "
-            f"loaded (run {loaded[:12]}). Run kedro run --pipelines evaluation again, then the "
-            "reporting."
-        )
+    check_metrics(description["run_fingerprint"], metrics)
     its_epoch = training_history[training_history["epoch"] == description["best_epoch"]]
     accuracies = its_epoch["validation_accuracy"].tolist()
     # a table that was written as text and read again may differ in the last digit

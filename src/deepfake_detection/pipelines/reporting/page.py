@@ -23,15 +23,14 @@ from deepfake_detection.pipelines.reporting.galleries import (
     KINDS,
     FalseCase,
     Gallery,
-    Picture,
     collect_gallery,
-    load_picture,
 )
 from deepfake_detection.pipelines.reporting.headline import pick_cards, weigh_trust, write_verdict
-from deepfake_detection.pipelines.reporting.subsets import scored_subsets
 from deepfake_detection.pipelines.reporting.tables import compose_data, widen_metrics
 from deepfake_detection.plotting.curves import best_row
+from deepfake_detection.plotting.tiles import Picture, load_picture
 from deepfake_detection.plotting.words import counted, percent
+from deepfake_detection.scoring.subsets import scored_subsets
 
 _PACKAGE = "deepfake_detection.pipelines.reporting"
 

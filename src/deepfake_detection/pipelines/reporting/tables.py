@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from deepfake_detection.pipelines.reporting.subsets import in_reading_order
+from deepfake_detection.scoring.subsets import in_reading_order
 
 _NAMES = {"roc_auc": "ROC AUC", "f1": "F1", "reals_passed": "Real ones passed"}
 _COUNTS = ("missed_fakes", "false_alarms", "fakes_found", "reals_passed")
