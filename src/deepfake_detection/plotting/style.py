@@ -24,6 +24,8 @@ COLOURS = {
     "bare step": "#56B4E9",
     "individual": "#AA4499",
     "group": "#999933",
+    "fake": "#D55E00",
+    "real": "#0072B2",
 }
 _ANY_OTHER = "#56B4E9"
 
