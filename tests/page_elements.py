@@ -7,7 +7,7 @@ INLINE = {"a", "bdi", "em", "span", "strong", "sup"}
 
 
 class Elements(HTMLParser):
-    """Every element's name and attributes, and all text outside `style`."""
+    """Every element's name and attributes, and all text outside `style` and `script`."""
 
     def __init__(self, page: str):
         super().__init__()
@@ -24,7 +24,7 @@ class Elements(HTMLParser):
         self.attributes += [(tag, name, value or "") for name, value in attrs]
 
     def handle_data(self, data):
-        if self.names[-1:] != ["style"]:
+        if self.names[-1:] not in (["style"], ["script"]):
             self.words += data
 
     def values(self, tag: str, attribute: str) -> list[str]:

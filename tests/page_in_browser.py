@@ -1,7 +1,7 @@
 """A page in a real browser, where one is installed."""
 
-import base64
 import fcntl
+import itertools
 import json
 import os
 import re
@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from html import unescape
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +21,10 @@ BROWSER = next(
     filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
 )
 PHONE = 375
+OPTIONS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run",
+)  # fmt: skip
 
 # Holds the page in a frame as wide as a phone, and writes down what it measures in it.
 FRAME = f"""<!doctype html><iframe id="page" src="page.html" width="{PHONE}" height="800"
@@ -39,21 +44,6 @@ page.onload = () => {{
 </script>"""
 
 
-def quiet_command(profile: Path) -> list[str]:
-    """The browser without a window, without calls home, and with a profile of its own."""
-    return [
-        str(BROWSER),
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        f"--user-data-dir={profile}",
-    ]
-
-
 class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, format, *args):  # noqa: A002
         pass
@@ -68,7 +58,9 @@ def show_on_a_phone(page: str, folder: Path) -> dict[str, Any]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         shown = subprocess.run(
             [
-                *quiet_command(folder / "profile"),
+                str(BROWSER),
+                *OPTIONS,
+                f"--user-data-dir={folder / 'profile'}",
                 "--virtual-time-budget=5000",
                 "--dump-dom",
                 f"http://127.0.0.1:{server.server_address[1]}/frame.html",
@@ -88,119 +80,102 @@ def show_on_a_phone(page: str, folder: Path) -> dict[str, Any]:
 HARMLESS = {"overflow": 0, "scripts": 0, "bold": 0, "unloaded": 0, "ran": False}
 
 
-class OpenPage:
-    """A page of a server, open in a browser that is told what to do.
+class Tab:
+    """A page in a browser that is spoken to by the DevTools protocol, over two pipes."""
 
-    It speaks the browser's own protocol (Chrome DevTools Protocol) over a pair of pipes.
-    """
-
-    def __init__(self, address: str, profile: Path, width: int = 1280):
-        to_browser, self._commands = map(above_standard, os.pipe())
-        self._events, from_browser = map(above_standard, os.pipe())
-
-        def put_in_place() -> None:
-            # where the browser expects them
-            os.dup2(to_browser, 3)
-            os.dup2(from_browser, 4)
-
-        self._process = subprocess.Popen(
-            [
-                *quiet_command(profile),
-                "--hide-scrollbars",
-                "--remote-debugging-pipe",
-                "about:blank",
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            close_fds=False,
-            preexec_fn=put_in_place,  # noqa: PLW1509  (it takes no locks)
-        )
-        os.close(to_browser)
-        os.close(from_browser)
+    def __init__(self, to_browser: int, from_browser: int):
+        self._to, self._from = to_browser, from_browser
+        self._numbers = itertools.count(1)
         self._rest = b""
-        self._last = 0
-        self._session: str | None = None
-        self.messages: list[dict[str, Any]] = []
-        pages = self.tell("Target.getTargets")["targetInfos"]
-        target = next(each["targetId"] for each in pages if each["type"] == "page")
-        attached = self.tell("Target.attachToTarget", targetId=target, flatten=True)
-        self._session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "DOM", "Log", "Network"):
-            self.tell(f"{domain}.enable")
-        self.resize(width)
-        self.tell("Page.navigate", url=address)
-        self.wait_for("document.readyState == 'complete' && location.href != 'about:blank'")
+        self._session: dict[str, str] = {}
+        self.events: list[dict[str, Any]] = []
+        targets = self.ask("Target.getTargets")["targetInfos"]
+        page = next(each["targetId"] for each in targets if each["type"] == "page")
+        attached = self.ask("Target.attachToTarget", targetId=page, flatten=True)
+        self._session = {"sessionId": attached["sessionId"]}
+        for domain in ("Page", "Runtime", "Log"):
+            self.ask(f"{domain}.enable")
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._process.kill()
-        self._process.wait()
-        os.close(self._commands)
-        os.close(self._events)
-
-    def tell(self, method: str, **params: Any) -> dict[str, Any]:
-        """What the browser answers to a command; whatever else it says is kept in `messages`."""
-        self._last += 1
-        command = {"id": self._last, "method": method, "params": params}
-        if self._session:
-            command["sessionId"] = self._session
-        os.write(self._commands, json.dumps(command).encode() + b"\0")
-        while (message := self._read()).get("id") != self._last:
-            self.messages.append(message)
-        assert "error" not in message, message
-        return message["result"]
+    def ask(self, method: str, **params: Any) -> dict[str, Any]:
+        number = next(self._numbers)
+        message = {"id": number, "method": method, "params": params, **self._session}
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._read()
+            if answer.get("id") == number:
+                assert "error" not in answer, answer
+                return answer["result"]
+            self.events.append(answer)
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
-            read = os.read(self._events, 1 << 16)
+            read = os.read(self._from, 1 << 20)
             assert read, "the browser has ended"
             self._rest += read
-        message, _, self._rest = self._rest.partition(b"\0")
+        message, self._rest = self._rest.split(b"\0", 1)
         return json.loads(message)
 
-    def evaluate(self, expression: str) -> Any:
-        """The value of an expression in the page."""
-        found = self.tell(
-            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
-        )
-        assert "exceptionDetails" not in found, found
-        return found["result"].get("value")
+    def show(self, page: Path | str, *, scripts: bool = True) -> None:
+        """Load a file or an address, as one in which scripts do not run if so wished."""
+        address = page if isinstance(page, str) else page.as_uri()
+        self.ask("Emulation.setScriptExecutionDisabled", value=not scripts)
+        self.events.clear()
+        self.ask("Page.navigate", url=address)
+        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+            self.events.append(self._read())
+        self.ask("Emulation.setScriptExecutionDisabled", value=False)
+
+    def tell(self, expression: str) -> Any:
+        """What a JavaScript expression is in the page."""
+        answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
 
     def wait_for(self, expression: str, seconds: float = 20) -> None:
-        """Wait until an expression becomes true in the page."""
+        """Wait until a JavaScript expression is true in the page."""
         until = time.monotonic() + seconds
-        while not self.evaluate(expression):
+        while not self.tell(expression):
             assert time.monotonic() < until, f"never true: {expression}"
             time.sleep(0.02)
 
     def choose_files(self, selector: str, files: Sequence[Path]) -> None:
         """Put files into a file field, as its dialogue does."""
-        root = self.tell("DOM.getDocument")["root"]["nodeId"]
-        field = self.tell("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
-        self.tell("DOM.setFileInputFiles", nodeId=field, files=[str(file) for file in files])
+        root = self.ask("DOM.getDocument")["root"]["nodeId"]
+        field = self.ask("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.ask("DOM.setFileInputFiles", nodeId=field, files=[str(file) for file in files])
 
-    def resize(self, width: int, height: int = 900) -> None:
-        """Make the window so many pixels wide and high."""
-        self.tell(
-            "Emulation.setDeviceMetricsOverride",
-            width=width, height=height, deviceScaleFactor=1, mobile=False,
-        )  # fmt: skip
+    def press(self, key: str, code: int, text: str = "") -> None:
+        """Press a key as a person does, wherever the focus is."""
+        same = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        self.ask("Input.dispatchKeyEvent", type="keyDown", text=text, **same)
+        self.ask("Input.dispatchKeyEvent", type="keyUp", **same)
 
-    def show_in(self, theme: str) -> None:
-        """Prefer a theme: light or dark."""
-        scheme = {"name": "prefers-color-scheme", "value": theme}
-        self.tell("Emulation.setEmulatedMedia", features=[scheme])
-
-    def photograph(self, path: Path) -> None:
-        """Write the whole page as a PNG file."""
-        shown = self.tell("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(shown["data"]))
+    def complaints(self) -> list[str]:
+        """What the browser refused, and which errors it met, since the page was loaded."""
+        self.tell("0")
+        said = ("Log.entryAdded", "Runtime.exceptionThrown")
+        return [json.dumps(event) for event in self.events if event.get("method") in said]
 
 
-def above_standard(descriptor: int) -> int:
-    """The same open file under a number that nothing else expects to be free."""
-    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
-    os.close(descriptor)
-    return moved
+@contextmanager
+def open_tab(folder: Path) -> Iterator[Tab]:
+    """A browser with one tab and a profile of its own in `folder`."""
+    # the browser reads from 3 and writes to 4; these stand well above
+    pipes = [fcntl.fcntl(end, fcntl.F_DUPFD, 20) for pair in (os.pipe(), os.pipe()) for end in pair]
+    reads, to_browser, from_browser, writes = pipes
+    browser = subprocess.Popen(
+        [
+            "bash", "-c", f'exec "$0" "$@" 3<&{reads} 4>&{writes}', str(BROWSER), *OPTIONS,
+            "--remote-debugging-pipe", f"--user-data-dir={folder / 'profile'}", "about:blank",
+        ],
+        pass_fds=(reads, writes), stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(reads)
+    os.close(writes)
+    try:
+        yield Tab(to_browser, from_browser)
+    finally:
+        browser.terminate()
+        browser.wait(timeout=20)
+        os.close(to_browser)
+        os.close(from_browser)

@@ -157,6 +157,12 @@ WRONG = [
     ("calibration.temperature.bounds", [2, 10], "'calibration.temperature': bounds (2 to 10) sho"),
     ("evaluation.calibration_bins", 0, "'evaluation.calibration_bins'"),
     ("evaluation.few_groups", 0, "'evaluation.few_groups'"),
+    ("explanation.cases", 0, "'explanation.cases': .*greater than 0"),
+    ("explanation.smallest_grid", 1, "'explanation.smallest_grid': .*greater than or equal to 2"),
+    ("explanation.fewest_groups", 1, "'explanation.fewest_groups': .*greater than or equal to 2"),
+    ("explanation.regions.eyes.left", 0.9, "'explanation.regions.eyes': left (0.9) is not left of"),
+    ("explanation.regions.mouth.top", 1, "'explanation.regions.mouth': top (1) is not above bot"),
+    ("explanation.regions.mouth.right", 1.2, "'explanation.regions.mouth.right'"),
     # names
     ("training.schedule.name", "cosin", "'training.schedule.name': .*'cosine' (it is 'cosin')"),
     ("training.optimizer.name", "sgd", "'training.optimizer.name': .*'adam'"),
@@ -194,6 +200,9 @@ WRONG = [
     ("data_preparation.classes", {"a/../..": "real", "b": "fake"}, "is not a path inside"),
     ("data_preparation.classes", {"a/": "real", "b": "fake"}, "'a/' is not a path inside"),
     ("data_preparation.classes", {"a": "real", "a/b": "fake"}, "'a/b' lies inside another"),
+    ("inference.submission.real", True, "'inference.submission.real"),
+    ("inference.submission.fake", 1, "real and fake should differ"),
+    ("inference.submission.name_column", "label", "name_column and value_column should differ"),
 ]
 
 
@@ -214,7 +223,11 @@ def leaves(kind: type | tuple[type, ...]) -> list[tuple[Any, ...]]:
     return found
 
 
-@pytest.mark.parametrize("place", leaves((int, float)), ids=".".join)
+# what a submission answers is a number or text
+NUMBERS = [place for place in leaves((int, float)) if "submission" not in place]
+
+
+@pytest.mark.parametrize("place", NUMBERS, ids=".".join)
 def test_what_is_a_number_takes_nothing_else(place):
     for value in (True, False, float("nan"), float("inf"), -float("inf"), "many", [1], {"a": 1}):
         assert f"parameter '{'.'.join(place)}" in problem_in(changed(place, value))

@@ -14,9 +14,9 @@ from deepfake_detection.parameters import ProjectParameters, RunParameters, Stud
 
 # What --params takes beside parameters: entries of the catalog given by their path
 GIVEN_PATHS = {
-    "detector": "detector",
-    "images": "external_images",
-    "other_detector": "other_detector",
+    "detector": ("detector",),
+    "images": ("external_images", "unlabelled_images"),
+    "other_detector": ("other_detector",),
 }
 
 
@@ -39,7 +39,7 @@ def check_devices(
     Raises:
         UserError: Naming the one that it lacks.
     """
-    from deepfake_detection.detector.device import choose_device
+    from deepfake_detection.detector.device import choose_device, choose_precision
     from deepfake_detection.learning.hardware import choose_hardware
 
     asked = pipeline.inputs()
@@ -47,6 +47,10 @@ def check_devices(
         choose_hardware(parameters.training)
     if "params:evaluation" in asked:
         choose_device(parameters.evaluation.device)
+    if "params:inference" in asked:
+        inference = parameters.inference
+        device = choose_device(inference.device)
+        choose_precision(inference.precision, device, "inference.precision")
     for study, name, run in runs_in(studies, pipeline):
         try:
             choose_hardware(run.training)
@@ -89,14 +93,14 @@ def check_given_paths(given: Mapping[str, Any], project_path: Path, pipeline: Pi
     Raises:
         UserError: Naming the parameter.
     """
-    for parameter, entry in GIVEN_PATHS.items():
+    for parameter, entries in GIVEN_PATHS.items():
         if parameter not in given:
             continue
-        if entry not in pipeline.inputs():
+        if not pipeline.inputs() & set(entries):
             raise UserError(
-                f"--params {parameter}=… is for pipelines that read {entry} and don't make it: "
-                f"kedro run --pipelines external_evaluation --params images=…,detector=… (or "
-                "--pipelines evaluation --params detector=…)"
+                f"--params {parameter}=… is for pipelines that read {' or '.join(entries)} and "
+                "don't make it: kedro run --pipelines inference --params images=…,detector=… (or "
+                "external_evaluation; or --pipelines evaluation --params detector=…)"
             )
         if not (project_path / str(given[parameter])).exists():
             raise UserError(f"--params {parameter}={given[parameter]}: no such path")

@@ -27,12 +27,14 @@ from deepfake_detection.parameters import ProjectParameters
 if TYPE_CHECKING:
     from deepfake_detection.learning.state import TrainingStates
     from deepfake_detection.parameters import StudyParameters
+    from deepfake_detection.scoring.state import ScoringStates
 
 log = logging.getLogger(__name__)
 
 _SHOWN_RESULTS = (
-    "detector", "recalibrated_detector", "predictions", "metric_table", "paired_differences",
-    "report", "benchmark_table", "benchmark_figure", "table", "page",
+    "detector", "final_detector", "recalibrated_detector", "predictions", "metric_table",
+    "robustness_table", "paired_differences", "scores", "submission", "report", "benchmark_table",
+    "benchmark_figure", "scoring_benchmark_table", "scoring_benchmark_figure", "table", "page",
 )  # fmt: skip
 
 
@@ -41,6 +43,7 @@ class ProjectHooks:
 
     def __init__(self) -> None:
         self._states_of: dict[str, TrainingStates] = {}
+        self._scorings_of: dict[str, ScoringStates] = {}
         self._studies: list[StudyParameters] = []
         self._titles: dict[str, str] = {}
         self._started = 0
@@ -107,23 +110,28 @@ class ProjectHooks:
 
     @hook_impl
     def after_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
-        """Remember the training states that a node has used."""
+        """Remember the states of trainings and scorings that a node has used."""
         from deepfake_detection.learning.finished import KeptTrainings
         from deepfake_detection.learning.state import TrainingStates
+        from deepfake_detection.scoring.state import ScoringStates
 
         for value in inputs.values():
             if isinstance(value, TrainingStates):
                 self._states_of[node.name] = value
+            elif isinstance(value, ScoringStates):
+                self._scorings_of[node.name] = value
             elif isinstance(value, KeptTrainings) and "training" in node.tags:
                 run = inputs[f"params:{node.namespace}.name"]
                 self._states_of[node.name] = value.states(run)
 
     @hook_impl
     def after_dataset_saved(self, data: Any, node: Node) -> None:
-        """Remove the state of a training once its detector is saved, so that nothing is lost."""
+        """Remove the state of a training or scoring once its result is saved: nothing is lost."""
         from deepfake_detection.detector.detector import Detector
         from deepfake_detection.detector.fingerprints import fingerprint_of_training
 
+        if node.name in self._scorings_of:
+            self._scorings_of.pop(node.name).remove_used()
         if node.name in self._states_of and isinstance(data, Detector):
             card = data.card
             training = fingerprint_of_training(card.settings, card.split["fingerprint"])

@@ -49,6 +49,7 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 Devices = Literal["auto"] | Count
 Rendezvous = Annotated[str, Field(pattern=r"^[^\s:]+:\d+$")]
 Precision = Literal["auto", "fp32", "bf16"]
+Answer = Whole | Number | str
 Colour = tuple[Number, Number, Number]
 Spread = tuple[Rate, Rate, Rate]
 
@@ -309,6 +310,12 @@ class TrainingParameters(Block):
         return self
 
 
+class FinalTrainingParameters(Block):
+    """Training on all labelled images: block `final_training`."""
+
+    epochs: Count | None
+
+
 class ThresholdParameters(Block):
     """From which fake probability on a picture is called fake."""
 
@@ -349,11 +356,108 @@ class EvaluationParameters(Block):
     device: Device
 
 
+class SubmissionParameters(Block):
+    """The file of answers that a competition or a course takes."""
+
+    name_column: Annotated[str, Field(min_length=1)]
+    value_column: Annotated[str, Field(min_length=1)]
+    name: Literal["path", "name", "stem"]
+    real: Answer
+    fake: Answer
+    unreadable: Answer
+
+    @model_validator(mode="after")
+    def _two_columns(self) -> Self:
+        if self.name_column == self.value_column:
+            raise ValueError("name_column and value_column should differ")
+        if self.real == self.fake:
+            raise ValueError("real and fake should differ")
+        return self
+
+
+class InferenceParameters(Block):
+    """How pictures that nobody labelled are scored: block `inference`."""
+
+    batch_size: Count
+    device: Device
+    precision: Precision
+    flip: bool
+    max_pixels: Annotated[Whole, Field(gt=0, le=_LARGEST_PICTURE)]
+    source: SourceRule | None
+    submission: SubmissionParameters
+
+
+def _refuse_no_change(factor: float) -> float:
+    if factor == 1:
+        raise ValueError("1 changes nothing; the undistorted picture is scored in any case")
+    return factor
+
+
+def _refuse_twice(strengths: list[float]) -> list[float]:
+    if len(set(strengths)) < len(strengths):
+        raise ValueError("names a strength twice")
+    return strengths
+
+
+_Once = AfterValidator(_refuse_twice)
+
+
+class RobustnessParameters(Block):
+    """Under which distortions scored pictures are scored again: block `robustness`."""
+
+    subset: Literal["auto", "validation", "test"]
+    jpeg: Annotated[list[Annotated[Whole, Field(ge=1, le=95)]], _Once]
+    blur: Annotated[list[Annotated[Number, Field(gt=0, le=100)]], _Once]
+    scaling: Annotated[list[Annotated[Number, Field(gt=0, lt=1)]], _Once]
+    noise: Annotated[list[Annotated[Number, Field(gt=0, le=255)]], _Once]
+    brightness: Annotated[
+        list[Annotated[Number, Field(gt=0), AfterValidator(_refuse_no_change)]], _Once
+    ]
+    most_images: Count | None
+    seed: Seed
+
+
 class ReportingParameters(Block):
     """What the report shows: block `reporting`."""
 
     gallery_size: Count
     gallery_columns: Count
+    doubts_shown: Count
+
+
+class RegionParameters(Block):
+    """A part of a picture: its edges as shares of the picture's width and height."""
+
+    left: Share
+    top: Share
+    right: Share
+    bottom: Share
+
+    @model_validator(mode="after")
+    def _has_an_area(self) -> Self:
+        if self.left >= self.right:
+            raise ValueError(f"left ({self.left:g}) is not left of right ({self.right:g})")
+        if self.top >= self.bottom:
+            raise ValueError(f"top ({self.top:g}) is not above bottom ({self.bottom:g})")
+        return self
+
+
+class RegionsParameters(Block):
+    """Parts of an aligned face picture that are measured beside the whole."""
+
+    eyes: RegionParameters
+    mouth: RegionParameters
+
+
+class ExplanationParameters(Block):
+    """How verdicts are explained, and false cases measured: block `explanation`."""
+
+    false_cases: Count
+    examples: Count
+    smallest_grid: Annotated[Whole, Field(ge=2)]
+    regions: RegionsParameters
+    # a variance between groups needs two
+    fewest_groups: Annotated[Whole, Field(ge=2)]
 
 
 class BenchmarkParameters(Block):
@@ -452,9 +556,13 @@ class ProjectParameters(Block):
     split: SplitParameters
     leakage: LeakageParameters
     training: TrainingParameters
+    final_training: FinalTrainingParameters
     calibration: CalibrationParameters
     evaluation: EvaluationParameters
+    robustness: RobustnessParameters
+    explanation: ExplanationParameters
     reporting: ReportingParameters
+    inference: InferenceParameters
     external_evaluation: ImageSetParameters
     benchmark: BenchmarkParameters
     study: StudyOptions

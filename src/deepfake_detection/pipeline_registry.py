@@ -17,8 +17,12 @@ from deepfake_detection.pipelines import (
     calibration,
     data_preparation,
     evaluation,
+    explanation,
+    final_training,
+    inference,
     paired_comparison,
     reporting,
+    robustness,
     studies,
     training,
 )
@@ -41,11 +45,14 @@ def use_studies(planned: list[StudyParameters]) -> None:
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Each pipeline by name; `__default__` is the main job."""
+    explained = explanation.create_pipeline()
     main_job = {
         "data_preparation": data_preparation.create_pipeline(),
         "training": training.create_pipeline(),
         "evaluation": evaluation.create_pipeline(),
-        "reporting": reporting.create_pipeline(),
+        "robustness": robustness.create_pipeline(),
+        # the report shows what explanation makes
+        "reporting": explained + reporting.create_pipeline(),
     }
     external_evaluation = Pipeline(
         create_indexing_pipeline() + create_external_pipeline(),
@@ -65,7 +72,10 @@ def register_pipelines() -> dict[str, Pipeline]:
     return {
         "__default__": sum(main_job.values(), Pipeline([])),
         **main_job,
+        "explanation": explained,
         "external_evaluation": external_evaluation,
+        "final_training": final_training.create_pipeline(),
+        "inference": inference.create_pipeline(),
         "benchmark": benchmark.create_pipeline(),
         "calibration": calibration.create_pipeline(),
         "paired_comparison": paired_comparison.create_pipeline(),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import v2
 
-from deepfake_detection.detector.preprocessing import crop_pixels
+from deepfake_detection.detector.preprocessing import crop_pixels, seen_box
 from deepfake_detection.parameters import PreprocessingParameters
 
 
@@ -49,13 +49,35 @@ def test_an_extreme_strip_keeps_its_centre(size):
     assert pixels[24, 24].min() == 200
 
 
+@settings(max_examples=80, deadline=None)
+@given(st.integers(20, 300), st.integers(20, 300), st.integers(16, 64), st.data())
+@example(2000, 40, 32, None)
+@example(40, 2000, 32, None)
+def test_the_box_is_where_the_pixels_come_from(width, height, resize, data):
+    """Red tells how far to the right a pixel was, green how far down."""
+    crop = data.draw(st.integers(8, resize)) if data else resize - 8
+    across, down = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    ramps = np.stack([across / width, down / height, 0 * across], axis=2) * 255
+    pixels = crop_pixels(Image.fromarray(np.round(ramps).astype(np.uint8)), sizes(resize, crop))
+    left, top, right, bottom = seen_box((width, height), sizes(resize, crop))
+    assert 0 <= left < right <= 1
+    assert 0 <= top < bottom <= 1
+    half = 0.5 / crop
+    for channel, (start, end) in enumerate([(left, right), (top, bottom)]):
+        line = pixels.mean(axis=channel)[:, channel] / 255
+        # the middles of the outermost pixels; smoothing and rounding move them a little
+        slack = 0.75 * (end - start) / crop + 0.006
+        assert abs(line[0] - (start + half * (end - start))) <= slack
+        assert abs(line[-1] - (end - half * (end - start))) <= slack
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="measured by resource")
 def test_an_extreme_strip_takes_little_memory():
     """Resized as it is, this one would need 640 MB."""
     code = """
         import resource
         from PIL import Image
-        from deepfake_detection.detector.preprocessing import crop_pixels
+        from deepfake_detection.detector.preprocessing import crop_pixels, seen_box
         from deepfake_detection.parameters import PreprocessingParameters
 
         sizes = PreprocessingParameters(resize=64, crop=48, mean=(0, 0, 0), std=(1, 1, 1))

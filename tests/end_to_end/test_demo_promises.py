@@ -11,17 +11,21 @@ import torch
 import yaml
 from demo_project import ROOT
 from kedro.config import OmegaConfigLoader
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from deepfake_detection.datasets.faces.drawing import draw_file, draw_image
 from deepfake_detection.datasets.generated_faces import GeneratedFacesDataset
 from deepfake_detection.detector import device
 from deepfake_detection.detector.detector import Detector
 from deepfake_detection.detector.file import DetectorSlot
 from deepfake_detection.detector.pixels import PixelStores
+from deepfake_detection.detector.preprocessing import crop_pixels
+from deepfake_detection.explaining.heat_maps import SMALLEST_GRID, HeatMaps
 from deepfake_detection.learning.state import TrainingStates
 from deepfake_detection.parameters import ProjectParameters
 from deepfake_detection.pipelines.data_preparation.nodes import (
@@ -33,6 +37,7 @@ from deepfake_detection.pipelines.data_preparation.nodes import (
 )
 from deepfake_detection.pipelines.evaluation.nodes import measure_predictions, predict_split
 from deepfake_detection.pipelines.training.nodes import request_pixels, train_detector
+from deepfake_detection.scoring.intervals import difference_interval
 
 SEEDS = range(5)
 
@@ -46,12 +51,16 @@ def demo() -> ProjectParameters:
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def drawing() -> dict[str, int]:
+    """How the demo's faces are drawn."""
     catalog = yaml.safe_load((ROOT / "conf/demo/catalog.yml").read_text(encoding="utf-8"))
-    settings = catalog["training_images"]
     names = ("sources", "images_per_source", "size", "quality", "seed")
+    return {name: catalog["training_images"][name] for name in names}
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory, drawing: dict[str, int]) -> Path:
     folder = tmp_path_factory.mktemp("faces") / "generated"
-    drawing = {name: settings[name] for name in names}
     return GeneratedFacesDataset(filepath=str(folder), **drawing).load()
 
 
@@ -156,6 +165,79 @@ def _share_called_alike(
     with torch.autocast("cpu", torch.bfloat16):
         in_half = detector.logits(array) > 0
     return float((in_full == in_half).mean())
+
+
+@pytest.fixture(scope="module")
+def redraw(faces: Path, drawing: dict[str, int]) -> Callable[..., tuple[np.ndarray, ...]]:
+    """A fake as the network sees it, the same before the forgery, and the forgery's opacity."""
+    size, seed = drawing["size"], drawing["seed"]
+
+    def run(path: str, detector: Detector) -> tuple[np.ndarray, ...]:
+        name, number = path.removesuffix(".jpg").split("/")
+        source, frame = divmod(int(number), drawing["images_per_source"])
+        file = draw_file(name, source, frame, seed=seed, size=size, quality=drawing["quality"])
+        assert file == (faces / path).read_bytes()
+        forged = draw_image(name, source, frame, seed, size)
+        before = draw_image(name, source, frame, seed, size, forge=False)
+        opacity = Image.fromarray(np.round(forged.changed * 255).astype(np.uint8)).convert("RGB")
+        seen = (
+            crop_pixels(image, detector.preprocessing)
+            for image in (forged.image, before.image, opacity)
+        )
+        return tuple(seen)
+
+    return run
+
+
+def _heat_on(mask: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """The share of each picture's heat that lies on its mask; not a number where there is none."""
+    total = heat.sum((1, 2))
+    return np.where(total > 0, (heat * mask).sum((1, 2)) / np.where(total > 0, total, 1), np.nan)
+
+
+def _mean_between_groups(values: pd.Series, groups: pd.Series) -> tuple[float, float, float]:
+    there = values.notna()
+    mean = values[there].mean()
+    influence = ((values[there] - mean) / there.sum()).to_numpy()
+    return mean, *difference_interval(mean, influence, groups[there].to_numpy(), 0.95)
+
+
+@pytest.mark.slow
+def test_heat_lies_on_the_forgery(train, image_index, redraw, demo: ProjectParameters) -> None:
+    """Of fakes of the test subset, towards fake; run with -s to see the figures."""
+    parts = []
+    for seed in SEEDS[:3]:
+        detector, _ = train(seed)
+        split = split_images(image_index, demo.split.model_copy(update={"seed": seed}))
+        fakes = split[(split["subset"] == "test") & (split["label"] == 1)]
+        drawn = [redraw(path, detector) for path in fakes["path"]]
+        forged, before, opacity = (np.stack(each) for each in zip(*drawn, strict=True))
+        mask = opacity[..., 0] / 255
+        for grid in (2, 4, 7, 14):
+            maps = HeatMaps(detector, smallest_grid=grid)
+            assert maps.layer.grid == grid
+            parts.append(
+                fakes[["class_name", "group"]].assign(
+                    grid=grid,
+                    area=mask.mean((1, 2)),
+                    heat=_heat_on(mask, maps.explain(forged, "fake")),
+                    before=_heat_on(mask, maps.explain(before, "fake")),
+                )
+            )
+    table = pd.concat(parts, ignore_index=True)
+    beyond = {}
+    for (grid, name), rows in table.groupby(["grid", "class_name"]):
+        more = beyond[grid, name] = _mean_between_groups(rows["heat"] - rows["area"], rows["group"])
+        print(
+            f"\n{grid}×{grid}, {name}, {len(rows)} pictures: {rows['heat'].mean():.3f} of the heat"
+            f" on {rows['area'].mean():.3f} of the area, {more[0]:+.3f} ({more[1]:+.3f} to"
+            f" {more[2]:+.3f}); before the forgery {rows['before'].mean():.3f};"
+            f" without heat {rows['heat'].isna().sum()}, before {rows['before'].isna().sum()}",
+            end="",
+        )
+    print()
+    for name in ("fake_deepfake", "fake_face2face"):
+        assert beyond[SMALLEST_GRID, name][1] > 0
 
 
 @pytest.mark.slow

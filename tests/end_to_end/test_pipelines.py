@@ -54,6 +54,23 @@ def test_predictions_are_those_of_the_detector_file_on_its_own(demo_project: Pat
     assert set(predictions["subset"]) == {"validation", "test"}
 
 
+def test_the_main_job_explains_its_false_cases(demo_project: Path) -> None:
+    predictions = pd.read_csv(latest(demo_project, f"{OUTPUT}/predictions.csv"))
+    detector = Detector.load(latest(demo_project, f"{MODELS}/detector.safetensors"))
+    table = pd.read_csv(latest(demo_project, f"{OUTPUT}/false_case_measures.csv"))
+    assert set(table["run_fingerprint"]) == {detector.card.run_fingerprint}
+    assert set(table["subset"]) == {"test"}
+    of_test = predictions[predictions["subset"] == "test"]
+    for (label, kind), rows in table.groupby(["label", "kind"]):
+        of_class = of_test[of_test["label"] == label]
+        false = (of_class["predicted"] != label).sum()
+        assert (kind == "missed fake") == (label == 1)
+        assert (rows["n_false"] == false).all()
+        assert (rows["n_right"] == len(of_class) - false).all()
+    for figure in ("heat_maps", "false_case_figure"):
+        assert latest(demo_project, f"data/demo/08_reporting/{MODEL}/{figure}.png").stat().st_size
+
+
 def test_the_detector_knows_where_it_comes_from(demo_project: Path) -> None:
     detector = Detector.load(latest(demo_project, f"{MODELS}/detector.safetensors"))
     split = _split(demo_project)

@@ -1,6 +1,7 @@
 """The training loop: what it learns, keeps and stops at."""
 
 import io
+import math
 from dataclasses import astuple
 from typing import Any
 
@@ -164,6 +165,27 @@ def test_a_training_that_goes_on_ends_with_the_same_weights_bit_for_bit(
     _assert_equal(fit.best_weights, whole.best_weights)
     assert _without_times(fit) == _without_times(whole)
     assert fit.chosen.epoch == whole.chosen.epoch
+
+
+@pytest.mark.parametrize("schedule", ["none", "cosine"])
+def test_one_that_stops_early_keeps_the_recipes_course_and_its_last_epoch(schedule: str) -> None:
+    training = make_training(schedule={"name": schedule, "step_size": 2, "gamma": 0.5})
+    passed: list[dict[str, Tensor]] = []
+    whole = _trainer(network := make_network(), training)
+
+    def remember(_: Fit) -> None:
+        passed.append({name: value.clone() for name, value in network.state_dict().items()})
+
+    fit_network(whole, training, after_epoch=remember)
+    none = LabelledPixels(VALIDATION.array, VALIDATION.rows[:0], VALIDATION.labels[:0])
+    short = Trainer(
+        make_network(), ["5"], TRAIN, none, PREPROCESSING, training,
+        precision="fp32", processes=Processes.alone(CPU),
+    )  # fmt: skip
+    fit = fit_network(short, training, stop_after=4)
+    assert len(fit.history) == fit.chosen.epoch == 4
+    assert all(math.isnan(epoch.validation_accuracy) for epoch in fit.history)
+    _assert_equal(fit.best_weights, passed[3])
 
 
 def _assert_equal(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:

@@ -44,7 +44,7 @@ class DetectorCard:
         threshold: From this fake probability on, the verdict is fake.
         temperature: Logits are divided by it before the softmax.
         best_epoch: The epoch, from 1, that the weights are of.
-        best_validation_accuracy: In that epoch, in [0, 1].
+        best_validation_accuracy: In that epoch, in [0, 1]; None where all images trained it.
         split: Summary of the split: method, ratios, seed, images, fingerprint …
         settings: All parameters of the run.
         run_fingerprint: SHA-256 over the settings and the split's fingerprint.
@@ -52,6 +52,9 @@ class DetectorCard:
         computed_on: Device, processes, precision and threads of its training.
         calibration: Which of threshold and temperature validation chose (`fitted`), and what has to
             be known of them (`notes`).
+        vouched_by: Of a detector that was trained on all images, and has no score of its own: the
+            run that its settings and epochs come from. run_fingerprint, split_fingerprint,
+            split_method, images (that it was trained on), best_epoch, best_validation_accuracy.
     """
 
     backbone: str
@@ -62,13 +65,19 @@ class DetectorCard:
     threshold: float
     temperature: float
     best_epoch: int
-    best_validation_accuracy: float
+    best_validation_accuracy: float | None
     split: dict[str, Any]
     settings: dict[str, Any]
     run_fingerprint: str
     versions: dict[str, str]
     computed_on: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)
+    vouched_by: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def known_fakes(self) -> list[str]:
+        """Class folders of the fakes that it was trained on."""
+        return [name for name, label in self.classes.items() if label == "fake"]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,6 @@
 """Opening picture files safely, many at once."""
 
 import io
-import multiprocessing
-import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,9 +9,10 @@ from typing import TypeVar
 
 import joblib
 import numpy as np
-from joblib.externals.loky import get_reusable_executor
 from PIL import Image, ImageFile, ImageOps
 from tqdm import tqdm
+
+from deepfake_detection.detector.ahead import end_processes_with_this_one
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -140,11 +139,8 @@ def map_in_processes(
         description: Stands before the progress bar.
         total: How many items there are.
     """
+    end_processes_with_this_one()
     workers = max(1, min(joblib.cpu_count(), total))
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
     results = parallel(joblib.delayed(function)(item) for item in items)
     yield from tqdm(results, desc=description, total=total, leave=False, disable=None)
-    here = threading.current_thread() is threading.main_thread()
-    if here and multiprocessing.parent_process() is not None:
-        # a process of Kedro's ParallelRunner, which would wait minutes for its own to end
-        get_reusable_executor().shutdown()

@@ -211,8 +211,8 @@ def read_ahead(
     Yields:
         uint8, [rows, crop, crop, 3], for each batch in turn.
     """
-    at_once = joblib.cpu_count() if isinstance(array, PictureFiles) else 1
-    yield from work_ahead(array.__getitem__, batches, at_once=at_once)
+    processes = joblib.cpu_count() if isinstance(array, PictureFiles) else 1
+    yield from work_ahead(array.__getitem__, batches, processes=processes)
 
 
 def _list_of(path: Path) -> Path:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import joblib
 import numpy as np
 
-from deepfake_detection.detector.ahead import work_ahead
+from deepfake_detection.detector.ahead import in_lists, work_ahead
 from deepfake_detection.detector.looks import describe_oddities
 from deepfake_detection.detector.memory import keeping_memory
 from deepfake_detection.detector.preparing import Prepared, prepare
@@ -22,8 +22,6 @@ from deepfake_detection.errors import UserError
 if TYPE_CHECKING:
     from deepfake_detection.detector.detector import Detector
     from deepfake_detection.detector.given import Given
-
-Item = TypeVar("Item")
 
 # What makes the score of a picture worthless as a test
 TRAINED_ON_IT = "the detector was trained on this very file"
@@ -95,11 +93,11 @@ def score_images(
     many_files = len(first) > batch_size and all(isinstance(image, str | Path) for image in first)
     prepared = work_ahead(
         partial(prepare, preprocessing=detector.preprocessing, max_pixels=max_pixels),
-        _in_lists(chain(first, coming), min(batch_size, _IMAGES_OF_A_TASK)),
-        at_once=joblib.cpu_count() if many_files else 1,
+        in_lists(chain(first, coming), min(batch_size, _IMAGES_OF_A_TASK)),
+        processes=joblib.cpu_count() if many_files else 1,
     )
     with keeping_memory(forward.device):
-        for batch in _in_lists(chain.from_iterable(prepared), batch_size):
+        for batch in in_lists(chain.from_iterable(prepared), batch_size):
             pixels = [each.pixels for each in batch if each.pixels is not None]
             logits = iter(_score_batch(forward, pixels, flip=flip))
             for each in batch:
@@ -116,12 +114,6 @@ def raise_error(score: Score) -> Score:
     if score.error is not None:
         raise UserError(f"{score.path or 'a picture from memory'}: {score.error}")
     return score
-
-
-def _in_lists(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    coming = iter(items)
-    while taken := list(islice(coming, size)):
-        yield taken
 
 
 def _score_batch(

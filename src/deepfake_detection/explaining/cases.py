@@ -8,6 +8,7 @@ import pandas as pd
 
 Kind = Literal["missed fake", "false alarm", "certain fake", "certain real"]
 KINDS: tuple[Kind, ...] = ("missed fake", "false alarm", "certain fake", "certain real")
+FALSE_KINDS: tuple[Kind, ...] = KINDS[:2]
 
 # what a picture of each kind is, and what it was called: 1 fake, 0 real
 _LABEL: dict[Kind, int] = {

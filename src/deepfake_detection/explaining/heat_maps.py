@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Towards = Literal["fake", "real", "verdict"]
 Heat = np.ndarray[Any, np.dtype[np.float32]]
 
-# Of the published method's networks at their usual sizes: 7×7 for ResNet, 14×14 for VGG
-SMALLEST_GRID = 7
+# See `layers`; the pipeline takes it from its parameters
+SMALLEST_GRID = 4
 # Perceptually uniform, and readable with any kind of colour vision
 COLOUR_MAP = "viridis"
 _MOST_OPAQUE = 0.75
@@ -82,7 +82,8 @@ class HeatMaps:
         heat = np.empty((len(pixels), self._crop, self._crop), np.float32)
         with _at_rest(network), keeping_memory(self._device):
             for at in range(0, len(pixels), batch_size):
-                batch = pixels[at : at + batch_size]
+                # a copy: torch warns of arrays that it may not write to, as pictures give them
+                batch = np.array(pixels[at : at + batch_size])
                 heat[at : at + batch_size] = self._explain_batch(network, batch, towards)
         return heat
 

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
@@ -49,7 +50,8 @@ class Fit:
 
     Attributes:
         history: An entry for each epoch so far.
-        best: The first of the epochs with the highest validation accuracy; None before the first.
+        best: The first of the epochs with the highest validation accuracy, or the last where there
+            is no validation subset; None before the first.
         best_weights: A copy of the network's state in that epoch, on the CPU.
         not_finite: The subset whose loss became infinite or not a number in the epoch after the
             last of the history, which ended the training; None if none did.
@@ -63,6 +65,7 @@ class Fit:
     def add(self, epoch: Epoch, network: nn.Module, *, keep_weights: bool = True) -> None:
         """Take in an epoch, and the weights if it is the best so far."""
         self.history.append(epoch)
+        # without a validation subset its accuracy is no number, which is not below any other
         if self.best is not None and epoch.validation_accuracy <= self.best.validation_accuracy:
             return
         self.best = epoch
@@ -84,17 +87,21 @@ class Fit:
             raise ValueError("there was no epoch yet")
         return self.best
 
-    def ends(self, training: TrainingParameters) -> bool:
-        """Whether no further epoch follows."""
+    def ends(self, training: TrainingParameters, stop_after: int | None = None) -> bool:
+        """Whether no further epoch follows.
+
+        Args:
+            training: The recipe.
+            stop_after: The last epoch, if it is not the recipe's: learning rates keep their course.
+        """
+        epochs = training.epochs if stop_after is None else stop_after
         patience = training.early_stopping.patience
         out_of_patience = (
             patience is not None
             and self.best is not None
             and self.history[-1].epoch - self.best.epoch >= patience
         )
-        return (
-            self.not_finite is not None or len(self.history) == training.epochs or out_of_patience
-        )
+        return self.not_finite is not None or len(self.history) == epochs or out_of_patience
 
     def state_dict(self) -> State:
         """All of it, as plain values and tensors."""
@@ -120,7 +127,7 @@ class Trainer:
         network: From [n, 3, crop, crop] to [n, 2]; moved to the device and changed in place.
         heads: Names of the layers that learn at the head's rate.
         train: Pictures that it learns from.
-        validation: Pictures that choose the epoch.
+        validation: Pictures that choose the epoch; none where nothing is chosen.
         preprocessing: Normalisation of the pictures.
         training: The recipe.
         precision: fp32, or bf16 where the network computes in it (weights, loss and update do not).
@@ -157,7 +164,7 @@ class Trainer:
         self._loss = Loss(training.loss, train.labels, device)
         resident = fit_on(device, (train, validation))
         self._train = Feed(train, device, resident=resident)
-        self._validation = Feed(validation, device, resident=resident)
+        self._validation = Feed(validation, device, resident=resident) if len(validation) else None
         self._precision = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
         forward = processes.wrap(network)
         self._forward = torch.compile(forward) if training.compile else forward
@@ -166,6 +173,11 @@ class Trainer:
     def train_images(self) -> int:
         """Images that one epoch learns from, in all processes together."""
         return len(self._train)
+
+    @property
+    def validates(self) -> bool:
+        """Whether there are pictures that choose the epoch."""
+        return self._validation is not None
 
     @property
     def learning_rates(self) -> tuple[float, float]:
@@ -208,7 +220,9 @@ class Trainer:
 
     @torch.inference_mode()
     def validate(self, epoch: int) -> tuple[float, float]:
-        """Mean loss and accuracy on the validation subset."""
+        """Mean loss and accuracy on the validation subset; not a number where there is none."""
+        if self._validation is None:
+            return math.nan, math.nan
         batches = batch_order(len(self._validation), self._training.batch_size)
         self.network.eval()
         title = f"Epoch {epoch}/{self._training.epochs}, validation"
@@ -272,22 +286,25 @@ def fit_network(
     training: TrainingParameters,
     fit: Fit | None = None,
     *,
+    stop_after: int | None = None,
     after_epoch: Callable[[Fit], None] = lambda _: None,
     keeps: bool = True,
 ) -> Fit:
     """Train a network, and keep the weights of the epoch with the best validation accuracy.
 
-    It ends early with an epoch in which the loss is no finite number, and does not count it.
+    Without validation pictures they are those of the last epoch. It ends early with an epoch in
+    which the loss is no finite number, and does not count it.
 
     Args:
         trainer: Of the network.
         training: The recipe: epochs, patience.
         fit: What came before an interruption, which the trainer's state goes with.
+        stop_after: See `Fit.ends`.
         after_epoch: Called with what training has come to, to save it.
         keeps: Whether this process keeps the best weights, and logs.
     """
     fit = fit or Fit()
-    while not fit.ends(training):
+    while not fit.ends(training, stop_after):
         number = len(fit.history) + 1
         rates = trainer.learning_rates
         started = perf_counter()
@@ -295,7 +312,9 @@ def fit_network(
         trained = perf_counter()
         validation_loss, validation_accuracy = trainer.validate(number)
 
-        losses = {"training": train_loss, "validation": validation_loss}
+        losses = {"training": train_loss}
+        if trainer.validates:
+            losses["validation"] = validation_loss
         fit.not_finite = next((name for name in losses if not np.isfinite(losses[name])), None)
         if fit.not_finite:
             break
@@ -312,7 +331,7 @@ def fit_network(
         )
         fit.add(epoch, trainer.network, keep_weights=keeps)
         if keeps:
-            _log_epoch(epoch, training.epochs, best=fit.best is epoch)
+            _log_epoch(epoch, training.epochs, best=trainer.validates and fit.best is epoch)
         after_epoch(fit)
     return fit
 
@@ -328,10 +347,14 @@ def _seed_of(*numbers: int) -> int:
 
 
 def _log_epoch(epoch: Epoch, epochs: int, *, best: bool) -> None:
+    validation = ""
+    if not math.isnan(epoch.validation_loss):
+        validation = (
+            f"; validation loss {epoch.validation_loss:.4f}, accuracy "
+            f"{epoch.validation_accuracy:.4f}"
+        )
     log.info(
-        "Epoch %*d/%d: training loss %.4f, accuracy %.4f; validation loss %.4f, accuracy %.4f; "
-        "%.1f s, %.0f images/s%s",
-        len(str(epochs)), epoch.epoch, epochs, epoch.train_loss, epoch.train_accuracy,
-        epoch.validation_loss, epoch.validation_accuracy, epoch.seconds, epoch.images_per_second,
-        " (best so far)" if best else "",
+        "Epoch %*d/%d: training loss %.4f, accuracy %.4f%s; %.1f s, %.0f images/s%s",
+        len(str(epochs)), epoch.epoch, epochs, epoch.train_loss, epoch.train_accuracy, validation,
+        epoch.seconds, epoch.images_per_second, " (best so far)" if best else "",
     )  # fmt: skip

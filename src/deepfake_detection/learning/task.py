@@ -37,6 +37,7 @@ class TrainingTask:
         hashes: uint8, [images, 32]: SHA-256 of all images of the split, in its order.
         labels: int64, [images]: 1 fake, 0 real.
         subsets: The subset of each image.
+        stop_after: The last epoch, if it is not the recipe's (see `Fit.ends`).
     """
 
     run: str
@@ -48,6 +49,7 @@ class TrainingTask:
     hashes: Tensor
     labels: Tensor
     subsets: Sequence[str]
+    stop_after: int | None = None
 
     @staticmethod
     def pack(sha256s: Sequence[str]) -> Tensor:
@@ -86,6 +88,7 @@ class TrainingTask:
             "hashes": self.hashes,
             "labels": self.labels,
             "subsets": list(self.subsets),
+            "stop_after": self.stop_after,
         }
 
     @classmethod
@@ -137,17 +140,17 @@ def train_task(
         fit = Fit.from_state_dict(start["fit"])
     with keeping_memory(processes.device):
         if states is None:
-            return fit_network(trainer, task.training, fit, keeps=False)
+            return fit_network(trainer, task.training, fit, stop_after=task.stop_after, keeps=False)
 
         minutes = task.training.state.minutes
         with StateSaver(states, task.run, minutes, processes.device) as saver:
 
             def save(fit: Fit) -> None:
                 # the last one too: the detector is saved later, and a kill in between loses nothing
-                last = fit.ends(task.training)
+                last = fit.ends(task.training, task.stop_after)
                 saver.save_if_due(lambda: make_state(trainer, fit, task.hardware), last=last)
 
-            fit_network(trainer, task.training, fit, after_epoch=save)
+            fit_network(trainer, task.training, fit, stop_after=task.stop_after, after_epoch=save)
             saver.finish()
     return fit
 

@@ -1,1 +1,1 @@
-"""What every page of the project is made of: one look, no script, nothing from outside."""
+"""What every page of the project is made of: one look, nothing from outside."""

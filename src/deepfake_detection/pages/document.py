@@ -1,5 +1,7 @@
-"""A page: one HTML document that needs no other file, no network and no script."""
+"""A page: one HTML document that needs no other file, no network, and no script from elsewhere."""
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,16 +21,20 @@ _PACKAGE = "deepfake_detection.pages"
 _PATH_LENGTH = 90
 
 
-def render_document(package: str, template: str, contents: Mapping[str, Any]) -> str:
+def render_document(
+    package: str, template: str, contents: Mapping[str, Any], script: str | None = None
+) -> str:
     """A template of a package, filled.
 
-    The template extends `page.html.j2`, which holds the style, and forbids the page to run or to
-    load anything. All contents are escaped.
+    The template extends `page.html.j2`, which holds the style, and forbids the page to load
+    anything and to run anything but the script given here, which it knows by its hash. All contents
+    are escaped.
 
     Args:
         package: Name of the package in whose folder `templates` the template lies.
         template: Its file name.
         contents: What it shows.
+        script: File name of a script beside the template, for a page that has one.
     """
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package), PackageLoader(_PACKAGE)]),
@@ -45,7 +51,22 @@ def render_document(package: str, template: str, contents: Mapping[str, Any]) ->
         "words": setting_in_words,
         "unbroken": lambda text: _Printable(unbroken(printable(text))),
     }
-    return environment.get_template(template).render(colours=COLOURS, **contents)
+    source = _read_script(environment, script) if script else ""
+    return environment.get_template(template).render(
+        colours=COLOURS, script=source, script_hash=_hash(source), **contents
+    )
+
+
+def _read_script(environment: Environment, name: str) -> str:
+    # as it stands in the file: a template's rules have no place in it
+    assert environment.loader is not None  # noqa: S101  (for the type checker)
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _hash(script: str) -> str:
+    """What a Content-Security-Policy knows a script by."""
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
 
 
 class _Printable(str):

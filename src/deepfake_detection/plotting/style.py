@@ -19,13 +19,18 @@ COLOURS = {
     "test": "#009E73",
     "missed fake": "#D55E00",
     "false alarm": "#CC79A7",
+    "certain fake": "#56B4E9",
+    "certain real": "#F0E442",
     "plain recipe": "#8A929C",
     "this project": "#0072B2",
     "bare step": "#56B4E9",
+    "bare forward pass": "#56B4E9",
     "individual": "#AA4499",
     "group": "#999933",
     "fake": "#D55E00",
     "real": "#0072B2",
+    "ROC AUC": "#0072B2",
+    "accuracy": "#E69F00",
 }
 _ANY_OTHER = "#56B4E9"
 

@@ -335,10 +335,19 @@ def expected_calibration_error(
     Returns:
         The mean over bins, weighted by their images, of |mean probability − share of fakes|.
     """
-    inner_edges = np.linspace(0, 1, bins + 1)[1:-1]
-    places = np.searchsorted(inner_edges, probabilities)
+    places = place_in_bins(probabilities, bins)
     surplus = np.bincount(places, weights=probabilities - labels, minlength=bins)
     return float(np.abs(surplus).sum() / len(labels))
+
+
+def place_in_bins(probabilities: Floats, bins: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """In which of the bins of the expected calibration error each probability lies, from 0: [n].
+
+    Args:
+        probabilities: In [0, 1], [n].
+        bins: How many of equal width; each is closed above, the first also below.
+    """
+    return np.asarray(np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], probabilities))
 
 
 def _measure_classes(scored: Scored) -> Iterator[Measured]:

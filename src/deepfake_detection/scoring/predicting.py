@@ -1,8 +1,6 @@
 """From a detector and labelled images to predictions."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -41,25 +39,6 @@ def check_split(detector: Detector, split: pd.DataFrame) -> None:
             f"the detector was trained on another split ({its[:12]}) than the latest "
             f"({ours[:12]}): its score on this one could not be believed. Train again with "
             "kedro run --pipelines training, or pick its split with --load-versions split:VERSION."
-        )
-
-
-def check_metrics(run_fingerprint: str, metrics: Mapping[str, Any]) -> None:
-    """Make sure that metrics, and so the predictions beside them, are of a detector.
-
-    Args:
-        run_fingerprint: The detector's.
-        metrics: What the evaluation found, with the `run_fingerprint` of the detector it scored.
-
-    Raises:
-        UserError: If they are of another detector.
-    """
-    scored = metrics["run_fingerprint"]
-    if scored != run_fingerprint:
-        raise UserError(
-            f"the predictions and metrics are of another detector (run {scored[:12]}) than the one "
-            f"loaded (run {run_fingerprint[:12]}). Run kedro run --pipelines evaluation again, "
-            "then the reporting."
         )
 
 

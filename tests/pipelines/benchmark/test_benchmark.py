@@ -17,7 +17,12 @@ from deepfake_detection.detector.pixels import PixelRequest, PixelStores
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import Backbones, BenchmarkParameters, PreprocessingParameters
 from deepfake_detection.pipelines.benchmark import nodes, parts
-from deepfake_detection.pipelines.benchmark.nodes import draw_benchmark, measure_speed
+from deepfake_detection.pipelines.benchmark.nodes import (
+    draw_benchmark,
+    draw_scoring_benchmark,
+    measure_scoring_speed,
+    measure_speed,
+)
 from deepfake_detection.pipelines.benchmark.parts import (
     BareStep,
     OwnTraining,
@@ -113,6 +118,21 @@ def test_nothing_that_could_be_measured_is_said(table: pd.DataFrame) -> None:
         draw_benchmark(table.assign(note="not enough memory"))
 
 
+def test_scoring_is_measured_against_the_bare_forward_pass(image_index: pd.DataFrame) -> None:
+    table = measure_scoring_speed(
+        image_index.attrs["folder"], image_index, _backbones(), make_training(),
+        _benchmark(precisions=["fp32"]),
+    )  # fmt: skip
+    (row,) = table.to_dict("records")
+    assert row["note"] is None
+    low, middle, high = (row[f"against_forward{end}"] for end in ("_low", "", "_high"))
+    assert 0 < low <= middle <= high
+    assert row["scoring_memory_mb"] > 50
+    (axes,) = draw_scoring_benchmark(table).axes
+    lengths = [bar.get_width() for bar in axes.patches]
+    assert lengths == [row[f"{name}_images_per_second"] for name in ("scoring", "forward")]
+
+
 class _DiesWithoutMemory(BareStep):
     def take_steps(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -143,11 +163,11 @@ def sample(image_index: pd.DataFrame, stores: PixelStores) -> Sample:
     folder, paths = image_index.attrs["folder"], image_index["path"].tolist()
     sha256s = image_index["sha256"].tolist()
     stores.build(PixelRequest(folder, paths, sha256s, _setup().preprocessing))
-    return Sample(folder, paths, sha256s, image_index["label"].tolist(), stores)
+    return Sample(folder, paths, sha256s, image_index["label"].tolist())
 
 
 def test_the_plain_recipe_learns_from_the_same_pictures_in_the_same_way(
-    sample: Sample, monkeypatch: pytest.MonkeyPatch
+    sample: Sample, stores: PixelStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without augmentation and in the same order, the gradients are this project's."""
 
@@ -156,7 +176,7 @@ def test_the_plain_recipe_learns_from_the_same_pictures_in_the_same_way(
 
     monkeypatch.setattr(parts, "DataLoader", in_order)
     gradients = []
-    for part in (PlainRecipe(_setup(1), sample, workers=0), OwnTraining(_setup(1), sample)):
+    for part in (PlainRecipe(_setup(1), sample, workers=0), OwnTraining(_setup(1), sample, stores)):
         part.take_steps()
         optimizer = part._optimizer if isinstance(part, PlainRecipe) else part._trainer._optimizer
         # after the first step, Adam's mean of gradients is a tenth of the gradient

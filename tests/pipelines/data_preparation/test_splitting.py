@@ -10,8 +10,8 @@ from deepfake_detection.detector.fingerprints import fingerprint_of_split
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import GroupRule, ImageSetParameters, SplitParameters
 from deepfake_detection.pipelines.data_preparation.nodes import split_images, summarise_split
-from deepfake_detection.pipelines.data_preparation.origins import name_groups
 from deepfake_detection.pipelines.data_preparation.splitting import draw_subsets
+from deepfake_detection.scoring.origins import name_groups
 
 METHODS = ["group", "individual"]
 CLASSES = ["real", "fake_deepfake", "fake_face2face"]

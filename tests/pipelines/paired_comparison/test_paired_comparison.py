@@ -15,11 +15,11 @@ from deepfake_detection.detector.fingerprints import pack_hashes
 from deepfake_detection.detector.pixels import PixelStores
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import EvaluationParameters
-from deepfake_detection.pipelines.paired_comparison.differences import measure_differences
 from deepfake_detection.pipelines.paired_comparison.nodes import (
     compare_predictions,
     predict_unseen,
 )
+from deepfake_detection.scoring.differences import measure_differences
 
 SUMMARY = {"note": "only drawings"}
 EVALUATION = EvaluationParameters(

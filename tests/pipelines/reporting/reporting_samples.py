@@ -7,8 +7,22 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from deepfake_detection.explaining.cases import ExplainedCase, Kind
+from deepfake_detection.parameters import EvaluationParameters, ReportingParameters
+from deepfake_detection.scoring.subsets import headline_predictions
+
 RUN = "c0ffee" * 10
 SPLIT = "5eed" * 16
+EVALUATION = EvaluationParameters(
+    batch_size=64, confidence=0.95, calibration_bins=15, few_groups=200, doubted_labels=50,
+    device="cpu",
+)  # fmt: skip
+
+# a picture of one pixel stands for every figure
+PIXEL = (
+    "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciIHdpZHRoPSIxIi"
+    "BoZWlnaHQ9IjEiLz4="
+)
 
 
 class DescribedDetector:
@@ -88,3 +102,144 @@ def put_pictures(folder: Path, paths: list[str]) -> None:
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 30), (i * 40 % 256, 120, 90)).save(file)
+
+
+def explain(predictions: pd.DataFrame, of_each: int = 100, crop: int = 28) -> list[ExplainedCase]:
+    """The false cases and as many of the right ones, each with a round spot of heat."""
+    kinds: dict[tuple[int, int], Kind] = {
+        (1, 0): "missed fake",
+        (0, 1): "false alarm",
+        (1, 1): "certain fake",
+        (0, 0): "certain real",
+    }
+    rows, columns = np.mgrid[:crop, :crop] / crop
+    cases: list[ExplainedCase] = []
+    for (label, called), kind in kinds.items():
+        of_kind = predictions[
+            (predictions["label"] == label) & (predictions["predicted"] == called)
+        ]
+        ordered = of_kind.sort_values(["logit", "path"], ascending=[called == 0, True])
+        for number, (_, row) in enumerate(ordered.head(of_each).iterrows()):
+            x, y = 0.3 + 0.05 * (number % 9), 0.35 + 0.07 * (number % 5)
+            heat = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 0.04)
+            cases.append(
+                ExplainedCase(
+                    str(row["path"]), kind, str(row["class_name"]), str(row["source"]),
+                    float(row["fake_probability"]), (heat / heat.max()).astype(np.float32),
+                    box=(0.1, 0.1, 0.9, 0.9),
+                )
+            )  # fmt: skip
+    return cases
+
+
+def distort(accuracy: float = 0.85, run: str = RUN, subset: str = "test") -> pd.DataFrame:
+    """A robustness table in which accuracy falls with every strength."""
+    rows: list[dict[str, Any]] = []
+    tried = [("none", 0.0, "undistorted")]
+    tried += [("jpeg", quality, f"JPEG quality {quality:g}") for quality in (90.0, 50.0, 10.0)]
+    tried += [("blur", sigma, f"blurred by {sigma:g} px") for sigma in (1.0, 2.0)]
+    for place, (distortion, strength, name) in enumerate(tried):
+        same = {
+            "run_fingerprint": run, "subset": subset, "distortion": distortion,
+            "strength": strength, "strength_name": name, "n": 60, "note": None,
+        }  # fmt: skip
+        for metric, class_name in [("accuracy", None), ("roc_auc", None), ("recall", "fake")]:
+            value = accuracy - 0.03 * place
+            ends = {"value": value, "low": value - 0.05, "high": value + 0.05}
+            rows.append({**same, "metric": metric, "class_name": class_name, **ends})
+    return pd.DataFrame(rows)
+
+
+def compare_measures(run: str = RUN) -> pd.DataFrame:
+    """A table of false case measures in which one of all comparisons differs."""
+    rows = [
+        {
+            "run_fingerprint": run, "subset": "test", "label": label, "kind": kind,
+            "region": region, "measure": measure, "false_median": 0.31, "right_median": 0.42,
+            "effect": 0.7, "low": 0.55, "high": 0.82, "corrected_low": 0.45,
+            "corrected_high": 0.9, "n_false": 12, "n_right": 30,
+            "differs": "yes" if (kind, region, measure) == ("missed fake", "eyes", "sharpness")
+            else "no", "note": "18 comparisons were made",
+        }
+        for kind, label in (("missed fake", 1), ("false alarm", 0))
+        for region in ("whole", "eyes", "mouth")
+        for measure in ("sharpness", "brightness", "contrast")
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def doubt(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The doubted labels of predictions, the most doubted first."""
+    own = predictions["fake_probability"].where(
+        predictions["label"] == 1, 1 - predictions["fake_probability"]
+    )
+    rows = predictions.assign(label_probability=own, source_label_probability=own)
+    return rows[own < 0.5].sort_values(["label_probability", "path"]).reset_index(drop=True)
+
+
+def audit_leaks(found: dict[str, Any] | None = None, split: str = SPLIT) -> dict[str, Any]:
+    """A leakage summary in which only what is given was found."""
+    kinds = ("exact duplicate", "label conflict", "near-duplicate", "cross-class near-duplicate")
+    return {
+        "split_fingerprint": split,
+        "method": "group",
+        "groups_in_more_than_one_subset": {"train and test": 0},
+        "found": {kind: {} for kind in kinds} | (found or {}),
+        "compared": {
+            "images": 900, "flat_images_left_out": 0, "candidate_pairs": 12,
+            "candidate_pairs_left_out": 0,
+        },
+        "settings": {"hash_distance": 8, "correlation": 0.97},
+    }  # fmt: skip
+
+
+def report_inputs(
+    folder: Path, predictions: pd.DataFrame | None = None, **changed: Any
+) -> dict[str, Any]:
+    """All that `write_report` takes, with its pictures in `folder`; any of it can be given."""
+    if predictions is None:
+        predictions = predict_at_random("test", 60)
+    put_pictures(folder, [path for path in predictions["path"] if path[-4:] == ".png"])
+    names = sorted(set(predictions["class_name"]))
+    subsets = ["train", *predictions["subset"].unique()]
+    split_summary = {
+        "method": "group",
+        "ratios": {"train": 0.8, "validation": 0.2, "test": 0.0},
+        "seed": 7,
+        "images": {subset: dict.fromkeys(names, 20) for subset in subsets},
+        "groups": dict.fromkeys(subsets, 4),
+        "groups_in_more_than_one_subset": 0,
+        "fingerprint": SPLIT,
+        "note": None,
+    }
+    description = {
+        "backbone": "resnet18",
+        "preprocessing": {"resize": 256, "crop": 224, "mean": [0.485], "std": [0.229]},
+        "class_names": ["real", "fake"],
+        "classes": {name: "real" if name == "real" else "fake" for name in names},
+        "threshold": 0.5,
+        "temperature": 1.0,
+        "best_epoch": 3,
+        "best_validation_accuracy": 0.8,
+        "split": split_summary,
+        "settings": {"model": "resnet18", "training": {"optimizer": {"betas": [0.9, 0.999]}}},
+        "run_fingerprint": RUN,
+        "versions": {"python": "3.11.9", "torch": "2.15.0"},
+    }
+    return {
+        "description": description,
+        "split_summary": split_summary,
+        "leakage_summary": audit_leaks(),
+        "rejected_images": pd.DataFrame({"path": [], "reason": []}),
+        "training_history": trained_for(4),
+        "predictions": predictions,
+        "metric_table": measure(predictions),
+        "doubted_labels": doubt(predictions),
+        "robustness_table": distort(),
+        "explained_cases": explain(headline_predictions(predictions)[1]),
+        "false_case_measures": compare_measures(),
+        "folder": folder,
+        "parameters": ReportingParameters(gallery_size=24, gallery_columns=6, doubts_shown=12),
+        "evaluation": EVALUATION,
+        **changed,
+    }

@@ -10,15 +10,23 @@ from kedro_datasets.matplotlib import MatplotlibDataset
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from reporting_samples import predict, predict_at_random, trained_for
-from sklearn.metrics import confusion_matrix, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    confusion_matrix,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from deepfake_detection.pipelines.reporting.figures import (
     confusion_counts,
     draw_accuracy,
     draw_confusion_matrix,
     draw_loss,
+    draw_precision_recall,
     draw_roc,
 )
+from deepfake_detection.pipelines.reporting.reliability import draw_reliability
 from deepfake_detection.plotting.curves import best_row
 from deepfake_detection.plotting.style import COLOURS, drawing
 
@@ -50,17 +58,44 @@ def test_operating_point_stands_where_the_predictions_put_it():
     assert [(*point.get_xdata(), *point.get_ydata()) for point in points] == [(rates[0], rates[1])]
 
 
+def test_legend_of_precision_holds_scikit_learns_average_and_what_guessing_gets():
+    figure = draw_precision_recall(BOTH, 0.5)
+    words = words_in(figure)
+    for subset, part in BOTH.groupby("subset"):
+        mean, share = average_precision_score(part["label"], part["logit"]), part["label"].mean()
+        assert f"{subset}: AP {mean:.3f}, guessing {share:.3f}" in words
+        level = [line for line in figure.axes[0].lines if set(line.get_ydata()) == {share}]
+        assert COLOURS[str(subset)] in [line.get_color() for line in level]
+
+
+def test_operating_point_of_precision_stands_where_the_predictions_put_it():
+    scored = predict_at_random("test", 300)
+    (axes,) = draw_precision_recall(scored, 0.5).axes
+    points = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata())]
+    label, predicted = scored["label"], scored["predicted"]
+    expected = (recall_score(label, predicted), precision_score(label, predicted))
+    assert [(*point.get_xdata(), *point.get_ydata()) for point in points] == [expected]
+
+
+def test_detector_that_calls_nothing_fake_has_no_point_of_precision():
+    scored = predict_at_random("test", 30).assign(predicted=0)
+    (axes,) = draw_precision_recall(scored, 0.5).axes
+    assert not [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata())]
+
+
 def test_certain_scores_do_not_tie():
     rows = [(f"{label}/{i}.png", label, 800.0 + i) for i, label in enumerate([0, 0, 1, 1])]
     assert "AUC 1.000" in words_in(draw_roc(predict("test", rows), 0.5))
+    assert "AP 1.000" in words_in(draw_precision_recall(predict("test", rows), 0.5))
 
 
-def test_subset_of_one_class_has_no_roc_curve_and_the_figure_says_so():
-    assert "test: undefined, it holds only fake images" in words_in(draw_roc(ONLY_FAKES, 0.5))
+@pytest.mark.parametrize(("draw", "named"), [(draw_roc, "AUC"), (draw_precision_recall, "AP")])
+def test_subset_of_one_class_has_no_curve_and_the_figure_says_so(draw, named):
+    assert "test: undefined, it holds only fake images" in words_in(draw(ONLY_FAKES, 0.5))
     beside = pd.concat([ONLY_FAKES, predict_at_random("validation", 30)])
-    words = words_in(draw_roc(beside, 0.5))
+    words = words_in(draw(beside, 0.5))
     assert "test: undefined" in words
-    assert "validation: AUC" in words
+    assert f"validation: {named}" in words
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -89,7 +124,15 @@ def test_confusion_matrix_of_one_class():
     assert "none of this class" in words_in(draw_confusion_matrix(ONLY_FAKES))
 
 
-@pytest.mark.parametrize("draw", [draw_confusion_matrix, lambda scored: draw_roc(scored, 0.5)])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        draw_confusion_matrix,
+        lambda scored: draw_roc(scored, 0.5),
+        lambda scored: draw_precision_recall(scored, 0.5),
+        lambda scored: draw_reliability(scored, 15, 0.95),
+    ],
+)
 def test_nothing_scored(draw: Callable[[pd.DataFrame], Figure]):
     assert "No image was scored" in words_in(draw(BOTH.head(0)))
 

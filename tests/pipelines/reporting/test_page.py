@@ -1,4 +1,6 @@
 import base64
+import dataclasses
+import hashlib
 import html
 import io
 import re
@@ -8,50 +10,30 @@ import pandas as pd
 import pytest
 from page_elements import Elements
 from PIL import Image
-from reporting_samples import RUN, DescribedDetector, predict, predict_at_random, trained_for
+from reporting_samples import (
+    RUN,
+    DescribedDetector,
+    audit_leaks,
+    compare_measures,
+    distort,
+    doubt,
+    explain,
+    predict,
+    predict_at_random,
+    trained_for,
+)
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.pages import figures as page_figures
 from deepfake_detection.pages.settings import flatten_settings
 from deepfake_detection.parameters import ReportingParameters
 from deepfake_detection.pipelines.reporting import create_pipeline
 from deepfake_detection.pipelines.reporting.nodes import describe_scored_detector, write_report
+from deepfake_detection.pipelines.reporting.reliability import bin_reliability, calibration_error
 
 HOSTILE = "<script>alert(1)</script>"
 
 
-@pytest.fixture(autouse=True)
-def without_figures(request, monkeypatch):
-    # figures have tests of their own, and take most of the time that a page takes
-    if "draws_figures" not in request.fixturenames:
-        monkeypatch.setattr(page_figures, "svg", lambda *_: "data:image/svg+xml;base64,")
-
-
-@pytest.fixture
-def draws_figures():
-    """For a test whose page has its real figures."""
-
-
-def test_page_is_one_document_that_needs_nothing_else(inputs, draws_figures):
-    page = write_report(**inputs())
-    elements = Elements(page)
-    assert page.startswith("<!doctype html>")
-    assert elements.values("html", "lang") == ["en"]
-    assert elements.names.count("title") == elements.names.count("h1") == 1
-    assert not {"script", "link", "iframe", "object", "svg"} & set(elements.names)
-    assert all(source.startswith("data:image/") for source in elements.values("img", "src"))
-    assert all(target.startswith("#") for target in elements.values("a", "href"))
-    ids = {value for _, name, value in elements.attributes if name == "id"}
-    assert {target[1:] for target in elements.values("a", "href")} <= ids
-    assert elements.names.count("img") == len(elements.values("img", "alt"))
-    assert all(elements.values("img", "alt"))
-    assert "http://" not in page
-    assert "https://" not in page
-    # each figure once for a light and once for a dark background
-    classes = elements.values("img", "class")
-    assert classes.count("on-light") == classes.count("on-dark") == 4
-    sources = [src for src in elements.values("img", "src") if src.startswith("data:image/svg")]
-    assert len(set(sources)) == 8
+pytestmark = pytest.mark.usefixtures("without_figures")
 
 
 def test_same_inputs_make_the_same_page(inputs):
@@ -71,12 +53,14 @@ def test_names_notes_and_settings_are_shown_as_text(inputs):
     given["metric_table"]["note"] = HOSTILE
     page = write_report(**given)
     elements = Elements(page)
-    assert not {"script", "b", "i", "u", "em"} & (set(elements.names) - {"em"})
+    assert not {"b", "i", "u"} & set(elements.names)
+    assert elements.names.count("script") == 1
     assert not [name for _, name, _ in elements.attributes if name.startswith("on")]
     for text in ("<b>x</b>", "<i>bad</i>", f"<u>drawings</u> {HOSTILE}", "a<b>", '<em>, quo"te'):
         assert text in elements.words
     assert any(name[:30] in alt for alt in elements.values("img", "alt"))
     assert name in elements.values("bdi", "title")
+    assert name in elements.values("li", "data-path")
 
 
 def test_names_that_are_no_text_can_still_be_written(inputs):
@@ -165,30 +149,205 @@ def test_missing_picture_is_named_and_the_page_still_comes_out(inputs, tmp_path)
     assert "fake/3.png: unreadable" in words
 
 
-def test_gallery_shows_the_pictures_themselves_in_confidence_order(inputs):
+def test_cases_come_kind_by_kind_with_picture_and_heat_map(inputs):
     scored = predict_at_random("test", 90)
-    page = write_report(**inputs(scored))
+    given = inputs(scored)
+    page = write_report(**given)
+    elements = Elements(page)
     wrong = scored[scored["label"] != scored["predicted"]]
     missed = wrong[wrong["label"] == 1].sort_values("logit")["path"]
     alarms = wrong[wrong["label"] == 0].sort_values("logit", ascending=False)["path"]
-    assert Elements(page).values("bdi", "title") == [*missed, *alarms]
-    jpegs = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
-    assert len(jpegs) == len(wrong)
+    paths = elements.values("li", "data-path")
+    assert paths[: len(wrong)] == [*missed, *alarms]
+    kinds = ["missed fake", "false alarm", "certain fake", "certain real"]
+    assert list(dict.fromkeys(elements.values("li", "data-kind"))) == kinds
+    # of the right ones no more than the gallery holds
+    assert elements.values("li", "data-kind").count("certain fake") == 24
+    gallery = page.split('id="cases"')[1].split("</ul>")[0]
+    jpegs = re.findall(r"data:image/jpeg;base64,([^\"]+)", gallery)
+    assert len(jpegs) == elements.values("img", "class").count("heat") == len(paths)
     assert Image.open(io.BytesIO(base64.b64decode(jpegs[0]))).size == (40, 30)
+    assert "--ratio:1.3333" in page
+    assert "left:10.00%;top:10.00%;width:80.00%;height:80.00%" in page
+    found = scored[(scored["label"] == 1) & (scored["predicted"] == 1)]
+    assert f"24 of the {len(found)} fakes found of test, among the most certain." in elements.words
 
 
-def test_page_stays_under_five_megabytes_whatever_the_gallery_size(inputs, tmp_path):
-    rows = [(f"fake/{i}.jpg", 1, -1.0 - i / 100) for i in range(300)]
+def test_case_without_a_heat_map_says_why(inputs):
+    cases = explain(predict_at_random("test", 60), of_each=5)
+    cases[0] = dataclasses.replace(cases[0], heat=None, problem="its <file> changed")
+    elements = Elements(write_report(**inputs(explained_cases=cases)))
+    assert "no heat map: its <file> changed" in elements.words
+    assert (
+        elements.values("img", "class").count("heat") == len(elements.values("li", "data-path")) - 1
+    )
+
+
+def test_false_cases_that_were_not_explained_are_shown_all_the_same(inputs):
+    scored = predict_at_random("test", 90)
+    wrong = scored[scored["label"] != scored["predicted"]]
+    elements = Elements(write_report(**inputs(scored, explained_cases=explain(scored, of_each=2))))
+    kinds = elements.values("li", "data-kind")
+    assert sorted(elements.values("li", "data-path")[: len(wrong)]) == sorted(wrong["path"])
+    assert kinds[len(wrong) :] == ["certain fake"] * 2 + ["certain real"] * 2
+    assert elements.values("img", "class").count("heat") == 8
+    missed = ((scored["label"] == 1) & (scored["predicted"] == 0)).sum()
+    assert f"{missed} missed fakes among the 60 fakes of test, the most confident" in elements.words
+
+
+def test_page_without_any_case_has_no_gallery(inputs):
+    right = predict("test", [("fake/1.png", 1, 2.0), ("real/1.png", 0, -2.0)])
+    elements = Elements(write_report(**inputs(right, explained_cases=[])))
+    assert "No missed fake among the 1 fakes of test." in elements.words
+    assert not elements.values("ul", "id")
+    assert "dialog" not in elements.names
+
+
+def test_page_with_its_figures_is_one_document_under_five_megabytes(inputs, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    scored = predict_at_random("test", 2400)
     noise = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, "JPEG", quality=95)
-    (tmp_path / "fake").mkdir()
-    for path, _, _ in rows:
+    # nothing weighs more than noise, and no gallery holds more than these
+    scored["path"] = scored["path"].str.replace(".png", f"_{'x' * 150}.jpg")
+    cases = explain(scored, of_each=120)
+    for path in {*(case.path for case in cases), *doubt(scored)["path"].head(24)}:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_bytes(buffer.getvalue())
-    many = ReportingParameters(gallery_size=10_000, gallery_columns=6)
-    page = write_report(**inputs(predict("test", rows), parameters=many))
+    page = write_report(
+        **inputs(
+            scored,
+            explained_cases=cases,
+            parameters=ReportingParameters(gallery_size=10_000, gallery_columns=6, doubts_shown=99),
+            robustness_table=distort(run="another"),
+            false_case_measures=compare_measures(run="another"),
+        )
+    )
+    elements = Elements(page)
     assert len(page.encode()) < 5_000_000
-    assert "the 250 most confident are shown" in page
+    assert len(elements.values("li", "data-path")) == 400
+    assert "the 100 most confident are shown" in elements.words
+    assert page.startswith("<!doctype html>")
+    assert elements.values("html", "lang") == ["en"]
+    assert elements.names.count("title") == elements.names.count("h1") == 1
+    assert not {"link", "iframe", "object", "svg"} & set(elements.names)
+    assert all(source.startswith("data:image/") for source in elements.values("img", "src"))
+    assert all(target.startswith("#") for target in elements.values("a", "href"))
+    ids = [value for _, name, value in elements.attributes if name == "id"]
+    assert {target[1:] for target in elements.values("a", "href")} <= set(ids)
+    assert len(ids) == len(set(ids))
+    # only a heat map, which its picture's words stand for, and the scale have none of their own
+    alts = elements.values("img", "alt")
+    assert elements.names.count("img") == len(alts)
+    assert alts.count("") == elements.values("img", "class").count("heat") + 1
+    assert "http://" not in page
+    assert "https://" not in page
+    # each figure once for a light and once for a dark background
+    classes = elements.values("img", "class")
+    assert classes.count("on-light") == classes.count("on-dark") == 6
+    sources = [src for src in elements.values("img", "src") if src.startswith("data:image/svg")]
+    assert len(set(sources)) == 12
+
+
+def test_only_the_pages_own_script_may_run(inputs):
+    page = write_report(**inputs())
+    script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert script
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    (policy,) = [
+        content for content in Elements(page).values("meta", "content") if "default-src" in content
+    ]
+    assert policy == (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'"
+    )
+    assert not [name for _, name, _ in Elements(page).attributes if name.startswith("on")]
+
+
+def test_leaks_between_subsets_are_a_warning_at_the_top(inputs):
+    found = {"exact duplicate": {"train and test": {"pairs": 3, "images": 2}}}
+    words = Elements(write_report(**inputs(leakage_summary=audit_leaks(found)))).words
+    before, after = words.split("What the score may be trusted for")
+    assert "Pictures stand, or nearly stand, in two subsets" in before
+    assert "The same file: 2 images of test in train" in after
+
+
+def test_reliability_is_shown_bin_by_bin_with_its_error(inputs):
+    both = pd.concat([predict_at_random("validation", 60), predict_at_random("test", 30, seed=1)])
+    words = Elements(write_report(**inputs(both))).words
+    for subset, part in both.groupby("subset"):
+        error = calibration_error(part, 15)
+        assert f"On {subset} the expected calibration error is {error:.3f}." in words
+        assert f"Reliability on {subset}, bins that hold an image" in words
+    first = bin_reliability(both[both["subset"] == "test"], 15, 0.95).iloc[0]
+    assert f"0.000 to 0.067 {first['images']:.0f} {first['mean_probability']:.3f}" in words
+
+
+def test_robustness_is_shown_with_what_costs_most(inputs):
+    words = Elements(write_report(**inputs())).words
+    sentence = (
+        "Of 5 distortions that were tried, blurred by 2 px costs the most: accuracy falls from "
+        "85.0 % to 70.0 %."
+    )
+    assert sentence in words.split("What the score may be trusted for")[0]
+    assert "JPEG quality 50 0.79000.740 to 0.840 · n 60" in words
+    assert "Recall, fake" in words.split("costs the most")[2]
+
+
+@pytest.mark.parametrize("rows", [0, 18])
+def test_tables_of_another_detector_are_left_out_and_the_page_says_so(inputs, rows):
+    words = Elements(
+        write_report(
+            **inputs(
+                robustness_table=distort(run="another").head(rows),
+                false_case_measures=compare_measures(run="another").head(rows),
+            )
+        )
+    ).words
+    assert "costs the most" not in words
+    assert "kedro run --pipelines robustness" in words
+    assert "kedro run --pipelines explanation" in words
+    assert "18 comparisons" not in words
+
+
+def test_false_cases_are_measured_against_right_ones(inputs):
+    words = Elements(write_report(**inputs())).words
+    assert (
+        "1 of 18 comparisons shows a difference that chance alone hardly makes: sharpness of eyes "
+        "(missed fakes)." in words
+    )
+    assert "missed fakes eyes, sharpness 0.31 0.42 12 against 30 0.70.55 to 0.82 yes" in words
+    assert words.count("18 comparisons were made") == 1
+
+
+def test_doubted_labels_are_candidates_with_their_pictures(inputs, tmp_path):
+    scored = predict("test", [(f"fake/{i}.png", 1, -float(i)) for i in range(1, 20)])
+    given = inputs(scored)
+    (tmp_path / "fake/19.png").unlink()
+    elements = Elements(write_report(**given))
+    assert (
+        "19 images have labels that the predictions doubt; the 12 most doubted are"
+        in elements.words
+    )
+    assert "candidates for mislabelled ones" in elements.words
+    shown = [alt for alt in elements.values("img", "alt") if alt.startswith("Labelled fake: ")]
+    assert shown == [f"Labelled fake: fake/{i}.png" for i in range(18, 7, -1)]
+    assert "labelled fake (test)" in elements.words
+
+
+def test_no_doubted_label(inputs):
+    right = predict("test", [("fake/1.png", 1, 2.0), ("real/1.png", 0, -2.0)])
+    words = Elements(write_report(**inputs(right))).words
+    assert "each scored image’s own label is the more probable one" in words
+
+
+def test_detector_that_no_validation_chose(inputs):
+    history = trained_for(4).assign(validation_loss=np.nan, validation_accuracy=np.nan)
+    given = inputs(training_history=history)
+    given["description"] |= {"best_epoch": 4, "best_validation_accuracy": None}
+    words = Elements(write_report(**given)).words
+    assert "The weights are of epoch 4, the last. There was no validation subset" in words
 
 
 def test_rejected_images_are_counted_and_the_first_listed(inputs):
@@ -243,9 +402,9 @@ def test_all_settings_stand_on_the_page(inputs):
     assert RUN in words
 
 
-def described(run: str) -> DescribedDetector:
+def described(run: str, best: float | None = 0.1 + 0.2) -> DescribedDetector:
     return DescribedDetector(
-        {"run_fingerprint": run, "best_epoch": 2, "best_validation_accuracy": 0.1 + 0.2}
+        {"run_fingerprint": run, "best_epoch": 2, "best_validation_accuracy": best}
     )
 
 
@@ -269,13 +428,27 @@ def test_a_history_of_another_detector_is_refused(accuracies):
         describe_scored_detector(described("a" * 64), {"run_fingerprint": "a" * 64}, history)
 
 
-def test_pipeline_makes_six_figures_and_the_page():
+def test_a_detector_without_validation_goes_with_a_history_without_it():
+    metrics = {"run_fingerprint": "a" * 64}
+    final = described("a" * 64, None)
+    without = HISTORY.assign(validation_accuracy=np.nan)
+    assert describe_scored_detector(final, metrics, without)
+    for other in (HISTORY, without.head(1)):
+        with pytest.raises(UserError, match="training history is of another detector"):
+            describe_scored_detector(final, metrics, other)
+    with pytest.raises(UserError, match="training history is of another detector"):
+        describe_scored_detector(described("a" * 64), metrics, without)
+
+
+def test_pipeline_makes_its_figures_and_the_page():
     pipeline = create_pipeline()
     assert pipeline.outputs() == {
         "loss_curve",
         "accuracy_curve",
         "confusion_matrix",
         "roc_curve",
+        "precision_recall_curve",
+        "reliability_diagram",
         "missed_fakes",
         "false_alarms",
         "report",

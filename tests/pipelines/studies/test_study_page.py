@@ -61,6 +61,12 @@ def compared_page(compared: StudyResults) -> Elements:
     return Elements(render_study(compared))
 
 
+def test_a_page_without_a_script_admits_none(page: Elements):
+    (policy,) = [text for text in page.values("meta", "content") if "default-src" in text]
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert "script" not in page.names
+
+
 def test_page_is_one_document_that_needs_nothing_else(page: Elements):
     assert page.names.count("title") == page.names.count("h1") == 1
     assert not {"script", "link", "iframe", "object", "svg"} & set(page.names)

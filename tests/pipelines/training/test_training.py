@@ -23,11 +23,12 @@ from deepfake_detection.detector.fingerprints import (
 )
 from deepfake_detection.detector.pixels import PixelRequest, PixelStores
 from deepfake_detection.errors import UserError
+from deepfake_detection.interruptions import InterruptedWorkError
+from deepfake_detection.learning.runs import hardware_of
 from deepfake_detection.learning.state import TrainingStates
 from deepfake_detection.parameters import Backbones, CalibrationParameters
 from deepfake_detection.pipelines.training import nodes
 from deepfake_detection.pipelines.training.nodes import train_detector
-from deepfake_detection.pipelines.training.runs import TrainingInterruptedError, hardware_of
 
 BACKBONES = Backbones.model_validate(
     {"default": {"resize": 8, "crop": 8, "mean": [0.5] * 3, "std": [0.25] * 3}}
@@ -238,9 +239,7 @@ def test_an_interruption_says_what_is_kept_and_the_same_settings_go_on_from_ther
 
     use(_InterruptedInEpoch(4, number))
     before = signal.getsignal(number)
-    with pytest.raises(
-        TrainingInterruptedError, match=r"end of epoch 3 in .*\.pt: the same command"
-    ):
+    with pytest.raises(InterruptedWorkError, match=r"end of epoch 3 in .*\.pt: the same command"):
         _train(split, stores, tmp_path / "slot")
     assert signal.getsignal(number) == before
 
@@ -262,7 +261,7 @@ def test_an_interruption_in_the_first_epoch_keeps_nothing_and_says_so(
 ) -> None:
     network = _InterruptedInEpoch(1, signal.SIGINT)
     monkeypatch.setattr(nodes, "build_backbone", lambda *_, **__: (network, ["fc"]))
-    with pytest.raises(TrainingInterruptedError, match="nothing is kept"):
+    with pytest.raises(InterruptedWorkError, match="nothing is kept"):
         _train(split, stores, tmp_path / "slot")
 
 

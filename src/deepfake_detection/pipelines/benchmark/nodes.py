@@ -1,11 +1,13 @@
-"""Nodes of `benchmark`: how fast this machine trains."""
+"""Nodes of `benchmark`: how fast this machine trains and scores."""
 
 from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,10 +26,12 @@ from deepfake_detection.pipelines.benchmark.measuring import PartProcess
 from deepfake_detection.pipelines.benchmark.parts import (
     BareStep,
     OwnTraining,
+    Part,
     PlainRecipe,
     Sample,
     Setup,
 )
+from deepfake_detection.pipelines.benchmark.scoring_parts import BareForward, OwnScoring
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +67,59 @@ def measure_speed(
     Raises:
         UserError: If the device lacks what is asked for.
     """
+    sample = _draw_sample(training_images, image_index, benchmark)
+    rows = []
+    for setup in _list_setups(backbones, training, benchmark):
+        request = PixelRequest(sample.folder, sample.paths, sample.sha256s, setup.preprocessing)
+        benchmark_pixels.build(request)
+        rows.append(
+            _measure(setup, sample, benchmark, partial(_measure_training, benchmark_pixels))
+        )
+        _log_row(rows[-1])
+    return pd.DataFrame(rows)
+
+
+def measure_scoring_speed(
+    training_images: Path,
+    image_index: pd.DataFrame,
+    backbones: Backbones,
+    training: TrainingParameters,
+    benchmark: BenchmarkParameters,
+) -> pd.DataFrame:
+    """Measure scoring of pictures from their files, and the bare forward pass.
+
+    Args:
+        training_images: The image folder.
+        image_index: Its images.
+        backbones: Preprocessing by backbone.
+        training: Says on which device.
+        benchmark: What is compared, and for how long.
+
+    Returns:
+        A row for each backbone, batch size and precision: images per second of both (medians of
+        the passes), their ratio (median of the passes' own, with lowest and highest), peak of
+        memory in MB.
+
+    Raises:
+        UserError: If the device lacks what is asked for.
+    """
+    sample = _draw_sample(training_images, image_index, benchmark)
+    rows = []
+    for setup in _list_setups(backbones, training, benchmark):
+        rows.append(_measure(setup, sample, benchmark, _measure_scoring))
+        _log_scoring_row(rows[-1])
+    return pd.DataFrame(rows)
+
+
+def _draw_sample(folder: Path, image_index: pd.DataFrame, benchmark: BenchmarkParameters) -> Sample:
     drawn = image_index.drop_duplicates("sha256")
     drawn = drawn.sample(min(benchmark.images, len(drawn)), random_state=benchmark.seed % 2**32)
-    sample = Sample(
-        training_images, drawn["path"].tolist(), drawn["sha256"].tolist(),
-        drawn["label"].tolist(), benchmark_pixels,
-    )  # fmt: skip
+    return Sample(folder, drawn["path"].tolist(), drawn["sha256"].tolist(), drawn["label"].tolist())
+
+
+def _list_setups(
+    backbones: Backbones, training: TrainingParameters, benchmark: BenchmarkParameters
+) -> list[Setup]:
     asked = itertools.product(benchmark.backbones, benchmark.batch_sizes, benchmark.precisions)
     setups: dict[tuple[str, int, str], Setup] = {}
     for model, batch_size, wanted in asked:
@@ -80,16 +131,15 @@ def measure_speed(
             model, backbones.preprocessing(model), recipe, torch.device(hardware.device),
             hardware.precision, _FEWEST_BATCHES,
         )  # fmt: skip
-    rows = []
-    for setup in setups.values():
-        request = PixelRequest(sample.folder, sample.paths, sample.sha256s, setup.preprocessing)
-        benchmark_pixels.build(request)
-        rows.append(_measure(setup, sample, benchmark))
-        _log_row(rows[-1])
-    return pd.DataFrame(rows)
+    return list(setups.values())
 
 
-def _measure(setup: Setup, sample: Sample, benchmark: BenchmarkParameters) -> dict[str, Any]:
+def _measure(
+    setup: Setup,
+    sample: Sample,
+    benchmark: BenchmarkParameters,
+    measure_parts: Callable[[Setup, Sample, BenchmarkParameters], dict[str, Any]],
+) -> dict[str, Any]:
     row: dict[str, Any] = {
         "backbone": setup.model,
         "crop": setup.preprocessing.crop,
@@ -100,7 +150,7 @@ def _measure(setup: Setup, sample: Sample, benchmark: BenchmarkParameters) -> di
         "compile": setup.training.compile,
     }
     try:
-        return row | _measure_parts(setup, sample, benchmark)
+        return row | measure_parts(setup, sample, benchmark)
     except torch.OutOfMemoryError as error:
         log.warning("%s, batch size %d: %s", setup.model, setup.training.batch_size, error)
     except BrokenProcessPool:
@@ -111,32 +161,68 @@ def _measure(setup: Setup, sample: Sample, benchmark: BenchmarkParameters) -> di
     return row | {"note": "not enough memory"}
 
 
-def _measure_parts(setup: Setup, sample: Sample, benchmark: BenchmarkParameters) -> dict[str, Any]:
+def _measure_training(
+    stores: PixelStores, setup: Setup, sample: Sample, benchmark: BenchmarkParameters
+) -> dict[str, Any]:
     with ExitStack() as stack:
-        with PartProcess(BareStep, setup) as trial:
-            # the first step also prepares
-            trial.ask("time_pass")
-            speed = trial.ask("time_pass")
-        batches = round(benchmark.seconds * speed / setup.training.batch_size)
-        setup = _with_batches(setup, max(_FEWEST_BATCHES, batches))
-        _log_start(setup, speed, benchmark.repeats)
+        setup = _size_passes(setup, BareStep, "training", benchmark)
         bare = stack.enter_context(PartProcess(BareStep, setup))
-        own = stack.enter_context(PartProcess(OwnTraining, setup, sample))
+        own = stack.enter_context(PartProcess(OwnTraining, setup, sample, stores))
         workers = _choose_workers(setup, sample, benchmark.plain_workers)
         plain = stack.enter_context(PartProcess(PlainRecipe, setup, sample, workers))
         parts = {"plain": plain, "training": own, "bare": bare}
-        for part in parts.values():
-            part.ask("time_pass")
-        passes = [
-            {name: part.measure() for name, part in parts.items()} for _ in range(benchmark.repeats)
-        ]
+        row = _compare(parts, "training", ("plain", "bare"), setup, benchmark.repeats)
         validation, saving = own.ask("time_validation"), own.ask("time_save")
+    return row | {
+        "plain_workers": workers,
+        "validation_images_per_second": validation,
+        "saving_seconds": saving,
+        "note": None,
+    }
+
+
+def _measure_scoring(
+    setup: Setup, sample: Sample, benchmark: BenchmarkParameters
+) -> dict[str, Any]:
+    with ExitStack() as stack:
+        setup = _size_passes(setup, BareForward, "scoring", benchmark)
+        bare = stack.enter_context(PartProcess(BareForward, setup))
+        own = stack.enter_context(PartProcess(OwnScoring, setup, sample))
+        parts = {"scoring": own, "forward": bare}
+        return _compare(parts, "scoring", ("forward",), setup, benchmark.repeats) | {"note": None}
+
+
+def _size_passes(
+    setup: Setup, bare: Callable[[Setup], Part], task: str, benchmark: BenchmarkParameters
+) -> Setup:
+    """As many batches as fill the seconds of a pass, by a trial of the barest part."""
+    with PartProcess(bare, setup) as trial:
+        # the first step also prepares
+        trial.ask("time_pass")
+        speed = trial.ask("time_pass")
+    batches = round(benchmark.seconds * speed / setup.training.batch_size)
+    setup = _with_batches(setup, max(_FEWEST_BATCHES, batches))
+    _log_start(setup, speed, benchmark.repeats, task)
+    return setup
+
+
+def _compare(
+    parts: Mapping[str, PartProcess],
+    own: str,
+    others: Sequence[str],
+    setup: Setup,
+    repeats: int,
+) -> dict[str, Any]:
+    """Measure parts in turn; speeds, ratios of one to the others, and peaks of memory."""
+    for part in parts.values():
+        part.ask("time_pass")
+    passes = [{name: part.measure() for name, part in parts.items()} for _ in range(repeats)]
     speeds = {name: [each[name][0] for each in passes] for name in parts}
-    row: dict[str, Any] = {"images_of_a_pass": setup.images, "repeats": benchmark.repeats}
+    row: dict[str, Any] = {"images_of_a_pass": setup.images, "repeats": repeats}
     for name, of_part in speeds.items():
         row[f"{name}_images_per_second"] = median(of_part)
-    for name in ("plain", "bare"):
-        ratios = [ours / its for ours, its in zip(speeds["training"], speeds[name], strict=True)]
+    for name in others:
+        ratios = [ours / its for ours, its in zip(speeds[own], speeds[name], strict=True)]
         row |= {
             f"against_{name}": median(ratios),
             f"against_{name}_low": min(ratios),
@@ -144,12 +230,7 @@ def _measure_parts(setup: Setup, sample: Sample, benchmark: BenchmarkParameters)
         }
     for name in parts:
         row[f"{name}_memory_mb"] = max(each[name][1] for each in passes)
-    return row | {
-        "plain_workers": workers,
-        "validation_images_per_second": validation,
-        "saving_seconds": saving,
-        "note": None,
-    }
+    return row
 
 
 def _choose_workers(setup: Setup, sample: Sample, wanted: str | int) -> int:
@@ -179,12 +260,12 @@ def _name(device: torch.device) -> str:
     return str(torch.cpu.get_capabilities().get("cpu_name", device)).strip()
 
 
-def _log_start(setup: Setup, speed: float, repeats: int) -> None:
-    # a first pass that prepares, and the repeats, of three parts; the plain recipe is slower
-    minutes = 4 * (repeats + 1) * setup.images / speed / 60
+def _log_start(setup: Setup, speed: float, repeats: int, task: str) -> None:
+    # a first pass that prepares, and the repeats: of two parts, or of three, one of them slower
+    minutes = {"training": 4, "scoring": 2}[task] * (repeats + 1) * setup.images / speed / 60
     log.info(
-        "Measuring %s at %d×%d, batches of %d, %s: about %.0f min",
-        setup.model, setup.preprocessing.crop, setup.preprocessing.crop,
+        "Measuring %s of %s at %d×%d, batches of %d, %s: about %.0f min",
+        task, setup.model, setup.preprocessing.crop, setup.preprocessing.crop,
         setup.training.batch_size, setup.precision, max(1, minutes),
     )  # fmt: skip
 
@@ -202,6 +283,18 @@ def _log_row(row: dict[str, Any]) -> None:
     )  # fmt: skip
 
 
+def _log_scoring_row(row: dict[str, Any]) -> None:
+    if row["note"]:
+        return
+    log.info(
+        "Scoring by %s at %d×%d, batches of %d, %s: %.1f images/s from their files, %.3f of the "
+        "bare forward pass's %.1f; %.0f MB",
+        row["backbone"], row["crop"], row["crop"], row["batch_size"], row["precision"],
+        row["scoring_images_per_second"], row["against_forward"],
+        row["forward_images_per_second"], row["scoring_memory_mb"],
+    )  # fmt: skip
+
+
 def draw_benchmark(benchmark_table: pd.DataFrame) -> Figure:
     """Draw images per second of the three, for each backbone, batch size and precision.
 
@@ -211,4 +304,16 @@ def draw_benchmark(benchmark_table: pd.DataFrame) -> Figure:
     measured = benchmark_table[benchmark_table["note"].isna()]
     if measured.empty:
         raise UserError("nothing could be measured: lower benchmark.batch_sizes")
-    return draw_speeds(measured)
+    return draw_speeds(measured, "training")
+
+
+def draw_scoring_benchmark(scoring_benchmark_table: pd.DataFrame) -> Figure:
+    """Draw images per second of both, for each backbone, batch size and precision.
+
+    Raises:
+        UserError: If nothing could be measured.
+    """
+    measured = scoring_benchmark_table[scoring_benchmark_table["note"].isna()]
+    if measured.empty:
+        raise UserError("nothing could be measured: lower benchmark.batch_sizes")
+    return draw_speeds(measured, "scoring")

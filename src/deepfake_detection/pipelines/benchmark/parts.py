@@ -38,14 +38,12 @@ class Sample:
         paths: Of the images, relative to it.
         sha256s: Of the files, hexadecimal.
         labels: 1 fake, 0 real.
-        stores: Hold their pixels.
     """
 
     folder: Path
     paths: Sequence[str]
     sha256s: Sequence[str]
     labels: Sequence[int]
-    stores: PixelStores
 
 
 @dataclass(frozen=True)
@@ -132,12 +130,12 @@ class BareStep(Part):
 class OwnTraining(Part):
     """This project's training: the very passes that the pipeline `training` takes."""
 
-    def __init__(self, setup: Setup, sample: Sample) -> None:
+    def __init__(self, setup: Setup, sample: Sample, stores: PixelStores) -> None:
         self.setup = setup
         torch.manual_seed(setup.training.seed)
         network = build_network(setup.model, transform_input=False)
         heads = replace_heads(network)
-        pixels = sample.stores.open(sample.sha256s, setup.preprocessing)
+        pixels = stores.open(sample.sha256s, setup.preprocessing)
         labels = torch.tensor(sample.labels)
         taken = np.resize(np.arange(len(sample.sha256s)), setup.images)
         pictures = LabelledPixels(

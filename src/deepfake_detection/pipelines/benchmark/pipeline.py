@@ -2,11 +2,16 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from deepfake_detection.pipelines.benchmark.nodes import draw_benchmark, measure_speed
+from deepfake_detection.pipelines.benchmark.nodes import (
+    draw_benchmark,
+    draw_scoring_benchmark,
+    measure_scoring_speed,
+    measure_speed,
+)
 
 
 def create_pipeline() -> Pipeline:
-    """From the image index to how fast this machine trains on its images."""
+    """From the image index to how fast this machine trains on its images, and scores them."""
     return Pipeline(
         [
             Node(
@@ -27,6 +32,24 @@ def create_pipeline() -> Pipeline:
                 inputs="benchmark_table",
                 outputs="benchmark_figure",
                 name="draw_benchmark",
+            ),
+            Node(
+                measure_scoring_speed,
+                inputs=[
+                    "training_images",
+                    "image_index",
+                    "params:backbones",
+                    "params:training",
+                    "params:benchmark",
+                ],
+                outputs="scoring_benchmark_table",
+                name="measure_scoring_speed",
+            ),
+            Node(
+                draw_scoring_benchmark,
+                inputs="scoring_benchmark_table",
+                outputs="scoring_benchmark_figure",
+                name="draw_scoring_benchmark",
             ),
         ]
     )

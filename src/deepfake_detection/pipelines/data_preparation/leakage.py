@@ -14,6 +14,7 @@ from deepfake_detection.detector.pictures import (
     map_in_processes,
     open_picture,
 )
+from deepfake_detection.detector.split_summary import SUBSETS
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import LeakageParameters
 from deepfake_detection.pipelines.data_preparation.close_hashes import (
@@ -21,7 +22,6 @@ from deepfake_detection.pipelines.data_preparation.close_hashes import (
     find_close_pairs,
     parse_hashes,
 )
-from deepfake_detection.pipelines.data_preparation.splitting import SUBSETS
 
 Thumbnails = np.ndarray[Any, np.dtype[np.uint8]]
 Correlations = np.ndarray[Any, np.dtype[np.float64]]

@@ -7,8 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from deepfake_detection.detector.fingerprints import fingerprint_of_split
-from deepfake_detection.detector.looks import summarise_looks
+from deepfake_detection.detector.split_summary import describe_split
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import (
     ImageSetParameters,
@@ -26,15 +25,10 @@ from deepfake_detection.pipelines.data_preparation.leakage import (
     sort_leaks,
 )
 from deepfake_detection.pipelines.data_preparation.leakage_gallery import draw_pairs
-from deepfake_detection.pipelines.data_preparation.origins import name_groups, name_sources
 from deepfake_detection.pipelines.data_preparation.scanning import as_rows, find_files, scan_files
-from deepfake_detection.pipelines.data_preparation.splitting import (
-    count_groups,
-    count_images,
-    count_torn_groups,
-    draw_subsets,
-)
+from deepfake_detection.pipelines.data_preparation.splitting import draw_subsets
 from deepfake_detection.plotting.words import counted
+from deepfake_detection.scoring.origins import name_groups, name_sources
 
 log = logging.getLogger(__name__)
 
@@ -156,23 +150,18 @@ def summarise_split(
     """Say how a split was made and what came out.
 
     Returns:
-        method, ratios, seed, fold (where it is one), images (by subset and class), groups (by
-        subset), groups_in_more_than_one_subset, fingerprint, note, looks (sizes and proportions of
-        the pictures), and the settings of the image set.
+        As `describe_split`, and the fold where it is one.
     """
-    summary = {
-        "method": parameters.method,
-        "ratios": parameters.shares.model_dump(),
-        "seed": parameters.seed,
-        **({"fold": parameters.fold.model_dump()} if parameters.fold else {}),
-        "images": count_images(split),
-        "groups": count_groups(split),
-        "groups_in_more_than_one_subset": count_torn_groups(split),
-        "fingerprint": fingerprint_of_split(split),
-        "note": image_set.note,
-        "looks": summarise_looks(image_index["width"].tolist(), image_index["height"].tolist()),
-        "data_preparation": image_set.model_dump(),
-    }
+    summary = describe_split(
+        split,
+        image_index,
+        method=parameters.method,
+        ratios=parameters.shares,
+        seed=parameters.seed,
+        image_set=image_set,
+    )
+    if parameters.fold:
+        summary["fold"] = parameters.fold.model_dump()
     _log_split(summary)
     return summary
 

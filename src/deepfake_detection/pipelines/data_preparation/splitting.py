@@ -3,10 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from deepfake_detection.detector.split_summary import SUBSETS
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import SplitParameters
-
-SUBSETS = ("train", "validation", "test")
 
 # Only a few units that hold several classes each need more than one.
 _DRAWS = 100
@@ -140,26 +139,3 @@ def _fill_empty(subsets: np.ndarray, counts: np.ndarray, number: int) -> tuple[i
         best = np.lexsort((counts[units].sum(axis=1), -held[subsets[units], column]))[0]
         subsets[units[best]] = subset
     return int(subset), int(column)
-
-
-def count_images(split: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Images by subset and class."""
-    table = pd.crosstab(split["subset"], split["class_name"])
-    counts = table.to_dict("index")
-    return {
-        subset: {str(name): int(count) for name, count in counts[subset].items()}
-        for subset in SUBSETS
-        if subset in counts
-    }
-
-
-def count_groups(split: pd.DataFrame) -> dict[str, int]:
-    """Groups by subset; one that stands in several counts in each."""
-    groups = split.groupby("subset")["group"].nunique()
-    return {subset: int(groups[subset]) for subset in SUBSETS if subset in groups.index}
-
-
-def count_torn_groups(split: pd.DataFrame) -> int:
-    """Groups that stand in more than one subset."""
-    pairs = split[["group", "subset"]].drop_duplicates()
-    return int((pairs.groupby("group")["subset"].size() > 1).sum())

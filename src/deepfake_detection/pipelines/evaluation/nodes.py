@@ -13,14 +13,13 @@ from deepfake_detection.detector.pixels import PixelStores
 from deepfake_detection.parameters import EvaluationParameters, ImageSetParameters
 from deepfake_detection.pipelines.evaluation.doubts import list_doubts
 from deepfake_detection.pipelines.evaluation.elsewhere import put_beside
+from deepfake_detection.scoring.basis import EXTERNAL, explain_subset
 from deepfake_detection.scoring.calibration import choices_on_validation
 from deepfake_detection.scoring.finished import KeptMetrics
 from deepfake_detection.scoring.metrics import Metric, average_over_sources, measure
 from deepfake_detection.scoring.predicting import KEPT_COLUMNS, check_split, predict
 
 log = logging.getLogger(__name__)
-
-EXTERNAL = "external"
 
 
 def take_all_images(image_index: pd.DataFrame, image_set: ImageSetParameters) -> pd.DataFrame:
@@ -180,22 +179,6 @@ def list_doubted_labels(
             CLASS_NAMES[first["label"]], first["label_probability"],
         )  # fmt: skip
     return doubted
-
-
-def explain_subset(subset: str, method: str, chosen: str) -> str | None:
-    """What a score on this subset must be read with; None for nothing.
-
-    Args:
-        subset: Its name.
-        method: Of the split.
-        chosen: What validation chose, such as `the epoch and the threshold`.
-    """
-    notes = []
-    if subset == "validation":
-        notes.append(f"validation also chose {chosen}")
-    if subset != EXTERNAL and method == "individual":
-        notes.append("inflated: neighbours of these images were trained on")
-    return "; ".join(notes) or None
 
 
 def _join_notes(metric: Metric, method: str, chosen: str) -> str | None:

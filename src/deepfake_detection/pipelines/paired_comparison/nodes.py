@@ -11,11 +11,11 @@ from deepfake_detection.detector.fingerprints import unpack_hashes
 from deepfake_detection.detector.pixels import PixelStores
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import EvaluationParameters
-from deepfake_detection.pipelines.paired_comparison.differences import (
+from deepfake_detection.scoring.calibration import choices_on_validation
+from deepfake_detection.scoring.differences import (
     Difference,
     measure_differences,
 )
-from deepfake_detection.scoring.calibration import choices_on_validation
 from deepfake_detection.scoring.metrics import average_over_sources
 from deepfake_detection.scoring.predicting import predict
 

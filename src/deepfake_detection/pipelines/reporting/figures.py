@@ -1,10 +1,11 @@
-"""The report's figures that are drawn from tables alone: curves, confusion matrix, ROC curve.
+"""The report's figures that are drawn from tables alone: curves over epochs and over thresholds.
 
 Every function returns a Matplotlib figure that belongs to nobody else: no window, no global
 state, nothing to close.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,12 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import (
+    average_precision_score,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
+)
 
 from deepfake_detection.plotting.curves import best_row, number_epochs
 from deepfake_detection.plotting.style import (
@@ -178,40 +184,69 @@ def draw_roc(predictions: pd.DataFrame, threshold: float, theme: Theme = "light"
             the point itself comes from `predicted`.
         theme: For a light or a dark background.
     """
-    title = "ROC curve"
-    subsets = scored_subsets(predictions)
-    undefined = [reason for subset in subsets if (reason := _why_no_curve(predictions, subset))]
     with drawing(theme):
-        if len(undefined) == len(subsets):
-            return message_figure("\n".join(undefined) or "No image was scored.", title)
-        figure = Figure(figsize=(4.7, 4.6))
-        axes = figure.add_subplot()
-        axes.plot(
-            [0, 1], [0, 1], color=rcParams["axes.edgecolor"], linewidth=1, linestyle=(0, (4, 4))
-        )
-        for subset in subsets:
-            if not _why_no_curve(predictions, subset):
-                _add_roc(axes, predictions[predictions["subset"] == subset], subset)
-        for reason in undefined:
-            axes.plot([], [], linestyle="none", label=reason)
-        axes.plot(
-            [],
-            [],
-            linestyle="none",
-            marker="o",
-            color=rcParams["text.color"],
-            markerfacecolor="none",
-            markersize=8,
-            label=f"at the detector's threshold, {threshold:.3g}",
-        )
-        axes.set(title=title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-        axes.set_xlabel("False alarm rate (share of real images)")
-        axes.set_ylabel("Recall (share of fakes found)")
-        axes.legend(loc="lower right")
+        figure = _draw_by_subset(predictions, threshold, "ROC curve", _add_roc)
+        if axes := figure.axes[0] if figure.axes[0].axison else None:
+            axes.plot([0, 1], [0, 1], **_guessing())
+            axes.set_xlabel("False alarm rate (share of real images)")
+            axes.set_ylabel("Recall (share of fakes found)")
+            axes.legend(loc="lower right")
         return finished(figure)
 
 
-def _why_no_curve(predictions: pd.DataFrame, subset: str) -> str | None:
+def draw_precision_recall(
+    predictions: pd.DataFrame, threshold: float, theme: Theme = "light"
+) -> Figure:
+    """Precision by recall of each scored subset over images, with the detector's own point.
+
+    What guessing gets, the share of fakes, is drawn dashed in the subset's colour. A subset with
+    images of one class only has no curve; the figure says so.
+
+    Args:
+        predictions: As for the ROC curve.
+        threshold: As for the ROC curve.
+        theme: For a light or a dark background.
+    """
+    with drawing(theme):
+        figure = _draw_by_subset(predictions, threshold, "Precision and recall", _add_precision)
+        if axes := figure.axes[0] if figure.axes[0].axison else None:
+            axes.set_xlabel("Recall (share of fakes found)")
+            axes.set_ylabel("Precision (share of fakes among those called fake)")
+            axes.legend(loc="lower left")
+        return finished(figure)
+
+
+def _draw_by_subset(
+    predictions: pd.DataFrame,
+    threshold: float,
+    title: str,
+    add: Callable[[Axes, pd.DataFrame, str], None],
+) -> Figure:
+    """A square with a curve of each subset that has both classes; or why there is none."""
+    subsets = scored_subsets(predictions)
+    undefined = [reason for subset in subsets if (reason := why_no_curve(predictions, subset))]
+    if len(undefined) == len(subsets):
+        return message_figure("\n".join(undefined) or "No image was scored.", title)
+    figure = Figure(figsize=(4.7, 4.6))
+    axes = figure.add_subplot()
+    for subset in subsets:
+        if not why_no_curve(predictions, subset):
+            add(axes, predictions[predictions["subset"] == subset], subset)
+    for reason in undefined:
+        axes.plot([], [], linestyle="none", label=reason)
+    named = f"at the detector's threshold, {threshold:.3g}"
+    _add_point(axes, [], [], rcParams["text.color"], facecolor="none", size=8, label=named)
+    axes.set(title=title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    return figure
+
+
+def why_no_curve(predictions: pd.DataFrame, subset: str) -> str | None:
+    """Why a subset has no curve over thresholds: it holds one class only; None if it has one.
+
+    Args:
+        predictions: A row for each scored image: label, subset.
+        subset: One that was scored.
+    """
     labels = predictions.loc[predictions["subset"] == subset, "label"].unique()
     if len(labels) > 1:
         return None
@@ -222,21 +257,53 @@ def _add_roc(axes: Axes, scored: pd.DataFrame, subset: str) -> None:
     # by logit, not probability: certain scores all round to the probability 1 and would tie
     false_alarms, found, _ = roc_curve(scored["label"], scored["logit"])
     area = roc_auc_score(scored["label"], scored["logit"])
-    colour = colour_of(subset)
-    images = counted(len(scored), "image")
-    axes.plot(
-        false_alarms, found, color=colour, label=f"{subset}: AUC {area:.3f} ({images})", zorder=3
-    )
+    label = f"{subset}: AUC {area:.3f} ({counted(len(scored), 'image')})"
+    axes.plot(false_alarms, found, color=colour_of(subset), label=label, zorder=3)
     counts = confusion_counts(scored)
     rates = counts[:, 1] / counts.sum(axis=1)
+    _add_point(axes, [rates[0]], [rates[1]], colour_of(subset))
+
+
+def _add_precision(axes: Axes, scored: pd.DataFrame, subset: str) -> None:
+    precision, recall, _ = precision_recall_curve(scored["label"], scored["logit"])
+    mean = average_precision_score(scored["label"], scored["logit"])
+    share = scored["label"].mean()
+    colour = colour_of(subset)
+    label = f"{subset}: AP {mean:.3f}, guessing {share:.3f}"
+    # the curve is a staircase, and the average precision the area beneath it
+    axes.plot(recall, precision, color=colour, label=label, drawstyle="steps-pre", zorder=3)
+    axes.plot([0, 1], [share, share], **_guessing() | {"color": colour})
+    (_, false_alarms), (missed, found) = confusion_counts(scored)
+    if found + false_alarms:
+        _add_point(axes, [found / (found + missed)], [found / (found + false_alarms)], colour)
+
+
+def _guessing() -> dict[str, Any]:
+    """How the line is drawn that guessing gets."""
+    return {"color": rcParams["axes.edgecolor"], "linewidth": 1, "linestyle": (0, (4, 4))}
+
+
+def _add_point(
+    axes: Axes,
+    x: list[float],
+    y: list[float],
+    colour: str,
+    *,
+    facecolor: str | None = None,
+    size: float = 9,
+    label: str = "",
+) -> None:
+    """The point at which the detector works, as a ring."""
     axes.plot(
-        [rates[0]],
-        [rates[1]],
+        x,
+        y,
+        linestyle="none",
         marker="o",
-        markersize=9,
-        markerfacecolor=rcParams["figure.facecolor"],
+        markersize=size,
+        markerfacecolor=facecolor or rcParams["figure.facecolor"],
         markeredgecolor=colour,
-        markeredgewidth=2,
+        markeredgewidth=2 if x else 1,
         zorder=4,
         clip_on=False,
+        label=label,
     )

@@ -8,6 +8,7 @@ import pandas as pd
 
 from deepfake_detection.pages.parts import Card, Statement
 from deepfake_detection.pipelines.reporting.figures import confusion_counts
+from deepfake_detection.pipelines.reporting.leaks import weigh_leaks
 from deepfake_detection.plotting.words import counted, percent
 from deepfake_detection.scoring.calibration import choices_on_validation
 from deepfake_detection.scoring.subsets import headline_predictions, scored_subsets
@@ -16,7 +17,7 @@ from deepfake_detection.scoring.subsets import headline_predictions, scored_subs
 def write_verdict(
     predictions: pd.DataFrame, description: Mapping[str, Any], split_summary: Mapping[str, Any]
 ) -> list[str]:
-    """Up to three sentences: what detector, trained on what, and what became of the scored images.
+    """Up to two sentences: what detector, trained on what, and what became of the scored images.
 
     Args:
         predictions: A row for each scored image: label, predicted, source, subset.
@@ -121,7 +122,10 @@ def _find(table: pd.DataFrame, key: tuple[str, str | None], level: str) -> pd.Se
 
 
 def weigh_trust(
-    predictions: pd.DataFrame, description: Mapping[str, Any], split_summary: Mapping[str, Any]
+    predictions: pd.DataFrame,
+    description: Mapping[str, Any],
+    split_summary: Mapping[str, Any],
+    leakage_summary: Mapping[str, Any],
 ) -> list[Statement]:
     """What the score may be trusted for, the warnings first.
 
@@ -129,9 +133,11 @@ def weigh_trust(
         predictions: A row for each scored image: source, subset.
         description: The detector's own, with its split's method and fingerprint.
         split_summary: method, groups, groups_in_more_than_one_subset, fingerprint.
+        leakage_summary: split_fingerprint, found, compared, settings.
     """
     statements = [
         _about_split(split_summary),
+        weigh_leaks(leakage_summary, split_summary),
         _about_choice(predictions, description),
         *_about_other_split(description, split_summary),
         _about_size(predictions),

@@ -1,47 +1,44 @@
-"""The report: one HTML page that needs no other file, no network and no script."""
+"""The report: one HTML page that needs no other file and no network."""
 
-import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from PIL import Image
 
+from deepfake_detection.explaining.cases import ExplainedCase
 from deepfake_detection.pages.document import render_document
-from deepfake_detection.pages.figures import PageFigure, data_uri, page_figure
+from deepfake_detection.pages.figures import PageFigure, page_figure
 from deepfake_detection.pages.settings import flatten_settings
+from deepfake_detection.pipelines.reporting.cases import choose_cases, fill_tiles, tell_kinds
+from deepfake_detection.pipelines.reporting.doubts import show_doubts
+from deepfake_detection.pipelines.reporting.embedding import embed_heat_scale
 from deepfake_detection.pipelines.reporting.figures import (
     confusion_counts,
     draw_accuracy,
     draw_confusion_matrix,
     draw_loss,
+    draw_precision_recall,
     draw_roc,
-)
-from deepfake_detection.pipelines.reporting.galleries import (
-    KINDS,
-    FalseCase,
-    Gallery,
-    collect_gallery,
+    why_no_curve,
 )
 from deepfake_detection.pipelines.reporting.headline import pick_cards, weigh_trust, write_verdict
-from deepfake_detection.pipelines.reporting.tables import compose_data, widen_metrics
+from deepfake_detection.pipelines.reporting.measures import say_differences, tabulate_measures
+from deepfake_detection.pipelines.reporting.reliability import (
+    bin_reliability,
+    calibration_error,
+    draw_reliability,
+)
+from deepfake_detection.pipelines.reporting.robustness import say_weakest, tabulate_robustness
+from deepfake_detection.pipelines.reporting.tables import compose_data, is_of_run, widen_metrics
 from deepfake_detection.plotting.curves import best_row
-from deepfake_detection.plotting.tiles import Picture, load_picture
+from deepfake_detection.plotting.effects import draw_effects
+from deepfake_detection.plotting.robustness import draw_robustness
 from deepfake_detection.plotting.words import counted, percent
 from deepfake_detection.scoring.subsets import scored_subsets
 
 _PACKAGE = "deepfake_detection.pipelines.reporting"
-
-# The page weighs less than 5 MB whatever the parameters: half of it is for the pictures of both
-# galleries, at the first of these edges in pixels with which they keep within it; and there are
-# never more of them than fit at the last.
-_PICTURE_BYTES = 2_500_000
-_EDGES = (288, 224, 160, 112, 80)
-_MOST_TILES = 250
-_JPEG_QUALITY = 82
-
 _REJECTED_SHOWN = 20
 
 
@@ -53,38 +50,46 @@ class Report:
         description: The detector's own, as `describe()` gives it.
         split_summary: method, ratios, seed, images, groups, groups_in_more_than_one_subset,
             fingerprint; and perhaps a note on the images.
+        leakage_summary: split_fingerprint, found, compared, settings.
         rejected_images: path, reason.
         history: A row for each epoch.
         predictions: A row for each scored image.
         metric_table: A row for each metric.
+        doubted_labels: A row for each doubted image, the most doubted first.
+        robustness_table: A row for each distortion, strength and metric, with run_fingerprint.
+        explained_cases: Those of the headline subset that have a heat map; a false case that is
+            not among them is shown without.
+        false_case_measures: A row for each kind of case, region and measure, with run_fingerprint.
         folder: The image folder.
-        gallery_size: Pictures in each gallery, at most.
+        cases_shown: Cases of each kind, at most.
+        doubts_shown: Doubted labels, at most.
+        calibration_bins: Of the reliability diagram.
+        confidence: Of its intervals, such as 0.95.
     """
 
     description: Mapping[str, Any]
     split_summary: Mapping[str, Any]
+    leakage_summary: Mapping[str, Any]
     rejected_images: pd.DataFrame
     history: pd.DataFrame
     predictions: pd.DataFrame
     metric_table: pd.DataFrame
+    doubted_labels: pd.DataFrame
+    robustness_table: pd.DataFrame
+    explained_cases: Sequence[ExplainedCase]
+    false_case_measures: pd.DataFrame
     folder: Path
-    gallery_size: int
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A false case in the page; `image` is a data URI, or empty where `problem` says why."""
-
-    case: FalseCase
-    image: str
-    problem: str
+    cases_shown: int
+    doubts_shown: int
+    calibration_bins: int
+    confidence: float
 
 
 def render_page(report: Report) -> str:
     """The whole page.
 
-    What comes from file names, class names or settings is escaped, and the page forbids itself
-    to run or to load anything.
+    What comes from file names, class names or settings is escaped. The page forbids itself to load
+    anything, and to run anything but its one script, without which it shows the same.
 
     Args:
         report: What to show.
@@ -92,24 +97,22 @@ def render_page(report: Report) -> str:
     Returns:
         One HTML document, under 5 MB.
     """
-    return render_document(_PACKAGE, "report.html.j2", _contents(report))
+    return render_document(_PACKAGE, "report.html.j2", _contents(report), script="cases.js")
 
 
 def _contents(report: Report) -> dict[str, Any]:
-    description = report.description
-    galleries = [
-        collect_gallery(report.predictions, kind, min(report.gallery_size, _MOST_TILES))
-        for kind in KINDS
-    ]
-    tiles = _fill_tiles(galleries, report.folder)
-    statements = weigh_trust(report.predictions, description, report.split_summary)
+    description, predictions = report.description, report.predictions
+    statements = weigh_trust(predictions, description, report.split_summary, report.leakage_summary)
     # what has to be known of the images before any score is read
     notes = [description["split"].get("note"), report.split_summary.get("note")]
+    robustness = _robustness(report)
+    verdict = write_verdict(predictions, description, report.split_summary)
+    threshold = float(description["threshold"])
     return {
         "description": description,
         "notes": list(dict.fromkeys(note for note in notes if note)),
-        "verdict": write_verdict(report.predictions, description, report.split_summary),
-        "cards": pick_cards(report.metric_table, report.predictions),
+        "verdict": [*verdict, robustness["said"]] if robustness.get("said") else verdict,
+        "cards": pick_cards(report.metric_table, predictions),
         "statements": statements,
         "warnings": [each for each in statements if each.tone == "warning"],
         "split": report.split_summary,
@@ -118,14 +121,73 @@ def _contents(report: Report) -> dict[str, Any]:
         "rejected_total": len(report.rejected_images),
         "history": _history_rows(report.history),
         "curves": _draw_curves(report.history),
-        "matrices": _draw_matrices(report.predictions),
-        "roc": _draw_roc(report.predictions, float(description["threshold"])),
+        "matrices": _draw_matrices(predictions),
+        "tradeoffs": [
+            _draw_roc(predictions, threshold),
+            _draw_precision_recall(predictions, threshold),
+        ],
+        "reliability": _draw_reliability(report),
+        "reliability_bins": _reliability_bins(report),
         "fitted": description.get("calibration", {}).get("fitted", []),
         "calibration_notes": description.get("calibration", {}).get("notes", []),
         "metrics": widen_metrics(report.metric_table),
-        "galleries": list(zip(galleries, tiles, strict=True)),
-        "not_shown": [tile for gallery in tiles for tile in gallery if tile.problem],
+        "robustness": robustness,
+        **_cases(report),
+        "measures": _measures(report),
+        "doubts": show_doubts(report.doubted_labels, report.folder, report.doubts_shown),
+        "doubts_total": len(report.doubted_labels),
         "settings": flatten_settings(description["settings"]),
+    }
+
+
+def _cases(report: Report) -> dict[str, Any]:
+    """The gallery of cases, and what there is to say of it."""
+    chosen = choose_cases(report.explained_cases, report.predictions, report.cases_shown)
+    tiles = fill_tiles(chosen, report.folder)
+    return {
+        "tiles": tiles,
+        "kinds": tell_kinds(chosen, report.predictions),
+        "case_classes": list(dict.fromkeys(case.class_name for case in chosen)),
+        "not_shown": [tile for tile in tiles if tile.problem],
+        "has_heat": any(tile.heat for tile in tiles),
+        "heat_scale": embed_heat_scale(),
+    }
+
+
+def _robustness(report: Report) -> dict[str, Any]:
+    """Table, figure and sentence; empty where the table is of another detector, or of none."""
+    table = report.robustness_table
+    if not is_of_run(table, report.description["run_fingerprint"]):
+        return {}
+    said = say_weakest(table)
+    note = report.description["split"].get("note")
+    alt = f"Accuracy and ROC AUC on distorted pictures, by strength of each distortion. {said}"
+    return {
+        "said": said,
+        "table": tabulate_robustness(table),
+        "figure": page_figure(
+            "Robustness", alt.strip(), lambda theme: draw_robustness(table, note, theme)
+        ),
+    }
+
+
+def _measures(report: Report) -> dict[str, Any]:
+    """Table, figure and sentence; empty where the table is of another detector, or of none."""
+    table = report.false_case_measures
+    if not is_of_run(table, report.description["run_fingerprint"]):
+        return {}
+    rows = tabulate_measures(table)
+    said = say_differences(rows)
+    notes = table["note"].dropna().astype(str)
+    return {
+        "said": said,
+        "rows": rows,
+        "notes": list(dict.fromkeys(note for note in notes if note)),
+        "figure": page_figure(
+            "False cases measured",
+            f"Effect of each measure, false cases against right ones. {said}",
+            lambda theme: draw_effects(table, theme),
+        ),
     }
 
 
@@ -199,24 +261,52 @@ def _draw_roc(predictions: pd.DataFrame, threshold: float) -> PageFigure:
     return page_figure("ROC curve", alt, lambda theme: draw_roc(predictions, threshold, theme))
 
 
-def _fill_tiles(galleries: list[Gallery], folder: Path) -> list[list[Tile]]:
-    """Both galleries' pictures, as large as the page's weight admits."""
-    pictures = [
-        [(case, load_picture(folder, case.path, _EDGES[0])) for case in gallery.cases]
-        for gallery in galleries
+def _draw_precision_recall(predictions: pd.DataFrame, threshold: float) -> PageFigure:
+    points = []
+    for subset in scored_subsets(predictions):
+        (_, false_alarms), (_, found) = confusion_counts(
+            predictions[predictions["subset"] == subset]
+        )
+        if found + false_alarms and not why_no_curve(predictions, subset):
+            points.append(
+                f"On {subset} {percent(found / (found + false_alarms))} of the images that the "
+                "detector calls fake are fake."
+            )
+    alt = " ".join(["Precision by recall of each scored subset.", *points])
+    return page_figure(
+        "Precision and recall",
+        alt,
+        lambda theme: draw_precision_recall(predictions, threshold, theme),
+    )
+
+
+def _draw_reliability(report: Report) -> PageFigure:
+    predictions, bins = report.predictions, report.calibration_bins
+    errors = [
+        f"On {subset} the expected calibration error is "
+        f"{calibration_error(predictions[predictions['subset'] == subset], bins):.3f}."
+        for subset in scored_subsets(predictions)
     ]
-    for edge in _EDGES:
-        tiles = [[_tile(case, picture, edge) for case, picture in row] for row in pictures]
-        if sum(len(tile.image) for row in tiles for tile in row) <= _PICTURE_BYTES:
-            break
-    return tiles
+    alt = " ".join([f"Share of fakes by fake probability, in {bins} bins.", *errors])
+    return page_figure(
+        "Reliability",
+        alt,
+        lambda theme: draw_reliability(predictions, bins, report.confidence, theme),
+        " ".join(errors),
+    )
 
 
-def _tile(case: FalseCase, picture: Picture, edge: int) -> Tile:
-    if picture.image is None:
-        return Tile(case, "", picture.problem)
-    smaller = picture.image.copy()
-    smaller.thumbnail((edge, edge), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    smaller.save(buffer, "JPEG", quality=_JPEG_QUALITY, optimize=True)
-    return Tile(case, data_uri("image/jpeg", buffer.getvalue()), "")
+def _reliability_bins(report: Report) -> list[tuple[str, list[Any]]]:
+    """The bins of each scored subset."""
+    predictions = report.predictions
+    return [
+        (
+            subset,
+            bin_reliability(
+                predictions[predictions["subset"] == subset],
+                report.calibration_bins,
+                report.confidence,
+            ).to_dict("records"),
+        )
+        for subset in scored_subsets(predictions)
+    ]

@@ -57,6 +57,16 @@ class Composition:
     totals: tuple[int, ...]
 
 
+def is_of_run(table: pd.DataFrame, run_fingerprint: str) -> bool:
+    """Whether a table has rows, and all of this run.
+
+    Args:
+        table: Column run_fingerprint.
+        run_fingerprint: Of the detector.
+    """
+    return set(table["run_fingerprint"].astype(str)) == {run_fingerprint}
+
+
 def widen_metrics(metric_table: pd.DataFrame) -> Metrics:
     """Put subsets and levels side by side.
 
@@ -83,10 +93,10 @@ def widen_metrics(metric_table: pd.DataFrame) -> Metrics:
         columns.append(MetricColumn(str(subset), str(level), _number(shared, notes)))
         for _, row in part.iterrows():
             note = row["note"] if row["note"] != shared else None
-            cell = MetricCell(_value(row), _beneath(row), _number(note, notes))
+            cell = MetricCell(value_in_words(row), beneath_in_words(row), _number(note, notes))
             cells[row["metric"], row["class_name"]].setdefault(place, cell)
     rows = tuple(
-        MetricRow(_name(metric), class_name, tuple(map(found.get, range(len(columns)))))
+        MetricRow(metric_in_words(metric), class_name, tuple(map(found.get, range(len(columns)))))
         for (metric, class_name), found in cells.items()
     )
     return Metrics(tuple(columns), rows, tuple(notes))
@@ -108,13 +118,15 @@ def _number(note: object, notes: list[str]) -> int | None:
     return notes.index(note) + 1
 
 
-def _value(row: pd.Series) -> str:
+def value_in_words(row: pd.Series) -> str:
+    """A row's value: four decimals, a whole number for a count, or `undefined`."""
     if pd.isna(row["value"]):
         return "undefined"
     return f"{row['value']:,.0f}" if row["metric"] in _COUNTS else f"{row['value']:.4f}"
 
 
-def _beneath(row: pd.Series) -> str:
+def beneath_in_words(row: pd.Series) -> str:
+    """A row's interval and number of images, as far as it has them."""
     parts = []
     if not (pd.isna(row["low"]) or pd.isna(row["high"])):
         parts.append(f"{row['low']:.3f} to {row['high']:.3f}")
@@ -123,7 +135,8 @@ def _beneath(row: pd.Series) -> str:
     return " · ".join(parts)
 
 
-def _name(metric: str) -> str:
+def metric_in_words(metric: str) -> str:
+    """A metric's name for a reader: `ROC AUC`."""
     words = metric.replace("_", " ")
     return _NAMES.get(metric, words[:1].upper() + words[1:])
 

@@ -12,6 +12,7 @@ from deepfake_detection.detector.fingerprints import fingerprint_of_run, fingerp
 from deepfake_detection.detector.pixels import PixelStores
 from deepfake_detection.errors import UserError
 from deepfake_detection.learning.finished import KeptTrainings
+from deepfake_detection.learning.product import merge_settings
 from deepfake_detection.parameters import (
     Backbones,
     CalibrationParameters,
@@ -36,7 +37,7 @@ from deepfake_detection.pipelines.studies.tables import (
     summarise_rows,
     tabulate_runs,
 )
-from deepfake_detection.pipelines.training.nodes import merge_settings, train_detector
+from deepfake_detection.pipelines.training.nodes import train_detector
 from deepfake_detection.scoring.finished import KeptScores
 
 log = logging.getLogger(__name__)

@@ -1,50 +1,50 @@
 """Nodes of `training`: from a split and pixels to a detector and its history."""
 
 import logging
-import platform
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from deepfake_detection.detector.backbones import build_backbone, fetch_weights, put_weights
-from deepfake_detection.detector.detector import CLASS_NAMES, Detector, DetectorCard
+from deepfake_detection.detector.backbones import build_backbone, fetch_weights
+from deepfake_detection.detector.detector import Detector
 from deepfake_detection.detector.file import DetectorSlot
 from deepfake_detection.detector.fingerprints import (
-    fingerprint_of_run,
     fingerprint_of_split,
     fingerprint_of_training,
-    pack_hashes,
 )
 from deepfake_detection.detector.pixels import PixelRequest, PixelStores
 from deepfake_detection.errors import UserError
+from deepfake_detection.interruptions import explaining_interruptions
 from deepfake_detection.learning.hardware import choose_hardware
 from deepfake_detection.learning.loop import Epoch, Fit
+from deepfake_detection.learning.product import (
+    describe_start,
+    make_detector,
+    merge_settings,
+    transforms_input,
+)
+from deepfake_detection.learning.runs import (
+    find_state,
+    hardware_of,
+    say_how_to_go_on,
+    train,
+)
 from deepfake_detection.learning.state import TrainingStates
 from deepfake_detection.learning.task import TrainingTask
 from deepfake_detection.parameters import (
     Backbones,
     CalibrationParameters,
-    PreprocessingParameters,
     TrainingParameters,
-)
-from deepfake_detection.pipelines.training.runs import (
-    explaining_interruptions,
-    find_state,
-    hardware_of,
-    train,
 )
 from deepfake_detection.scoring.calibration import calibrate, needs_scores
 
 log = logging.getLogger(__name__)
-
-_LIBRARIES = ("deepfake-detection", "torch", "torchvision", "numpy", "pillow", "safetensors")
 
 
 def fetch_initial_weights(model: str, training: TrainingParameters) -> dict[str, Tensor]:
@@ -109,7 +109,7 @@ def train_detector(
     Raises:
         UserError: If the loss is not finite, the device is missing, the inputs don't fit, the state
             is damaged, or a process dies.
-        TrainingInterruptedError: On Ctrl-C.
+        InterruptedWorkError: On Ctrl-C.
     """
     _check_split(split, split_summary)
     preprocessing = backbones.preprocessing(model)
@@ -119,7 +119,7 @@ def train_detector(
     task = TrainingTask(
         run=run,
         model=model,
-        transform_input=_transforms_input(training),
+        transform_input=transforms_input(training),
         preprocessing=preprocessing,
         training=training,
         hardware=choose_hardware(training) if start is None else hardware_of(start),
@@ -132,38 +132,42 @@ def train_detector(
     log.info(
         "Training %s on %d images, validating on %d, %s (%s)",
         model, task.subsets.count("train"), task.subsets.count("validation"),
-        _describe_start(training.weights), task.hardware,
+        describe_start(training.weights), task.hardware,
     )  # fmt: skip
-    with explaining_interruptions(training_state, run):
+
+    def explain() -> str:
+        return f"training was interrupted. {say_how_to_go_on(training_state, run)}"
+
+    with explaining_interruptions(explain):
         fit = train(task, network, heads, pixel_store, start, training_state)
 
-    def make_detector(epoch: Epoch, weights: dict[str, Tensor]) -> Detector:
-        detector = _make_detector(network, split, split_summary, task, settings, epoch, weights)
+    def make(epoch: Epoch, weights: dict[str, Tensor]) -> Detector:
+        detector = make_detector(network, weights, task, split, split_summary, settings, epoch)
         return _calibrate(detector, task, pixel_store, calibration)
 
     if fit.not_finite:
         # its state would only lead to the same loss again
         training_state.remove(run)
-        raise UserError(_explain_loss(fit, make_detector, best_so_far, task))
+        raise UserError(_explain_loss(fit, make, best_so_far, task))
     best = fit.chosen
     log.info(
         "The detector has the weights of epoch %d: validation accuracy %.4f",
         best.epoch, best.validation_accuracy,
     )  # fmt: skip
     history = pd.DataFrame([asdict(epoch) for epoch in fit.history])
-    with explaining_interruptions(training_state, run):
-        return history, make_detector(best, fit.best_weights)
+    with explaining_interruptions(explain):
+        return history, make(best, fit.best_weights)
 
 
 def _explain_loss(
     fit: Fit,
-    make_detector: Callable[[Epoch, dict[str, Tensor]], Detector],
+    make: Callable[[Epoch, dict[str, Tensor]], Detector],
     best_so_far: DetectorSlot,
     task: TrainingTask,
 ) -> str:
     kept = "No epoch before it can be kept."
     if fit.best is not None:
-        best_so_far.fill(make_detector(fit.best, fit.best_weights))
+        best_so_far.fill(make(fit.best, fit.best_weights))
         kept = (
             f"The best epoch so far, {fit.best.epoch} (validation accuracy "
             f"{fit.best.validation_accuracy:.4f}), is kept: take it with kedro run "
@@ -175,39 +179,6 @@ def _explain_loss(
         f"stopped. {kept} To get further, lower training.optimizer.lr (it is {optimizer.lr:g}, "
         f"times {optimizer.head_lr_multiple:g} for the head)."
     )
-
-
-def _make_detector(
-    network: nn.Module,
-    split: pd.DataFrame,
-    split_summary: dict[str, Any],
-    task: TrainingTask,
-    settings: dict[str, Any],
-    best: Epoch,
-    weights: dict[str, Tensor],
-) -> Detector:
-    card = DetectorCard(
-        backbone=task.model,
-        transform_input=task.transform_input,
-        preprocessing=task.preprocessing.model_dump(mode="json"),
-        class_names=list(CLASS_NAMES),
-        classes=_list_classes(split),
-        threshold=0.5,
-        temperature=1.0,
-        best_epoch=best.epoch,
-        best_validation_accuracy=best.validation_accuracy,
-        split=split_summary,
-        settings=settings,
-        run_fingerprint=fingerprint_of_run(settings, split_summary["fingerprint"]),
-        versions=_list_versions(),
-        computed_on=asdict(task.hardware),
-    )
-    trained_on, validated_on = (
-        pack_hashes(split.loc[split["subset"] == subset, "sha256"])
-        for subset in ("train", "validation")
-    )
-    put_weights(network, weights)
-    return Detector(network.cpu().eval(), card, trained_on, validated_on)
 
 
 def _calibrate(
@@ -230,10 +201,6 @@ def _calibrate(
     return calibrate(detector, logits, validation.labels.numpy(), calibration)
 
 
-def _transforms_input(training: TrainingParameters) -> bool:
-    return training.weights != "none"
-
-
 def _check_split(split: pd.DataFrame, split_summary: dict[str, Any]) -> None:
     if fingerprint_of_split(split) != split_summary["fingerprint"]:
         raise UserError(
@@ -246,40 +213,3 @@ def _check_split(split: pd.DataFrame, split_summary: dict[str, Any]) -> None:
             "the split has no validation subset, which has to choose the epoch: set "
             "split.ratios.validation above 0 and run data_preparation again"
         )
-
-
-def merge_settings(
-    split_summary: dict[str, Any],
-    model: str,
-    preprocessing: PreprocessingParameters,
-    training: TrainingParameters,
-    calibration: CalibrationParameters,
-) -> dict[str, Any]:
-    """All settings of a run, as plain JSON: with its split, they say which run it is."""
-    return {
-        "model": model,
-        "preprocessing": preprocessing.model_dump(mode="json"),
-        "data_preparation": split_summary["data_preparation"],
-        "split": {
-            name: split_summary[name]
-            for name in ("method", "ratios", "seed", "fold")
-            if name in split_summary
-        },
-        # where and how often a state is kept changes no number
-        "training": training.model_dump(mode="json", exclude={"state", "rendezvous"}),
-        "calibration": calibration.model_dump(mode="json"),
-    }
-
-
-def _list_classes(split: pd.DataFrame) -> dict[str, str]:
-    labels = split.drop_duplicates("class_name").set_index("class_name")["label"]
-    return {str(name): CLASS_NAMES[label] for name, label in labels.items()}
-
-
-def _list_versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
-
-
-def _describe_start(weights: str) -> str:
-    starts = {"none": "from random weights", "imagenet": "from ImageNet weights"}
-    return starts.get(weights, f"from {weights}")

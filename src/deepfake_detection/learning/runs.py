@@ -1,12 +1,8 @@
 """Runs that begin, go on after an interruption, and are interrupted."""
 
 import logging
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-import click
 import torch
 from torch import nn
 
@@ -21,13 +17,6 @@ from deepfake_detection.learning.task import TrainingTask, train_task
 from deepfake_detection.parameters import TrainingParameters
 
 log = logging.getLogger(__name__)
-
-
-class TrainingInterruptedError(UserError):
-    """Training was interrupted; the message says what is kept and how to go on."""
-
-    # the shell's for a command that Ctrl-C ended
-    exit_code = 128 + signal.SIGINT
 
 
 def find_state(states: TrainingStates, run: str, training: TrainingParameters) -> State | None:
@@ -88,7 +77,7 @@ def train(
         try:
             return train_in_processes(task, network, stores, start, states)
         except WorkerError as error:
-            raise UserError(f"{error}\n{_say_how_to_go_on(states, task.run)}") from None
+            raise UserError(f"{error}\n{say_how_to_go_on(states, task.run)}") from None
     threads = torch.get_num_threads()
     # the sums of another number of threads differ in their last bits
     torch.set_num_threads(task.hardware.threads)
@@ -99,31 +88,8 @@ def train(
         torch.set_num_threads(threads)
 
 
-@contextmanager
-def explaining_interruptions(states: TrainingStates, run: str) -> Iterator[None]:
-    """Inside, Ctrl-C and the signal by which schedulers end a job say how to go on.
-
-    Raises:
-        TrainingInterruptedError: On either.
-    """
-    here = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, _interrupt) if here else None
-    try:
-        yield
-    except (KeyboardInterrupt, click.Abort):
-        raise TrainingInterruptedError(
-            f"training was interrupted. {_say_how_to_go_on(states, run)}"
-        ) from None
-    finally:
-        if here:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-def _say_how_to_go_on(states: TrainingStates, run: str) -> str:
+def say_how_to_go_on(states: TrainingStates, run: str) -> str:
+    """What is kept of an interrupted training, and how to go on."""
     state = states.load(run)
     if state is None:
         return "No epoch was finished yet, so nothing is kept."

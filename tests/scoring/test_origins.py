@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import GroupRule, SourceRule
-from deepfake_detection.pipelines.data_preparation.origins import name_groups, name_sources
+from deepfake_detection.scoring.origins import name_groups, name_sources
 
 
 def sources_of(

@@ -21,7 +21,7 @@ def name_sources(
     Args:
         paths: Relative to the image folder, in natural order within a class, of all files that were
             found: an unreadable one must not shift those behind it.
-        class_names: The class folder of each.
+        class_names: The class folder of each; empty for none.
         readable: Which of them are images. The others need not fit the rule: a list of names
             beside numbered images does not change how those are counted.
         source: The rule.
@@ -47,14 +47,20 @@ def name_sources(
                 None if position is None else str(position // source.size) for position in positions
             ]
     placed = keys.notna()
-    keys[placed] = class_names[placed] + "/" + keys[placed]
+    keys[placed] = [
+        f"{name}/{key}" if name else key
+        for name, key in zip(class_names[placed], keys[placed], strict=True)
+    ]
     return keys
 
 
 def _inside(paths: pd.Series, class_names: pd.Series) -> pd.Series:
     """Paths inside the class folder."""
     return pd.Series(
-        [path[len(name) + 1 :] for path, name in zip(paths, class_names, strict=True)],
+        [
+            path[len(name) + 1 :] if name else path
+            for path, name in zip(paths, class_names, strict=True)
+        ],
         index=paths.index,
         dtype=object,
     )

@@ -1,4 +1,4 @@
-"""Differences of metrics between two detectors on the same images."""
+"""Differences of metrics between two scorings of the same images."""
 
 import math
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ class Difference:
 
     Attributes:
         metric: Its name.
-        subset: The subset that both were scored on.
+        subset: The subset that both scored.
         level: `image`, or `source` (logits averaged over each source).
         class_name: `fake` or `real`, or a kind of fake by its class folder; None for both classes.
-        value: The detector's.
-        other_value: The other's.
-        difference: The detector's minus the other's.
+        value: Of the one scoring.
+        other_value: Of the other.
+        difference: The one minus the other.
         low: Lower end of the difference's interval; not a number where it has none.
         high: Upper end.
         n: Images or sources that it rests on.
@@ -53,14 +53,15 @@ def measure_differences(
     level: str,
     confidence: float,
 ) -> Iterator[Difference]:
-    """The metrics of two detectors, and their differences with intervals between groups.
+    """The metrics of two scorings of the same images, and their differences with intervals.
 
-    The influence of a row on a difference is that on one detector's metric minus that on the
-    other's, so that what makes an image hard for both cancels out.
+    Two detectors may have scored them, or one detector two renditions of them. The influence of a
+    row on a difference is that on one metric minus that on the other, so that what makes an image
+    hard for both cancels out. Intervals are taken between groups.
 
     Args:
         ours: Columns class_name, label, group, logit, predicted; a row for each image, or source.
-        others: The same rows, scored by the other detector.
+        others: The same rows, scored the other way.
         temperatures: Of both.
         subset: Name of the subset.
         level: `image` or `source`.

@@ -1,0 +1,95 @@
+"""The figure of heat maps: each explained picture as it is, and beside it with its heat map."""
+
+from pathlib import Path
+
+from matplotlib import rcParams
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+
+from deepfake_detection.explaining.cases import KINDS, ExplainedCase, Kind
+from deepfake_detection.explaining.heat_maps import COLOUR_MAP, overlay
+from deepfake_detection.plotting.style import (
+    Theme,
+    drawing,
+    finished,
+    message_figure,
+)
+from deepfake_detection.plotting.tiles import (
+    CAPTION,
+    Picture,
+    add_caption,
+    add_picture,
+    add_words,
+    load_picture,
+    tiled_figure,
+)
+
+_TITLE = "Where the verdicts come from"
+_ROWS: dict[Kind, str] = {
+    "missed fake": "Missed fakes: what spoke for real",
+    "false alarm": "False alarms: what spoke for fake",
+    "certain fake": "Fakes most certainly found: what spoke for fake",
+    "certain real": "Real ones most certainly passed: what spoke for real",
+}
+
+# Sizes of the figure, in inches.
+_TILE = 1.3
+_BETWEEN = 0.06  # a picture and its heat map
+_GAP = 0.28
+_PAIR = 2 * _TILE + _BETWEEN
+_ROW = 0.3 + _TILE + CAPTION
+_HEAD = 0.95
+_TILE_PIXELS = 300
+_BAR = 1.6  # length of the colour bar
+
+
+def draw_cases(
+    cases: list[ExplainedCase], folder: Path, columns: int, theme: Theme = "light"
+) -> Figure:
+    """A row for each kind of case: picture and heat map side by side, words beneath.
+
+    A picture that is missing or unreadable is named on a grey tile; the heat's place stays empty.
+
+    Args:
+        cases: With their heat maps.
+        folder: The image folder.
+        columns: Cases in a row.
+        theme: For a light or a dark background.
+    """
+    with drawing(theme):
+        if not cases:
+            return message_figure("No image was scored.", _TITLE)
+        width = _GAP + max(2, min(columns, len(cases))) * (_PAIR + _GAP)
+        figure = tiled_figure(width, _HEAD + len(KINDS) * _ROW)
+        _add_head(figure)
+        for row, kind in enumerate(KINDS):
+            top = _HEAD + row * _ROW
+            of_kind = [case for case in cases if case.kind == kind]
+            title = {"weight": "bold", "fontsize": 9.5, "color": rcParams["text.color"]}
+            add_words(figure, _GAP, top, _ROWS[kind], **title)
+            if not of_kind:
+                add_words(figure, _GAP, top + 0.3, "There are none.")
+            for place, case in enumerate(of_kind[:columns]):
+                _add_case(figure, case, folder, _GAP + place * (_PAIR + _GAP), top + 0.3)
+        return finished(figure)
+
+
+def _add_head(figure: Figure) -> None:
+    width, height = figure.get_size_inches()
+    title = {"weight": "bold", "fontsize": 11.5, "color": rcParams["text.color"]}
+    add_words(figure, _GAP, 0.2, _TITLE, **title)
+    add_words(figure, _GAP, 0.53, "spoke little or against")
+    left = _GAP + 1.48
+    axes = figure.add_axes((left / width, 1 - 0.66 / height, _BAR / width, 0.13 / height))
+    figure.colorbar(ScalarMappable(cmap=COLOUR_MAP), cax=axes, orientation="horizontal", ticks=[])
+    add_words(figure, left + _BAR + 0.1, 0.53, "spoke most for the verdict")
+
+
+def _add_case(figure: Figure, case: ExplainedCase, folder: Path, left: float, top: float) -> None:
+    picture = load_picture(folder, case.path, _TILE_PIXELS)
+    add_picture(figure, picture, case.path, left, top, _TILE)
+    if picture.image is not None and case.heat is not None:
+        laid = Picture(overlay(picture.image, case.heat, case.box))
+        add_picture(figure, laid, case.path, left + _TILE + _BETWEEN, top, _TILE)
+    beneath = top + _TILE + 0.07
+    add_caption(figure, case.path, case.source, case.fake_probability, left, beneath)

@@ -1,0 +1,5 @@
+"""Scoring pictures that nobody labelled."""
+
+from deepfake_detection.pipelines.inference.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

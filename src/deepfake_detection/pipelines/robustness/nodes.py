@@ -1,0 +1,180 @@
+"""Nodes of `robustness`: the scored pictures again, under distortions."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from deepfake_detection.detector.detector import Detector
+from deepfake_detection.detector.distortions import Distortion, list_distortions
+from deepfake_detection.errors import UserError
+from deepfake_detection.parameters import EvaluationParameters, RobustnessParameters
+from deepfake_detection.pipelines.robustness.choosing import choose_images
+from deepfake_detection.pipelines.robustness.renditions import score_renditions
+from deepfake_detection.pipelines.robustness.table import measure_distortions
+from deepfake_detection.plotting.robustness import draw_robustness
+from deepfake_detection.scoring.basis import check_run, explain_subset
+from deepfake_detection.scoring.calibration import choices_on_validation
+from deepfake_detection.scoring.intervals import Floats
+
+log = logging.getLogger(__name__)
+
+# Of logits that should be the same, relative and absolute.
+_TOLERANCE = 1e-4
+_NAMED_FILES = 3
+
+
+@dataclass(frozen=True)
+class DistortedScores:
+    """Images of one subset, scored under each distortion.
+
+    Attributes:
+        scored: A row for each image, as in the predictions.
+        distortions: The first is `none`.
+        logits: float64, [images, distortions]: fake minus real, without temperature.
+    """
+
+    scored: pd.DataFrame
+    distortions: list[Distortion]
+    logits: Floats
+
+
+def score_distorted(
+    detector: Detector,
+    predictions: pd.DataFrame,
+    metrics: Mapping[str, Any],
+    training_images: Path,
+    robustness: RobustnessParameters,
+    evaluation: EvaluationParameters,
+) -> DistortedScores:
+    """Score the images of one subset again, from their files, under each distortion.
+
+    A file that cannot be read any more is warned of, and left out of all strengths alike. So are
+    scores of the undistorted pictures that are not those of the predictions warned of.
+
+    Args:
+        detector: What scores.
+        predictions: Its own, of images that it was not trained on.
+        metrics: Of the same predictions, with the `run_fingerprint` of the detector they are of.
+        training_images: The image folder.
+        robustness: Which subset, which distortions.
+        evaluation: Batch size and device.
+
+    Raises:
+        UserError: If the predictions are of another detector, or none of the images can be read.
+    """
+    check_run(detector.card.run_fingerprint, metrics)
+    scored = choose_images(predictions, robustness)
+    distortions = list_distortions(robustness)
+    logits, problems = score_renditions(
+        detector,
+        training_images,
+        scored["path"].tolist(),
+        distortions,
+        robustness.seed,
+        evaluation,
+    )
+    if problems:
+        _warn_of_unreadable(problems, training_images, len(scored))
+    readable = ~scored["path"].isin(problems).to_numpy()
+    kept = DistortedScores(scored[readable].reset_index(drop=True), distortions, logits[readable])
+    _compare_with_predictions(kept.logits[:, 0], kept.scored)
+    return kept
+
+
+def measure_robustness(
+    robustness_scores: DistortedScores, detector: Detector, evaluation: EvaluationParameters
+) -> pd.DataFrame:
+    """Measure accuracy, ROC AUC and both recalls under each distortion, and say the strongest's.
+
+    Returns:
+        A row for each distortion, strength and metric, from mild to strong: run_fingerprint,
+        subset, distortion, strength, strength_name, metric, class_name, value, low, high, n, and
+        the difference from the undistorted pictures, paired image by image: difference,
+        difference_low, difference_high; note.
+    """
+    card, scores = detector.card, robustness_scores
+    subset = str(scores.scored["subset"].iloc[0])
+    table = measure_distortions(
+        scores.scored, scores.distortions, scores.logits, card, subset, evaluation.confidence
+    )
+    table.insert(0, "run_fingerprint", card.run_fingerprint)
+    basis = explain_subset(subset, card.split["method"], choices_on_validation(card.calibration))
+    table["note"] = [
+        _join(note, basis if known else None)
+        for note, known in zip(table["note"], table["value"].notna(), strict=True)
+    ]
+    _log_strongest(table, basis)
+    if card.split["note"]:
+        log.info("%s", card.split["note"])
+    return table
+
+
+def show_robustness(robustness_table: pd.DataFrame, metrics: Mapping[str, Any]) -> Figure:
+    """Draw accuracy and ROC AUC against the strength of each distortion.
+
+    Args:
+        robustness_table: As `measure_robustness` gives it.
+        metrics: With the note on the images.
+    """
+    return draw_robustness(robustness_table, metrics["note"])
+
+
+def _warn_of_unreadable(problems: Mapping[str, str], folder: Path, scored: int) -> None:
+    named = [f"{path} ({reason})" for path, reason in problems.items()]
+    more = f" and {len(named) - _NAMED_FILES} more" if len(named) > _NAMED_FILES else ""
+    said = ", ".join(named[:_NAMED_FILES]) + more
+    if len(problems) == scored:
+        raise UserError(
+            f"none of the {scored} scored images can be read any more in {folder}: {said}. Put "
+            "them back, or run kedro run --pipelines data_preparation,training,evaluation again."
+        )
+    log.warning(
+        "%d of the %d scored images cannot be read any more, and are left out of all strengths: %s",
+        len(problems), scored, said,
+    )  # fmt: skip
+
+
+def _compare_with_predictions(logits: Floats, scored: pd.DataFrame) -> None:
+    before = scored["logit"].to_numpy(dtype=np.float64)
+    other = ~np.isclose(logits, before, rtol=_TOLERANCE, atol=_TOLERANCE)
+    if other.any():
+        first = int(np.argmax(other))
+        log.warning(
+            "%d of %d undistorted images score otherwise than in the predictions, the first being "
+            "%s (logit %.4f, there %.4f): files have changed since, or another device scored them. "
+            "The changes below are against the new scores; kedro run --pipelines evaluation makes "
+            "the predictions anew",
+            other.sum(), len(scored), scored["path"].iloc[first], logits[first], before[first],
+        )  # fmt: skip
+
+
+def _join(*notes: object) -> str | None:
+    """Those notes that there are."""
+    return "; ".join(note for note in notes if isinstance(note, str)) or None
+
+
+def _log_strongest(table: pd.DataFrame, basis: str | None) -> None:
+    """The undistorted figures beside those of each distortion's strongest strength."""
+    plain = table[table["distortion"] == "none"]
+    subset = table["subset"].iloc[0]
+    for _, rows in table[table["distortion"] != "none"].groupby("distortion", sort=False):
+        strongest = rows[rows["strength_name"] == rows["strength_name"].iloc[-1]]
+        changes = ", ".join(
+            f"{said} {_value(plain, metric)} → {_value(strongest, metric)}"
+            for metric, said in (("accuracy", "accuracy"), ("roc_auc", "ROC AUC"))
+        )
+        log.info(
+            "Robustness on %s, %s: %s%s",
+            subset, strongest["strength_name"].iloc[0], changes, f" ({basis})" if basis else "",
+        )  # fmt: skip
+
+
+def _value(rows: pd.DataFrame, metric: str) -> str:
+    value = rows.loc[rows["metric"] == metric, "value"].iloc[0]
+    return "undefined" if pd.isna(value) else f"{value:.4f}"

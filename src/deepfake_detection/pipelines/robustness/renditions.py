@@ -1,0 +1,83 @@
+"""Scoring image files under distortions: each is decoded once, in flat memory."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from tqdm import tqdm
+
+from deepfake_detection.detector.ahead import in_lists, work_ahead
+from deepfake_detection.detector.detector import Detector
+from deepfake_detection.detector.device import choose_device
+from deepfake_detection.detector.distortions import Distortion, read_distorted
+from deepfake_detection.parameters import EvaluationParameters
+from deepfake_detection.scoring.intervals import Floats
+
+# Pixels of a window's renditions, in bytes. Two windows are in memory at once, and a copy of one.
+_WINDOW = 2**27
+
+
+def score_renditions(
+    detector: Detector,
+    folder: Path,
+    paths: Sequence[str],
+    distortions: Sequence[Distortion],
+    seed: int,
+    evaluation: EvaluationParameters,
+) -> tuple[Floats, dict[str, str]]:
+    """Score each image under each distortion, in fp32.
+
+    Files are decoded and distorted in as many processes as there are cores, a window of images at
+    a time, while the detector scores the window before it. The distortions come before the
+    detector's own resize and crop.
+
+    Args:
+        detector: What scores.
+        folder: The image folder.
+        paths: Of the images, relative to the folder.
+        distortions: Each is applied to each image.
+        seed: Of the noise.
+        evaluation: Batch size and device.
+
+    Returns:
+        Logits (fake minus real, without temperature): float64, [images, distortions], not a number
+        for files that could not be read; and of those the reasons, by path.
+    """
+    logits = np.full((len(paths), len(distortions)), np.nan)
+    problems: dict[str, str] = {}
+    render = partial(read_distorted, folder, distortions, seed, detector.preprocessing)
+    window = images_of_a_window(len(distortions), detector.preprocessing.crop)
+    processes = max(1, min(joblib.cpu_count(), len(paths)))
+    rendered = work_ahead(render, paths, processes=processes, window=window)
+    start = 0
+    with tqdm(total=len(paths), desc="Robustness", unit="image", leave=False, disable=None) as bar:
+        for results in in_lists(rendered, window):
+            pixels: dict[int, np.ndarray[Any, np.dtype[np.uint8]]] = {}
+            for row, result in enumerate(results, start):
+                if isinstance(result, str):
+                    problems[paths[row]] = result
+                else:
+                    pixels[row] = result
+            if pixels:
+                scored = detector.logits(
+                    np.concatenate(list(pixels.values())),
+                    batch_size=evaluation.batch_size,
+                    device=choose_device(evaluation.device),
+                )
+                logits[list(pixels)] = scored.reshape(len(pixels), -1)
+            start += len(results)
+            bar.update(len(results))
+    return logits, problems
+
+
+def images_of_a_window(distortions: int, crop: int) -> int:
+    """How many images a window takes, so that its pixels stay within bounds, or one for each core.
+
+    Args:
+        distortions: Renditions of each image.
+        crop: Their width and height in pixels.
+    """
+    return max(int(joblib.cpu_count()), _WINDOW // (distortions * crop * crop * 3))

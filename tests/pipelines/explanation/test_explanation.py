@@ -1,0 +1,178 @@
+"""Explained cases, and how they and the measures are drawn."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from detector_samples import make_detector
+from explanation_samples import EVALUATION, make_explanation, make_predictions, put_pictures
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from deepfake_detection.detector.pictures import read_picture
+from deepfake_detection.detector.preprocessing import crop_pixels
+from deepfake_detection.errors import UserError
+from deepfake_detection.explaining.heat_maps import SMALLEST_GRID, HeatMaps
+from deepfake_detection.pipelines.explanation.nodes import (
+    draw_false_case_measures,
+    draw_heat_maps,
+    explain_cases,
+    measure_false_cases,
+)
+
+DETECTOR = make_detector()
+METRICS = {"run_fingerprint": DETECTOR.card.run_fingerprint}
+
+# two sources of each outcome in each class, the second with two images
+ROWS = [
+    *((f"real/{number}.png", 0, logit) for number, logit in enumerate([-3, -2, -1, 1, 2, 3])),
+    *((f"fake/{number}.png", 1, logit) for number, logit in enumerate([-3, -2, -1, 1, 2, 3])),
+]
+
+
+def explain(folder: Path, predictions: pd.DataFrame, **changes: object):
+    return explain_cases(
+        DETECTOR, METRICS, predictions, folder, make_explanation(**changes), EVALUATION
+    )
+
+
+def words_in(figure: Figure) -> str:
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    put_pictures(tmp_path, [row[0] for row in ROWS])
+    return tmp_path
+
+
+def test_of_each_kind_the_most_confident_are_explained(folder: Path) -> None:
+    cases = explain(folder, make_predictions(ROWS))
+    assert [(case.kind, case.path) for case in cases] == [
+        ("missed fake", "fake/0.png"), ("missed fake", "fake/1.png"),
+        ("false alarm", "real/5.png"), ("false alarm", "real/4.png"),
+        ("certain fake", "fake/5.png"), ("certain fake", "fake/4.png"),
+        ("certain real", "real/0.png"), ("certain real", "real/1.png"),
+    ]  # fmt: skip
+    assert all(case.problem == "" for case in cases)
+
+
+def test_heat_is_what_spoke_for_the_verdict_and_box_what_the_network_saw(folder: Path) -> None:
+    predictions = make_predictions(ROWS)
+    maps = HeatMaps(DETECTOR, smallest_grid=4)
+    for case in explain(folder, predictions, false_cases=1, examples=1):
+        pixels = crop_pixels(read_picture(folder / case.path), DETECTOR.preprocessing)
+        expected = maps.explain(pixels[None])[0]
+        np.testing.assert_allclose(case.heat, expected, atol=1e-4)
+        # 60×40 pixels, resized to 60×40, of which the middle 32×32 are seen
+        assert case.box == pytest.approx((14 / 60, 4 / 40, 46 / 60, 36 / 40))
+
+
+def test_no_two_examples_are_of_one_source_and_more_false_cases_follow(folder: Path) -> None:
+    cases = explain(folder, make_predictions(ROWS, images_of_source=2))
+    of_kind = {
+        kind: [case.path for case in cases if case.kind == kind]
+        for kind in ("missed fake", "certain fake")
+    }
+    assert of_kind == {
+        "missed fake": ["fake/0.png", "fake/2.png", "fake/1.png"],
+        "certain fake": ["fake/5.png", "fake/3.png"],
+    }
+    shown = words_in(draw_heat_maps(cases, folder, make_explanation()))
+    assert "fake/2.png" in shown
+    assert "fake/1.png" not in shown
+
+
+def test_only_the_headline_subset_is_explained(folder: Path) -> None:
+    both = pd.concat([make_predictions(ROWS[:6], "validation"), make_predictions(ROWS[6:], "test")])
+    assert {case.class_name for case in explain(folder, both)} == {"fake"}
+    assert {case.class_name for case in explain(folder, both[both["subset"] != "test"])} == {"real"}
+
+
+def test_pictures_that_cannot_be_read_are_named_and_stop_nothing(folder: Path) -> None:
+    (folder / "fake/0.png").unlink()
+    (folder / "real/5.png").write_bytes(b"no picture")
+    cases = {case.path: case for case in explain(folder, make_predictions(ROWS))}
+    assert cases["fake/0.png"].problem == "missing"
+    assert cases["real/5.png"].problem.startswith("unreadable: not an image")
+    assert sum(case.heat is None for case in cases.values()) == 2
+    figure = draw_heat_maps(list(cases.values()), folder, make_explanation())
+    assert "missing\n\nfake/0.png" in words_in(figure)
+    assert "unreadable\n\nreal/5.png" in words_in(figure)
+
+
+def test_without_predictions_there_is_nothing_to_explain(tmp_path: Path) -> None:
+    cases = explain(tmp_path, make_predictions(ROWS).head(0))
+    assert cases == []
+    assert "No image was scored." in words_in(draw_heat_maps(cases, tmp_path, make_explanation()))
+
+
+@pytest.mark.parametrize("node", [explain_cases, measure_false_cases])
+def test_predictions_of_another_detector_are_refused(node, folder: Path) -> None:
+    with pytest.raises(UserError, match=r"another detector \(run ffff.*evaluation again"):
+        node(
+            DETECTOR, {"run_fingerprint": "ff" * 32}, make_predictions(ROWS), folder,
+            make_explanation(), EVALUATION,
+        )  # fmt: skip
+
+
+def test_the_figure_has_each_picture_twice_with_its_words(folder: Path) -> None:
+    cases = explain(folder, make_predictions(ROWS))
+    figure = draw_heat_maps(cases, folder, make_explanation())
+    words = words_in(figure)
+    assert sum(len(axes.images) for axes in figure.axes) == 2 * len(cases)
+    for said in (
+        "Missed fakes: what spoke for real", "False alarms: what spoke for fake",
+        "spoke most for the verdict", "fake probability 0.047", "source fake/6", "fake/0.png",
+    ):  # fmt: skip
+        assert said in words
+    boxes = [text.get_window_extent() for text in figure.texts]
+    assert not any(a.overlaps(b) for at, a in enumerate(boxes) for b in boxes[:at])
+
+
+def test_kinds_without_a_case_say_so(folder: Path) -> None:
+    right = make_predictions([row for row in ROWS if (row[2] > 0) == row[1]])
+    figure = draw_heat_maps(explain(folder, right), folder, make_explanation())
+    assert words_in(figure).count("There are none.") == 2
+
+
+def test_the_table_says_whose_it_is_and_the_log_answers_the_seed(folder: Path, caplog) -> None:
+    with caplog.at_level("INFO"):
+        table = measure_false_cases(
+            DETECTOR, METRICS, make_predictions(ROWS), folder, make_explanation(), EVALUATION
+        )
+    assert (table["run_fingerprint"] == DETECTOR.card.run_fingerprint).all()
+    assert (table["subset"] == "test").all()
+    assert len(table) == 18
+    assert (table["n_false"] == 3).all()
+    assert "impressions of false cases, on test: missed fakes (3 against 3 right) blurred" in (
+        caplog.text
+    )
+
+
+def test_each_comparison_is_drawn_and_filled_where_it_differs(folder: Path) -> None:
+    table = measure_false_cases(
+        DETECTOR, METRICS, make_predictions(ROWS), folder, make_explanation(), EVALUATION
+    )
+    table["differs"] = ["yes"] * 5 + ["no"] * 4 + ["too few"] * 9
+    (axes,) = draw_false_case_measures(table).axes
+    points = [line for line in axes.lines if line.get_marker() == "o"]
+    filled = [point.get_markerfacecolor() == point.get_color() for point in points]
+    assert filled == [True] * 5 + [False] * 4
+    assert [point.get_xdata()[0] for point in points] == table["effect"].head(9).tolist()
+
+
+def test_too_few_to_compare_is_said_in_words() -> None:
+    table = pd.DataFrame(
+        {"kind": ["missed fake", "false alarm"], "region": "eyes", "measure": "contrast",
+         "differs": "too few", "n_false": [1, 0], "n_right": [1200, 7]}
+    )  # fmt: skip
+    words = words_in(draw_false_case_measures(table))
+    assert "1 missed fake against 1,200 found\n0 false alarms against 7 passed" in words
+
+
+def test_a_page_alone_and_the_pipeline_use_the_same_grid() -> None:
+    from test_parameters import BASE
+
+    assert BASE["explanation"]["smallest_grid"] == SMALLEST_GRID
