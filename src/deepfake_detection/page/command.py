@@ -1,5 +1,6 @@
 """The command `deepfake-page`: try a detector on pictures, in a browser on this machine."""
 
+import socket
 import threading
 import webbrowser
 from importlib.util import find_spec
@@ -88,26 +89,43 @@ def main(
     # what is heavy comes when it is needed: --help and mistakes need not wait for it
     from deepfake_detection.page.server import open_port
 
-    listener = open_port(port)
-    port = listener.getsockname()[1]
+    with open_port(port) as listener:
+        run_page(path, device, limits, listener, opened=not no_browser)
+    click.echo("The page has ended.")
 
+
+def run_page(
+    path: Path, device: str, limits: Limits, listener: socket.socket, *, opened: bool
+) -> None:
+    """Load a detector and serve its page until Ctrl-C.
+
+    Args:
+        path: A detector file, or a folder of its versions.
+        device: auto, cpu, cuda, cuda:N or mps.
+        limits: Of what the page takes.
+        listener: Where it is served.
+        opened: Whether a browser is opened.
+
+    Raises:
+        UserError: If there is no such detector, or it is damaged; or this machine lacks the device.
+    """
     from deepfake_detection.detector.file import find_detector_file, read_detector
     from deepfake_detection.page.answers import Answers
     from deepfake_detection.page.app import make_app
     from deepfake_detection.page.server import serve
 
     path = find_detector_file(path)
-    loaded = read_detector(path)
-    app = make_app(loaded, Answers(loaded, device, limits.max_pixels), limits, port)
-    address = f"http://127.0.0.1:{port}"
-    click.echo(f"Detector: {loaded.card.backbone}, {path}")
+    detector = read_detector(path)
+    host, port = listener.getsockname()
+    app = make_app(detector, Answers(detector, device, limits.max_pixels), limits, port)
+    address = f"http://{host}:{port}"
+    click.echo(f"Detector: {detector.card.backbone}, {path}")
     click.echo(f"Page:     {address}")
     click.echo("Pictures stay on this machine. Ctrl-C ends the page.")
-    if not no_browser:
+    if opened:
         # some browsers return only when they are closed
         threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
     serve(app, listener)
-    click.echo("The page has ended.")
 
 
 def check_libraries() -> None:
