@@ -1,4 +1,4 @@
-"""One page for all tests of it, with limits small enough to be met."""
+"""Pages of a small detector, for all tests of them."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -35,12 +35,30 @@ def detector_file(detector: Detector, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
-def page(detector_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageServer]:
-    server = start_page(
-        tmp_path_factory.mktemp("page"), str(detector_file), "--max-megabytes", "0.3",
-        "--max-megapixels", "1", "--max-waiting", "2", "--upload-seconds", "3",
-    )  # fmt: skip
-    try:
-        yield server.wait()
-    finally:
+def started(
+    detector_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[PageServer]]:
+    """Two pages, started at once since each takes seconds: with small limits, and as it comes."""
+    limits = [
+        "--max-megabytes", "0.3", "--max-megapixels", "1", "--max-waiting", "2",
+        "--upload-seconds", "2",
+    ]  # fmt: skip
+    servers = [
+        start_page(tmp_path_factory.mktemp("page"), str(detector_file), *options)
+        for options in (limits, [])
+    ]
+    yield servers
+    for server in servers:
         server.end()
+
+
+@pytest.fixture(scope="session")
+def page(started: list[PageServer]) -> PageServer:
+    """The page with limits small enough to be met."""
+    return started[0].wait()
+
+
+@pytest.fixture(scope="session")
+def page_to_end(started: list[PageServer]) -> PageServer:
+    """The page that one test ends."""
+    return started[1].wait()

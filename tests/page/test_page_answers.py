@@ -1,12 +1,12 @@
 """What the page answers to pictures, and to what is none."""
 
+import asyncio
 import base64
 import io
 import json
-import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -14,12 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from page_server import PageServer
+from picture_samples import png_of_size
 from PIL import Image
 
 from deepfake_detection import Detector
 from deepfake_detection.detector.pictures import open_picture
 from deepfake_detection.detector.preprocessing import crop_pixels, seen_box
 from deepfake_detection.explaining.heat_maps import HeatMaps, heat_layer
+from deepfake_detection.page.answers import Answer, Answers
+from deepfake_detection.page.app import make_app
+from deepfake_detection.page.limits import Limits
 
 LIMIT = 300_000
 
@@ -38,21 +42,6 @@ def problem(answer: bytes) -> str:
     assert "Traceback" not in content["error"]
     assert "\n" not in content["error"]
     return content["error"]
-
-
-def huge_png(width: int, height: int) -> bytes:
-    """A small file that says of itself to be this large."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        check = zlib.crc32(kind + content)
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
-
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    rows = zlib.compress(bytes((width // 8 + 1) * 100))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        chunk(kind, content)
-        for kind, content in [(b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")]
-    )
 
 
 def sixteen_bit() -> Image.Image:
@@ -154,7 +143,7 @@ def test_damaged_picture(page: PageServer, pictures: dict[str, bytes]):
 
 @pytest.mark.parametrize("size", [(1001, 1000), (60_000, 60_000)])
 def test_too_many_pixels(page: PageServer, size: tuple[int, int]):
-    status, _, answer = page.score(huge_png(*size))
+    status, _, answer = page.score(png_of_size(*size))
     assert status == 413
     assert "1 megapixels" in problem(answer)
 
@@ -223,3 +212,31 @@ def test_other_addresses(page: PageServer, method: str, path: str):
     status, _, answer = page.ask(method, path)
     assert status == (405 if path == "/score" else 404)
     assert method == "HEAD" or problem(answer)
+
+
+def test_failure_of_the_program_is_logged_here_and_not_told_there(
+    detector: Detector, caplog: pytest.LogCaptureFixture
+):
+    class Failing(Answers):
+        def __call__(self, content: bytes) -> Answer:
+            raise RuntimeError(f"a secret of the program at {content!r}")
+
+    limits = Limits(max_bytes=9, max_pixels=9, max_waiting=1, upload_seconds=9)
+    app = make_app(detector, Failing(detector, "cpu", 9), limits, 80)
+    headers = [(b"host", b"localhost"), (b"x-deepfake-page", b"1")]
+    scope = {"type": "http", "method": "POST", "path": "/score", "headers": headers}
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"x", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    with pytest.raises(RuntimeError):
+        asyncio.run(app(scope, receive, send))
+    start, body = sent
+    assert start["status"] == 500
+    assert (b"x-content-type-options", b"nosniff") in start["headers"]
+    assert "secret" not in problem(body["body"])
+    assert "a secret of the program" in caplog.text

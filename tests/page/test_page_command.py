@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from page_server import start_page
+from page_server import PageServer
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.page.command import main
@@ -24,26 +24,22 @@ def refused(*arguments: object) -> str:
     return done.output
 
 
-def test_ctrl_c_ends_it_in_one_line(detector_file: Path, tmp_path: Path):
-    server = start_page(tmp_path, str(detector_file))
-    try:
-        server.wait()
-        assert server.said[0] == f"Detector: shufflenet_v2_x0_5, {detector_file}\n"
-        assert server.said[1] == f"Page:     http://127.0.0.1:{server.port}\n"
-        assert "Ctrl-C" in server.said[2]
-        before = server.complaints()
-        # a browser keeps its connection
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-        connection.request("GET", "/")
-        connection.getresponse().read()
-        server.process.send_signal(signal.SIGINT)
-        rest, _ = server.process.communicate(timeout=20)
-        connection.close()
-        assert rest == "The page has ended.\n"
-        assert server.process.returncode == 0
-        assert server.complaints() == before
-    finally:
-        server.end()
+def test_ctrl_c_ends_it_in_one_line(detector_file: Path, page_to_end: PageServer):
+    server = page_to_end
+    assert server.said[0] == f"Detector: shufflenet_v2_x0_5, {detector_file}\n"
+    assert server.said[1] == f"Page:     http://127.0.0.1:{server.port}\n"
+    assert "Ctrl-C" in server.said[2]
+    before = server.complaints()
+    # a browser keeps its connection
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.request("GET", "/")
+    connection.getresponse().read()
+    server.process.send_signal(signal.SIGINT)
+    rest, _ = server.process.communicate(timeout=20)
+    connection.close()
+    assert rest == "The page has ended.\n"
+    assert server.process.returncode == 0
+    assert server.complaints() == before
 
 
 def test_port_that_is_taken(detector_file: Path):

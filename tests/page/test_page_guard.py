@@ -123,7 +123,7 @@ def test_line_is_bounded_and_slow_uploads_leave_it(page: PageServer, picture: by
     assert slow.getresponse().status == 200
     late = never.getresponse()
     assert late.status == 408
-    assert "3 seconds" in json.loads(late.read())["error"]
+    assert "2 seconds" in json.loads(late.read())["error"]
     assert page.score(picture)[0] == 200
     slow.close()
     never.close()
