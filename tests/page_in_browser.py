@@ -8,7 +8,8 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from html import unescape
@@ -114,11 +115,12 @@ class Tab:
         message, self._rest = self._rest.split(b"\0", 1)
         return json.loads(message)
 
-    def show(self, page: Path, *, scripts: bool = True) -> None:
-        """Load a page, as one in which scripts do not run if so wished."""
+    def show(self, page: Path | str, *, scripts: bool = True) -> None:
+        """Load a file or an address, as one in which scripts do not run if so wished."""
+        address = page if isinstance(page, str) else page.as_uri()
         self.ask("Emulation.setScriptExecutionDisabled", value=not scripts)
         self.events.clear()
-        self.ask("Page.navigate", url=page.as_uri())
+        self.ask("Page.navigate", url=address)
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._read())
         self.ask("Emulation.setScriptExecutionDisabled", value=False)
@@ -128,6 +130,19 @@ class Tab:
         answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
+
+    def wait_for(self, expression: str, seconds: float = 20) -> None:
+        """Wait until a JavaScript expression is true in the page."""
+        until = time.monotonic() + seconds
+        while not self.tell(expression):
+            assert time.monotonic() < until, f"never true: {expression}"
+            time.sleep(0.02)
+
+    def choose_files(self, selector: str, files: Sequence[Path]) -> None:
+        """Put files into a file field, as its dialogue does."""
+        root = self.ask("DOM.getDocument")["root"]["nodeId"]
+        field = self.ask("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.ask("DOM.setFileInputFiles", nodeId=field, files=[str(file) for file in files])
 
     def press(self, key: str, code: int, text: str = "") -> None:
         """Press a key as a person does, wherever the focus is."""

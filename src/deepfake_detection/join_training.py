@@ -2,30 +2,16 @@
 
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
-from pydantic import TypeAdapter, ValidationError
 
+from deepfake_detection.command_options import as_parameter
 from deepfake_detection.parameters import Device, Devices, Rendezvous
 
 
-def _as(kind: Any) -> Callable[[click.Context, click.Parameter, str], Any]:
-    """Checks what is given as the parameter of the same kind is checked."""
-
-    def check(_: click.Context, __: click.Parameter, value: str) -> Any:
-        try:
-            return TypeAdapter(kind).validate_python(value)
-        except ValidationError as error:
-            raise click.BadParameter(f"{error.errors()[0]['msg']} (it is '{value}')") from None
-
-    return check
-
-
 @click.command()
-@click.argument("rendezvous", metavar="HOST:PORT", callback=_as(Rendezvous))
+@click.argument("rendezvous", metavar="HOST:PORT", callback=as_parameter(Rendezvous))
 @click.option(
     "--machines",
     type=click.IntRange(min=2),
@@ -35,14 +21,14 @@ def _as(kind: Any) -> Callable[[click.Context, click.Parameter, str], Any]:
 )
 @click.option(
     "--device",
-    callback=_as(Device),
+    callback=as_parameter(Device),
     default="auto",
     show_default=True,
     help="auto, cpu, cuda or cuda:N.",
 )
 @click.option(
     "--devices",
-    callback=_as(Devices),
+    callback=as_parameter(Devices),
     default="auto",
     show_default=True,
     help="Processes on this machine, one for each device.",

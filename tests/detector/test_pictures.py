@@ -1,14 +1,14 @@
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from picture_samples import png_of_size
 from PIL import Image, ImageOps
 
 from deepfake_detection.detector.pictures import (
+    TooManyPixelsError,
     UnreadablePictureError,
     map_in_processes,
     open_picture,
@@ -29,16 +29,17 @@ STARTS = [
 ]
 
 
-def png_of_size(width: int, height: int) -> bytes:
-    """A whole PNG file in a few bytes that says it has this size."""
+@pytest.mark.parametrize("size", [(200, 200), (60_000, 60_000)])
+def test_too_many_pixels_are_told_apart_from_damage(size):
+    with pytest.raises(TooManyPixelsError):
+        open_picture(png_of_size(*size), max_pixels=10_000)
 
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + check
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    pixels = chunk(b"IDAT", zlib.compress(b"\0"))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
+def test_only_the_types_that_are_admitted_are_opened(photograph, encode):
+    bitmap = encode(photograph(), "BMP")
+    assert open_picture(bitmap, types=("PNG", "BMP")).size == (32, 32)
+    with pytest.raises(UnreadablePictureError, match="not an image"):
+        open_picture(bitmap, types=("PNG",))
 
 
 def reason_for(content: bytes, max_pixels: int | None = None) -> str:

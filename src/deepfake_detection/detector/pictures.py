@@ -30,7 +30,13 @@ class UnreadablePictureError(Exception):
     """A file that cannot be used as a picture; the message is the reason, in a few words."""
 
 
-def open_picture(content: bytes, max_pixels: int | None = None) -> Image.Image:
+class TooManyPixelsError(UnreadablePictureError):
+    """A picture that is larger than what is admitted, and has not been decoded."""
+
+
+def open_picture(
+    content: bytes, max_pixels: int | None = None, types: tuple[str, ...] | None = None
+) -> Image.Image:
     """Decode an image file of any type that Pillow reads into 8-bit RGB, turned upright.
 
     The first frame of an animation counts. An alpha channel is dropped, as torchvision's loader
@@ -40,18 +46,20 @@ def open_picture(content: bytes, max_pixels: int | None = None) -> Image.Image:
         content: The whole file.
         max_pixels: Width × height above which the file is refused before it is decoded; Pillow's
             own limit against decompression bombs holds in any case.
+        types: Pillow's names of the types that are admitted; None: all that it reads.
 
     Raises:
-        UnreadablePictureError: With the reason.
+        TooManyPixelsError: If it is larger.
+        UnreadablePictureError: If it cannot be used for another reason, with the reason.
     """
     if not content:
         raise UnreadablePictureError("empty file")
-    with saying_what_is_wrong(), Image.open(io.BytesIO(content)) as image:
+    with saying_what_is_wrong(), Image.open(io.BytesIO(content), formats=types) as image:
         width, height = image.size
         if max_pixels is None or width * height <= max_pixels:
             image.load()
             return to_rgb(image)
-    raise UnreadablePictureError(f"{width}×{height} pixels are more than max_pixels ({max_pixels})")
+    raise TooManyPixelsError(f"{width}×{height} pixels are more than max_pixels ({max_pixels})")
 
 
 @contextmanager
@@ -66,7 +74,7 @@ def saying_what_is_wrong() -> Iterator[None]:
     except Image.UnidentifiedImageError:
         raise UnreadablePictureError("not an image, or of a type that Pillow cannot read") from None
     except Image.DecompressionBombError as error:
-        raise UnreadablePictureError(str(error)) from None
+        raise TooManyPixelsError(str(error)) from None
     # Pillow's decoders raise whatever a broken file leads them into (OSError, SyntaxError,
     # struct.error, IndexError …): each means that this file cannot be read, which is recorded.
     except Exception as error:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from deepfake_detection.detector.detector import Detector
     from deepfake_detection.detector.given import Given
 
+# What makes the score of a picture worthless as a test
+TRAINED_ON_IT = "the detector was trained on this very file"
+
 # Of one task of a process: few enough that not many wait, enough that a task is worth its way
 _IMAGES_OF_A_TASK = 16
 
@@ -138,7 +141,7 @@ def _make_score(detector: Detector, prepared: Prepared, logit: float) -> Score:
         width, height, card.split.get("looks"), detector.preprocessing.crop
     )
     if prepared.sha256 in detector.hashes_trained_on:
-        warnings.append("the detector was trained on this very file")
+        warnings.append(TRAINED_ON_IT)
     return Score(
         path=prepared.path,
         fake_probability=probability,

@@ -163,16 +163,29 @@ def overlay(
         box: Left, top, right and bottom of what the heat map covers, as shares of the picture's
             width and height, as `seen_box` gives them.
     """
-    from matplotlib import colormaps
-
     width, height = picture.size
     left, top, right, bottom = (
         round(share * edge) for share, edge in zip(box, (width, height) * 2, strict=True)
     )
-    size = (max(1, right - left), max(1, bottom - top))
-    fine = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR))
-    colours = Image.fromarray((colormaps[COLOUR_MAP](fine)[..., :3] * 255).astype(np.uint8))
-    opacity = Image.fromarray((fine * 255 * _MOST_OPAQUE).astype(np.uint8))
+    layer = heat_layer(heat, (max(1, right - left), max(1, bottom - top)))
     laid = picture.copy()
-    laid.paste(colours, (left, top), opacity)
+    laid.paste(layer, (left, top), layer)
     return laid
+
+
+def heat_layer(heat: Heat, size: tuple[int, int]) -> Image.Image:
+    """A heat map alone, to be laid over what it is of.
+
+    Args:
+        heat: float32, [crop, crop], in [0, 1].
+        size: Width and height, pixels.
+
+    Returns:
+        RGBA, of that size: clear where the heat is 0, the hotter the more opaque and the brighter.
+    """
+    from matplotlib import colormaps
+
+    fine = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR))
+    layer = Image.fromarray((colormaps[COLOUR_MAP](fine)[..., :3] * 255).astype(np.uint8))
+    layer.putalpha(Image.fromarray((fine * 255 * _MOST_OPAQUE).astype(np.uint8)))
+    return layer

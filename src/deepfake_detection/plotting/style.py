@@ -27,6 +27,8 @@ COLOURS = {
     "bare forward pass": "#56B4E9",
     "individual": "#AA4499",
     "group": "#999933",
+    "fake": "#D55E00",
+    "real": "#0072B2",
     "ROC AUC": "#0072B2",
     "accuracy": "#E69F00",
 }

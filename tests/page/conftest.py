@@ -1,0 +1,64 @@
+"""Pages of a small detector, for all tests of them."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from detector_samples import make_sensitive_detector
+from page_server import PageServer, start_page
+from PIL import Image
+
+from deepfake_detection import Detector
+from deepfake_detection.detector.file import write_detector
+from deepfake_detection.detector.fingerprints import pack_hashes
+
+
+@pytest.fixture(scope="session")
+def trained_picture(photograph: Callable[..., Image.Image], encode: Callable[..., bytes]) -> bytes:
+    """A file that the detector was trained on."""
+    return encode(photograph(99))
+
+
+@pytest.fixture(scope="session")
+def detector(trained_picture: bytes) -> Detector:
+    hashes = pack_hashes([hashlib.sha256(trained_picture).hexdigest()])
+    return replace(make_sensitive_detector(), trained_on=hashes)
+
+
+@pytest.fixture(scope="session")
+def detector_file(detector: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("detector") / "detector.safetensors"
+    write_detector(detector, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def started(
+    detector_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[PageServer]]:
+    """Two pages, started at once since each takes seconds: with small limits, and as it comes."""
+    limits = [
+        "--max-megabytes", "0.3", "--max-megapixels", "1", "--max-waiting", "2",
+        "--upload-seconds", "2",
+    ]  # fmt: skip
+    servers = [
+        start_page(tmp_path_factory.mktemp("page"), str(detector_file), *options)
+        for options in (limits, [])
+    ]
+    yield servers
+    for server in servers:
+        server.end()
+
+
+@pytest.fixture(scope="session")
+def page(started: list[PageServer]) -> PageServer:
+    """The page with limits small enough to be met."""
+    return started[0].wait()
+
+
+@pytest.fixture(scope="session")
+def page_to_end(started: list[PageServer]) -> PageServer:
+    """The page that one test ends."""
+    return started[1].wait()
