@@ -40,9 +40,9 @@ def make_detector(model: str = "shufflenet_v2_x0_5", **changes: object) -> Detec
     )
 
 
-def make_sensitive_detector() -> Detector:
+def make_sensitive_detector(model: str = "shufflenet_v2_x0_5") -> Detector:
     """A detector whose batch norms have seen pictures: otherwise all get nearly the same logit."""
-    detector = make_detector()
+    detector = make_detector(model)
     for layer in detector.network.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.momentum = None

@@ -157,12 +157,26 @@ WRONG = [
     ("calibration.temperature.bounds", [2, 10], "'calibration.temperature': bounds (2 to 10) sho"),
     ("evaluation.calibration_bins", 0, "'evaluation.calibration_bins'"),
     ("evaluation.few_groups", 0, "'evaluation.few_groups'"),
-    ("explanation.cases", 0, "'explanation.cases': .*greater than 0"),
+    ("explanation.false_cases", 0, "'explanation.false_cases': .*greater than 0"),
     ("explanation.smallest_grid", 1, "'explanation.smallest_grid': .*greater than or equal to 2"),
     ("explanation.fewest_groups", 1, "'explanation.fewest_groups': .*greater than or equal to 2"),
     ("explanation.regions.eyes.left", 0.9, "'explanation.regions.eyes': left (0.9) is not left of"),
     ("explanation.regions.mouth.top", 1, "'explanation.regions.mouth': top (1) is not above bot"),
     ("explanation.regions.mouth.right", 1.2, "'explanation.regions.mouth.right'"),
+    # robustness
+    ("robustness.subset", "train", "'robustness.subset': .*'test' (it is 'train')"),
+    ("robustness.jpeg", [90, 96], "'robustness.jpeg.1': .* less than or equal to 95"),
+    ("robustness.jpeg", [0], "'robustness.jpeg.0': .* greater than or equal to 1"),
+    ("robustness.jpeg", [70.5], "'robustness.jpeg.0': .* integer"),
+    ("robustness.blur", [0], "'robustness.blur.0': .* greater than 0"),
+    ("robustness.blur", [1, 2, 1], "'robustness.blur': names a strength twice"),
+    ("robustness.scaling", [1], "'robustness.scaling.0': .* less than 1"),
+    ("robustness.scaling", [0], "'robustness.scaling.0': .* greater than 0"),
+    ("robustness.noise", [-4], "'robustness.noise.0': .* greater than 0"),
+    ("robustness.noise", [256], "'robustness.noise.0': .* less than or equal to 255"),
+    ("robustness.brightness", [0.5, 1], "'robustness.brightness.1': 1 changes nothing"),
+    ("robustness.brightness", 0.5, "'robustness.brightness': .*list"),
+    ("robustness.most_images", 0, "'robustness.most_images'"),
     # names
     ("training.schedule.name", "cosin", "'training.schedule.name': .*'cosine' (it is 'cosin')"),
     ("training.optimizer.name", "sgd", "'training.optimizer.name': .*'adam'"),
@@ -255,6 +269,11 @@ def test_lists_of_numbers_hold_nothing_else(place):
     for value in (True, float("nan"), float("inf"), "a", None):
         values = [value, *([0.5] * 2 if place[0] == "backbones" else [0.5])]
         assert f"parameter '{'.'.join(place)}.0'" in problem_in(changed(place, values))
+
+
+def test_a_distortion_is_left_out_by_an_empty_list():
+    parameters = changed("robustness.noise", [])
+    assert ProjectParameters.model_validate(parameters).robustness.noise == []
 
 
 def test_several_problems_are_said_at_once():

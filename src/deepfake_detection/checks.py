@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,17 @@ from kedro.pipeline import Pipeline
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import ProjectParameters, RunParameters, StudyParameters
 
-# What --params takes beside parameters: entries of the catalog given by their path
+# What --params takes beside parameters: entries of the catalog given by their path, each with those
+# that it may stand for
 GIVEN_PATHS = {
     "detector": ("detector",),
-    "images": ("external_images", "unlabelled_images"),
+    "images": ("external_images", "pictures_to_check", "unlabelled_images"),
     "other_detector": ("other_detector",),
 }
+
+# What a pipeline needs beyond the project's own dependencies, known by an entry that it reads: the
+# extra of pyproject.toml, and what it brings
+_EXTRAS = {"params:export": ("export", ("onnx", "onnxruntime", "onnxscript"))}
 
 
 def runs_in(
@@ -82,6 +88,22 @@ def check_sizes(
             raise UserError(f"study {study.name}.{name}: {error}") from None
 
 
+def check_extras(pipeline: Pipeline) -> None:
+    """Check that the packages are installed that only some pipelines need.
+
+    Raises:
+        UserError: Naming what is missing, and the extra that brings it.
+    """
+    for entry in sorted(pipeline.inputs() & _EXTRAS.keys()):
+        extra, packages = _EXTRAS[entry]
+        missing = [package for package in packages if find_spec(package) is None]
+        if missing:
+            raise UserError(
+                f"the pipeline {extra} needs {', '.join(missing)}, which is not installed: "
+                f"pip install -c constraints.txt -e '.[{extra}]'"
+            )
+
+
 def check_given_paths(given: Mapping[str, Any], project_path: Path, pipeline: Pipeline) -> None:
     """Check the paths of the command line, and that the pipeline reads what they stand for.
 
@@ -96,7 +118,7 @@ def check_given_paths(given: Mapping[str, Any], project_path: Path, pipeline: Pi
     for parameter, entries in GIVEN_PATHS.items():
         if parameter not in given:
             continue
-        if not pipeline.inputs() & set(entries):
+        if pipeline.inputs().isdisjoint(entries):
             raise UserError(
                 f"--params {parameter}=… is for pipelines that read {' or '.join(entries)} and "
                 "don't make it: kedro run --pipelines inference --params images=…,detector=… (or "
@@ -121,6 +143,11 @@ def check_inputs(
         raise UserError(
             "there is no detector to compare with: kedro run --pipelines paired_comparison "
             "--params other_detector=path/to/file (and detector=…, or the latest is taken)"
+        )
+    if "pictures_to_check" in pipeline.inputs() and not catalog.exists("pictures_to_check"):
+        raise UserError(
+            f"there are no pictures in {path_of('pictures_to_check', catalog)} to check the export "
+            "on: give a folder of them with --params images=FOLDER"
         )
     makers = _makers()
     asked = sorted(pipeline.inputs() & makers.keys())

@@ -14,6 +14,7 @@ from kedro.pipeline.node import Node
 
 from deepfake_detection.checks import (
     check_devices,
+    check_extras,
     check_given_paths,
     check_inputs,
     check_sizes,
@@ -33,8 +34,9 @@ log = logging.getLogger(__name__)
 
 _SHOWN_RESULTS = (
     "detector", "final_detector", "recalibrated_detector", "predictions", "metric_table",
-    "robustness_table", "paired_differences", "scores", "submission", "report", "benchmark_table",
-    "benchmark_figure", "scoring_benchmark_table", "scoring_benchmark_figure", "table", "page",
+    "robustness_table", "paired_differences", "scores", "submission", "onnx_detector",
+    "onnx_prepare", "model_card", "report", "benchmark_table", "benchmark_figure",
+    "scoring_benchmark_table", "scoring_benchmark_figure", "table", "page",
 )  # fmt: skip
 
 
@@ -85,6 +87,7 @@ class ProjectHooks:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
         """Check that what the pipeline starts from is there, and the devices that it asks for."""
+        check_extras(pipeline)
         # other machines have other devices, and look for them themselves
         if "DaskRunner" not in str(run_params.get("runner")):
             check_devices(self._parameters, self._studies, pipeline)

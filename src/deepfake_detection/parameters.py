@@ -473,6 +473,16 @@ class BenchmarkParameters(Block):
     seed: Seed
 
 
+class ExportParameters(Block):
+    """How a detector is exported to ONNX, and how the result is checked: block `export`."""
+
+    # the exporter translates into 18 and, from there, into later ones
+    opset: Annotated[Whole, Field(ge=18)] | None
+    check_images: Count
+    tolerance: Annotated[Number, Field(gt=0, lt=1)]
+    seed: Seed
+
+
 class StudyOptions(Block):
     """What a study has beside its rows: block `study`, and each study's own over it."""
 
@@ -565,6 +575,7 @@ class ProjectParameters(Block):
     inference: InferenceParameters
     external_evaluation: ImageSetParameters
     benchmark: BenchmarkParameters
+    export: ExportParameters
     study: StudyOptions
     studies: dict[str, str | None]
 

@@ -18,6 +18,7 @@ from deepfake_detection.pipelines import (
     data_preparation,
     evaluation,
     explanation,
+    export,
     final_training,
     inference,
     paired_comparison,
@@ -78,6 +79,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "inference": inference.create_pipeline(),
         "benchmark": benchmark.create_pipeline(),
         "calibration": calibration.create_pipeline(),
+        "export": export.create_pipeline(),
         "paired_comparison": paired_comparison.create_pipeline(),
         **{
             study.name: studies.create_pipeline(study)

@@ -29,6 +29,7 @@ def test_the_main_job_says_what_it_does_and_ends_with_the_report(demo_run: DemoR
         "Epoch 2/2",
         "Score on validation",
         "Score on test",
+        "Robustness on test, JPEG quality 30: accuracy",
         "drawings made by this project",
     ):
         assert line in said
@@ -40,7 +41,7 @@ def test_the_main_job_says_what_it_does_and_ends_with_the_report(demo_run: DemoR
 
 def test_the_main_job_is_calm(demo_run: DemoRun) -> None:
     _, done = demo_run
-    assert len(done.stdout.splitlines()) < 25
+    assert len(done.stdout.splitlines()) < 32
     assert "Warning" not in done.stdout + done.stderr
     warnings = [line for line in done.stdout.splitlines() if "WARNING" in line]
     # the one thing to be warned of in a set as small as this
@@ -63,11 +64,13 @@ def test_every_entry_of_the_main_job_is_a_file(demo_project: Path) -> None:
         f"07_model_output/{model}/predictions.csv",
         f"07_model_output/{model}/metric_table.csv",
         f"07_model_output/{model}/metrics.json",
+        f"07_model_output/{model}/robustness_table.csv",
         *(
             f"08_reporting/{model}/{figure}.png"
             for figure in (
                 "loss_curve", "accuracy_curve", "confusion_matrix", "roc_curve",
                 "precision_recall_curve", "reliability_diagram", "missed_fakes", "false_alarms",
+                "robustness_figure", "heat_maps", "false_case_figure",
             )
         ),
     ):  # fmt: skip

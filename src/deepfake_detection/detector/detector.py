@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
 import torch
-from scipy.special import expit
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -257,7 +256,8 @@ class Detector:
         self, logits: np.ndarray[Any, np.dtype[np.float64]]
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Fake probabilities of logits (fake minus real), with the detector's temperature."""
-        return np.asarray(expit(np.asarray(logits, dtype=np.float64) / self.card.temperature))
+        scaled = torch.as_tensor(np.asarray(logits, dtype=np.float64)) / self.card.temperature
+        return np.asarray(torch.sigmoid(scaled))
 
 
 class Forward:

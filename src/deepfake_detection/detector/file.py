@@ -47,12 +47,12 @@ def write_detector(detector: Detector, path: Path) -> None:
     card = {"format_version": FORMAT_VERSION} | asdict(detector.card)
     metadata = {_METADATA_KEY: json.dumps(card, sort_keys=True, allow_nan=False)}
 
-    with _written_beside(path) as beside:
+    with written_beside(path) as beside:
         save_file(tensors, beside, metadata)
 
 
 @contextmanager
-def _written_beside(path: Path) -> Iterator[Path]:
+def written_beside(path: Path) -> Iterator[Path]:
     """A file to write into, which takes the place of `path` in the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
@@ -163,7 +163,7 @@ class DetectorFile:
 
     def put(self, path: Path) -> None:
         """Put the file at another place too, whole or not at all; as a link where it can be."""
-        with _written_beside(path) as beside:
+        with written_beside(path) as beside:
             beside.unlink()
             try:
                 beside.hardlink_to(self.path)

@@ -1,12 +1,16 @@
 """Fingerprints of splits and runs, and hashes of the images behind them."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def fingerprint_of_split(split: pd.DataFrame) -> str:

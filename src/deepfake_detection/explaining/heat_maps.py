@@ -23,7 +23,7 @@ Towards = Literal["fake", "real", "verdict"]
 Heat = np.ndarray[Any, np.dtype[np.float32]]
 
 # See `layers`; the pipeline takes it from its parameters
-SMALLEST_GRID = 4
+SMALLEST_GRID = 7
 # Perceptually uniform, and readable with any kind of colour vision
 COLOUR_MAP = "viridis"
 _MOST_OPAQUE = 0.75

@@ -7,9 +7,9 @@ from explanation_samples import MEASURES, measured
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepfake_detection.detector.measuring import MeasuredPicture
 from deepfake_detection.pipelines.explanation.comparing import Comparison, compare_false_cases
 from deepfake_detection.pipelines.explanation.impressions import answer_impressions
-from deepfake_detection.pipelines.explanation.measuring import MeasuredPicture
 
 SHARP, CONTRAST = ("picture", "sharpness"), ("mouth", "contrast")
 

@@ -1,5 +1,6 @@
 """Explained cases, and how they and the measures are drawn."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,13 @@ def test_the_figure_has_each_picture_twice_with_its_words(folder: Path) -> None:
         assert said in words
     boxes = [text.get_window_extent() for text in figure.texts]
     assert not any(a.overlaps(b) for at, a in enumerate(boxes) for b in boxes[:at])
+
+
+def test_a_heat_map_without_heat_says_so(folder: Path) -> None:
+    case, other = explain(folder, make_predictions(ROWS))[:2]
+    cold = replace(case, heat=np.zeros_like(case.heat))
+    figure = draw_heat_maps([cold, other], folder, make_explanation())
+    assert words_in(figure).count("no place spoke for it") == 1
 
 
 def test_kinds_without_a_case_say_so(folder: Path) -> None:

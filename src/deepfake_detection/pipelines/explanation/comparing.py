@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from deepfake_detection.detector.measuring import WHOLE, MeasuredPicture
 from deepfake_detection.explaining.cases import FALSE_KINDS, Kind, label_of
-from deepfake_detection.pipelines.explanation.measuring import WHOLE, MeasuredPicture
 from deepfake_detection.plotting.words import counted
 from deepfake_detection.scoring.intervals import UNKNOWN, area_interval, roc_auc_influence
 

@@ -90,6 +90,11 @@ def _add_case(figure: Figure, case: ExplainedCase, folder: Path, left: float, to
     add_picture(figure, picture, case.path, left, top, _TILE)
     if picture.image is not None and case.heat is not None:
         laid = Picture(overlay(picture.image, case.heat, case.box))
-        add_picture(figure, laid, case.path, left + _TILE + _BETWEEN, top, _TILE)
+        axes = add_picture(figure, laid, case.path, left + _TILE + _BETWEEN, top, _TILE)
+        if not case.heat.any():
+            axes.text(
+                0.5, 0.05, "no place spoke for it", transform=axes.transAxes, ha="center",
+                fontsize=6.8, color="white", bbox={"facecolor": "black", "linewidth": 0},
+            )  # fmt: skip
     beneath = top + _TILE + 0.07
     add_caption(figure, case.path, case.source, case.fake_probability, left, beneath)

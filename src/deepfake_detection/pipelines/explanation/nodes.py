@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from deepfake_detection.detector.detector import Detector
 from deepfake_detection.detector.device import choose_device
+from deepfake_detection.detector.measuring import measure_pictures
 from deepfake_detection.explaining.cases import FALSE_KINDS, KINDS, ExplainedCase, Kind, rank_cases
 from deepfake_detection.explaining.heat_maps import HeatMaps
 from deepfake_detection.parameters import EvaluationParameters, ExplanationParameters
@@ -17,7 +18,6 @@ from deepfake_detection.pipelines.explanation.comparing import compare_false_cas
 from deepfake_detection.pipelines.explanation.explaining import explain_rows
 from deepfake_detection.pipelines.explanation.heat_map_figure import draw_cases
 from deepfake_detection.pipelines.explanation.impressions import answer_impressions
-from deepfake_detection.pipelines.explanation.measuring import measure_pictures
 from deepfake_detection.plotting.effects import draw_effects
 from deepfake_detection.scoring.basis import check_run
 from deepfake_detection.scoring.subsets import headline_predictions

@@ -6,6 +6,8 @@ import pandas as pd
 
 from deepfake_detection.plotting.words import counted
 
+TOO_FEW = "too few"
+
 
 @dataclass(frozen=True)
 class MeasureRow:
@@ -51,13 +53,26 @@ def tabulate_measures(false_case_measures: pd.DataFrame) -> tuple[MeasureRow, ..
 def say_differences(rows: tuple[MeasureRow, ...]) -> str:
     """How many of the comparisons differ, and which, in a sentence."""
     differing = [f"{row.measure} of {row.region} ({row.kind}s)" for row in rows if _yes(row)]
-    compared = counted(len(rows), "comparison")
+    possible = [row for row in rows if row.differs != TOO_FEW]
+    if not possible:
+        return "There are too few false cases, or they come from too few groups, to be compared."
+    compared = counted(len(possible), "comparison")
     if not differing:
         return f"None of {compared} shows a difference that chance does not explain."
     return (
         f"{len(differing):,} of {compared} {'shows' if len(differing) == 1 else 'show'} a "
         f"difference that chance alone hardly makes: {', '.join(differing)}."
     )
+
+
+def list_notes(false_case_measures: pd.DataFrame) -> list[str]:
+    """What has to be known of the comparisons, each note once.
+
+    Args:
+        false_case_measures: note: what is to be known of a row, parts between semicolons.
+    """
+    notes = false_case_measures["note"].dropna().astype(str)
+    return list(dict.fromkeys(part for note in notes for part in note.split("; ") if part))
 
 
 def _yes(row: MeasureRow) -> bool:

@@ -24,7 +24,11 @@ from deepfake_detection.pipelines.reporting.figures import (
     why_no_curve,
 )
 from deepfake_detection.pipelines.reporting.headline import pick_cards, weigh_trust, write_verdict
-from deepfake_detection.pipelines.reporting.measures import say_differences, tabulate_measures
+from deepfake_detection.pipelines.reporting.measures import (
+    list_notes,
+    say_differences,
+    tabulate_measures,
+)
 from deepfake_detection.pipelines.reporting.reliability import (
     bin_reliability,
     calibration_error,
@@ -178,11 +182,10 @@ def _measures(report: Report) -> dict[str, Any]:
         return {}
     rows = tabulate_measures(table)
     said = say_differences(rows)
-    notes = table["note"].dropna().astype(str)
     return {
         "said": said,
         "rows": rows,
-        "notes": list(dict.fromkeys(note for note in notes if note)),
+        "notes": list_notes(table),
         "figure": page_figure(
             "False cases measured",
             f"Effect of each measure, false cases against right ones. {said}",

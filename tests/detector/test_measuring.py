@@ -7,9 +7,9 @@ import pytest
 from explanation_samples import make_explanation, put_pictures
 from PIL import Image
 
+from deepfake_detection.detector import measuring
+from deepfake_detection.detector.measuring import measure_pictures
 from deepfake_detection.pipelines.data_preparation.scanning import measure_picture
-from deepfake_detection.pipelines.explanation import measuring
-from deepfake_detection.pipelines.explanation.measuring import measure_pictures
 
 REGIONS = make_explanation().regions
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from deepfake_detection.detector.measuring import MeasuredPicture
 from deepfake_detection.parameters import EvaluationParameters, ExplanationParameters
-from deepfake_detection.pipelines.explanation.measuring import MeasuredPicture
 
 MEASURES = [
     (region, measure)

@@ -1,0 +1,163 @@
+"""A detector as an ONNX model: from cropped pictures to fake probabilities, in one piece."""
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deepfake_detection.detector.detector import FAKE, Detector, DetectorCard, Normalise
+from deepfake_detection.errors import UserError, first_line
+
+INPUT, OUTPUT = "picture", "fake_probability"
+
+# No protobuf message is longer than 2 GiB; a graph takes less than the rest
+_LARGEST_WEIGHTS = 2**31 - 2**24
+
+
+class PictureNetwork(nn.Module):
+    """A detector's network with all that stands around it but decoding, resizing and cropping.
+
+    Args:
+        detector: Whose normalisation, network and temperature it has.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self._normalise = Normalise(detector.preprocessing)
+        self._network = detector.network
+        self._temperature = detector.card.temperature
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Fake probabilities, float32 [n], of pictures, uint8 [n, crop, crop, 3]."""
+        logits = self._network(self._normalise(pictures.permute(0, 3, 1, 2)))
+        return (logits / self._temperature).softmax(dim=1)[:, FAKE]
+
+
+def make_onnx_model(detector: Detector, opset: int | None) -> bytes:
+    """Make the ONNX model of a detector.
+
+    Input `picture`: uint8 [n, crop, crop, 3], red, green, blue, any n. Output `fake_probability`:
+    float32 [n].
+
+    Args:
+        detector: On the CPU.
+        opset: Version of the operators; None for the one that PyTorch takes.
+
+    Returns:
+        The file's content, one protobuf message with all weights. Its metadata say what has to be
+        known to use it (`describe_for_onnx`), and nothing of the machine that made it.
+
+    Raises:
+        UserError: If the network cannot be exported, or not in this opset, or is too large.
+    """
+    import onnx
+
+    _check_size(detector)
+    model = _export(detector, opset)
+    made = next(each.version for each in model.opset_import if not each.domain)
+    if opset is not None and made != opset:
+        raise UserError(
+            f"parameter 'export.opset': {detector.card.backbone} cannot be written in opset "
+            f"{opset}, only in {made}. null takes the one that PyTorch writes."
+        )
+    _forget_where_it_was_made(model)
+    model.producer_name = "deepfake-detection"
+    model.doc_string = (
+        f"Input {INPUT}: uint8 [n, crop, crop, 3], RGB. Output {OUTPUT}: float32 [n]. The metadata "
+        "say the rest."
+    )
+    onnx.helper.set_model_props(model, describe_for_onnx(detector.card))
+    content = bytes(model.SerializeToString())
+    onnx.checker.check_model(content, full_check=True)
+    return content
+
+
+def describe_for_onnx(card: DetectorCard) -> dict[str, str]:
+    """What an ONNX file's metadata say of a detector; lists and blocks as JSON."""
+    return {
+        "backbone": card.backbone,
+        "classes": json.dumps(card.classes),
+        "known_fakes": json.dumps(known_fakes(card)),
+        "threshold": repr(card.threshold),
+        "temperature": repr(card.temperature),
+        "preprocessing": json.dumps(card.preprocessing),
+        "run_fingerprint": card.run_fingerprint,
+        "split_fingerprint": card.split["fingerprint"],
+        "note": card.split["note"] or "",
+    }
+
+
+def known_fakes(card: DetectorCard) -> list[str]:
+    """The class folders of fakes that a detector was trained on: the kinds that it knows."""
+    return [name for name, label in card.classes.items() if label == "fake"]
+
+
+def _check_size(detector: Detector) -> None:
+    state = detector.network.state_dict().values()
+    size = sum(value.numel() * value.element_size() for value in state)
+    if size > _LARGEST_WEIGHTS:
+        raise UserError(
+            f"{detector.card.backbone} has {size / 2**30:.1f} GiB of weights, and one ONNX file "
+            "holds less than 2 GiB: export a detector with a smaller backbone"
+        )
+
+
+def _export(detector: Detector, opset: int | None) -> Any:
+    crop = detector.preprocessing.crop
+    network = PictureNetwork(detector).eval()
+    # two of them, since a size of one would be taken for a fixed one
+    pictures = torch.zeros(2, crop, crop, 3, dtype=torch.uint8)
+    try:
+        with _without_chatter():
+            program = torch.onnx.export(
+                network,
+                (pictures,),
+                dynamo=True,
+                verbose=False,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: torch.export.Dim("n")},),
+                opset_version=opset,
+            )
+    # the exporter raises errors of many kinds, for whatever a network has that it cannot translate
+    except Exception as error:
+        raise UserError(
+            f"{detector.card.backbone} cannot be exported to ONNX ({first_line(error)}): export a "
+            "detector with another backbone"
+        ) from error
+    if program is None:
+        raise TypeError("the exporter gave no program")
+    return program.model_proto
+
+
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Inside, the exporter's progress, notes and tracebacks of its fallbacks are not shown."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _forget_where_it_was_made(model: Any) -> None:
+    """Drop what the exporter writes for debugging: lines of code with paths of this machine."""
+    graph = model.graph
+    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    for described in (graph, model, *model.functions):
+        del described.metadata_props[:]

@@ -1,0 +1,67 @@
+"""Which of torchvision's classification networks can be exported: slow, minutes in all."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from export_samples import EXPORT, draw_pixels, least_crop, make_lively_detector, put_pictures
+
+from deepfake_detection import Detector
+from deepfake_detection.detector.backbones import list_backbones
+from deepfake_detection.detector.detector import Normalise, to_batch
+from deepfake_detection.detector.preparing import prepare
+from deepfake_detection.pipelines.export.agreement import check_agreement, run_onnx
+from deepfake_detection.pipelines.export.onnx_model import make_onnx_model
+
+pytestmark = pytest.mark.slow
+
+# Of their size alone: gigabytes of weights, which an ONNX file of one piece cannot hold either, or
+# minutes of computing
+HEAVY = {
+    "convnext_large", "regnet_y_128gf", "vit_h_14", "vit_l_16", "vit_l_32", "vgg11", "vgg11_bn",
+    "vgg13", "vgg13_bn", "vgg16_bn", "vgg19", "vgg19_bn", "wide_resnet101_2",
+}  # fmt: skip
+# So deep that with random weights and recorded batch norms rounding alone decides the logits
+DEEP = ("efficientnet_v2", "regnet_y", "maxvit")
+# and these where the last maps are of one pixel
+SHRINKING = "efficientnet_b"
+TRANSFORMING = ("inception_v3", "googlenet")
+
+
+@pytest.mark.parametrize("model", sorted(set(list_backbones()) - HEAVY))
+def test_a_backbone_exports_and_agrees(model: str, tmp_path: Path) -> None:
+    detector = make_lively_detector(
+        model,
+        128 if model.startswith(SHRINKING) else least_crop(model),
+        record=not model.startswith(DEEP),
+        transform_input=model in TRANSFORMING,
+    )
+    paths = put_pictures(tmp_path)
+    rounding = _measure_rounding(detector, paths)
+    content = make_onnx_model(detector, None)
+    if rounding > 1e-3:
+        pytest.skip(f"it exports; with random weights, rounding alone makes {rounding:.1g}")
+    export = EXPORT.model_copy(update={"tolerance": max(EXPORT.tolerance, 10 * rounding)})
+    agreement = check_agreement(content, detector, tmp_path, export)
+    crop = detector.preprocessing.crop
+    spread = np.ptp(run_onnx(content, draw_pixels(crop)))
+    print(
+        f"{model} crop {crop} MB {len(content) / 1e6:.0f} difference "
+        f"{agreement.largest_difference:.1e} rounding {rounding:.1e} spread {spread:.2f}"
+    )
+    assert spread > 0.5
+
+
+def _measure_rounding(detector: Detector, paths: list[Path]) -> float:
+    """How far the detector's probabilities in single precision are from those in double."""
+    network = copy.deepcopy(detector.network).double()
+    normalise = Normalise(detector.preprocessing)
+    prepared = prepare(paths, detector.preprocessing, None)
+    pixels = np.stack([each.pixels for each in prepared])  # type: ignore[misc]
+    with torch.no_grad():
+        logits = network(normalise(to_batch(pixels, "cpu").double())).numpy()
+    exact = detector.probabilities(logits[:, 1] - logits[:, 0])
+    single = [score.fake_probability for score in detector.score(paths, device="cpu")]
+    return float(np.abs(exact - single).max())

@@ -1,0 +1,250 @@
+"""The model card: what it says of a detector, with and without metrics, and of hostile text."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from detector_samples import make_detector
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from deepfake_detection.pipelines.export.agreement import Agreement
+from deepfake_detection.pipelines.export.markdown import in_markdown
+from deepfake_detection.pipelines.export.nodes import write_model_card
+from deepfake_detection.scoring.finished import KeptMetrics
+
+AGREEMENT = Agreement(pictures=16, largest_difference=3.2e-7)
+NOTE = "Only drawings."
+SPLIT = {
+    "method": "group", "ratios": {"train": 0.6, "validation": 0.2, "test": 0.2}, "seed": 4,
+    "images": {
+        "train": {"real": 30, "fake_deepfake": 60}, "validation": {"real": 10, "fake_deepfake": 20},
+        "test": {"real": 10, "fake_deepfake": 1200},
+    },
+    "groups": {"train": 6, "validation": 2, "test": 2}, "groups_in_more_than_one_subset": 0,
+    "fingerprint": "ab" * 32, "note": NOTE,
+    "looks": {"shorter_side": [280, 299], "proportions": [0.98, 1.0]},
+}  # fmt: skip
+HOSTILE = (
+    "a|b\n\n# Title\n<script>alert(1)</script> ![x](http://x.y/z) **bold** `code` [l](u) &lt; $x$ "
+    "https://x.y www.x.y _i_ | --- |"
+)
+PARSER = MarkdownIt("gfm-like", {"linkify": False})
+
+
+def _put_metrics(folder: Path, *subsets: str) -> KeptMetrics:
+    """As the evaluation leaves them; what is measured on test is twice as large as elsewhere."""
+    figures = [
+        ("accuracy", None, 0.4, 0.3, 0.45, 30),
+        ("equal_error_rate", None, 0.2, None, None, 30),
+        ("recall", "fake", 0.41, 0.3, 0.45, 20),
+        ("recall_of_kind", "fake_deepfake", 0.42, 0.3, 0.45, 20),
+        ("roc_auc", None, None, None, None, 30),
+        ("missed_fakes", None, 7, None, None, 30),
+    ]
+    rows = [
+        [metric, subset, level, name, *(each and each * (2 if subset == "test" else 1)
+         for each in numbers), n]
+        for subset in subsets for level in ("image", "source")
+        for metric, name, *numbers, n in figures
+    ]  # fmt: skip
+    columns = ["metric", "subset", "level", "class_name", "value", "low", "high", "n"]
+    for name in ("metrics.json", "metric_table.csv"):
+        (folder / "m" / name / "v").mkdir(parents=True)
+    pd.DataFrame(rows, columns=columns).to_csv(
+        folder / "m/metric_table.csv/v/metric_table.csv", index=False
+    )
+    found = {
+        "run_fingerprint": "cd" * 32, "split_fingerprint": "ab" * 32,
+        "subsets": {subset: {} for subset in subsets},
+    }  # fmt: skip
+    (folder / "m/metrics.json/v/metrics.json").write_text(json.dumps(found))
+    return KeptMetrics(folder)
+
+
+def _write(folder: Path, *subsets: str, **changes: Any) -> str:
+    detector = make_detector(**{"split": SPLIT} | changes)
+    kept = _put_metrics(folder, *subsets) if subsets else KeptMetrics(folder)
+    return write_model_card(detector, AGREEMENT, kept)
+
+
+def _section(card: str, name: str) -> str:
+    return card.split(f"## {name}\n")[1].split("\n## ", maxsplit=1)[0]
+
+
+def _rows(section: str) -> list[list[str]]:
+    """The cells of its table as they are shown."""
+    tokens = PARSER.parse(section)
+    assert any(token.type == "table_open" for token in tokens)
+    rows: list[list[str]] = []
+    for at, token in enumerate(tokens):
+        if token.type == "tr_open":
+            rows.append([])
+        elif token.type in {"th_open", "td_open"}:
+            inline = tokens[at + 1].children or []
+            rows[-1].append("".join(child.content for child in inline))
+    return rows
+
+
+def test_its_front_matter_claims_what_is_true(tmp_path: Path) -> None:
+    front = yaml.safe_load(_write(tmp_path).split("---\n")[1])
+    assert front == {
+        "library_name": "onnx",
+        "pipeline_tag": "image-classification",
+        "license": "mit",
+        "tags": ["deepfake-detection"],
+    }
+
+
+def test_it_gives_the_figures_of_test_with_their_intervals(tmp_path: Path) -> None:
+    figures = _section(_write(tmp_path, "validation", "test"), "Figures")
+    assert "On the test subset" in figures
+    assert "Nothing was chosen on it: validation chose the epoch." in figures
+    rows = _rows(figures)
+    assert ["Accuracy", *["0.800 (0.600 to 0.900), n 30"] * 2] in rows
+    assert ["Equal error rate", *["0.400, n 30"] * 2] in rows
+    assert ["Recall of fakes", *["0.820 (0.600 to 0.900), n 20"] * 2] in rows
+    assert ["Share found of fake_deepfake", *["0.840 (0.600 to 0.900), n 20"] * 2] in rows
+    assert ["ROC AUC", "undefined", "undefined"] in rows
+    assert "inflated" not in figures
+
+
+def test_figures_of_validation_are_upper_ends_and_of_an_individual_split_inflated(
+    tmp_path: Path,
+) -> None:
+    card = _write(
+        tmp_path, "validation", split=SPLIT | {"method": "individual"},
+        calibration={"fitted": ["threshold"], "notes": ["nothing fits"]},
+    )  # fmt: skip
+    figures = _section(card, "Figures")
+    assert "**Validation also chose the epoch and the threshold**" in figures
+    assert "They are inflated" in figures
+    assert "0.400 (0.300 to 0.450)" in figures
+    assert "inflated" in _section(card, "Limits")
+    assert "Note: nothing fits." in _section(card, "Threshold and temperature")
+
+
+def test_without_metrics_it_says_so_and_names_the_command(tmp_path: Path) -> None:
+    figures = _section(_write(tmp_path), "Figures")
+    assert "was not known" in figures
+    assert "kedro run --pipelines evaluation" in figures
+    assert "|" not in figures
+
+
+def test_it_says_what_the_detector_comes_from(tmp_path: Path) -> None:
+    card = _write(
+        tmp_path, threshold=0.25, temperature=1.5,
+        settings={"training": {"epochs": 3, "optimizer": {"lr": 0.01}},
+                  "calibration": {"threshold": {"rule": "equal_error"}}},
+        calibration={"fitted": ["threshold"]},
+    )  # fmt: skip
+    assert f"**To be read with every figure below:** {NOTE}" in card
+    assert _rows(_section(card, "Data")) == [
+        ["class folder", "label", "train", "validation", "test"],
+        ["real", "real", "30", "10", "10"],
+        ["fake_deepfake", "fake", "60", "20", "1,200"],
+        ["all", "", "90", "30", "1,210"],
+    ]
+    assert "Ratios: train 0.6, validation 0.2, test 0.2." in card
+    assert "Groups in more than one subset: 0." in card
+    assert _rows(_section(card, "Threshold and temperature"))[1:] == [
+        ["Threshold", "0.25", "chosen on validation (equal error)"],
+        ["Temperature", "1.5", "set by a parameter"],
+    ]
+    training = _section(card, "Training")
+    assert "epoch 3, of which the validation accuracy was 0.3000; validation chose it" in training
+    assert ["optimizer.lr", "0.01"] in _rows(training)
+    limits = _section(card, "Limits")
+    assert "a shorter side of 280 to 299 pixels, and a width of 0.98 to 1.00 times" in limits
+    assert "trained on: fake_deepfake." in limits
+    for expected in ("cd" * 32, "ab" * 32):
+        assert expected in _section(card, "Versions and fingerprints")
+
+
+def test_it_says_what_an_older_or_a_final_detector_has(tmp_path: Path) -> None:
+    bare = {"fingerprint": "ab" * 32, "method": "group", "note": None}
+    card = _write(tmp_path, split=bare, best_validation_accuracy=None, settings={})
+    assert "no validation accuracy is known" in _section(card, "Training")
+    assert "is not known of this detector" in _section(card, "Limits")
+    assert "class folder fake_deepfake: fake" in _section(card, "Data")
+    assert "To be read with" not in card
+    assert "None" not in card
+
+
+def test_a_detector_of_all_pictures_has_the_figures_of_the_run_that_vouches(tmp_path: Path) -> None:
+    vouched_by = {"run_fingerprint": "cd" * 32, "split_method": "individual", "images": 540}
+    everything = SPLIT | {"method": "all"}
+    changes = {"run_fingerprint": "ef" * 32, "vouched_by": vouched_by, "split": everything}
+    card = _write(tmp_path, "test", best_validation_accuracy=None, **changes)
+    figures = _section(card, "Figures")
+    assert "This detector has no figures of its own" in figures
+    assert "That run's detector, on the test subset" in figures
+    assert "inflated" in figures
+    assert ["Accuracy", *["0.800 (0.600 to 0.900), n 30"] * 2] in _rows(figures)
+    assert "every labelled picture trained it" in _section(card, "Data")
+    assert "none chose the epoch" in _section(card, "Training")
+    unknown = _write(tmp_path / "elsewhere", best_validation_accuracy=None, **changes)
+    assert "How that run's detector did on its own data was not known" in unknown
+
+
+def test_hostile_text_changes_nothing(tmp_path: Path) -> None:
+    names = {"real": "real", HOSTILE: "fake"}
+    images = {subset: {"real": 1, HOSTILE: 2} for subset in ("train", "test")}
+    hostile = _write(
+        tmp_path, "validation", classes=names, versions={HOSTILE: HOSTILE},
+        split=SPLIT | {"note": HOSTILE, "images": images},
+        settings={"training": {HOSTILE: HOSTILE}}, calibration={"notes": [HOSTILE]},
+    )  # fmt: skip
+    plain = _write(
+        tmp_path / "plain", "validation", classes={"real": "real", "x": "fake"},
+        versions={"x": "x"}, split=SPLIT | {"note": "x", "images": {
+            subset: {"real": 1, "x": 2} for subset in ("train", "test")}},
+        settings={"training": {"x": "x"}}, calibration={"notes": ["x"]},
+    )  # fmt: skip
+
+    def shape(card: str) -> list[str]:
+        tokens = PARSER.parse(card)
+        inside = [child.type for token in tokens for child in token.children or []]
+        kept = [each for each in inside if each not in {"text", "text_special"}]
+        return [token.type for token in tokens] + kept
+
+    assert shape(hostile) == shape(plain)
+    assert "html_inline" not in shape(hostile)
+    assert "<script" not in PARSER.render(hostile)
+    # pages that turn bare addresses into links find none
+    assert not re.search(r"\w://|www\.", hostile)
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=30))
+def test_any_text_reads_as_what_it_is(text: str) -> None:
+    shown = PARSER.parseInline(f"x {in_markdown(text)} x")[0].children or []
+    assert {child.type for child in shown} <= {"text", "text_special"}
+    said = "".join(child.content for child in shown)
+    printed = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    assert said == f"x {printed} x"
+
+
+def test_its_python_for_onnx_works_when_copied(
+    tmp_path: Path, put_exported: Callable[[], Path], exported: Any
+) -> None:
+    folder = put_exported()
+    card = write_model_card(exported.detector, exported.agreement, KeptMetrics(tmp_path))
+    (folder / "picture.jpg").write_bytes((folder / "photo.jpg").read_bytes())
+    code = re.findall(r"```python\n(.+?)```", card, re.DOTALL)[0]
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.modules['torch'] = None\n{code}"],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    expected = exported.detector.score(folder / "picture.jpg").fake_probability
+    assert float(done.stdout.strip("[] \n")) == pytest.approx(expected, abs=1e-4)
+    assert np.isfinite(expected)
