@@ -113,7 +113,7 @@ function show(picture, answer) {
   threshold.style.setProperty("--share", answer.threshold);
   threshold.hidden = false;
   if (answer.warning) {
-    card.querySelector(".doubt span").textContent = `${answer.warning}.`;
+    card.querySelector(".doubt span").textContent = answer.warning.replace(/(?<![?])$/, ".");
     card.querySelector(".doubt").hidden = false;
   }
   shape(card, answer.width / answer.height);
