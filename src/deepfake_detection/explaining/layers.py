@@ -4,11 +4,11 @@ Grad-CAM (Selvaraju et al. 2017) weighs the channels of the last layer whose out
 of places in the picture: the deepest reasons that have a place. How fine that grid is depends on
 the network and on the size of its pictures: 7×7 for resnet18 at 224 pixels, but 2×2 at 56, where a
 heat map could name no more than a quarter of the picture. So here it is the last layer whose grid
-is not coarser than a smallest one. On the demo's forgeries, whose place is known, heat maps of 2×2
-and 4×4 places lie where those of all other pictures lie too, and so tell nothing of the picture at
-hand; from 7×7 on more of them lies on a deepfake's own blend (tests/end_to_end/
-test_demo_promises.py). Finer ones stand further from the verdict, and one weight for each channel
-says less there.
+is not coarser than a smallest one: 7×7, as the published method has it for ResNet. In the demo,
+where the place of each forgery is known, 2×2 places do not tell a forged picture from the same one
+before, and those of 4×4 look nearly alike on all pictures; heat of 7×7 and finer moves to the
+forgery (tests/end_to_end/test_demo_promises.py). The finer, the further from the verdict, and the
+less one weight for each channel says.
 
 Four conditions, which hold for convolutions and transformers, make the layer:
 
