@@ -6,7 +6,7 @@ the network and on the size of its pictures: 7×7 for resnet18 at 224 pixels, bu
 heat map could name no more than a quarter of the picture. So here it is the last layer whose grid
 is not coarser than a smallest one: 7×7, as the published method has it for ResNet. In the demo,
 where the place of each forgery is known, 2×2 places do not tell a forged picture from the same one
-before, and those of 4×4 look nearly alike on all pictures; heat of 7×7 and finer moves to the
+before, and those of 4×4 look much alike on all pictures; heat of 7×7 and finer moves to the
 forgery (tests/end_to_end/test_demo_promises.py). The finer, the further from the verdict, and the
 less one weight for each channel says.
 
