@@ -190,3 +190,15 @@ def test_a_file_from_before_there_was_a_calibration_is_read(tmp_path: Path, path
     read = Detector.load(old)
     assert read.card.calibration == {}
     assert (read.card.threshold, read.card.temperature) == (0.5, 1.0)
+
+
+@pytest.mark.parametrize("model", ["mnasnet0_5", "googlenet", "swin_t", "squeezenet1_1"])
+def test_a_network_is_made_of_its_weights_alone(model: str, tmp_path: Path) -> None:
+    detector = make_detector(model)
+    write_detector(detector, tmp_path / "detector.safetensors")
+    read = Detector.load(tmp_path / "detector.safetensors")
+    tensors = [*read.network.parameters(), *read.network.buffers()]
+    assert not any(tensor.is_meta for tensor in tensors)
+    assert all(parameter.requires_grad for parameter in read.network.parameters())
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    assert np.allclose(read.logits(pixels), detector.logits(pixels), atol=1e-5)

@@ -90,7 +90,9 @@ def test_the_detector_knows_where_it_comes_from(demo_project: Path) -> None:
 def test_another_model_has_its_own_files_beside_the_others(project: Path, run_here) -> None:
     sizes = {"resize": 40, "crop": 40}
     change_yaml(project / "conf/demo/parameters.yml", backbones={"mobilenet_v3_small": sizes})
-    run_here(project, "training", "evaluation", "reporting", model="mobilenet_v3_small")
+    run_here(
+        project, "training", "evaluation", "robustness", "reporting", model="mobilenet_v3_small"
+    )
     for model in (MODEL, "mobilenet_v3_small"):
         assert latest(project, f"data/demo/08_reporting/{model}/report.html").exists()
     other = Detector.load(

@@ -16,10 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from deepfake_detection.detector.backbones import (
-    build_network,
+    build_detecting_network,
     list_backbones,
-    put_weights,
-    replace_heads,
 )
 from deepfake_detection.detector.detector import Detector, DetectorCard
 from deepfake_detection.errors import UserError
@@ -93,12 +91,12 @@ def read_detector(path: Path) -> Detector:
     with _opened(path) as file:
         card = _read_card(path, file.metadata() or {})
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    network = build_network(card.backbone, transform_input=card.transform_input)
-    replace_heads(network, len(card.class_names))
     hashes = [tensors.pop(name, None) for name in (_TRAINED_ON, _VALIDATED_ON)]
     state = {name.removeprefix(_NETWORK): value for name, value in tensors.items()}
     try:
-        put_weights(network, state)
+        network = build_detecting_network(
+            card.backbone, state, len(card.class_names), transform_input=card.transform_input
+        )
     except RuntimeError as error:
         problem = str(error).splitlines()[-1].strip()
         raise UserError(

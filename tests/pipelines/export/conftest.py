@@ -1,25 +1,12 @@
 """A detector that was exported once, for all tests that look at the result."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from export_samples import EXPORT, make_lively_detector, put_pictures
+from export_samples import EXPORT, Exported, make_lively_detector, put_pictures
 
-from deepfake_detection import Detector
-from deepfake_detection.pipelines.export.agreement import Agreement
 from deepfake_detection.pipelines.export.nodes import export_detector
-
-
-@dataclass(frozen=True)
-class Exported:
-    detector: Detector
-    folder: Path
-    pictures: list[Path]
-    content: bytes
-    prepare: str
-    agreement: Agreement
 
 
 @pytest.fixture(scope="session")

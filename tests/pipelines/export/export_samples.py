@@ -1,6 +1,6 @@
 """Detectors whose scores differ from picture to picture, and pictures of every ordinary kind."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,19 @@ from deepfake_detection import Detector
 from deepfake_detection.detector.backbones import check_crop
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import ExportParameters
+from deepfake_detection.pipelines.export.agreement import Agreement
 
 EXPORT = ExportParameters(opset=None, check_images=5, tolerance=1e-4, seed=0)
+
+
+@dataclass(frozen=True)
+class Exported:
+    detector: Detector
+    folder: Path
+    pictures: list[Path]
+    content: bytes
+    prepare: str
+    agreement: Agreement
 
 
 def make_lively_detector(model: str, crop: int, *, record: bool = True, **changes: Any) -> Detector:

@@ -345,8 +345,8 @@ def adopt_chosen(
     if training is None:
         raise UserError(f"the detector of {study.name}.{choice['run']} is not there any more")
     log.info(
-        "The project's detector is now that of %s.%s; kedro run --pipelines evaluation,reporting "
-        "scores it and writes its report",
+        "The project's detector is now that of %s.%s; kedro run --pipelines "
+        "evaluation,robustness,reporting scores it and writes its report",
         study.name, choice["run"],
     )  # fmt: skip
     return split, split_summary, training.history, training.detector

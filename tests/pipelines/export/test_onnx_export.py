@@ -13,8 +13,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import Exported
-from export_samples import EXPORT, make_lively_detector
+from export_samples import EXPORT, Exported, make_lively_detector
 from kedro.io import DataCatalog, MemoryDataset, Version
 from kedro.runner import SequentialRunner
 from torch import nn
