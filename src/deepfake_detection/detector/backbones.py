@@ -243,16 +243,18 @@ def build_detecting_network(
 
 
 class _Undrawn(TorchFunctionMode):
-    """Inside, tensors that would be initialised keep whatever they hold."""
+    """Inside, what PyTorch's initialisers would fill keeps whatever it holds.
 
-    _DRAWS = frozenset(
-        {Tensor.uniform_, Tensor.normal_}
-        | {value for name, value in vars(nn.init).items() if name.endswith("_") and callable(value)}
+    They themselves are passed over, not the drawing in them, which some repeat until it fits.
+    """
+
+    _INITIALISERS = frozenset(
+        value for name, value in vars(nn.init).items() if name.endswith("_") and callable(value)
     )
 
     def __torch_function__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func not in self._DRAWS:
+        if func not in self._INITIALISERS:
             return func(*args, **kwargs)
         return args[0] if args else kwargs["tensor"]
 
