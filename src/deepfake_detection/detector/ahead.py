@@ -1,6 +1,7 @@
 """Working ahead: the next batches are made ready while one is being used."""
 
 import multiprocessing
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
@@ -59,16 +60,22 @@ def in_lists(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield taken
 
 
-@cache
 def end_processes_with_this_one() -> None:
     """See to it that joblib's processes end when this one does, if it is another's itself.
 
     They are kept for what comes next, and a process of Kedro's ParallelRunner, or of the benchmark,
-    would wait minutes for them to end by themselves.
+    would wait minutes for them to end by themselves. Workers of Dask, which compute in threads, end
+    theirs themselves.
     """
-    if multiprocessing.parent_process() is not None:
-        # before multiprocessing waits for children
-        Finalize(None, _end_processes, exitpriority=100)
+    here = threading.current_thread() is threading.main_thread()
+    if here and multiprocessing.parent_process() is not None:
+        _finalise()
+
+
+@cache
+def _finalise() -> None:
+    # before multiprocessing waits for children
+    Finalize(None, _end_processes, exitpriority=100)
 
 
 def _end_processes() -> None:
