@@ -1,6 +1,7 @@
 """Two processes on this machine train as one does."""
 
 import copy
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,14 @@ def _launch(folder: Path, class_weights: str) -> list[dict[str, Any]]:
         min_nodes=1, max_nodes=1, nproc_per_node=WORKERS, run_id="test", rdzv_backend="c10d",
         rdzv_endpoint="localhost:0", max_restarts=0, start_method="spawn", local_addr="localhost",
     )  # fmt: skip
-    elastic_launch(config, _work)(str(folder), class_weights)
+    # elastic leaves its own handlers, with which Ctrl-C means nothing to later tests
+    names = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    before = {each: signal.getsignal(each) for each in names}
+    try:
+        elastic_launch(config, _work)(str(folder), class_weights)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORKERS)]
 
 
