@@ -86,7 +86,7 @@ def test_a_card_is_read_without_the_weights(
     keep: Keep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = keep("2026-01-01", "a")
-    monkeypatch.setattr(detector_files, "build_network", None)
+    monkeypatch.setattr(detector_files, "build_detecting_network", None)
     assert DetectorFile(path).read_card().run_fingerprint == "a"
     with pytest.raises(UserError, match="truncated"):
         DetectorFile(tmp_path / "none").read_card()
