@@ -301,10 +301,7 @@ def draw_benchmark(benchmark_table: pd.DataFrame) -> Figure:
     Raises:
         UserError: If nothing could be measured.
     """
-    measured = benchmark_table[benchmark_table["note"].isna()]
-    if measured.empty:
-        raise UserError("nothing could be measured: lower benchmark.batch_sizes")
-    return draw_speeds(measured, "training")
+    return draw_speeds(_measured(benchmark_table), "training")
 
 
 def draw_scoring_benchmark(scoring_benchmark_table: pd.DataFrame) -> Figure:
@@ -313,7 +310,11 @@ def draw_scoring_benchmark(scoring_benchmark_table: pd.DataFrame) -> Figure:
     Raises:
         UserError: If nothing could be measured.
     """
-    measured = scoring_benchmark_table[scoring_benchmark_table["note"].isna()]
+    return draw_speeds(_measured(scoring_benchmark_table), "scoring")
+
+
+def _measured(table: pd.DataFrame) -> pd.DataFrame:
+    measured = table[table["note"].isna()]
     if measured.empty:
         raise UserError("nothing could be measured: lower benchmark.batch_sizes")
-    return draw_speeds(measured, "scoring")
+    return measured

@@ -11,7 +11,7 @@ from deepfake_detection.detector.detector import DetectorCard
 from deepfake_detection.pages.settings import flatten_settings
 from deepfake_detection.pipelines.export.agreement import Agreement
 from deepfake_detection.pipelines.export.markdown import Markdown, in_markdown
-from deepfake_detection.pipelines.export.onnx_model import INPUT, OUTPUT, known_fakes
+from deepfake_detection.pipelines.export.onnx_model import INPUT, OUTPUT
 from deepfake_detection.plotting.words import counted
 from deepfake_detection.scoring.calibration import choices_on_validation
 from deepfake_detection.scoring.metrics import COUNTS
@@ -60,7 +60,7 @@ def render_model_card(
         card=card,
         split=card.split,
         figures_method=card.vouched_by.get("split_method", card.split["method"]),
-        known_fakes=known_fakes(card),
+        known_fakes=card.known_fakes,
         method=_METHODS.get(card.split["method"], card.split["method"]),
         composition=_compose(card),
         subsets=_SUBSETS,

@@ -83,7 +83,7 @@ def describe_for_onnx(card: DetectorCard) -> dict[str, str]:
     return {
         "backbone": card.backbone,
         "classes": json.dumps(card.classes),
-        "known_fakes": json.dumps(known_fakes(card)),
+        "known_fakes": json.dumps(card.known_fakes),
         "threshold": repr(card.threshold),
         "temperature": repr(card.temperature),
         "preprocessing": json.dumps(card.preprocessing),
@@ -91,11 +91,6 @@ def describe_for_onnx(card: DetectorCard) -> dict[str, str]:
         "split_fingerprint": card.split["fingerprint"],
         "note": card.split["note"] or "",
     }
-
-
-def known_fakes(card: DetectorCard) -> list[str]:
-    """The class folders of fakes that a detector was trained on: the kinds that it knows."""
-    return [name for name, label in card.classes.items() if label == "fake"]
 
 
 def _check_size(detector: Detector) -> None:
