@@ -83,7 +83,7 @@ def test_every_entry_of_the_main_job_is_a_file(demo_project: Path) -> None:
         ("training.epoch=3", "unknown parameter 'training.epoch': did you mean 'epochs'?"),
         ("trainin.epochs=3", "unknown parameter 'trainin': did you mean 'training'?"),
         ("training.schedule.name=linear", "parameter 'training.schedule.name'"),
-        ("split.ratios.train=0.9", "sum to 1.3"),
+        ("training.optimizer.betas=[0.9,0.999],split.ratios.train=0.9", "sum to 1.3"),
     ],
 )
 def test_a_mistyped_parameter_ends_in_one_line_before_anything_runs(

@@ -1,0 +1,85 @@
+"""What `--params` takes."""
+
+import click
+import pytest
+from click.testing import CliRunner
+from deepfake_detection.cli import run, split_outside_brackets, split_params
+from hypothesis import given
+from hypothesis import strategies as st
+from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.cli.utils import _split_params
+
+_CONTEXT = click.Context(click.Command("run"))
+_OPTION = click.Option(["--params"])
+
+_names = st.from_regex(r"[a-z]{1,5}(\.[a-z]{1,5}){0,2}", fullmatch=True)
+_values = st.one_of(
+    st.integers(-1000, 1000),
+    st.booleans(),
+    st.from_regex(r"[a-z/_-]{1,8}[a-z]", fullmatch=True).filter(
+        lambda word: word not in {"true", "false", "null", "yes", "no", "on", "off"}
+    ),
+)
+
+
+def _read(text: str) -> object:
+    return split_params(_CONTEXT, _OPTION, text)
+
+
+@given(_names, st.lists(_values, max_size=4), st.integers(-9, 9))
+def test_a_list_is_one_value(name: str, values: list[object], other: int) -> None:
+    written = ", ".join(str(value).lower() for value in values)
+    inner = _read(f"{name}=[{written}],zz={other}")
+    for part in name.split("."):
+        assert isinstance(inner, dict)
+        inner = inner[part]
+    assert inner == values
+
+
+@given(st.lists(st.tuples(_names, _values), max_size=5))
+def test_without_brackets_it_is_what_kedro_reads(pairs: list[tuple[str, object]]) -> None:
+    text = ", ".join(f"{name}={value}" for name, value in pairs)
+    assert _read(text) == _split_params(_CONTEXT, _OPTION, text)
+
+
+@given(st.text(alphabet="ab,[]{}= "))
+def test_no_character_but_commas_and_blanks_is_lost(text: str) -> None:
+    parts = split_outside_brackets(text)
+    assert "".join(parts).translate({44: None, 32: None}) == text.translate({44: None, 32: None})
+    assert all(part == part.strip() and part for part in parts)
+
+
+def test_mappings_lists_in_lists_and_patterns() -> None:
+    assert _read("studies.mine={a: [1, 2], b: x},pairs=[[0,1],[2,3]]") == {
+        "studies": {"mine": {"a": [1, 2], "b": "x"}},
+        "pairs": [[0, 1], [2, 3]],
+    }
+    assert _read(r"pattern=(.+)_[^,]+\.jpg,model=vgg16") == {
+        "pattern": r"(.+)_[^,]+\.jpg",
+        "model": "vgg16",
+    }
+
+
+def test_brackets_that_do_not_match_hold_nothing_together() -> None:
+    assert _read("images=odd[folder,model=vgg16") == {"images": "odd[folder", "model": "vgg16"}
+    assert _read("images=odd]folder,model=vgg16") == {"images": "odd]folder", "model": "vgg16"}
+
+
+@pytest.mark.parametrize("text", ["model", "=vgg16", "seeds=[0,1],oops", "seeds=[0,1", "a={b: [}]"])
+def test_what_is_no_parameter_is_one_line(text: str) -> None:
+    answer = CliRunner().invoke(run, ["--params", text])
+    assert answer.exit_code == 2
+    assert answer.output.splitlines()[-1].startswith("Error: --params")
+
+
+def test_a_file_of_parameters_is_taken_as_it_is() -> None:
+    assert split_params(_CONTEXT, _OPTION, {"seeds": [0, 1]}) == {"seeds": [0, 1]}
+
+
+def test_kedros_own_command_is_left_alone() -> None:
+    def callback(command: click.Command) -> object:
+        return next(each.callback for each in command.params if each.name == "params")
+
+    assert callback(kedro_run) is _split_params
+    assert callback(run) is split_params
+    assert [each.name for each in run.params] == [each.name for each in kedro_run.params]
