@@ -3,11 +3,12 @@
 import click
 import pytest
 from click.testing import CliRunner
-from deepfake_detection.cli import run, split_outside_brackets, split_params
 from hypothesis import given
 from hypothesis import strategies as st
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import _split_params
+
+from deepfake_detection.cli import run, split_outside_brackets, split_params
 
 _CONTEXT = click.Context(click.Command("run"))
 _OPTION = click.Option(["--params"])

@@ -23,8 +23,8 @@ def split_params(ctx: click.Context, _: click.Parameter, value: Any) -> Any:
 
     Args:
         ctx: Of the command.
-        value: `name=value` pairs, separated by commas; a list or a mapping in brackets is one value.
-            Or the parameters themselves, which a file of `--config` gives.
+        value: `name=value` pairs, separated by commas; a list or a mapping in brackets is one
+            value. Or the parameters themselves, which a file of `--config` gives.
 
     Returns:
         The parameters, nested by the dots in their names.
