@@ -259,7 +259,7 @@ def test_files_give_the_pixels_of_a_store(everything, stores, tmp_path):
 
 
 class _CountingFiles(PictureFiles):
-    """Counts the batches that were read, in whatever process."""
+    """Counts the batches that were read, in whatever thread."""
 
     def __getitem__(self, rows):
         with (self.folder / "read").open("a") as count:

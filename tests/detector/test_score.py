@@ -86,7 +86,7 @@ def test_many_are_scored_in_order_whatever_the_batch(detector: Detector, tmp_pat
     assert np.allclose([score.logit for score in detector.score(tensors)], whole, atol=1e-5)
     for at, pixels in enumerate(many):
         Image.fromarray(pixels).save(tmp_path / f"{at}.png")
-    # more than a batch of files is decoded in processes
+    # more than a batch of files
     paths = [tmp_path / f"{at}.png" for at in range(7)]
     by_path = detector.score(paths, batch_size=2)
     assert np.allclose([score.logit for score in by_path], whole, atol=1e-5)

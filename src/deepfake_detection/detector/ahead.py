@@ -2,14 +2,14 @@
 
 import multiprocessing
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import islice
 from multiprocessing.util import Finalize
 from typing import TypeVar
 
-import joblib
 from joblib.externals.loky import get_reusable_executor
 
 Item = TypeVar("Item")
@@ -20,37 +20,32 @@ def work_ahead(
     function: Callable[[Item], Result],
     items: Iterable[Item],
     *,
-    processes: int,
+    threads: int,
     window: int | None = None,
 ) -> Iterator[Result]:
-    """Apply a function to items, some ahead of where they are used, in order.
+    """Apply a function to items in threads, some ahead of where they are used, in order.
 
-    No more than two windows of results wait to be used, so that memory stays flat for any number of
-    items, which are themselves taken only when their turn comes.
+    Threads suffice for pictures: Pillow and NumPy let go of the interpreter's lock while they
+    decode and resize, and nothing has to be sent from one process to another.
 
     Args:
-        function: Importable, so that processes find it.
-        items: Its arguments, picklable.
-        processes: That share a window; with one, it is worked on in a thread of this process.
-        window: Items worked on at once; as many as processes, if None.
+        function: May be called by several threads at once.
+        items: Its arguments, taken only when their turn comes.
+        threads: That work.
+        window: How many results may be in work or wait to be used, so that memory stays flat for
+            any number of items; as many as threads, if None.
     """
-    if processes > 1:
-        end_processes_with_this_one()
     coming = iter(items)
-    parallel = joblib.Parallel(n_jobs=processes)
-    with ThreadPoolExecutor(1) as worker:
-
-        def start() -> Future[list[Result]] | None:
-            taken = list(islice(coming, window or processes))
-            if not taken:
-                return None
-            return worker.submit(parallel, [joblib.delayed(function)(item) for item in taken])
-
-        ready = start()
-        while ready is not None:
-            results = ready.result()
-            ready = start()
-            yield from results
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = deque(pool.submit(function, item) for item in islice(coming, window or threads))
+        try:
+            while waiting:
+                result = waiting.popleft().result()
+                waiting.extend(pool.submit(function, item) for item in islice(coming, 1))
+                yield result
+        finally:
+            # whoever stops early, or meets an error, does not wait for what is not begun
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def in_lists(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

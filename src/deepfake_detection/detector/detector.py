@@ -256,7 +256,7 @@ class Detector:
         self, logits: np.ndarray[Any, np.dtype[np.float64]]
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Fake probabilities of logits (fake minus real), with the detector's temperature."""
-        scaled = torch.as_tensor(np.asarray(logits, dtype=np.float64)) / self.card.temperature
+        scaled = torch.tensor(logits, dtype=torch.float64) / self.card.temperature
         return np.asarray(torch.sigmoid(scaled))
 
 

@@ -204,15 +204,14 @@ def read_ahead(
 ) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
     """Read the pixels of each batch of rows, while the one before it is being used.
 
-    A thread reads a store's rows, batch by batch. Files are decoded in as many processes as there
-    are cores, a batch in each; no more batches than that wait to be used, so that memory stays
-    flat.
+    A thread reads a store's rows, batch by batch. Files are decoded in as many threads as there are
+    cores, a batch in each; no more batches than that wait to be used, so that memory stays flat.
 
     Yields:
         uint8, [rows, crop, crop, 3], for each batch in turn.
     """
-    processes = joblib.cpu_count() if isinstance(array, PictureFiles) else 1
-    yield from work_ahead(array.__getitem__, batches, processes=processes)
+    threads = joblib.cpu_count() if isinstance(array, PictureFiles) else 1
+    yield from work_ahead(array.__getitem__, batches, threads=threads)
 
 
 def _list_of(path: Path) -> Path:

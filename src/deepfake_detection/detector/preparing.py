@@ -1,9 +1,8 @@
-"""From a given picture to what a network sees of it, without PyTorch: processes start fast."""
+"""From a given picture to what a network sees of it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,12 +44,12 @@ class Prepared:
 
 
 def prepare(
-    images: Sequence[Given], preprocessing: PreprocessingParameters, max_pixels: int | None
-) -> list[Prepared]:
-    """Read, decode, resize and crop pictures.
+    image: Given, preprocessing: PreprocessingParameters, max_pixels: int | None
+) -> Prepared:
+    """Read, decode, resize and crop a picture.
 
     Args:
-        images: Files or pictures in memory.
+        image: A file or a picture in memory.
         preprocessing: Sizes in pixels.
         max_pixels: Width × height above which a file is not opened; None: Pillow's own limit.
 
@@ -58,12 +57,6 @@ def prepare(
         TypeError: If a picture in memory is of another type or dtype than `to_picture` takes.
         ValueError: If it has another shape, or values out of range.
     """
-    return [_prepare_one(image, preprocessing, max_pixels) for image in images]
-
-
-def _prepare_one(
-    image: Given, preprocessing: PreprocessingParameters, max_pixels: int | None
-) -> Prepared:
     path, sha256 = None, None
     try:
         if isinstance(image, str | Path):

@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import joblib
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
 
 # What makes the score of a picture worthless as a test
 TRAINED_ON_IT = "the detector was trained on this very file"
-
-# Of one task of a process: few enough that not many wait, enough that a task is worth its way
-_IMAGES_OF_A_TASK = 16
 
 
 @dataclass(frozen=True)
@@ -70,8 +65,7 @@ def score_images(
 ) -> Iterator[Score]:
     """Score pictures one after the other, in flat memory for any number of them.
 
-    Files are decoded in as many processes as there are cores, while the network computes, once
-    there are more than a batch; fewer, and pictures from memory, in a thread of this process.
+    While the network computes, the next batch is decoded in as many threads as there are cores.
 
     Args:
         detector: That scores.
@@ -88,16 +82,15 @@ def score_images(
     from deepfake_detection.detector.detector import Forward
 
     forward = Forward(detector, device, precision)
-    coming = iter(images)
-    first = list(islice(coming, batch_size + 1))
-    many_files = len(first) > batch_size and all(isinstance(image, str | Path) for image in first)
+    threads = joblib.cpu_count()
     prepared = work_ahead(
         partial(prepare, preprocessing=detector.preprocessing, max_pixels=max_pixels),
-        in_lists(chain(first, coming), min(batch_size, _IMAGES_OF_A_TASK)),
-        processes=joblib.cpu_count() if many_files else 1,
+        images,
+        threads=threads,
+        window=max(batch_size, threads),
     )
     with keeping_memory(forward.device):
-        for batch in in_lists(chain.from_iterable(prepared), batch_size):
+        for batch in in_lists(prepared, batch_size):
             pixels = [each.pixels for each in batch if each.pixels is not None]
             logits = iter(_score_batch(forward, pixels, flip=flip))
             for each in batch:

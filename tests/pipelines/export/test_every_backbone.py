@@ -58,7 +58,7 @@ def _measure_rounding(detector: Detector, paths: list[Path]) -> float:
     """How far the detector's probabilities in single precision are from those in double."""
     network = copy.deepcopy(detector.network).double()
     normalise = Normalise(detector.preprocessing)
-    prepared = prepare(paths, detector.preprocessing, None)
+    prepared = [prepare(path, detector.preprocessing, None) for path in paths]
     pixels = np.stack([each.pixels for each in prepared])  # type: ignore[misc]
     with torch.no_grad():
         logits = network(normalise(to_batch(pixels, "cpu").double())).numpy()

@@ -43,7 +43,7 @@ def test_it_gives_the_detectors_probabilities_of_every_kind_of_picture(exported:
     detector = exported.detector
     expected = [score.fake_probability for score in detector.score(exported.pictures)]
     assert np.ptp(expected) > 0.1
-    prepared = prepare(exported.pictures, detector.preprocessing, None)
+    prepared = [prepare(path, detector.preprocessing, None) for path in exported.pictures]
     pictures = np.stack([each.pixels for each in prepared])  # type: ignore[misc]
     together = run_onnx(exported.content, pictures)
     assert together.dtype == np.float32

@@ -113,6 +113,6 @@ def run_onnx(
 
 def _readable(paths: list[Path], detector: Detector) -> Iterator[Prepared]:
     for path in paths:
-        (picture,) = prepare([path], detector.preprocessing, None)
+        picture = prepare(path, detector.preprocessing, None)
         if picture.error is None:
             yield picture

@@ -30,7 +30,7 @@ def score_renditions(
 ) -> tuple[Floats, dict[str, str]]:
     """Score each image under each distortion, in fp32.
 
-    Files are decoded and distorted in as many processes as there are cores, a window of images at
+    Files are decoded and distorted in as many threads as there are cores, a window of images at
     a time, while the detector scores the window before it. The distortions come before the
     detector's own resize and crop.
 
@@ -50,8 +50,7 @@ def score_renditions(
     problems: dict[str, str] = {}
     render = partial(read_distorted, folder, distortions, seed, detector.preprocessing)
     window = images_of_a_window(len(distortions), detector.preprocessing.crop)
-    processes = max(1, min(joblib.cpu_count(), len(paths)))
-    rendered = work_ahead(render, paths, processes=processes, window=window)
+    rendered = work_ahead(render, paths, threads=joblib.cpu_count(), window=window)
     start = 0
     with tqdm(total=len(paths), desc="Robustness", unit="image", leave=False, disable=None) as bar:
         for results in in_lists(rendered, window):
