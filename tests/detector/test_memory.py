@@ -42,6 +42,17 @@ def test_a_step_finds_the_memory_of_the_one_before_it_and_the_system_gets_it_bac
     assert _pages_taken(_use) > 0.4 * needed
 
 
+@linux
+def test_what_ends_inside_does_not_end_what_is_around_it() -> None:
+    needed = MEGABYTES * 2**20 // resource.getpagesize()
+    with keeping_memory(CPU):
+        for _ in range(20):
+            with keeping_memory(CPU):
+                _use()
+        assert min(_pages_taken(_use) for _ in range(5)) < 0.1 * needed
+    assert _pages_taken(_use) > 0.4 * needed
+
+
 def test_elsewhere_nothing_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: object) -> None:
         raise AssertionError("no C library is to be asked")
