@@ -12,7 +12,7 @@ _PARTS = {
     "scoring": {"scoring": "this project", "forward": "bare forward pass"},
 }
 _TITLES = {"training": "Training steps", "scoring": "Scoring pictures from their files"}
-_INCHES_AROUND = 1.3
+_INCHES_AROUND = 1.4
 
 Task = Literal["training", "scoring"]
 
@@ -48,6 +48,6 @@ def draw_speeds(table: pd.DataFrame, task: Task) -> Figure:
             )
         panels[-1].set_xlabel("Images per second (in brackets: this project against it)")
         handles, names = panels[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper left", ncols=3)
-        figure.suptitle(f"{_TITLES[task]} on {table['device'].iloc[0]}", x=0.99, ha="right")
+        figure.legend(handles, names, loc="outside lower left", ncols=3)
+        figure.suptitle(f"{_TITLES[task]} on {table['device'].iloc[0]}", x=0.01, ha="left")
         return finished(figure)
