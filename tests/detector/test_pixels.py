@@ -181,7 +181,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(few, tmp_path, monkeypatc
 
     monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
     stores = PixelStores(tmp_path / "stores")
-    with pytest.raises(UserError, match=r"disk is full: a pixel store of 3 images needs .* GB"):
+    with pytest.raises(UserError, match=r"disk is full: a pixel store of 3 images needs .* MB"):
         stores.build(few)
     assert kept_in(stores) == []
     monkeypatch.undo()

@@ -358,9 +358,9 @@ def _read_pixels(
 
 
 def _full_disk_message(request: PixelRequest, folder: Path) -> str:
-    size = len(request.sha256s) * request.preprocessing.crop**2 * 3 / 1e9
+    size = len(request.sha256s) * request.preprocessing.crop**2 * 3 / 1e6
     return (
-        f"the disk is full: a pixel store of {len(request.sha256s)} images needs {size:.1f} GB in "
+        f"the disk is full: a pixel store of {len(request.sha256s)} images needs {size:.1f} MB in "
         f"{folder}. Remove stores that are no longer used (each is made again on demand), or read "
         "from the files: --params pixels=files."
     )
