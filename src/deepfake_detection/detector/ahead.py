@@ -1,16 +1,10 @@
 """Working ahead: the next batches are made ready while one is being used."""
 
-import multiprocessing
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from itertools import islice
-from multiprocessing.util import Finalize
 from typing import TypeVar
-
-from joblib.externals.loky import get_reusable_executor
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,25 +47,3 @@ def in_lists(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     coming = iter(items)
     while taken := list(islice(coming, size)):
         yield taken
-
-
-def end_processes_with_this_one() -> None:
-    """See to it that joblib's processes end when this one does, if it is another's itself.
-
-    They are kept for what comes next, and a process of Kedro's ParallelRunner, or of the benchmark,
-    would wait minutes for them to end by themselves. Workers of Dask, which compute in threads, end
-    theirs themselves.
-    """
-    here = threading.current_thread() is threading.main_thread()
-    if here and multiprocessing.parent_process() is not None:
-        _finalise()
-
-
-@cache
-def _finalise() -> None:
-    # before multiprocessing waits for children
-    Finalize(None, _end_processes, exitpriority=100)
-
-
-def _end_processes() -> None:
-    get_reusable_executor().shutdown(kill_workers=True)

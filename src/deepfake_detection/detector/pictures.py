@@ -1,18 +1,21 @@
 """Opening picture files safely, many at once."""
 
 import io
+import multiprocessing
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TypeVar
 
 import joblib
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
 from PIL import Image, ImageFile, ImageOps
 from tqdm import tqdm
-
-from deepfake_detection.detector.ahead import end_processes_with_this_one
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -130,8 +133,8 @@ def map_in_processes(
 ) -> Iterator[Result]:
     """Apply `function` to each item in as many processes as there are cores, in order.
 
-    Processes rather than threads, since for pictures of this size most of the time is spent
-    holding the interpreter's lock. A progress bar is shown in a terminal.
+    Processes rather than threads, since what is taken of each picture beside its pixels (hashes,
+    statistics) holds the interpreter's lock for much of the time. A progress bar is shown in a terminal.
 
     Args:
         function: Importable, so that the processes find it.
@@ -139,8 +142,30 @@ def map_in_processes(
         description: Stands before the progress bar.
         total: How many items there are.
     """
-    end_processes_with_this_one()
+    _end_processes_with_this_one()
     workers = max(1, min(joblib.cpu_count(), total))
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
     results = parallel(joblib.delayed(function)(item) for item in items)
     yield from tqdm(results, desc=description, total=total, leave=False, disable=None)
+
+
+def _end_processes_with_this_one() -> None:
+    """See to it that joblib's processes end when this one does, if it is another's itself.
+
+    They are kept for what comes next, and a process of Kedro's ParallelRunner, or of the benchmark,
+    would wait minutes for them to end by themselves. Workers of Dask, which compute in threads, end
+    theirs themselves.
+    """
+    here = threading.current_thread() is threading.main_thread()
+    if here and multiprocessing.parent_process() is not None:
+        _finalise()
+
+
+@cache
+def _finalise() -> None:
+    # before multiprocessing waits for children
+    Finalize(None, _end_processes, exitpriority=100)
+
+
+def _end_processes() -> None:
+    get_reusable_executor().shutdown(kill_workers=True)
