@@ -134,7 +134,8 @@ def map_in_processes(
     """Apply `function` to each item in as many processes as there are cores, in order.
 
     Processes rather than threads, since what is taken of each picture beside its pixels (hashes,
-    statistics) holds the interpreter's lock for much of the time. A progress bar is shown in a terminal.
+    statistics) holds the interpreter's lock for much of the time. A progress bar is shown
+    in a terminal.
 
     Args:
         function: Importable, so that the processes find it.
