@@ -17,6 +17,14 @@ MEGABYTES = 100
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
 
 
+@pytest.fixture(autouse=True)
+def nobody_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process of its own: what other tests left open has no part in it."""
+    monkeypatch.setattr(memory, "_inside", 0)
+    with keeping_memory(CPU):
+        pass
+
+
 def _use() -> None:
     torch.ones(MEGABYTES * 2**18)
 
