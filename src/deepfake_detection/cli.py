@@ -36,11 +36,11 @@ def split_params(ctx: click.Context, _: click.Parameter, value: Any) -> Any:
         return value
     parameters = OmegaConf.create()
     for item in split_outside_brackets(value):
-        name, equals, _value = item.partition("=")
+        name, equals, written = item.partition("=")
         if not equals or not name.strip():
             ctx.fail(f"--params takes name=value pairs, separated by commas, and '{item}' is none")
         try:
-            parameters.merge_with_dotlist([f"{name.strip()}={_value}"])
+            parameters.merge_with_dotlist([f"{name.strip()}={written}"])
         except (yaml.YAMLError, OmegaConfBaseException) as error:
             reason = str(error).splitlines()[0]
             ctx.fail(f"--params: '{item}' cannot be read ({reason}); quotes may be missing in it")
