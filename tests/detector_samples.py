@@ -3,14 +3,14 @@
 import torch
 
 from deepfake_detection import Detector
-from deepfake_detection.detector.backbones import build_backbone
-from deepfake_detection.detector.detector import DetectorCard
-from deepfake_detection.detector.fingerprints import pack_hashes
+from deepfake_detection.images.fingerprints import pack_hashes
+from deepfake_detection.models.backbones import build_backbone
+from deepfake_detection.models.detector import DetectorCard
 
 HASHES = [f"{number:064x}" for number in (0, 1, 255, 2**255)]
 
 
-def make_detector(model: str = "shufflenet_v2_x0_5", **changes: object) -> Detector:
+def build_detector(model: str = "shufflenet_v2_x0_5", **changes: object) -> Detector:
     """A detector of this backbone, with changes to its card."""
     torch.manual_seed(5)
     network, _ = build_backbone(model, {}, transform_input=False)
@@ -42,7 +42,7 @@ def make_detector(model: str = "shufflenet_v2_x0_5", **changes: object) -> Detec
 
 def make_sensitive_detector(model: str = "shufflenet_v2_x0_5") -> Detector:
     """A detector whose batch norms have seen pictures: otherwise all get nearly the same logit."""
-    detector = make_detector(model)
+    detector = build_detector(model)
     for layer in detector.network.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.momentum = None

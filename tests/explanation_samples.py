@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from deepfake_detection.detector.measuring import MeasuredPicture
 from deepfake_detection.parameters import EvaluationParameters, ExplanationParameters
+from deepfake_detection.pipelines.explanation.region_statistics import MeasuredPicture
 
 MEASURES = [
     (region, measure)
@@ -32,7 +32,7 @@ def make_explanation(**changes: Any) -> ExplanationParameters:
 
 
 EVALUATION = EvaluationParameters(
-    batch_size=4, confidence=0.95, calibration_bins=5, few_groups=2, doubted_labels=5, device="cpu"
+    batch_size=4, confidence=0.95, calibration_bins=5, few_groups=2, label_issues=5, device="cpu"
 )
 
 

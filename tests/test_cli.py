@@ -29,7 +29,7 @@ def _read(text: str) -> object:
 
 
 @given(_names, st.lists(_values, max_size=4), st.integers(-9, 9))
-def test_a_list_is_one_value(name: str, values: list[object], other: int) -> None:
+def test_a_list_is_single_value(name: str, values: list[object], other: int) -> None:
     written = ", ".join(str(value).lower() for value in values)
     inner = _read(f"{name}=[{written}],zz={other}")
     for part in name.split("."):
@@ -53,7 +53,7 @@ def test_no_character_but_commas_and_blanks_is_lost(text: str) -> None:
     assert all(part == part.strip() and part for part in parts)
 
 
-def test_mappings_lists_in_lists_and_patterns() -> None:
+def test_mappings_lists_batched_and_patterns() -> None:
     assert _read("studies.mine={a: [1, 2], b: x},pairs=[[0,1],[2,3]]") == {
         "studies": {"mine": {"a": [1, 2], "b": "x"}},
         "pairs": [[0, 1], [2, 3]],
@@ -70,7 +70,7 @@ def test_brackets_that_do_not_match_hold_nothing_together() -> None:
 
 
 @pytest.mark.parametrize("text", ["model", "=vgg16", "seeds=[0,1],oops", "seeds=[0,1", "a={b: [}]"])
-def test_what_is_no_parameter_is_one_line(text: str) -> None:
+def test_what_is_no_parameter_is_single_line(text: str) -> None:
     answer = CliRunner().invoke(run, ["--params", text])
     assert answer.exit_code == 2
     assert answer.output.splitlines()[-1].startswith("Error: --params")

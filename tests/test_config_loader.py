@@ -63,7 +63,7 @@ def test_the_command_line_does_not_change_the_order_of_rows(tmp_path: Path) -> N
     assert (training.epochs, training.batch_size) == (1, 4)
 
 
-def test_a_study_is_one_box_with_few_ends(project: Path) -> None:
+def test_a_study_is_single_box_with_few_ends(project: Path) -> None:
     for study in load(project).studies:
         pipeline = create_pipeline(study)
         ends = {name for name in pipeline.inputs() if not name.startswith("params:")}

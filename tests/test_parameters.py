@@ -130,8 +130,8 @@ WRONG = [
     ("training.machines", 0, "'training.machines'"),
     ("training.machines", 2, "'training': rendezvous must be given as HOST:PORT"),
     ("training.rendezvous", "10.0.0.5", "'training.rendezvous': should be HOST:PORT"),
-    ("training.state.minutes", -1, "'training.state.minutes'"),
-    ("training.state.resume", "maybe", "'training.state.resume'"),
+    ("training.checkpoint.minutes", -1, "'training.checkpoint.minutes'"),
+    ("training.checkpoint.resume", "maybe", "'training.checkpoint.resume'"),
     ("training.seed", -1, "'training.seed'"),
     ("training.seed", 2**70, "'training.seed': .* less than"),
     ("split.seed", 0.5, "'split.seed': .* integer"),
@@ -151,7 +151,11 @@ WRONG = [
     # calibration
     ("calibration.threshold.rule", "f1", "'calibration.threshold.rule': .*'best_f1'"),
     ("calibration.threshold.value", 50, "'calibration.threshold.value': .* less than or equal"),
-    ("calibration.threshold.false_alarm_rate", -0.1, "'calibration.threshold.false_alarm_rate'"),
+    (
+        "calibration.threshold.false_positive_rate",
+        -0.1,
+        "'calibration.threshold.false_positive_rate'",
+    ),
     ("calibration.temperature.rule", 2, "'calibration.temperature.rule': .*'scaling'"),
     ("calibration.temperature.bounds", [0, 10], "'calibration.temperature.bounds.0'"),
     ("calibration.temperature.bounds", [2, 10], "'calibration.temperature': bounds (2 to 10) sho"),

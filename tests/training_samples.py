@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from deepfake_detection.learning.batches import LabelledPixels
 from deepfake_detection.parameters import (
     CalibrationParameters,
     PreprocessingParameters,
     TrainingParameters,
 )
+from deepfake_detection.training.batches import LabelledPixels
 
 CPU = torch.device("cpu")
 SIZE = 12
@@ -42,7 +42,7 @@ def make_training(**changes: Any) -> TrainingParameters:
         "precision": "fp32",
         "compile": False,
         "seed": 3,
-        "state": {"minutes": 0, "resume": True},
+        "checkpoint": {"minutes": 0, "resume": True},
     }  # fmt: skip
     return TrainingParameters.model_validate(settings | changes)
 
@@ -53,7 +53,7 @@ def make_calibration(
     """Rules of threshold and temperature, with changes to those of the threshold."""
     return CalibrationParameters.model_validate(
         {
-            "threshold": {"rule": threshold, "value": 0.5, "false_alarm_rate": 0.1} | changes,
+            "threshold": {"rule": threshold, "value": 0.5, "false_positive_rate": 0.1} | changes,
             "temperature": {"rule": temperature, "bounds": [0.1, 10.0]},
         }
     )

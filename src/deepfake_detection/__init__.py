@@ -13,7 +13,7 @@ print(detector.score("picture.jpg"))  # Score(path='picture.jpg', fake_probabili
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deepfake_detection.detector.detector import Detector as Detector
+    from deepfake_detection.models.detector import Detector as Detector
 
 __version__ = "0.1.0"
 
@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     # PyTorch takes seconds to import, and processes that only decode pictures do without
     if name == "Detector":
-        from deepfake_detection.detector.detector import Detector
+        from deepfake_detection.models.detector import Detector
 
         return Detector
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -45,8 +45,8 @@ def check_devices(
     Raises:
         UserError: Naming the one that it lacks.
     """
-    from deepfake_detection.detector.device import choose_device, choose_precision
-    from deepfake_detection.learning.hardware import choose_hardware
+    from deepfake_detection.models.devices import choose_device, choose_precision
+    from deepfake_detection.training.hardware import choose_hardware
 
     asked = pipeline.inputs()
     if "params:training" in asked:
@@ -72,7 +72,7 @@ def check_sizes(
     Raises:
         UserError: Naming the first that does not.
     """
-    from deepfake_detection.detector.backbones import check_backbone, check_crop
+    from deepfake_detection.models.backbones import check_backbone, check_crop
 
     if "params:benchmark" in pipeline.inputs():
         for model in parameters.benchmark.backbones:

@@ -26,9 +26,9 @@ from deepfake_detection.errors import UserError, user_error_behind
 from deepfake_detection.parameters import ProjectParameters
 
 if TYPE_CHECKING:
-    from deepfake_detection.learning.state import TrainingStates
+    from deepfake_detection.models.scoring_checkpoints import ScoringCheckpoints
     from deepfake_detection.parameters import StudyParameters
-    from deepfake_detection.scoring.state import ScoringStates
+    from deepfake_detection.training.checkpoints import TrainingCheckpoints
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ class ProjectHooks:
     """The project's hooks."""
 
     def __init__(self) -> None:
-        self._states_of: dict[str, TrainingStates] = {}
-        self._scorings_of: dict[str, ScoringStates] = {}
+        self._states_of: dict[str, TrainingCheckpoints] = {}
+        self._scorings_of: dict[str, ScoringCheckpoints] = {}
         self._studies: list[StudyParameters] = []
         self._titles: dict[str, str] = {}
         self._started = 0
@@ -63,7 +63,7 @@ class ProjectHooks:
 
     def _check_model(self, parameters: ProjectParameters, context: KedroContext) -> None:
         # torch takes seconds to import, and a mistyped parameter need not wait for it
-        from deepfake_detection.detector.backbones import check_backbone, check_crop
+        from deepfake_detection.models.backbones import check_backbone, check_crop
 
         check_backbone(parameters.model)
         for name in parameters.backbones.names:
@@ -114,14 +114,14 @@ class ProjectHooks:
     @hook_impl
     def after_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
         """Remember the states of trainings and scorings that a node has used."""
-        from deepfake_detection.learning.finished import KeptTrainings
-        from deepfake_detection.learning.state import TrainingStates
-        from deepfake_detection.scoring.state import ScoringStates
+        from deepfake_detection.models.scoring_checkpoints import ScoringCheckpoints
+        from deepfake_detection.training.checkpoints import TrainingCheckpoints
+        from deepfake_detection.training.run_store import KeptTrainings
 
         for value in inputs.values():
-            if isinstance(value, TrainingStates):
+            if isinstance(value, TrainingCheckpoints):
                 self._states_of[node.name] = value
-            elif isinstance(value, ScoringStates):
+            elif isinstance(value, ScoringCheckpoints):
                 self._scorings_of[node.name] = value
             elif isinstance(value, KeptTrainings) and "training" in node.tags:
                 run = inputs[f"params:{node.namespace}.name"]
@@ -130,8 +130,8 @@ class ProjectHooks:
     @hook_impl
     def after_dataset_saved(self, data: Any, node: Node) -> None:
         """Remove the state of a training or scoring once its result is saved: nothing is lost."""
-        from deepfake_detection.detector.detector import Detector
-        from deepfake_detection.detector.fingerprints import fingerprint_of_training
+        from deepfake_detection.images.fingerprints import fingerprint_of_training
+        from deepfake_detection.models.detector import Detector
 
         if node.name in self._scorings_of:
             self._scorings_of.pop(node.name).remove_used()

@@ -36,12 +36,12 @@ from deepfake_detection.parameters import Device, Devices, Rendezvous
 @click.option(
     "--pixel-stores",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    default="data/05_model_input/pixel_stores",
+    default="data/05_model_input/pixel_cache",
     show_default=True,
-    help="The folder of pixel stores, shared or built here from the same images.",
+    help="The folder of pixel caches, shared or built here from the same images.",
 )
 def main(
-    rendezvous: str, machines: int, device: str, devices: str | int, pixel_stores: Path
+    rendezvous: str, machines: int, device: str, devices: str | int, pixel_cache: Path
 ) -> None:
     """Take part in the training that waits at HOST:PORT.
 
@@ -50,9 +50,9 @@ def main(
     # what it says of a machine that is gone, or done first, is said here in one line
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     # torch takes seconds to import, and --help need not wait for it
-    from deepfake_detection.detector.device import choose_device
-    from deepfake_detection.learning.hardware import Hardware, check_hardware, count_processes
-    from deepfake_detection.learning.launch import Machine, join_training
+    from deepfake_detection.models.devices import choose_device
+    from deepfake_detection.training.hardware import Hardware, check_hardware, count_processes
+    from deepfake_detection.training.launch import Machine, join_training
 
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     log = logging.getLogger("deepfake_detection")
@@ -61,7 +61,7 @@ def main(
     processes = count_processes(devices, chosen)
     check_hardware(Hardware(str(chosen), processes, machines, "fp32", 1))
     log.info("Joining the training at %s with %d process(es) on %s", rendezvous, processes, chosen)
-    join_training(Machine(str(chosen), processes, pixel_stores), machines, rendezvous)
+    join_training(Machine(str(chosen), processes, pixel_cache), machines, rendezvous)
     log.info("The training has ended")
 
 

@@ -1,7 +1,7 @@
 """Typed models of the parameter files, one for each block of `conf/base/parameters*.yml`.
 
 The models check and name; they hold no defaults. Every value stands in a parameter file, with a
-comment that gives its meaning, its unit and, where it differs, the seed recipe's value.
+comment that gives its meaning, its unit and, where it differs, the reference recipe's value.
 """
 
 import re
@@ -275,7 +275,7 @@ class EarlyStoppingParameters(Block):
     patience: Count | None
 
 
-class StateParameters(Block):
+class CheckpointParameters(Block):
     """How a training's state is kept, from which it goes on after an interruption."""
 
     minutes: Annotated[Number, Field(ge=0)]
@@ -301,7 +301,7 @@ class TrainingParameters(Block):
     precision: Precision
     compile: bool
     seed: Seed
-    state: StateParameters
+    checkpoint: CheckpointParameters
 
     @model_validator(mode="after")
     def _needs_rendezvous(self) -> Self:
@@ -319,9 +319,9 @@ class FinalTrainingParameters(Block):
 class ThresholdParameters(Block):
     """From which fake probability on a picture is called fake."""
 
-    rule: Literal["fixed", "equal_error", "best_f1", "false_alarm_rate"]
+    rule: Literal["fixed", "equal_error", "best_f1", "false_positive_rate"]
     value: Share
-    false_alarm_rate: Share
+    false_positive_rate: Share
 
 
 class TemperatureParameters(Block):
@@ -352,7 +352,7 @@ class EvaluationParameters(Block):
     confidence: Annotated[float, Field(gt=0, lt=1)]
     calibration_bins: Count
     few_groups: Count
-    doubted_labels: Count
+    label_issues: Count
     device: Device
 
 
@@ -422,7 +422,7 @@ class ReportingParameters(Block):
 
     gallery_size: Count
     gallery_columns: Count
-    doubts_shown: Count
+    label_issues_shown: Count
 
 
 class RegionParameters(Block):
@@ -505,7 +505,7 @@ class StudyOptions(Block):
 
 
 class PublishedResult(Block):
-    """What the seed published for a row."""
+    """What the reference published for a row."""
 
     best_epoch: Count | None = None
     validation_accuracy: Share | None = None

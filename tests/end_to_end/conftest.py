@@ -61,7 +61,7 @@ def start(project: Path) -> Iterator[Start]:
     started = []
 
     def run(epochs: int = 12, **params: object) -> subprocess.Popen[str]:
-        given = {"epochs": epochs, "state.minutes": 0, **params}
+        given = {"epochs": epochs, "checkpoint.minutes": 0, **params}
         text = ",".join(f"training.{name}={value}" for name, value in given.items())
         process = subprocess.Popen(
             [sys.executable, "-m", "kedro", "run", "--env", "demo", "--pipelines", "training",

@@ -20,13 +20,13 @@ from sklearn.preprocessing import StandardScaler
 
 from deepfake_detection.datasets.faces.drawing import draw_file, draw_image
 from deepfake_detection.datasets.generated_faces import GeneratedFacesDataset
-from deepfake_detection.detector import device
-from deepfake_detection.detector.detector import Detector
-from deepfake_detection.detector.file import DetectorSlot
-from deepfake_detection.detector.pixels import PixelStores
-from deepfake_detection.detector.preprocessing import crop_pixels
-from deepfake_detection.explaining.heat_maps import SMALLEST_GRID, HeatMaps
-from deepfake_detection.learning.state import TrainingStates
+from deepfake_detection.images.pixel_cache import PixelCache
+from deepfake_detection.images.preprocessing import crop_pixels
+from deepfake_detection.metrics.intervals import difference_interval
+from deepfake_detection.models import devices as device
+from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.detector_file import DetectorSlot
+from deepfake_detection.models.heat_maps import SMALLEST_GRID, HeatMaps
 from deepfake_detection.parameters import ProjectParameters
 from deepfake_detection.pipelines.data_preparation.nodes import (
     index_images,
@@ -37,7 +37,7 @@ from deepfake_detection.pipelines.data_preparation.nodes import (
 )
 from deepfake_detection.pipelines.evaluation.nodes import measure_predictions, predict_split
 from deepfake_detection.pipelines.training.nodes import request_pixels, train_detector
-from deepfake_detection.scoring.intervals import difference_interval
+from deepfake_detection.training.checkpoints import TrainingCheckpoints
 
 SEEDS = range(5)
 
@@ -78,15 +78,15 @@ def stores(
     faces: Path,
     image_index: pd.DataFrame,
     demo: ProjectParameters,
-) -> PixelStores:
-    stores = PixelStores(tmp_path_factory.mktemp("stores"))
+) -> PixelCache:
+    stores = PixelCache(tmp_path_factory.mktemp("stores"))
     stores.build(request_pixels(faces, image_index, demo.model, demo.backbones, demo.pixels))
     return stores
 
 
 @pytest.fixture
 def train(
-    image_index: pd.DataFrame, stores: PixelStores, demo: ProjectParameters, tmp_path: Path
+    image_index: pd.DataFrame, stores: PixelCache, demo: ProjectParameters, tmp_path: Path
 ) -> Callable[..., tuple[Detector, list[dict[str, Any]]]]:
     """Train the demo's detector; it, and its accuracy and AUC on each scored subset."""
 
@@ -98,7 +98,7 @@ def train(
         split = split_images(image_index, parameters)
         summary = summarise_split(split, image_index, parameters, demo.data_preparation)
         _, detector = train_detector(
-            split, summary, stores, {}, TrainingStates(tmp_path / "states"),
+            split, summary, stores, {}, TrainingCheckpoints(tmp_path / "states"),
             DetectorSlot(tmp_path / "slot"), demo.model, demo.backbones, training, demo.calibration,
         )  # fmt: skip
         predictions = predict_split(detector, split, stores, demo.evaluation)
@@ -135,7 +135,7 @@ def test_a_grouped_split_is_learned_and_an_individual_one_flatters(train) -> Non
 
 @pytest.mark.slow
 def test_bf16_calls_what_fp32_calls_and_learns_no_worse(
-    train, image_index: pd.DataFrame, stores: PixelStores, monkeypatch: pytest.MonkeyPatch
+    train, image_index: pd.DataFrame, stores: PixelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a CPU without bf16 units they are emulated: the same roundings, ten times slower."""
     monkeypatch.setattr(device, "_has_bf16", lambda _: True)
@@ -158,9 +158,7 @@ def test_bf16_calls_what_fp32_calls_and_learns_no_worse(
         assert (difference.abs() <= spread.loc[(subset, "fp32")]).all()
 
 
-def _share_called_alike(
-    detector: Detector, image_index: pd.DataFrame, stores: PixelStores
-) -> float:
+def _share_called_alike(detector: Detector, image_index: pd.DataFrame, stores: PixelCache) -> float:
     """The share of all images on which the network has the same verdict in both precisions."""
     array = stores.open(image_index["sha256"].tolist(), detector.preprocessing).array
     in_full = detector.logits(array) > 0
@@ -273,7 +271,7 @@ def test_heat_moves_to_the_forgery(
 
 
 @pytest.mark.slow
-def test_mean_colours_tell_little(stores: PixelStores, image_index: pd.DataFrame, demo) -> None:
+def test_mean_colours_tell_little(stores: PixelCache, image_index: pd.DataFrame, demo) -> None:
     pixels = stores.open(image_index["sha256"].tolist(), demo.backbones.preprocessing(demo.model))
     colours = pixels.array[pixels.rows(image_index["sha256"].tolist())].mean(axis=(1, 2))
     model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))

@@ -12,8 +12,8 @@ from demo_project import MODEL, latest
 from detector_samples import make_sensitive_detector
 
 from deepfake_detection import Detector
-from deepfake_detection.detector.file import write_detector
 from deepfake_detection.errors import UserError
+from deepfake_detection.models.detector_file import write_detector
 
 EXPORT = f"data/demo/06_models/{MODEL}/export"
 FACES = "data/demo/01_raw/generated_faces"

@@ -17,7 +17,7 @@ from deepfake_detection.errors import UserError
 
 DETECTOR = f"data/demo/06_models/{MODEL}/detector.safetensors"
 HISTORY = f"data/demo/06_models/{MODEL}/training_history.csv"
-STATES = f"data/demo/06_models/{MODEL}/training_state"
+STATES = f"data/demo/06_models/{MODEL}/training_checkpoints"
 
 
 def _assert_same_weights(first: Path, second: Path, moment: float) -> None:
@@ -32,7 +32,7 @@ def _assert_same_weights(first: Path, second: Path, moment: float) -> None:
 def test_killed_at_any_moment_it_goes_on_to_the_same_weights(
     project: Path, start: Start, run_here, kills: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    training = {"epochs": 12, "state": {"minutes": 0}}
+    training = {"epochs": 12, "checkpoint": {"minutes": 0}}
     run_here(project, "training", training=training)
     uninterrupted = latest(project, DETECTOR)
     seconds = pd.read_csv(latest(project, HISTORY))["seconds"].sum()
@@ -76,11 +76,11 @@ def test_ctrl_c_says_in_one_line_how_to_go_on_or_begin_anew(
 
     # truncated
     kept[0].write_bytes(kept[0].read_bytes()[:1000])
-    training = {"epochs": 12, "state": {"minutes": 0}}
-    with pytest.raises(UserError, match=r"truncated.*training\.state\.resume=false"):
+    training = {"epochs": 12, "checkpoint": {"minutes": 0}}
+    with pytest.raises(UserError, match=r"truncated.*training\.checkpoint\.resume=false"):
         run_here(project, "training", training=training)
     assert kept[0].exists()
-    training["state"] = {"minutes": 0, "resume": False}
+    training["checkpoint"] = {"minutes": 0, "resume": False}
     run_here(project, "training", training=training)
     assert "Epoch  1/12" in caplog.text
     assert not kept[0].exists()

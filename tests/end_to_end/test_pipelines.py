@@ -36,9 +36,9 @@ def test_the_same_seed_gives_the_same_detector_bit_for_bit(project: Path, run_he
 def test_pixels_straight_from_the_files_give_the_same_detector(project: Path, run_here) -> None:
     entry = f"{MODELS}/detector.safetensors"
     stored = load_file(latest(project, entry))
-    shutil.rmtree(project / "data/demo/05_model_input/pixel_stores")
+    shutil.rmtree(project / "data/demo/05_model_input/pixel_cache")
     run_here(project, "training", "evaluation", pixels="files")
-    assert not list((project / "data/demo/05_model_input/pixel_stores").rglob("*.npy"))
+    assert not list((project / "data/demo/05_model_input/pixel_cache").rglob("*.npy"))
     read = load_file(latest(project, entry))
     assert all(np.array_equal(stored[name], read[name]) for name in stored)
 
@@ -64,7 +64,7 @@ def test_the_main_job_explains_its_false_cases(demo_project: Path) -> None:
     for (label, kind), rows in table.groupby(["label", "kind"]):
         of_class = of_test[of_test["label"] == label]
         false = (of_class["predicted"] != label).sum()
-        assert (kind == "missed fake") == (label == 1)
+        assert (kind == "false negative") == (label == 1)
         assert (rows["n_false"] == false).all()
         assert (rows["n_right"] == len(of_class) - false).all()
     for figure in ("heat_maps", "false_case_figure"):
@@ -99,7 +99,7 @@ def test_another_model_has_its_own_files_beside_the_others(project: Path, run_he
         latest(project, "data/demo/06_models/mobilenet_v3_small/detector.safetensors")
     )
     assert other.preprocessing.crop == 40
-    assert len(list((project / "data/demo/05_model_input/pixel_stores").iterdir())) == 2
+    assert len(list((project / "data/demo/05_model_input/pixel_cache").iterdir())) == 2
 
 
 def test_a_split_made_anew_makes_an_older_detector_unfit(project: Path, run_here) -> None:
@@ -205,12 +205,12 @@ def test_rejected_images_are_listed_before_a_run_stops_for_them(project: Path, r
 
 
 def test_a_picture_that_changed_since_it_was_indexed_is_named(project: Path, run_here) -> None:
-    shutil.rmtree(project / "data/demo/05_model_input/pixel_stores")
+    shutil.rmtree(project / "data/demo/05_model_input/pixel_cache")
     changed = project / "data/demo/01_raw/generated_faces/real/3.jpg"
     shutil.copy(changed.with_name("4.jpg"), changed)
     with pytest.raises(UserError, match=r"3\.jpg has changed since it was indexed"):
         run_here(project, "training")
-    assert not list((project / "data/demo/05_model_input/pixel_stores").iterdir())
+    assert not list((project / "data/demo/05_model_input/pixel_cache").iterdir())
 
 
 def test_another_threshold_needs_no_training_and_two_detectors_are_compared(
@@ -242,7 +242,7 @@ def test_another_threshold_needs_no_training_and_two_detectors_are_compared(
     assert again.card.run_fingerprint == second.card.run_fingerprint
     assert again.card.threshold == pytest.approx(second.card.threshold)
     assert again.card.temperature == pytest.approx(second.card.temperature, rel=1e-3)
-    assert not (project / MODELS / "training_state").exists()
+    assert not (project / MODELS / "training_checkpoints").exists()
 
     run_here(project, "paired_comparison", other_detector=str(plain))
     compared = "data/demo/07_model_output/paired_comparison/paired_differences.csv"

@@ -36,7 +36,7 @@ def test_a_killed_process_is_named_and_the_same_command_goes_on(
     assert len(lines) == 2
     assert latest(project, DETECTOR) == before
 
-    training = {"epochs": 6, "devices": 2, "state": {"minutes": 0}}
+    training = {"epochs": 6, "devices": 2, "checkpoint": {"minutes": 0}}
     run_here(project, "training", training=training)
     assert "Going on after epoch" in caplog.text
     detector = Detector.load(latest(project, DETECTOR))
@@ -47,7 +47,7 @@ def test_a_further_machine_joins_by_one_command(project: Path, start: Start) -> 
     address = f"localhost:{_free_port()}"
     joining = subprocess.Popen(
         [sys.executable, "-m", "deepfake_detection.join_training", address, "--devices", "1",
-         "--pixel-stores", "data/demo/05_model_input/pixel_stores"],
+         "--pixel-stores", "data/demo/05_model_input/pixel_cache"],
         cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:

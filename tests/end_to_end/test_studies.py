@@ -17,8 +17,8 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from deepfake_detection import Detector
-from deepfake_detection.detector.fingerprints import unpack_hashes
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.fingerprints import unpack_hashes
 
 STUDY = {
     "split": {"ratios": {"train": 0.6, "validation": 0.2, "test": 0.2}},
@@ -124,7 +124,7 @@ def test_a_study_ends_in_its_table(made: tuple[Path, str]) -> None:
         assert row["best_validation_accuracy"] == detector.card.best_validation_accuracy
     # what the command says: which run is at work, the table, what is chosen, where results lie
     assert "Run 3 of 3" in said
-    assert re.search(r"Plain +validation accuracy .*the seed's 0.9000", said)
+    assert re.search(r"Plain +validation accuracy .*the reference's 0.9000", said)
     assert "Chosen: " in said
     assert "generated faces" in said
     assert "Mine table: " in said
@@ -230,7 +230,7 @@ def test_a_killed_study_goes_on_with_what_is_missing(
     assert said.count("Not trained again") == 1
     # the second goes on, or begins anew where the kill came before its state was written
     assert said.count("Training shufflenet") == 2
-    assert not list(project.glob("data/demo/06_models/studies/mine/*/training_state"))
+    assert not list(project.glob("data/demo/06_models/studies/mine/*/training_checkpoints"))
     # and comes to what a study comes to that nobody killed
     whole = Path(shutil.copytree(prepared, tmp_path / "project"))
     run_part(whole, TABLE)
@@ -267,7 +267,7 @@ def test_a_cross_validation_scores_every_image_once_by_a_detector_that_has_not_s
     project = Path(shutil.copytree(prepared, tmp_path / "project"))
     block = {"folds": 3, "training": {"epochs": 1}, "current": {"title": "Now"}}
     add_study(project, "crossed", block)
-    wanted = ["out_of_fold_predictions", "fold_metrics", "doubted_labels", "summary"]
+    wanted = ["out_of_fold_predictions", "fold_metrics", "label_issues", "summary"]
     run_part(project, {"to_outputs": [f"crossed.{name}" for name in wanted]}, study="crossed")
     output = project / "data/demo/07_model_output/studies/crossed"
     pooled = pd.read_csv(latest(output, "out_of_fold_predictions.csv"))
@@ -296,7 +296,7 @@ def test_a_cross_validation_scores_every_image_once_by_a_detector_that_has_not_s
     by_fold = right.groupby(pooled["fold"]).mean()
     assert summary.at["accuracy", "mean"] == pytest.approx(by_fold.mean())
     assert summary.at["accuracy", "standard_deviation"] == pytest.approx(by_fold.std())
-    doubted = pd.read_csv(latest(output, "doubted_labels.csv"))
+    doubted = pd.read_csv(latest(output, "label_issues.csv"))
     wrong = pooled.loc[~right, "path"]
     assert set(doubted["path"]) <= set(wrong)
 

@@ -52,7 +52,7 @@ def test_a_final_detector_learns_from_all_images_and_says_who_vouches(
     history = pd.read_csv(latest(project, f"{MODELS}/final_training_history.csv"))
     assert len(history) == card.best_epoch
     assert history["validation_accuracy"].isna().all()
-    assert not (project / MODELS / "training_state").exists()
+    assert not (project / MODELS / "training_checkpoints").exists()
     assert "has no score of its own" in caplog.text
 
     given = {"detector": str(project / entry)}
@@ -113,7 +113,7 @@ def test_a_folder_is_scored_and_answers_are_written(
     assert np.allclose(
         [each.fake_probability for each in found], some["fake_probability"], atol=1e-4
     )
-    assert not (project / INFERENCE / "scoring_state").exists()
+    assert not (project / INFERENCE / "scoring_checkpoints").exists()
 
 
 def test_an_interrupted_scoring_says_in_one_line_how_to_go_on(
@@ -132,7 +132,7 @@ def test_an_interrupted_scoring_says_in_one_line_how_to_go_on(
         cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
-    state = project / INFERENCE / "scoring_state"
+    state = project / INFERENCE / "scoring_checkpoints"
     while not list(state.glob("*.jsonl")) or not next(state.glob("*.jsonl")).stat().st_size:
         assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)

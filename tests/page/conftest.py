@@ -11,8 +11,8 @@ from page_server import PageServer, start_page
 from PIL import Image
 
 from deepfake_detection import Detector
-from deepfake_detection.detector.file import write_detector
-from deepfake_detection.detector.fingerprints import pack_hashes
+from deepfake_detection.images.fingerprints import pack_hashes
+from deepfake_detection.models.detector_file import write_detector
 
 
 @pytest.fixture(scope="session")

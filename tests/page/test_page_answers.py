@@ -18,9 +18,9 @@ from picture_samples import png_of_size
 from PIL import Image
 
 from deepfake_detection import Detector
-from deepfake_detection.detector.pictures import open_picture
-from deepfake_detection.detector.preprocessing import crop_pixels, seen_box
-from deepfake_detection.explaining.heat_maps import HeatMaps, heat_layer
+from deepfake_detection.images.preprocessing import crop_pixels, seen_box
+from deepfake_detection.images.reading import open_picture
+from deepfake_detection.models.heat_maps import HeatMaps, heat_layer
 from deepfake_detection.page.answers import Answer, Answers
 from deepfake_detection.page.app import make_app
 from deepfake_detection.page.limits import Limits

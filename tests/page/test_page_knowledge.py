@@ -1,9 +1,9 @@
 """What the page says that a detector knows."""
 
-from detector_samples import make_detector
+from detector_samples import build_detector
 
 from deepfake_detection.page.knowledge import tell_what_it_knows
-from deepfake_detection.pages.parts import Statement
+from deepfake_detection.reports.parts import Statement
 
 SPLIT = {
     "method": "group",
@@ -17,7 +17,7 @@ SPLIT = {
 
 def told(trained_on: int = 1380, **changes: object) -> list[Statement]:
     changes = {"split": SPLIT, "best_validation_accuracy": 0.925} | changes
-    return tell_what_it_knows(make_detector(**changes).describe(), trained_on)
+    return tell_what_it_knows(build_detector(**changes).describe(), trained_on)
 
 
 def warnings(statements: list[Statement]) -> list[str]:

@@ -34,7 +34,7 @@ from deepfake_detection.runners.dask_runner import RunInterruptedError
 
 RUNNER = "deepfake_detection.runners.dask_runner"
 MODELS = f"data/demo/06_models/{MODEL}"
-STATES = f"{MODELS}/training_state"
+STATES = f"{MODELS}/training_checkpoints"
 
 
 @pytest.fixture(autouse=True)
@@ -276,7 +276,7 @@ def test_what_a_lost_worker_had_saved_is_written_anew_under_the_same_version(
 
 # ---------------------------------------------------------------- the project
 
-TRAINING = {"epochs": 8, "state": {"minutes": 0}}
+TRAINING = {"epochs": 8, "checkpoint": {"minutes": 0}}
 
 
 def _run(project: Path, cluster: Cluster, *pipelines: str) -> str:

@@ -7,9 +7,9 @@ from kedro.io import AbstractVersionedDataset, Version
 from kedro.io.core import VersionNotFoundError
 
 from deepfake_detection.datasets.handle import HandleDataset
-from deepfake_detection.detector.detector import Detector
-from deepfake_detection.detector.file import DetectorFile, DetectorSlot, write_detector
 from deepfake_detection.errors import UserError
+from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.detector_file import DetectorFile, DetectorSlot, write_detector
 
 
 class DetectorDataset(AbstractVersionedDataset[Detector | DetectorFile, Detector]):

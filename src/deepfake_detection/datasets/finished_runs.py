@@ -1,8 +1,8 @@
 """What runs left, in the catalog: places in which nodes find it again."""
 
 from deepfake_detection.datasets.handle import HandleDataset
-from deepfake_detection.learning.finished import KeptTrainings
-from deepfake_detection.scoring.finished import KeptMetrics, KeptScores
+from deepfake_detection.metrics.finished import KeptMetrics, KeptScores
+from deepfake_detection.training.run_store import KeptTrainings
 
 
 class KeptTrainingsDataset(HandleDataset):

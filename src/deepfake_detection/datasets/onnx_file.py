@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.io import AbstractVersionedDataset, Version
 from kedro.io.core import VersionNotFoundError
 
-from deepfake_detection.detector.file import written_beside
+from deepfake_detection.models.detector_file import written_beside
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

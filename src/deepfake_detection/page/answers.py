@@ -8,19 +8,19 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from deepfake_detection.detector.detector import Detector
-from deepfake_detection.detector.device import choose_device
-from deepfake_detection.detector.pictures import (
+from deepfake_detection.images.preprocessing import crop_pixels, seen_box
+from deepfake_detection.images.reading import (
     TooManyPixelsError,
     UnreadablePictureError,
     open_picture,
 )
-from deepfake_detection.detector.preprocessing import crop_pixels, seen_box
-from deepfake_detection.detector.score import TRAINED_ON_IT, Score
-from deepfake_detection.explaining.heat_maps import HeatMaps, heat_layer
+from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.devices import choose_device
+from deepfake_detection.models.heat_maps import HeatMaps, heat_layer
+from deepfake_detection.models.scoring import TRAINED_ON_IT, Score
 from deepfake_detection.page.problems import Problem
-from deepfake_detection.pages.figures import data_uri
-from deepfake_detection.plotting.words import probability
+from deepfake_detection.reports.embedded_figures import data_uri
+from deepfake_detection.reports.words import probability
 
 # Those in which photographs come, and that are decoded in memory alone: others that Pillow reads
 # start programs (EPS) or write files on the way. JPEG includes what phones make of several.

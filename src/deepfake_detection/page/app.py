@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from deepfake_detection.detector.detector import Detector
+from deepfake_detection.models.detector import Detector
 from deepfake_detection.page.answers import Answers, list_types
 from deepfake_detection.page.guard import OWN_HEADER, Guard
 from deepfake_detection.page.knowledge import tell_what_it_knows
@@ -22,7 +22,7 @@ from deepfake_detection.page.limits import Limits
 from deepfake_detection.page.problems import Problem
 from deepfake_detection.page.upload import NAME_HEADER, discard_upload, read_name, read_upload
 from deepfake_detection.page.waiting_line import LineFullError, WaitingLine
-from deepfake_detection.pages.document import render_document
+from deepfake_detection.reports.document import render_document
 
 log = logging.getLogger(__name__)
 

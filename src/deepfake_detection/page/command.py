@@ -109,7 +109,7 @@ def run_page(
     Raises:
         UserError: If there is no such detector, or it is damaged; or this machine lacks the device.
     """
-    from deepfake_detection.detector.file import find_detector_file, read_detector
+    from deepfake_detection.models.detector_file import find_detector_file, read_detector
     from deepfake_detection.page.answers import Answers
     from deepfake_detection.page.app import make_app
     from deepfake_detection.page.server import serve

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from deepfake_detection.pages.parts import Statement
-from deepfake_detection.plotting.words import counted, percent
-from deepfake_detection.scoring.calibration import choices_on_validation
+from deepfake_detection.metrics.calibration import choices_on_validation
+from deepfake_detection.reports.parts import Statement
+from deepfake_detection.reports.words import counted, percent
 
 # The threshold at which an epoch's accuracy is counted
 _EVEN = 0.5

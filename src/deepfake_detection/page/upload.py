@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from deepfake_detection.page.limits import Limits
 from deepfake_detection.page.problems import Problem
-from deepfake_detection.plotting.words import printable, shortened
+from deepfake_detection.reports.words import printable, shortened
 
 NAME_HEADER = "X-Picture-Name"
 

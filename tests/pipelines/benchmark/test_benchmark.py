@@ -13,8 +13,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from training_samples import make_training
 
-from deepfake_detection.detector.pixels import PixelRequest, PixelStores
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
 from deepfake_detection.parameters import Backbones, BenchmarkParameters, PreprocessingParameters
 from deepfake_detection.pipelines.benchmark import nodes, parts
 from deepfake_detection.pipelines.benchmark.nodes import (
@@ -65,12 +65,12 @@ def image_index(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> PixelStores:
-    return PixelStores(tmp_path_factory.mktemp("stores"))
+def stores(tmp_path_factory: pytest.TempPathFactory) -> PixelCache:
+    return PixelCache(tmp_path_factory.mktemp("stores"))
 
 
 @pytest.fixture(scope="module")
-def table(image_index: pd.DataFrame, stores: PixelStores) -> pd.DataFrame:
+def table(image_index: pd.DataFrame, stores: PixelCache) -> pd.DataFrame:
     return measure_speed(
         image_index.attrs["folder"], image_index, stores, _backbones(), make_training(),
         _benchmark(),
@@ -147,7 +147,7 @@ def _setup(batches: int = 2) -> Setup:
 
 
 def test_a_batch_too_large_is_a_row_with_a_note(
-    image_index: pd.DataFrame, stores: PixelStores, monkeypatch: pytest.MonkeyPatch, caplog
+    image_index: pd.DataFrame, stores: PixelCache, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
     monkeypatch.setattr(nodes, "BareStep", _DiesWithoutMemory)
     table = measure_speed(
@@ -159,7 +159,7 @@ def test_a_batch_too_large_is_a_row_with_a_note(
 
 
 @pytest.fixture
-def sample(image_index: pd.DataFrame, stores: PixelStores) -> Sample:
+def sample(image_index: pd.DataFrame, stores: PixelCache) -> Sample:
     folder, paths = image_index.attrs["folder"], image_index["path"].tolist()
     sha256s = image_index["sha256"].tolist()
     stores.build(PixelRequest(folder, paths, sha256s, _setup().preprocessing))
@@ -167,7 +167,7 @@ def sample(image_index: pd.DataFrame, stores: PixelStores) -> Sample:
 
 
 def test_the_plain_recipe_learns_from_the_same_pictures_in_the_same_way(
-    sample: Sample, stores: PixelStores, monkeypatch: pytest.MonkeyPatch
+    sample: Sample, stores: PixelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without augmentation and in the same order, the gradients are this project's."""
 

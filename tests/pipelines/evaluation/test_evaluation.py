@@ -15,21 +15,21 @@ from PIL import Image
 from sklearn.metrics import log_loss
 from torch import Tensor, nn
 
-from deepfake_detection.detector.detector import Detector, DetectorCard
-from deepfake_detection.detector.fingerprints import fingerprint_of_split, pack_hashes
-from deepfake_detection.detector.pixels import PixelStores
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.fingerprints import fingerprint_of_split, pack_hashes
+from deepfake_detection.images.pixel_cache import PixelCache
+from deepfake_detection.metrics.predicting import request_scored_pixels
+from deepfake_detection.models.detector import Detector, DetectorCard
 from deepfake_detection.parameters import EvaluationParameters
 from deepfake_detection.pipelines.evaluation.nodes import (
-    list_doubted_labels,
+    list_label_issues,
     measure_predictions,
     predict_external,
     predict_split,
 )
-from deepfake_detection.scoring.predicting import request_scored_pixels
 
 EVALUATION = EvaluationParameters(
-    batch_size=3, confidence=0.95, calibration_bins=10, few_groups=5, doubted_labels=3, device="cpu"
+    batch_size=3, confidence=0.95, calibration_bins=10, few_groups=5, label_issues=3, device="cpu"
 )
 
 
@@ -67,7 +67,7 @@ def split(folder: Path) -> pd.DataFrame:
 
 
 @pytest.fixture
-def make_detector(split: pd.DataFrame) -> Callable[..., Detector]:
+def build_detector(split: pd.DataFrame) -> Callable[..., Detector]:
     def make(
         method: str = "group", trained_on: list[str] | None = None, **changes: Any
     ) -> Detector:
@@ -92,15 +92,15 @@ def make_detector(split: pd.DataFrame) -> Callable[..., Detector]:
 
 @pytest.fixture
 def stores(
-    tmp_path: Path, folder: Path, split: pd.DataFrame, make_detector: Callable[..., Detector]
-) -> PixelStores:
-    stores = PixelStores(tmp_path)
-    stores.build(request_scored_pixels(folder, split, make_detector(), "store"))
+    tmp_path: Path, folder: Path, split: pd.DataFrame, build_detector: Callable[..., Detector]
+) -> PixelCache:
+    stores = PixelCache(tmp_path)
+    stores.build(request_scored_pixels(folder, split, build_detector(), "store"))
     return stores
 
 
-def test_each_image_that_was_not_trained_on_is_scored_once(split, make_detector, stores) -> None:
-    predictions = predict_split(make_detector(), split, stores, EVALUATION)
+def test_each_image_that_was_not_trained_on_is_scored_once(split, build_detector, stores) -> None:
+    predictions = predict_split(build_detector(), split, stores, EVALUATION)
     assert sorted(predictions["path"]) == sorted(split.loc[split["subset"] != "train", "path"])
     assert (predictions["predicted"] == predictions["label"]).all()
     assert np.allclose(
@@ -108,43 +108,43 @@ def test_each_image_that_was_not_trained_on_is_scored_once(split, make_detector,
     )
 
 
-def test_scores_belong_to_their_images_whatever_the_order(split, make_detector, stores) -> None:
-    straight = predict_split(make_detector(), split, stores, EVALUATION)
+def test_scores_belong_to_their_images_whatever_the_order(split, build_detector, stores) -> None:
+    straight = predict_split(build_detector(), split, stores, EVALUATION)
     mixed = split.sample(frac=1, random_state=1)
-    shuffled = predict_split(make_detector(), mixed, stores, EVALUATION)
+    shuffled = predict_split(build_detector(), mixed, stores, EVALUATION)
     pd.testing.assert_series_equal(
         straight.set_index("path")["logit"].sort_index(),
         shuffled.set_index("path")["logit"].sort_index(),
     )
 
 
-def test_a_detector_of_another_split_is_refused(split, make_detector, stores) -> None:
+def test_a_detector_of_another_split_is_refused(split, build_detector, stores) -> None:
     other = split.assign(subset=split["subset"].map({"train": "test"}).fillna("train"))
     with pytest.raises(UserError, match="trained on another split"):
-        predict_split(make_detector(), other, stores, EVALUATION)
+        predict_split(build_detector(), other, stores, EVALUATION)
 
 
-def test_scoring_images_that_it_trained_on_is_refused(split, make_detector, stores) -> None:
+def test_scoring_images_that_it_trained_on_is_refused(split, build_detector, stores) -> None:
     with pytest.raises(UserError, match=r"trained on 4 of the 12 images.*real/0\.png"):
-        predict_external(make_detector(), split, stores, EVALUATION)
+        predict_external(build_detector(), split, stores, EVALUATION)
 
 
-def test_one_copied_training_image_is_enough_to_refuse(split, make_detector, stores) -> None:
+def test_one_copied_training_image_is_enough_to_refuse(split, build_detector, stores) -> None:
     copied = split.loc[split["subset"] == "test", "sha256"].iloc[0]
     with pytest.raises(UserError, match="trained on 1 of the"):
-        predict_split(make_detector(trained_on=[copied]), split, stores, EVALUATION)
+        predict_split(build_detector(trained_on=[copied]), split, stores, EVALUATION)
 
 
 def test_images_that_chose_the_epoch_are_named_in_a_set_from_elsewhere(
-    split, make_detector, stores, caplog
+    split, build_detector, stores, caplog
 ) -> None:
     with caplog.at_level("WARNING"):
-        predict_external(make_detector(trained_on=[]), split, stores, EVALUATION)
+        predict_external(build_detector(trained_on=[]), split, stores, EVALUATION)
     assert "4 of these 12 images chose the epoch of the detector" in caplog.text
 
 
-def test_the_table_and_the_json_say_the_same(split, make_detector, stores) -> None:
-    detector = make_detector()
+def test_the_table_and_the_json_say_the_same(split, build_detector, stores) -> None:
+    detector = build_detector()
     predictions = predict_split(detector, split, stores, EVALUATION)
     table, metrics = measure_predictions(predictions, detector, EVALUATION)
     assert metrics == json.loads(json.dumps(metrics, allow_nan=False))
@@ -161,9 +161,9 @@ def test_the_table_and_the_json_say_the_same(split, make_detector, stores) -> No
 
 @pytest.mark.parametrize("method", ["group", "individual"])
 def test_the_table_says_what_validation_chose_and_what_is_inflated(
-    split, make_detector, stores, method: str
+    split, build_detector, stores, method: str
 ) -> None:
-    detector = make_detector(method)
+    detector = build_detector(method)
     table, _ = measure_predictions(
         predict_split(detector, split, stores, EVALUATION), detector, EVALUATION
     )
@@ -174,8 +174,8 @@ def test_the_table_says_what_validation_chose_and_what_is_inflated(
     assert inflated == (method == "individual")
 
 
-def test_the_log_says_what_the_images_are(split, make_detector, stores, caplog) -> None:
-    detector = make_detector()
+def test_the_log_says_what_the_images_are(split, build_detector, stores, caplog) -> None:
+    detector = build_detector()
     with caplog.at_level("INFO"):
         measure_predictions(
             predict_split(detector, split, stores, EVALUATION), detector, EVALUATION
@@ -184,9 +184,9 @@ def test_the_log_says_what_the_images_are(split, make_detector, stores, caplog) 
 
 
 def test_the_table_and_the_log_say_that_validation_chose_threshold_and_temperature(
-    split, make_detector, stores, caplog
+    split, build_detector, stores, caplog
 ) -> None:
-    detector = make_detector(
+    detector = build_detector(
         threshold=0.4, temperature=2.0, calibration={"fitted": ["threshold", "temperature"]}
     )
     predictions = predict_split(detector, split, stores, EVALUATION)
@@ -208,9 +208,9 @@ def test_the_table_and_the_log_say_that_validation_chose_threshold_and_temperatu
 
 
 def test_few_groups_are_warned_of_once_for_each_subset(
-    split, make_detector, stores, caplog
+    split, build_detector, stores, caplog
 ) -> None:
-    detector = make_detector()
+    detector = build_detector()
     predictions = predict_split(detector, split, stores, EVALUATION)
     with caplog.at_level("WARNING"):
         measure_predictions(predictions, detector, EVALUATION)
@@ -221,14 +221,14 @@ def test_few_groups_are_warned_of_once_for_each_subset(
     assert "groups of images" not in caplog.text
 
 
-def test_doubted_labels_are_listed_and_the_first_is_named(
-    split, make_detector, stores, caplog
+def test_label_issues_are_listed_and_the_first_is_named(
+    split, build_detector, stores, caplog
 ) -> None:
-    detector = make_detector()
+    detector = build_detector()
     predictions = predict_split(detector, split, stores, EVALUATION)
     turned = predictions.assign(label=1 - predictions["label"])
     with caplog.at_level("INFO"):
-        doubted = list_doubted_labels(turned, detector, EVALUATION)
-    assert len(doubted) == EVALUATION.doubted_labels
+        doubted = list_label_issues(turned, detector, EVALUATION)
+    assert len(doubted) == EVALUATION.label_issues
     assert f"first {doubted['path'].iloc[0]}" in caplog.text
-    assert list_doubted_labels(predictions, detector, EVALUATION).empty
+    assert list_label_issues(predictions, detector, EVALUATION).empty

@@ -7,9 +7,9 @@ from explanation_samples import MEASURES, measured
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepfake_detection.detector.measuring import MeasuredPicture
 from deepfake_detection.pipelines.explanation.comparing import Comparison, compare_false_cases
 from deepfake_detection.pipelines.explanation.impressions import answer_impressions
+from deepfake_detection.pipelines.explanation.region_statistics import MeasuredPicture
 
 SHARP, CONTRAST = ("picture", "sharpness"), ("mouth", "contrast")
 
@@ -35,7 +35,7 @@ def row(table: pd.DataFrame, kind: str, place: tuple[str, str]) -> pd.Series:
 @given(
     st.lists(st.integers(0, 4), min_size=1, max_size=12),
     st.lists(st.integers(0, 4), min_size=1, max_size=12),
-    st.sampled_from([("missed fake", 1), ("false alarm", 0)]),
+    st.sampled_from([("false negative", 1), ("false positive", 0)]),
 )
 def test_the_effect_is_the_share_of_pairs_in_which_the_false_case_has_more(false, right, kind):
     values = np.array([*false, *right], dtype=float)
@@ -72,7 +72,9 @@ def test_what_was_planted_is_found_and_nothing_else() -> None:
     assert list(table.columns) == list(Comparison.__annotations__)
     assert len(table) == 18
     differing = table[table["differs"] == "yes"]
-    assert differing[["kind", "region", "measure"]].to_numpy().tolist() == [["missed fake", *SHARP]]
+    assert differing[["kind", "region", "measure"]].to_numpy().tolist() == [
+        ["false negative", *SHARP]
+    ]
     assert differing["corrected_high"].item() < 0.5
     said = answer_impressions(table)
     assert "blurred: yes" in said
@@ -102,18 +104,18 @@ def test_the_note_says_how_many_were_compared_and_for_which_confidence() -> None
         )
         .all()
     )
-    assert "the same part of every picture" in row(table, "missed fake", CONTRAST)["note"]
-    assert "the same part" not in row(table, "missed fake", SHARP)["note"]
+    assert "the same part of every picture" in row(table, "false negative", CONTRAST)["note"]
+    assert "the same part" not in row(table, "false negative", SHARP)["note"]
 
 
 def test_false_cases_of_few_groups_are_not_compared_and_not_counted() -> None:
     label = np.repeat([1, 0], 40)
     wrong = np.arange(80) % 40 < 10
     groups = np.arange(80)
-    groups[:10] = 0  # all ten missed fakes are of one group
+    groups[:10] = 0  # all ten false negatives are of one group
     pictures = [measured({SHARP: value}) for value in np.linspace(0, 1, 80)]
     table = compare_false_cases(scored(label, wrong, groups), pictures, 2, 0.95)
-    missed, alarms = row(table, "missed fake", SHARP), row(table, "false alarm", SHARP)
+    missed, alarms = row(table, "false negative", SHARP), row(table, "false positive", SHARP)
     assert missed["differs"] == "too few"
     assert missed[["low", "high", "corrected_low", "corrected_high"]].isna().all()
     assert missed["effect"] == 0
@@ -138,12 +140,12 @@ def test_sizes_lost_pictures_and_folders_together_are_said() -> None:
     pictures[10] = MeasuredPicture((120, 90), pictures[10].values)
     pictures[5 + 3], pictures[5 + 4] = None, None
     table = compare_false_cases(frame, pictures, 5, 0.95)
-    note = row(table, "missed fake", SHARP)["note"]
+    note = row(table, "false negative", SHARP)["note"]
     assert "2 class folders taken together" in note
     assert "2 pictures missing or unreadable, left out" in note
     assert "pictures are 90 to 299 pixels along their shorter side" in note
-    assert "shorter side" not in row(table, "missed fake", ("picture", "brightness"))["note"]
-    ones = row(table, "missed fake", SHARP)
+    assert "shorter side" not in row(table, "false negative", ("picture", "brightness"))["note"]
+    ones = row(table, "false negative", SHARP)
     assert ones["n_false"] + ones["n_right"] == (frame["label"] == 1).sum() - 2
 
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from detector_samples import make_detector
+from detector_samples import build_detector
 from explanation_samples import EVALUATION, make_explanation, make_predictions, put_pictures
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from deepfake_detection.detector.pictures import read_picture
-from deepfake_detection.detector.preprocessing import crop_pixels
 from deepfake_detection.errors import UserError
-from deepfake_detection.explaining.heat_maps import SMALLEST_GRID, HeatMaps
+from deepfake_detection.images.preprocessing import crop_pixels
+from deepfake_detection.images.reading import read_picture
+from deepfake_detection.models.heat_maps import SMALLEST_GRID, HeatMaps
 from deepfake_detection.pipelines.explanation.nodes import (
     draw_false_case_measures,
     draw_heat_maps,
@@ -22,7 +22,7 @@ from deepfake_detection.pipelines.explanation.nodes import (
     measure_false_cases,
 )
 
-DETECTOR = make_detector()
+DETECTOR = build_detector()
 METRICS = {"run_fingerprint": DETECTOR.card.run_fingerprint}
 
 # two sources of each outcome in each class, the second with two images
@@ -51,8 +51,8 @@ def folder(tmp_path: Path) -> Path:
 def test_of_each_kind_the_most_confident_are_explained(folder: Path) -> None:
     cases = explain(folder, make_predictions(ROWS))
     assert [(case.kind, case.path) for case in cases] == [
-        ("missed fake", "fake/0.png"), ("missed fake", "fake/1.png"),
-        ("false alarm", "real/5.png"), ("false alarm", "real/4.png"),
+        ("false negative", "fake/0.png"), ("false negative", "fake/1.png"),
+        ("false positive", "real/5.png"), ("false positive", "real/4.png"),
         ("certain fake", "fake/5.png"), ("certain fake", "fake/4.png"),
         ("certain real", "real/0.png"), ("certain real", "real/1.png"),
     ]  # fmt: skip
@@ -74,10 +74,10 @@ def test_no_two_examples_are_of_one_source_and_more_false_cases_follow(folder: P
     cases = explain(folder, make_predictions(ROWS, images_of_source=2))
     of_kind = {
         kind: [case.path for case in cases if case.kind == kind]
-        for kind in ("missed fake", "certain fake")
+        for kind in ("false negative", "certain fake")
     }
     assert of_kind == {
-        "missed fake": ["fake/0.png", "fake/2.png", "fake/1.png"],
+        "false negative": ["fake/0.png", "fake/2.png", "fake/1.png"],
         "certain fake": ["fake/5.png", "fake/3.png"],
     }
     shown = words_in(draw_heat_maps(cases, folder, make_explanation()))
@@ -124,7 +124,7 @@ def test_the_figure_has_each_picture_twice_with_its_words(folder: Path) -> None:
     words = words_in(figure)
     assert sum(len(axes.images) for axes in figure.axes) == 2 * len(cases)
     for said in (
-        "Missed fakes: what spoke for real", "False alarms: what spoke for fake",
+        "False negatives: what spoke for real", "False positives: what spoke for fake",
         "spoke most for the verdict", "fake probability 0.047", "source fake/6", "fake/0.png",
     ):  # fmt: skip
         assert said in words
@@ -154,7 +154,7 @@ def test_the_table_says_whose_it_is_and_the_log_answers_the_seed(folder: Path, c
     assert (table["subset"] == "test").all()
     assert len(table) == 18
     assert (table["n_false"] == 3).all()
-    assert "impressions of false cases, on test: missed fakes (3 against 3 right) blurred" in (
+    assert "impressions of false cases, on test: false negatives (3 against 3 right) blurred" in (
         caplog.text
     )
 
@@ -173,11 +173,11 @@ def test_each_comparison_is_drawn_and_filled_where_it_differs(folder: Path) -> N
 
 def test_too_few_to_compare_is_said_in_words() -> None:
     table = pd.DataFrame(
-        {"kind": ["missed fake", "false alarm"], "region": "eyes", "measure": "contrast",
+        {"kind": ["false negative", "false positive"], "region": "eyes", "measure": "contrast",
          "differs": "too few", "n_false": [1, 0], "n_right": [1200, 7]}
     )  # fmt: skip
     words = words_in(draw_false_case_measures(table))
-    assert "1 missed fake against 1,200 found\n0 false alarms against 7 passed" in words
+    assert "1 false negative against 1,200 found\n0 false positives against 7 passed" in words
 
 
 def test_a_page_alone_and_the_pipeline_use_the_same_grid() -> None:

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from detector_samples import make_detector
+from detector_samples import build_detector
 from PIL import Image
 from torch import nn
 
 from deepfake_detection import Detector
-from deepfake_detection.detector.backbones import check_crop
 from deepfake_detection.errors import UserError
+from deepfake_detection.models.backbones import check_crop
 from deepfake_detection.parameters import ExportParameters
 from deepfake_detection.pipelines.export.agreement import Agreement
 
@@ -35,7 +35,7 @@ def make_lively_detector(model: str, crop: int, *, record: bool = True, **change
     With `record`, batch norms have seen pictures. The head's bias puts the middle of the logits at
     0, and the temperature is a third of their spread.
     """
-    detector = make_detector(model, **changes)
+    detector = build_detector(model, **changes)
     preprocessing = detector.card.preprocessing | {"resize": crop + crop // 4, "crop": crop}
     detector = replace(detector, card=replace(detector.card, preprocessing=preprocessing))
     norms = [each for each in detector.network.modules() if isinstance(each, nn.BatchNorm2d)]

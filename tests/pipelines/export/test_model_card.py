@@ -12,15 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from detector_samples import make_detector
+from detector_samples import build_detector
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from deepfake_detection.metrics.finished import KeptMetrics
 from deepfake_detection.pipelines.export.agreement import Agreement
 from deepfake_detection.pipelines.export.markdown import in_markdown
 from deepfake_detection.pipelines.export.nodes import write_model_card
-from deepfake_detection.scoring.finished import KeptMetrics
 
 AGREEMENT = Agreement(pictures=16, largest_difference=3.2e-7)
 NOTE = "Only drawings."
@@ -49,7 +49,7 @@ def _put_metrics(folder: Path, *subsets: str) -> KeptMetrics:
         ("recall", "fake", 0.41, 0.3, 0.45, 20),
         ("recall_of_kind", "fake_deepfake", 0.42, 0.3, 0.45, 20),
         ("roc_auc", None, None, None, None, 30),
-        ("missed_fakes", None, 7, None, None, 30),
+        ("false_negatives", None, 7, None, None, 30),
     ]
     rows = [
         [metric, subset, level, name, *(each and each * (2 if subset == "test" else 1)
@@ -72,7 +72,7 @@ def _put_metrics(folder: Path, *subsets: str) -> KeptMetrics:
 
 
 def _write(folder: Path, *subsets: str, **changes: Any) -> str:
-    detector = make_detector(**{"split": SPLIT} | changes)
+    detector = build_detector(**{"split": SPLIT} | changes)
     kept = _put_metrics(folder, *subsets) if subsets else KeptMetrics(folder)
     return write_model_card(detector, AGREEMENT, kept)
 

@@ -21,8 +21,9 @@ from training_samples import PREPROCESSING, make_network
 
 from deepfake_detection import Detector
 from deepfake_detection.datasets.onnx_file import OnnxDataset
-from deepfake_detection.detector.preparing import prepare
 from deepfake_detection.errors import UserError
+from deepfake_detection.metrics.finished import KeptMetrics
+from deepfake_detection.models.preparing import prepare
 from deepfake_detection.pipelines.export import create_pipeline
 from deepfake_detection.pipelines.export.agreement import (
     check_agreement,
@@ -30,7 +31,6 @@ from deepfake_detection.pipelines.export.agreement import (
     run_onnx,
 )
 from deepfake_detection.pipelines.export.onnx_model import make_onnx_model
-from deepfake_detection.scoring.finished import KeptMetrics
 
 
 def _small_detector() -> Detector:

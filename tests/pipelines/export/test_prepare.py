@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from deepfake_detection.detector.pictures import read_picture
-from deepfake_detection.detector.preprocessing import crop_pixels
+from deepfake_detection.images.preprocessing import crop_pixels
+from deepfake_detection.images.reading import read_picture
 from deepfake_detection.parameters import PreprocessingParameters
 from deepfake_detection.pipelines.export.preparation import render_prepare
 

@@ -24,6 +24,7 @@ from PIL import Image
 from deepfake_detection import Detector
 from deepfake_detection.errors import UserError
 from deepfake_detection.interruptions import InterruptedWorkError
+from deepfake_detection.models.scoring_checkpoints import ScoringCheckpoints
 from deepfake_detection.parameters import InferenceParameters, SubmissionParameters
 from deepfake_detection.pipelines.inference.listing import list_files
 from deepfake_detection.pipelines.inference.nodes import (
@@ -32,7 +33,6 @@ from deepfake_detection.pipelines.inference.nodes import (
     write_submission,
 )
 from deepfake_detection.pipelines.inference.submission import make_submission
-from deepfake_detection.scoring.state import ScoringStates
 
 DRAW = np.random.default_rng(0)
 BLOCK = yaml.safe_load((ROOT / "conf/base/parameters_inference.yml").read_text())["inference"]
@@ -55,8 +55,8 @@ def detector() -> Detector:
 
 
 @pytest.fixture
-def states(tmp_path: Path) -> ScoringStates:
-    return ScoringStates(tmp_path / "states")
+def states(tmp_path: Path) -> ScoringCheckpoints:
+    return ScoringCheckpoints(tmp_path / "states")
 
 
 def fill(folder: Path, names: list[str]) -> Path:
@@ -121,7 +121,7 @@ def odd_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_kind_of_file_gets_a_row_and_stops_nothing(
-    odd_files: Path, detector: Detector, states: ScoringStates
+    odd_files: Path, detector: Detector, states: ScoringCheckpoints
 ) -> None:
     scores = score_pictures(odd_files, detector, states, parameters())
     assert sorted(scores["path"]) == sorted(ODD)
@@ -146,7 +146,7 @@ def test_every_kind_of_file_gets_a_row_and_stops_nothing(
 
 
 def test_a_thousand_damaged_files_give_a_thousand_rows(
-    tmp_path: Path, detector: Detector, states: ScoringStates
+    tmp_path: Path, detector: Detector, states: ScoringCheckpoints
 ) -> None:
     whole = {}
     for kind in ("jpeg", "png", "gif", "webp", "tiff", "bmp", "ppm", "ico", "tga", "jpeg2000"):
@@ -170,7 +170,7 @@ def test_a_thousand_damaged_files_give_a_thousand_rows(
 
 
 def test_folder_list_and_single_file_give_the_same_scores(
-    tmp_path: Path, detector: Detector, states: ScoringStates
+    tmp_path: Path, detector: Detector, states: ScoringCheckpoints
 ) -> None:
     folder = fill(tmp_path / "pictures", ["2.png", "10.png", "a/1.png"])
     scores = score_pictures(folder, detector, states, parameters())
@@ -200,7 +200,7 @@ def test_a_list_without_paths_is_refused(tmp_path: Path, content: bytes) -> None
 
 
 def test_a_name_that_is_no_text_is_scored_and_written(
-    tmp_path: Path, detector: Detector, states: ScoringStates
+    tmp_path: Path, detector: Detector, states: ScoringCheckpoints
 ) -> None:
     folder = fill(tmp_path / "pictures", ["1.png"])
     (folder / "1.png").rename(folder / os.fsdecode(b"\xff.png"))
@@ -212,7 +212,7 @@ def test_a_name_that_is_no_text_is_scored_and_written(
 
 @pytest.fixture
 def interrupted(
-    tmp_path: Path, detector: Detector, states: ScoringStates, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, detector: Detector, states: ScoringCheckpoints, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Path, str]:
     """A folder of 30 pictures, whose scoring was interrupted in its third batch of eight."""
     folder = fill(tmp_path / "many", [f"{number}.png" for number in range(30)])
@@ -234,7 +234,7 @@ def interrupted(
 def test_an_interrupted_scoring_goes_on_to_the_same_table(
     interrupted: tuple[Path, str],
     detector: Detector,
-    states: ScoringStates,
+    states: ScoringCheckpoints,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -251,7 +251,7 @@ def test_an_interrupted_scoring_goes_on_to_the_same_table(
     caplog.set_level(logging.INFO)
     again = score_pictures(folder, detector, states, parameters())
     assert "Going on: 15 of 30 files were scored before" in caplog.text
-    whole = score_pictures(folder, detector, ScoringStates(tmp_path / "other"), parameters())
+    whole = score_pictures(folder, detector, ScoringCheckpoints(tmp_path / "other"), parameters())
     exact = again["path"] != "3.png"
     pd.testing.assert_frame_equal(again[exact], whole[exact], rtol=0, atol=1e-5)
     assert again["logit"][3] == pytest.approx(whole["logit"][3], abs=1e-5)
@@ -260,7 +260,7 @@ def test_an_interrupted_scoring_goes_on_to_the_same_table(
 
 
 def test_other_settings_or_another_detector_take_up_nothing(
-    interrupted: tuple[Path, str], detector: Detector, states: ScoringStates, caplog
+    interrupted: tuple[Path, str], detector: Detector, states: ScoringCheckpoints, caplog
 ) -> None:
     folder, _ = interrupted
     caplog.set_level(logging.INFO)
@@ -274,7 +274,7 @@ def test_other_settings_or_another_detector_take_up_nothing(
 
 
 def test_sources_are_scored_by_their_mean_logit(
-    tmp_path: Path, detector: Detector, states: ScoringStates
+    tmp_path: Path, detector: Detector, states: ScoringCheckpoints
 ) -> None:
     names = [f"{video}_{frame}.png" for video in ("a", "b") for frame in range(3)]
     folder = fill(tmp_path / "frames", names)
@@ -293,7 +293,7 @@ def test_sources_are_scored_by_their_mean_logit(
 
 
 def test_consecutive_sources_are_counted_folder_by_folder(
-    tmp_path: Path, detector: Detector, states: ScoringStates
+    tmp_path: Path, detector: Detector, states: ScoringCheckpoints
 ) -> None:
     folder = fill(tmp_path / "rows", [f"{sub}/{n}.png" for sub in ("x", "y") for n in range(4)])
     rule = {"rule": "consecutive", "size": 2, "pattern": None}
@@ -306,7 +306,10 @@ def submission(**changes: Any) -> SubmissionParameters:
 
 
 def test_the_submission_has_the_courses_form(
-    odd_files: Path, detector: Detector, states: ScoringStates, caplog: pytest.LogCaptureFixture
+    odd_files: Path,
+    detector: Detector,
+    states: ScoringCheckpoints,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     scores = score_pictures(odd_files, detector, states, parameters())
     given = BLOCK["submission"] | {
@@ -346,7 +349,9 @@ def test_two_pictures_of_one_name_are_refused() -> None:
     assert make_submission(scores, submission(name="path"))["id"].tolist() == ["a/1.png", "b/1.jpg"]
 
 
-def test_kept_scores_are_plain_lines(interrupted: tuple[Path, str], states: ScoringStates) -> None:
+def test_kept_scores_are_plain_lines(
+    interrupted: tuple[Path, str], states: ScoringCheckpoints
+) -> None:
     (state,) = states.folder.iterdir()
     rows = [json.loads(line) for line in state.read_text().splitlines() if line]
     assert len(rows) == 16

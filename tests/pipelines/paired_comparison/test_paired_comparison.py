@@ -10,20 +10,20 @@ from scipy.special import expit
 from sklearn.metrics import balanced_accuracy_score, brier_score_loss, log_loss, roc_auc_score
 from torch import nn
 
-from deepfake_detection.detector.detector import Detector, DetectorCard
-from deepfake_detection.detector.fingerprints import pack_hashes
-from deepfake_detection.detector.pixels import PixelStores
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.fingerprints import pack_hashes
+from deepfake_detection.images.pixel_cache import PixelCache
+from deepfake_detection.metrics.differences import measure_differences
+from deepfake_detection.models.detector import Detector, DetectorCard
 from deepfake_detection.parameters import EvaluationParameters
 from deepfake_detection.pipelines.paired_comparison.nodes import (
     compare_predictions,
     predict_unseen,
 )
-from deepfake_detection.scoring.differences import measure_differences
 
 SUMMARY = {"note": "only drawings"}
 EVALUATION = EvaluationParameters(
-    batch_size=3, confidence=0.95, calibration_bins=10, few_groups=5, doubted_labels=3, device="cpu"
+    batch_size=3, confidence=0.95, calibration_bins=10, few_groups=5, label_issues=3, device="cpu"
 )
 
 
@@ -160,14 +160,14 @@ def test_images_that_either_was_trained_on_are_refused(
     monkeypatch.setattr(
         "deepfake_detection.pipelines.paired_comparison.nodes.predict", _predict_or_refuse
     )
-    stores = PixelStores("nowhere")  # type: ignore[arg-type]
+    stores = PixelCache("nowhere")  # type: ignore[arg-type]
     name = ("the detector", "the other detector")[which]
     with pytest.raises(UserError, match=rf"^{name} was trained on 2 of the 30 .*25\.png"):
         predict_unseen(*pair, split, stores, stores, EVALUATION)
 
 
 def _predict_or_refuse(detector: Detector, *rest: Any) -> pd.DataFrame:
-    from deepfake_detection.scoring.predicting import predict
+    from deepfake_detection.metrics.predicting import predict
 
     if len(detector.trained_on) == 2:
         return predict(detector, *rest)
@@ -175,7 +175,7 @@ def _predict_or_refuse(detector: Detector, *rest: Any) -> pd.DataFrame:
 
 
 def test_a_split_without_anything_to_score_is_refused(split: pd.DataFrame) -> None:
-    stores = PixelStores("nowhere")  # type: ignore[arg-type]
+    stores = PixelCache("nowhere")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="no validation and no test subset"):
         predict_unseen(*DETECTORS, split.assign(subset="train"), stores, stores, EVALUATION)
 

@@ -4,9 +4,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from reporting_samples import PIXEL, report_inputs
-
 from deepfake_detection.pages import figures as page_figures
+from reporting_samples import PIXEL, report_inputs
 
 
 @pytest.fixture

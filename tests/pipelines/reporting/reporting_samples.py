@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from deepfake_detection.explaining.cases import ExplainedCase, Kind
+from deepfake_detection.metrics.cases import ExplainedCase, Kind
+from deepfake_detection.metrics.subsets import headline_predictions
 from deepfake_detection.parameters import EvaluationParameters, ReportingParameters
-from deepfake_detection.scoring.subsets import headline_predictions
 
 RUN = "c0ffee" * 10
 SPLIT = "5eed" * 16
 EVALUATION = EvaluationParameters(
-    batch_size=64, confidence=0.95, calibration_bins=15, few_groups=200, doubted_labels=50,
+    batch_size=64, confidence=0.95, calibration_bins=15, few_groups=200, label_issues=50,
     device="cpu",
 )  # fmt: skip
 
@@ -67,7 +67,7 @@ def measure(predictions: pd.DataFrame) -> pd.DataFrame:
             rows += [
                 {**same, "metric": "accuracy", "value": right.mean(), "n": len(part)},
                 {**same, "metric": "roc_auc", "value": np.nan, "n": len(part), "note": "one class"},
-                {**same, "metric": "missed_fakes", "value": (fakes & ~right).sum(), "n": 2},
+                {**same, "metric": "false_negatives", "value": (fakes & ~right).sum(), "n": 2},
             ]
             rows += [
                 {**same, "metric": "recall", "class_name": name, "value": right[of].mean(), "n": 3}
@@ -107,8 +107,8 @@ def put_pictures(folder: Path, paths: list[str]) -> None:
 def explain(predictions: pd.DataFrame, of_each: int = 100, crop: int = 28) -> list[ExplainedCase]:
     """The false cases and as many of the right ones, each with a round spot of heat."""
     kinds: dict[tuple[int, int], Kind] = {
-        (1, 0): "missed fake",
-        (0, 1): "false alarm",
+        (1, 0): "false negative",
+        (0, 1): "false positive",
         (1, 1): "certain fake",
         (0, 0): "certain real",
     }
@@ -158,10 +158,10 @@ def compare_measures(run: str = RUN) -> pd.DataFrame:
             "region": region, "measure": measure, "false_median": 0.31, "right_median": 0.42,
             "effect": 0.7, "low": 0.55, "high": 0.82, "corrected_low": 0.45,
             "corrected_high": 0.9, "n_false": 12, "n_right": 30,
-            "differs": "yes" if (kind, region, measure) == ("missed fake", "eyes", "sharpness")
+            "differs": "yes" if (kind, region, measure) == ("false negative", "eyes", "sharpness")
             else "no", "note": "18 comparisons were made",
         }
-        for kind, label in (("missed fake", 1), ("false alarm", 0))
+        for kind, label in (("false negative", 1), ("false positive", 0))
         for region in ("whole", "eyes", "mouth")
         for measure in ("sharpness", "brightness", "contrast")
     ]  # fmt: skip
@@ -234,12 +234,14 @@ def report_inputs(
         "training_history": trained_for(4),
         "predictions": predictions,
         "metric_table": measure(predictions),
-        "doubted_labels": doubt(predictions),
+        "label_issues": doubt(predictions),
         "robustness_table": distort(),
         "explained_cases": explain(headline_predictions(predictions)[1]),
         "false_case_measures": compare_measures(),
         "folder": folder,
-        "parameters": ReportingParameters(gallery_size=24, gallery_columns=6, doubts_shown=12),
+        "parameters": ReportingParameters(
+            gallery_size=24, gallery_columns=6, label_issues_shown=12
+        ),
         "evaluation": EVALUATION,
         **changed,
     }

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from deepfake_detection.pages import figures as page_figures
 from page_in_browser import BROWSER, Tab, open_tab
 from reporting_samples import PIXEL, predict, predict_at_random, report_inputs
 
-from deepfake_detection.pages import figures as page_figures
 from deepfake_detection.pipelines.reporting.nodes import write_report
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
@@ -77,7 +77,12 @@ def test_all_cases_are_counted_and_nothing_is_refused(tab: Tab):
 
 @pytest.mark.parametrize(
     ("control", "value"),
-    [("kind", "false alarm"), ("class", "fake_deepfake"), ("path", "FAKE_face"), ("path", "<img")],
+    [
+        ("kind", "false positive"),
+        ("class", "fake_deepfake"),
+        ("path", "FAKE_face"),
+        ("path", "<img"),
+    ],
 )
 def test_cases_are_chosen_by_kind_class_and_path(tab: Tab, control: str, value: str):
     everything = cases(tab)
@@ -156,7 +161,7 @@ def test_heat_map_lies_on_the_part_that_the_network_saw(tab: Tab):
 
 
 def test_keys_enlarge_a_case_go_on_and_close(tab: Tab):
-    choose(tab, "kind", "false alarm")
+    choose(tab, "kind", "false positive")
     choose(tab, "order", "path")
     paths = tab.tell(PATHS)
     shown = "document.querySelector('#said .path').textContent"

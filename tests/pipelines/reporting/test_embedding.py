@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepfake_detection.explaining.cases import ExplainedCase
+from deepfake_detection.metrics.cases import ExplainedCase
 from deepfake_detection.pipelines.reporting.embedding import embed_heat, embed_picture
 
 
@@ -14,7 +14,7 @@ def opened(address: str) -> Image.Image:
 
 
 def case(heat) -> ExplainedCase:
-    return ExplainedCase("fake/1.png", "missed fake", "fake", "fake/0", 0.1, heat)
+    return ExplainedCase("fake/1.png", "false negative", "fake", "fake/0", 0.1, heat)
 
 
 @pytest.mark.parametrize("crop", [7, 56, 224, 299])

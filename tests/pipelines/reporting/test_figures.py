@@ -27,8 +27,8 @@ from deepfake_detection.pipelines.reporting.figures import (
     draw_roc,
 )
 from deepfake_detection.pipelines.reporting.reliability import draw_reliability
-from deepfake_detection.plotting.curves import best_row
-from deepfake_detection.plotting.style import COLOURS, drawing
+from deepfake_detection.reports.curves import best_row
+from deepfake_detection.reports.style import COLOURS, drawing
 
 ONLY_FAKES = predict("test", [("fake/1.png", 1, 2.0), ("fake/2.png", 1, -1.0)])
 BOTH = pd.concat([predict_at_random("validation", 90), predict_at_random("test", 60, seed=1)])
@@ -115,8 +115,8 @@ def test_confusion_matrix_names_its_cells_and_shows_the_headline_subset_first():
     ]
     missed_only = predict("test", [("a/1.png", 1, -1.0), ("a/2.png", 1, -2.0), ("b/1.png", 0, 1.0)])
     words = words_in(draw_confusion_matrix(missed_only))
-    assert "missed fakes" in words
-    assert "false alarm |" in words
+    assert "false negatives" in words
+    assert "false positive |" in words
     assert "100.0 %" in words
 
 

@@ -9,8 +9,8 @@ from matplotlib.text import Text
 from reporting_samples import predict, predict_at_random, put_pictures
 
 from deepfake_detection.pipelines.reporting.galleries import collect_gallery, draw_gallery
-from deepfake_detection.plotting import tiles
-from deepfake_detection.plotting.words import printable, shortened, wrapped
+from deepfake_detection.reports import tiles
+from deepfake_detection.reports.words import printable, shortened, wrapped
 
 LONG = "fake_deepfake/" + "WWW_from_a_phone_" * 12 + "17.png"
 
@@ -33,7 +33,7 @@ def test_galleries_hold_exactly_the_errors_the_most_confident_first(scores, size
     scored = predict("test", rows)
     missed = sorted((logit, path) for path, label, logit in rows if label == 1 and logit < 0)
     alarms = sorted((-logit, path) for path, label, logit in rows if label == 0 and logit >= 0)
-    for kind, errors in (("missed fake", missed), ("false alarm", alarms)):
+    for kind, errors in (("false negative", missed), ("false positive", alarms)):
         gallery = collect_gallery(scored, kind, size)
         assert gallery.total == len(errors)
         expected = [logit for logit, _ in errors[:size]]
@@ -45,25 +45,27 @@ def test_galleries_hold_exactly_the_errors_the_most_confident_first(scores, size
 
 def test_galleries_are_of_the_headline_subset():
     both = pd.concat([predict_at_random("validation", 60), predict_at_random("test", 60, seed=1)])
-    gallery = collect_gallery(both, "missed fake", 100)
+    gallery = collect_gallery(both, "false negative", 100)
     test = both[both["subset"] == "test"]
     errors = test[(test["label"] == 1) & (test["predicted"] == 0)]
     assert gallery.subset == "test"
     assert {case.path for case in gallery.cases} == set(errors["path"])
-    assert gallery.in_words().startswith(f"{len(errors)} missed fakes among the 40 fakes of test")
+    assert gallery.in_words().startswith(
+        f"{len(errors)} false negatives among the 40 fakes of test"
+    )
 
 
 def test_gallery_says_how_many_are_not_shown():
     scored = predict("test", [(f"a/{i}.png", 1, -1.0 - i) for i in range(9)])
-    assert collect_gallery(scored, "missed fake", 4).in_words() == (
-        "9 missed fakes among the 9 fakes of test; the 4 most confident are shown."
+    assert collect_gallery(scored, "false negative", 4).in_words() == (
+        "9 false negatives among the 9 fakes of test; the 4 most confident are shown."
     )
 
 
 def test_figure_names_path_probability_and_source_under_each_picture(tmp_path):
     scored = predict("test", [("real/7.png", 0, 1.0), ("real/8.png", 0, 30.0)])
     put_pictures(tmp_path, ["real/7.png", "real/8.png"])
-    figure = draw_gallery(collect_gallery(scored, "false alarm", 5), tmp_path, 6)
+    figure = draw_gallery(collect_gallery(scored, "false positive", 5), tmp_path, 6)
     words = words_in(figure)
     assert "fake probability 0.731" in words
     assert "fake probability > 0.999" in words
@@ -74,14 +76,17 @@ def test_figure_names_path_probability_and_source_under_each_picture(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([("a/1.png", 1, 1.0), ("b/1.png", 0, -1.0)], "No missed fake among the 1 fakes of test."),
+        (
+            [("a/1.png", 1, 1.0), ("b/1.png", 0, -1.0)],
+            "No false negative among the 1 fakes of test.",
+        ),
         ([("b/1.png", 0, 1.0)], "The subset test holds no fakes."),
         ([], "holds no fakes"),
     ],
 )
 def test_gallery_without_an_error_says_so(tmp_path, rows, message):
     assert message in words_in(
-        draw_gallery(collect_gallery(predict("test", rows), "missed fake", 5), tmp_path, 6)
+        draw_gallery(collect_gallery(predict("test", rows), "false negative", 5), tmp_path, 6)
     )
 
 
@@ -89,7 +94,7 @@ def test_missing_and_unreadable_pictures_are_named_in_their_place(tmp_path):
     put_pictures(tmp_path, ["a/1.png"])
     (tmp_path / "a/2.png").write_bytes(b"no picture")
     scored = predict("test", [(f"a/{i}.png", 1, -float(i)) for i in (1, 2, 3)])
-    figure = draw_gallery(collect_gallery(scored, "missed fake", 5), tmp_path, 6)
+    figure = draw_gallery(collect_gallery(scored, "false negative", 5), tmp_path, 6)
     assert "unreadable\n\na/2.png" in words_in(figure)
     assert "missing\n\na/3.png" in words_in(figure)
     assert sum(len(axes.images) for axes in figure.axes) == 1
@@ -97,7 +102,7 @@ def test_missing_and_unreadable_pictures_are_named_in_their_place(tmp_path):
 
 def test_names_with_dollars_and_line_breaks_are_drawn_as_they_are(tmp_path):
     rows = [("a/$x_{$.png", 1, -1.0), ("a/one\ntwo.png", 1, -2.0)]
-    gallery = collect_gallery(predict("test", rows), "missed fake", 5)
+    gallery = collect_gallery(predict("test", rows), "false negative", 5)
     words = words_in(draw_gallery(gallery, tmp_path, 6))
     assert "a/$x_{$.png" in words
     assert "a/one\\ntwo.png" in words
@@ -106,7 +111,7 @@ def test_names_with_dollars_and_line_breaks_are_drawn_as_they_are(tmp_path):
 def test_long_names_touch_nothing(tmp_path):
     scored = predict("test", [(LONG.replace("17", str(i)), 1, -float(i)) for i in range(1, 9)])
     scored["source"] = "a source with " + "W" * 60
-    figure = draw_gallery(collect_gallery(scored, "missed fake", 8), tmp_path, 4)
+    figure = draw_gallery(collect_gallery(scored, "false negative", 8), tmp_path, 4)
     boxes = [text.get_window_extent() for text in texts(figure)]
     tiles = [axes.get_window_extent() for axes in figure.axes]
     assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
@@ -120,7 +125,7 @@ def test_long_names_touch_nothing(tmp_path):
 def test_a_very_long_gallery_is_drawn_with_fewer_pixels(tmp_path, monkeypatch):
     monkeypatch.setattr(tiles, "_MOST_PIXELS", 1500)
     scored = predict("test", [(f"a/{i}.png", 1, -1.0) for i in range(9)])
-    figure = draw_gallery(collect_gallery(scored, "missed fake", 9), tmp_path, 1)
+    figure = draw_gallery(collect_gallery(scored, "false negative", 9), tmp_path, 1)
     assert max(figure.get_size_inches() * figure.dpi) == pytest.approx(1500)
 
 

@@ -31,5 +31,5 @@ def test_several_differences_are_listed_and_booleans_are_read():
     table["differs"] = [True, True, *[False] * 16]
     assert say_differences(tabulate_measures(table)) == (
         "2 of 18 comparisons show a difference that chance alone hardly makes: sharpness of whole "
-        "(missed fakes), brightness of whole (missed fakes)."
+        "(false negatives), brightness of whole (false negatives)."
     )

@@ -24,11 +24,11 @@ from reporting_samples import (
 )
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.pages.settings import flatten_settings
 from deepfake_detection.parameters import ReportingParameters
 from deepfake_detection.pipelines.reporting import create_pipeline
 from deepfake_detection.pipelines.reporting.nodes import describe_scored_detector, write_report
 from deepfake_detection.pipelines.reporting.reliability import bin_reliability, calibration_error
+from deepfake_detection.reports.settings import flatten_settings
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -159,7 +159,7 @@ def test_cases_come_kind_by_kind_with_picture_and_heat_map(inputs):
     alarms = wrong[wrong["label"] == 0].sort_values("logit", ascending=False)["path"]
     paths = elements.values("li", "data-path")
     assert paths[: len(wrong)] == [*missed, *alarms]
-    kinds = ["missed fake", "false alarm", "certain fake", "certain real"]
+    kinds = ["false negative", "false positive", "certain fake", "certain real"]
     assert list(dict.fromkeys(elements.values("li", "data-kind"))) == kinds
     # of the right ones no more than the gallery holds
     assert elements.values("li", "data-kind").count("certain fake") == 24
@@ -192,18 +192,22 @@ def test_false_cases_that_were_not_explained_are_shown_all_the_same(inputs):
     assert kinds[len(wrong) :] == ["certain fake"] * 2 + ["certain real"] * 2
     assert elements.values("img", "class").count("heat") == 8
     missed = ((scored["label"] == 1) & (scored["predicted"] == 0)).sum()
-    assert f"{missed} missed fakes among the 60 fakes of test, the most confident" in elements.words
+    assert (
+        f"{missed} false negatives among the 60 fakes of test, the most confident" in elements.words
+    )
 
 
 def test_page_without_any_case_has_no_gallery(inputs):
     right = predict("test", [("fake/1.png", 1, 2.0), ("real/1.png", 0, -2.0)])
     elements = Elements(write_report(**inputs(right, explained_cases=[])))
-    assert "No missed fake among the 1 fakes of test." in elements.words
+    assert "No false negative among the 1 fakes of test." in elements.words
     assert not elements.values("ul", "id")
     assert "dialog" not in elements.names
 
 
-def test_page_with_its_figures_is_one_document_under_five_megabytes(inputs, tmp_path, monkeypatch):
+def test_page_with_its_figures_is_single_document_under_five_megabytes(
+    inputs, tmp_path, monkeypatch
+):
     monkeypatch.undo()
     scored = predict_at_random("test", 2400)
     noise = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
@@ -219,7 +223,9 @@ def test_page_with_its_figures_is_one_document_under_five_megabytes(inputs, tmp_
         **inputs(
             scored,
             explained_cases=cases,
-            parameters=ReportingParameters(gallery_size=10_000, gallery_columns=6, doubts_shown=99),
+            parameters=ReportingParameters(
+                gallery_size=10_000, gallery_columns=6, label_issues_shown=99
+            ),
             robustness_table=distort(run="another"),
             false_case_measures=compare_measures(run="another"),
         )
@@ -315,21 +321,18 @@ def test_false_cases_are_measured_against_right_ones(inputs):
     words = Elements(write_report(**inputs())).words
     assert (
         "1 of 18 comparisons shows a difference that chance alone hardly makes: sharpness of eyes "
-        "(missed fakes)." in words
+        "(false negatives)." in words
     )
-    assert "missed fakes eyes, sharpness 0.31 0.42 12 against 30 0.70.55 to 0.82 yes" in words
+    assert "false negatives eyes, sharpness 0.31 0.42 12 against 30 0.70.55 to 0.82 yes" in words
     assert words.count("18 comparisons were made") == 1
 
 
-def test_doubted_labels_are_candidates_with_their_pictures(inputs, tmp_path):
+def test_label_issues_are_candidates_with_their_pictures(inputs, tmp_path):
     scored = predict("test", [(f"fake/{i}.png", 1, -float(i)) for i in range(1, 20)])
     given = inputs(scored)
     (tmp_path / "fake/19.png").unlink()
     elements = Elements(write_report(**given))
-    assert (
-        "19 images have labels that the predictions doubt; the 12 most doubted are"
-        in elements.words
-    )
+    assert "19 images have label issues; the 12 most doubted are" in elements.words
     assert "candidates for mislabelled ones" in elements.words
     shown = [alt for alt in elements.values("img", "alt") if alt.startswith("Labelled fake: ")]
     assert shown == [f"Labelled fake: fake/{i}.png" for i in range(18, 7, -1)]
@@ -449,8 +452,8 @@ def test_pipeline_makes_its_figures_and_the_page():
         "roc_curve",
         "precision_recall_curve",
         "reliability_diagram",
-        "missed_fakes",
-        "false_alarms",
+        "false_negatives",
+        "false_positives",
         "report",
     }
 

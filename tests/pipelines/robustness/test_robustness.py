@@ -14,9 +14,10 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from deepfake_detection.detector.detector import Detector, DetectorCard
-from deepfake_detection.detector.distortions import Distortion
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.distortions import Distortion
+from deepfake_detection.metrics.differences import measure_differences
+from deepfake_detection.models.detector import Detector, DetectorCard
 from deepfake_detection.parameters import EvaluationParameters, RobustnessParameters
 from deepfake_detection.pipelines.robustness import renditions
 from deepfake_detection.pipelines.robustness.choosing import choose_images, draw_groups
@@ -25,10 +26,9 @@ from deepfake_detection.pipelines.robustness.nodes import (
     measure_robustness,
     score_distorted,
 )
-from deepfake_detection.scoring.differences import measure_differences
 
 EVALUATION = EvaluationParameters(
-    batch_size=3, confidence=0.95, calibration_bins=10, few_groups=5, doubted_labels=3, device="cpu"
+    batch_size=3, confidence=0.95, calibration_bins=10, few_groups=5, label_issues=3, device="cpu"
 )
 METRICS = {"run_fingerprint": "f" * 64}
 
@@ -255,7 +255,7 @@ def test_one_class_alone_has_no_area_and_says_why(
     ("auto", ("validation",), "validation"),
     ("validation", ("validation", "test"), "validation"),
 ])  # fmt: skip
-def test_the_subset_that_nothing_was_chosen_on_is_taken_where_there_is_one(
+def test_the_subset_that_nothing_was_chosen_on_is_taken_where_there_is_single(
     predictions: pd.DataFrame, asked: str, there: tuple[str, ...], chosen: str
 ) -> None:
     known = predictions[predictions["subset"].isin(there)]

@@ -16,7 +16,7 @@ from deepfake_detection.parameters import StudyParameters
 from deepfake_detection.pipelines.studies.plan import check_given_rows, plan_studies
 
 CONF = Path(__file__).parents[3] / "conf"
-# study, row: what it changes of the seed's baseline, as DESIGN's table has it
+# study, row: what it changes of the reference's baseline, as DESIGN's table has it
 TEN_ROWS = {
     "baseline": (0.0, "none", 0.001, 0.0001, 7, 0.990833),
     "step": (0.0, "step", 0.001, 0.0001, 12, 0.994167),

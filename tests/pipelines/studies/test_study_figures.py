@@ -23,8 +23,8 @@ from deepfake_detection.pipelines.studies.figures import (
 from deepfake_detection.pipelines.studies.figures.limits import accuracy_limits
 from deepfake_detection.pipelines.studies.figures.looks import look_of
 from deepfake_detection.pipelines.studies.results import StudyResults
-from deepfake_detection.plotting.style import COLOURS
-from deepfake_detection.plotting.words import folded
+from deepfake_detection.reports.style import COLOURS
+from deepfake_detection.reports.words import folded
 
 DRAWINGS = [draw_curves, draw_losses, draw_comparisons, draw_scores, draw_inflation]
 

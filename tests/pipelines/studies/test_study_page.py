@@ -67,7 +67,7 @@ def test_a_page_without_a_script_admits_none(page: Elements):
     assert "script" not in page.names
 
 
-def test_page_is_one_document_that_needs_nothing_else(page: Elements):
+def test_page_is_single_document_that_needs_nothing_else(page: Elements):
     assert page.names.count("title") == page.names.count("h1") == 1
     assert not {"script", "link", "iframe", "object", "svg"} & set(page.names)
     (policy,) = [v for t, n, v in page.attributes if (t, n) == ("meta", "content") and "src" in v]

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from test_plan import BASE
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.learning.finished import KeptTrainings
 from deepfake_detection.parameters import StudyParameters
 from deepfake_detection.pipelines.studies.choice import choose_row
 from deepfake_detection.pipelines.studies.curves import describe_history
@@ -23,6 +22,7 @@ from deepfake_detection.pipelines.studies.tables import (
     summarise_rows,
     tabulate_runs,
 )
+from deepfake_detection.training.run_store import KeptTrainings
 
 METHODS = {"group": {}, "individual": {"split": {"method": "individual"}}}
 

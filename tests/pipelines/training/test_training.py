@@ -15,20 +15,20 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from training_samples import make_calibration, make_training
 
-from deepfake_detection.detector.file import DetectorSlot
-from deepfake_detection.detector.fingerprints import (
+from deepfake_detection.errors import UserError
+from deepfake_detection.images.fingerprints import (
     fingerprint_of_split,
     fingerprint_of_training,
     unpack_hashes,
 )
-from deepfake_detection.detector.pixels import PixelRequest, PixelStores
-from deepfake_detection.errors import UserError
+from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
 from deepfake_detection.interruptions import InterruptedWorkError
-from deepfake_detection.learning.runs import hardware_of
-from deepfake_detection.learning.state import TrainingStates
+from deepfake_detection.models.detector_file import DetectorSlot
 from deepfake_detection.parameters import Backbones, CalibrationParameters
 from deepfake_detection.pipelines.training import nodes
 from deepfake_detection.pipelines.training.nodes import train_detector
+from deepfake_detection.training.checkpoints import TrainingCheckpoints
+from deepfake_detection.training.resume import hardware_of_checkpoint
 
 BACKBONES = Backbones.model_validate(
     {"default": {"resize": 8, "crop": 8, "mean": [0.5] * 3, "std": [0.25] * 3}}
@@ -51,7 +51,7 @@ def split() -> pd.DataFrame:
 
 
 @pytest.fixture
-def stores(split: pd.DataFrame, tmp_path: Path) -> PixelStores:
+def stores(split: pd.DataFrame, tmp_path: Path) -> PixelCache:
     """A store of one-coloured pictures, fakes redder."""
     folder = tmp_path / "images"
     folder.mkdir()
@@ -61,7 +61,7 @@ def stores(split: pd.DataFrame, tmp_path: Path) -> PixelStores:
         Image.new("RGB", (8, 8), (100 + 50 * label + number, 100, 100)).save(folder / path)
         hashes.append(hashlib.sha256((folder / path).read_bytes()).hexdigest())
     split["sha256"] = hashes
-    stores = PixelStores(tmp_path / "stores")
+    stores = PixelCache(tmp_path / "stores")
     preprocessing = BACKBONES.preprocessing("any")
     stores.build(PixelRequest(folder, split["path"].tolist(), hashes, preprocessing))
     return stores
@@ -92,7 +92,7 @@ class _BreaksInEpoch(nn.Module):
 
 
 def _train(
-    split: pd.DataFrame, stores: PixelStores, slot: Path, summary: dict | None = None,
+    split: pd.DataFrame, stores: PixelCache, slot: Path, summary: dict | None = None,
     calibration: CalibrationParameters | None = None,
 ) -> tuple:  # fmt: skip
     return train_detector(
@@ -100,7 +100,7 @@ def _train(
         summary or _summary(split),
         stores,
         {},
-        TrainingStates(slot.parent / "states"),
+        TrainingCheckpoints(slot.parent / "states"),
         DetectorSlot(slot),
         "any",
         BACKBONES,
@@ -110,7 +110,7 @@ def _train(
 
 
 def test_a_loss_that_is_not_finite_keeps_the_best_and_says_how_to_take_it(
-    split: pd.DataFrame, stores: PixelStores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    split: pd.DataFrame, stores: PixelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = _BreaksInEpoch(4)
     monkeypatch.setattr(nodes, "build_backbone", lambda *_, **__: (network, ["fc"]))
@@ -128,7 +128,7 @@ def test_a_loss_that_is_not_finite_keeps_the_best_and_says_how_to_take_it(
 
 
 def test_a_loss_that_is_never_finite_keeps_nothing_and_says_so(
-    split: pd.DataFrame, stores: PixelStores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    split: pd.DataFrame, stores: PixelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = _BreaksInEpoch(1)
     monkeypatch.setattr(nodes, "build_backbone", lambda *_, **__: (network, ["fc"]))
@@ -139,7 +139,7 @@ def test_a_loss_that_is_never_finite_keeps_nothing_and_says_so(
 
 
 def test_the_detector_knows_its_images_and_its_best_epoch(
-    split: pd.DataFrame, stores: PixelStores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    split: pd.DataFrame, stores: PixelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = _BreaksInEpoch(99)
     monkeypatch.setattr(nodes, "build_backbone", lambda *_, **__: (network, ["fc"]))
@@ -157,7 +157,7 @@ def test_the_detector_knows_its_images_and_its_best_epoch(
 
 
 def test_another_calibration_is_another_run_of_the_same_training(
-    split: pd.DataFrame, stores: PixelStores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    split: pd.DataFrame, stores: PixelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     def use_network() -> None:
@@ -192,7 +192,7 @@ def test_another_calibration_is_another_run_of_the_same_training(
 
 
 def test_split_and_summary_of_different_runs_are_refused(
-    split: pd.DataFrame, stores: PixelStores, tmp_path: Path
+    split: pd.DataFrame, stores: PixelCache, tmp_path: Path
 ) -> None:
     summary = _summary(split) | {"fingerprint": "0" * 64}
     with pytest.raises(UserError, match="split and split_summary are of different runs"):
@@ -200,7 +200,7 @@ def test_split_and_summary_of_different_runs_are_refused(
 
 
 def test_a_split_without_validation_is_refused(
-    split: pd.DataFrame, stores: PixelStores, tmp_path: Path
+    split: pd.DataFrame, stores: PixelCache, tmp_path: Path
 ) -> None:
     alone = split.assign(subset=split["subset"].replace("validation", "test"))
     with pytest.raises(UserError, match="no validation subset"):
@@ -226,7 +226,7 @@ class _InterruptedInEpoch(_BreaksInEpoch):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_says_what_is_kept_and_the_same_settings_go_on_from_there(
-    split: pd.DataFrame, stores: PixelStores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    split: pd.DataFrame, stores: PixelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     number: signal.Signals, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     def use(network: nn.Module) -> None:
@@ -253,11 +253,11 @@ def test_an_interruption_says_what_is_kept_and_the_same_settings_go_on_from_ther
         assert torch.equal(value, detector.network.state_dict()[name])
     # kept until the detector is saved
     run = fingerprint_of_training(detector.card.settings, fingerprint_of_split(split))
-    assert TrainingStates(tmp_path / "states").load(run) is not None
+    assert TrainingCheckpoints(tmp_path / "states").load(run) is not None
 
 
 def test_an_interruption_in_the_first_epoch_keeps_nothing_and_says_so(
-    split: pd.DataFrame, stores: PixelStores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    split: pd.DataFrame, stores: PixelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = _InterruptedInEpoch(1, signal.SIGINT)
     monkeypatch.setattr(nodes, "build_backbone", lambda *_, **__: (network, ["fc"]))
@@ -268,4 +268,4 @@ def test_an_interruption_in_the_first_epoch_keeps_nothing_and_says_so(
 def test_a_state_of_a_machine_with_other_hardware_is_refused() -> None:
     hardware = {"device": "cuda", "processes": 1, "machines": 1, "precision": "bf16", "threads": 1}
     with pytest.raises(UserError, match=r"computed on cuda, bf16.*no cuda.*resume=false"):
-        hardware_of({"hardware": hardware})
+        hardware_of_checkpoint({"hardware": hardware})

@@ -5,7 +5,7 @@ from typing import Literal
 import pandas as pd
 from matplotlib.figure import Figure
 
-from deepfake_detection.plotting.style import colour_of, drawing, finished
+from deepfake_detection.reports.style import colour_of, drawing, finished
 
 _PARTS = {
     "training": {"plain": "plain recipe", "training": "this project", "bare": "bare step"},

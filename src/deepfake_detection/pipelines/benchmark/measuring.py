@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import torch
 
-from deepfake_detection.detector.memory import keeping_memory
+from deepfake_detection.models.memory import keeping_memory
 from deepfake_detection.pipelines.benchmark.parts import Part
 
 _SECONDS_BETWEEN_READINGS = 0.05

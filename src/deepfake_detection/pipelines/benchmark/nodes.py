@@ -17,9 +17,8 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from deepfake_detection.detector.pixels import PixelRequest, PixelStores
 from deepfake_detection.errors import UserError
-from deepfake_detection.learning.hardware import choose_hardware
+from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
 from deepfake_detection.parameters import Backbones, BenchmarkParameters, TrainingParameters
 from deepfake_detection.pipelines.benchmark.figure import draw_speeds
 from deepfake_detection.pipelines.benchmark.measuring import PartProcess
@@ -32,6 +31,7 @@ from deepfake_detection.pipelines.benchmark.parts import (
     Setup,
 )
 from deepfake_detection.pipelines.benchmark.scoring_parts import BareForward, OwnScoring
+from deepfake_detection.training.hardware import choose_hardware
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ _FEWEST_BATCHES = 2
 def measure_speed(
     training_images: Path,
     image_index: pd.DataFrame,
-    benchmark_pixels: PixelStores,
+    benchmark_pixels: PixelCache,
     backbones: Backbones,
     training: TrainingParameters,
     benchmark: BenchmarkParameters,
@@ -54,7 +54,7 @@ def measure_speed(
     Args:
         training_images: The image folder.
         image_index: Its images.
-        benchmark_pixels: Pixel stores of the sample.
+        benchmark_pixels: Pixel caches of the sample.
         backbones: Preprocessing by backbone.
         training: The recipe; its batch size and precision are replaced.
         benchmark: What is compared, and for how long.
@@ -162,7 +162,7 @@ def _measure(
 
 
 def _measure_training(
-    stores: PixelStores, setup: Setup, sample: Sample, benchmark: BenchmarkParameters
+    stores: PixelCache, setup: Setup, sample: Sample, benchmark: BenchmarkParameters
 ) -> dict[str, Any]:
     with ExitStack() as stack:
         setup = _size_passes(setup, BareStep, "training", benchmark)

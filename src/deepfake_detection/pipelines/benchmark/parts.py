@@ -19,14 +19,14 @@ from torch.optim import Adam
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from deepfake_detection.detector.backbones import build_network, replace_heads, split_parameters
-from deepfake_detection.detector.pixels import PixelStores
-from deepfake_detection.learning.batches import LabelledPixels
-from deepfake_detection.learning.loop import Trainer
-from deepfake_detection.learning.optimisation import Loss, make_optimizer
-from deepfake_detection.learning.processes import Processes
-from deepfake_detection.learning.state import TrainingStates
+from deepfake_detection.images.pixel_cache import PixelCache
+from deepfake_detection.models.backbones import build_network, replace_heads, split_parameters
 from deepfake_detection.parameters import PreprocessingParameters, TrainingParameters
+from deepfake_detection.training.batches import LabelledPixels
+from deepfake_detection.training.checkpoints import TrainingCheckpoints
+from deepfake_detection.training.loop import Trainer
+from deepfake_detection.training.optimisation import Loss, build_optimizer
+from deepfake_detection.training.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class BareStep(Part):
         heads = replace_heads(network)
         self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         torch.backends.cudnn.benchmark = True
-        self._optimizer = make_optimizer(*split_parameters(network, heads), training.optimizer)
+        self._optimizer = build_optimizer(*split_parameters(network, heads), training.optimizer)
         self._labels = torch.arange(training.batch_size, device=device) % 2
         self._loss = Loss(training.loss, self._labels.cpu(), device)
         size = (training.batch_size, 3, setup.preprocessing.crop, setup.preprocessing.crop)
@@ -130,7 +130,7 @@ class BareStep(Part):
 class OwnTraining(Part):
     """This project's training: the very passes that the pipeline `training` takes."""
 
-    def __init__(self, setup: Setup, sample: Sample, stores: PixelStores) -> None:
+    def __init__(self, setup: Setup, sample: Sample, stores: PixelCache) -> None:
         self.setup = setup
         torch.manual_seed(setup.training.seed)
         network = build_network(setup.model, transform_input=False)
@@ -162,12 +162,12 @@ class OwnTraining(Part):
         """Seconds that it takes to write the training state, its best weights left out."""
         with tempfile.TemporaryDirectory() as folder:
             started = perf_counter()
-            TrainingStates(Path(folder)).save("0" * 64, self._trainer.state_dict())
+            TrainingCheckpoints(Path(folder)).save("0" * 64, self._trainer.state_dict())
             return perf_counter() - started
 
 
 class PlainRecipe(Part):
-    """The seed's recipe as it is usually written: PIL transforms in a DataLoader, fp32.
+    """The reference's recipe as it is usually written: PIL transforms in a DataLoader, fp32.
 
     Args:
         setup: What all parts have in common.

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from deepfake_detection.detector.backbones import build_network, replace_heads
-from deepfake_detection.detector.detector import CLASS_NAMES, Detector, DetectorCard
+from deepfake_detection.models.backbones import build_network, replace_heads
+from deepfake_detection.models.detector import CLASS_NAMES, Detector, DetectorCard
 from deepfake_detection.pipelines.benchmark.parts import Part, Sample, Setup
 
 
@@ -18,7 +18,7 @@ class BareForward(Part):
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        network = _make_detector(setup).network
+        network = _build_detector(setup).network
         self._network = network.to(setup.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         size = (setup.training.batch_size, 3, setup.preprocessing.crop, setup.preprocessing.crop)
         pictures = torch.randn(size, device=setup.device)
@@ -40,7 +40,7 @@ class OwnScoring(Part):
 
     def __init__(self, setup: Setup, sample: Sample) -> None:
         self.setup = setup
-        self._detector = _make_detector(setup)
+        self._detector = _build_detector(setup)
         taken = np.resize(np.arange(len(sample.paths)), setup.images).tolist()
         self._files = [Path(sample.folder) / sample.paths[at] for at in taken]
 
@@ -57,7 +57,7 @@ class OwnScoring(Part):
                 raise RuntimeError(f"{score.path}: {score.error}")
 
 
-def _make_detector(setup: Setup) -> Detector:
+def _build_detector(setup: Setup) -> Detector:
     """A detector of random weights."""
     torch.manual_seed(setup.training.seed)
     network = build_network(setup.model, transform_input=False)

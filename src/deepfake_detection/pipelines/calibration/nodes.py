@@ -4,19 +4,19 @@ from dataclasses import replace
 
 import pandas as pd
 
-from deepfake_detection.detector.detector import Detector
-from deepfake_detection.detector.fingerprints import fingerprint_of_run
-from deepfake_detection.detector.pixels import PixelStores
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.fingerprints import fingerprint_of_run
+from deepfake_detection.images.pixel_cache import PixelCache
+from deepfake_detection.metrics.calibration import calibrate
+from deepfake_detection.metrics.predicting import check_split, predict
+from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import CalibrationParameters, EvaluationParameters
-from deepfake_detection.scoring.calibration import calibrate
-from deepfake_detection.scoring.predicting import check_split, predict
 
 
 def recalibrate_detector(
     detector: Detector,
     split: pd.DataFrame,
-    scored_pixels: PixelStores,
+    scored_pixels: PixelCache,
     model: str,
     calibration: CalibrationParameters,
     evaluation: EvaluationParameters,

@@ -2,8 +2,8 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from deepfake_detection.metrics.predicting import request_scored_pixels
 from deepfake_detection.pipelines.calibration.nodes import recalibrate_detector
-from deepfake_detection.scoring.predicting import request_scored_pixels
 
 
 def create_pipeline() -> Pipeline:

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from deepfake_detection.detector.pictures import UnreadablePictureError, read_picture
-from deepfake_detection.plotting.style import colour_of, drawing, finished, message_figure
-from deepfake_detection.plotting.words import counted, printable, wrapped
+from deepfake_detection.images.reading import UnreadablePictureError, read_picture
+from deepfake_detection.reports.style import colour_of, drawing, finished, message_figure
+from deepfake_detection.reports.words import counted, printable, wrapped
 
 _TITLE = "Leakage audit"
 

@@ -7,14 +7,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from deepfake_detection.detector.split_summary import describe_split
 from deepfake_detection.errors import UserError
-from deepfake_detection.parameters import (
-    ImageSetParameters,
-    LeakageParameters,
-    SplitParameters,
-)
-from deepfake_detection.pipelines.data_preparation.leakage import (
+from deepfake_detection.images.duplicates import (
     CONFLICT,
     CROSS_CLASS,
     Comparison,
@@ -24,11 +18,17 @@ from deepfake_detection.pipelines.data_preparation.leakage import (
     find_near_duplicates,
     sort_leaks,
 )
+from deepfake_detection.images.scanning import as_rows, find_files, scan_files
+from deepfake_detection.images.sources_and_groups import name_groups, name_sources
+from deepfake_detection.images.split_summary import describe_split
+from deepfake_detection.images.splitting import draw_subsets
+from deepfake_detection.parameters import (
+    ImageSetParameters,
+    LeakageParameters,
+    SplitParameters,
+)
 from deepfake_detection.pipelines.data_preparation.leakage_gallery import draw_pairs
-from deepfake_detection.pipelines.data_preparation.scanning import as_rows, find_files, scan_files
-from deepfake_detection.pipelines.data_preparation.splitting import draw_subsets
-from deepfake_detection.plotting.words import counted
-from deepfake_detection.scoring.origins import name_groups, name_sources
+from deepfake_detection.reports.words import counted
 
 log = logging.getLogger(__name__)
 

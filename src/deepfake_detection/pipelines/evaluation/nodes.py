@@ -7,17 +7,17 @@ from typing import Any
 
 import pandas as pd
 
-from deepfake_detection.detector.detector import CLASS_NAMES, Detector
-from deepfake_detection.detector.fingerprints import unpack_hashes
-from deepfake_detection.detector.pixels import PixelStores
+from deepfake_detection.images.fingerprints import unpack_hashes
+from deepfake_detection.images.pixel_cache import PixelCache
+from deepfake_detection.metrics.calibration import choices_on_validation
+from deepfake_detection.metrics.caveats import EXTERNAL, explain_subset
+from deepfake_detection.metrics.finished import KeptMetrics
+from deepfake_detection.metrics.metrics import Metric, average_over_sources, measure
+from deepfake_detection.metrics.predicting import KEPT_COLUMNS, check_split, predict
+from deepfake_detection.models.detector import CLASS_NAMES, Detector
 from deepfake_detection.parameters import EvaluationParameters, ImageSetParameters
-from deepfake_detection.pipelines.evaluation.doubts import list_doubts
 from deepfake_detection.pipelines.evaluation.elsewhere import put_beside
-from deepfake_detection.scoring.basis import EXTERNAL, explain_subset
-from deepfake_detection.scoring.calibration import choices_on_validation
-from deepfake_detection.scoring.finished import KeptMetrics
-from deepfake_detection.scoring.metrics import Metric, average_over_sources, measure
-from deepfake_detection.scoring.predicting import KEPT_COLUMNS, check_split, predict
+from deepfake_detection.pipelines.evaluation.label_issues import rank_label_issues
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def take_all_images(image_index: pd.DataFrame, image_set: ImageSetParameters) ->
 def predict_split(
     detector: Detector,
     split: pd.DataFrame,
-    scored_pixels: PixelStores,
+    scored_pixels: PixelCache,
     evaluation: EvaluationParameters,
 ) -> pd.DataFrame:
     """Score the validation and test subsets of the split that a detector was trained on.
@@ -52,7 +52,7 @@ def predict_split(
 def predict_external(
     detector: Detector,
     split: pd.DataFrame,
-    scored_pixels: PixelStores,
+    scored_pixels: PixelCache,
     evaluation: EvaluationParameters,
 ) -> pd.DataFrame:
     """Score all images of a set from elsewhere.
@@ -160,7 +160,7 @@ def compare_with_own_split(
     return beside
 
 
-def list_doubted_labels(
+def list_label_issues(
     predictions: pd.DataFrame, detector: Detector, evaluation: EvaluationParameters
 ) -> pd.DataFrame:
     """List the scored images whose label the predictions doubt most, of all subsets together.
@@ -168,9 +168,9 @@ def list_doubted_labels(
     They are candidates for images in the wrong class folder; many are the detector's own errors.
 
     Returns:
-        As `list_doubts`.
+        As `rank_label_issues`.
     """
-    doubted = list_doubts(predictions, detector.card.temperature, evaluation.doubted_labels)
+    doubted = rank_label_issues(predictions, detector.card.temperature, evaluation.label_issues)
     if len(doubted):
         first = doubted.iloc[0]
         log.info(

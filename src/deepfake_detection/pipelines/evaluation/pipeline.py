@@ -2,15 +2,15 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from deepfake_detection.metrics.predicting import request_scored_pixels
 from deepfake_detection.pipelines.evaluation.nodes import (
     compare_with_own_split,
-    list_doubted_labels,
+    list_label_issues,
     measure_predictions,
     predict_external,
     predict_split,
     take_all_images,
 )
-from deepfake_detection.scoring.predicting import request_scored_pixels
 
 
 def create_pipeline() -> Pipeline:
@@ -36,10 +36,10 @@ def create_pipeline() -> Pipeline:
                 name="measure_predictions",
             ),
             Node(
-                list_doubted_labels,
+                list_label_issues,
                 inputs=["predictions", "detector", "params:evaluation"],
-                outputs="doubted_labels",
-                name="list_doubted_labels",
+                outputs="label_issues",
+                name="list_label_issues",
             ),
         ]
     )
@@ -80,10 +80,10 @@ def create_external_pipeline() -> Pipeline:
                 name="compare_with_own_split",
             ),
             Node(
-                list_doubted_labels,
+                list_label_issues,
                 inputs=["predictions", "detector", "params:evaluation"],
-                outputs="doubted_labels",
-                name="list_doubted_labels",
+                outputs="label_issues",
+                name="list_label_issues",
             ),
         ]
     )

@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from deepfake_detection.detector.measuring import WHOLE, MeasuredPicture
-from deepfake_detection.explaining.cases import FALSE_KINDS, Kind, label_of
-from deepfake_detection.plotting.words import counted
-from deepfake_detection.scoring.intervals import UNKNOWN, area_interval, roc_auc_influence
+from deepfake_detection.metrics.cases import FALSE_KINDS, Kind, label_of
+from deepfake_detection.metrics.intervals import UNKNOWN, area_interval, roc_auc_influence
+from deepfake_detection.pipelines.explanation.region_statistics import WHOLE, MeasuredPicture
+from deepfake_detection.reports.words import counted
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Comparison:
 
     Attributes:
         label: Of the class: 1 fake, 0 real.
-        kind: `missed fake`, against found fakes, or `false alarm`, against real ones passed.
+        kind: `false negative`, against found fakes, or `false positive`, against real ones passed.
         region: `picture` (the whole), `eyes` or `mouth`.
-        measure: As `LumaMeasures` defines it.
+        measure: As `ImageStatistics` defines it.
         false_median: Of the false cases; not a number where there are none.
         right_median: Of the right ones.
         effect: The probability of superiority: that a false case drawn at random has more of the

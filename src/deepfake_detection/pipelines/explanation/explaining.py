@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from deepfake_detection.detector.detector import Detector
-from deepfake_detection.detector.pictures import UnreadablePictureError, read_picture
-from deepfake_detection.detector.preprocessing import crop_pixels, seen_box
-from deepfake_detection.explaining.cases import ExplainedCase
-from deepfake_detection.explaining.heat_maps import HeatMaps
+from deepfake_detection.images.preprocessing import crop_pixels, seen_box
+from deepfake_detection.images.reading import UnreadablePictureError, read_picture
+from deepfake_detection.metrics.cases import ExplainedCase
+from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.heat_maps import HeatMaps
 from deepfake_detection.parameters import PreprocessingParameters
 
 _COLUMNS = ["path", "kind", "class_name", "source", "fake_probability"]

@@ -6,15 +6,15 @@ from matplotlib import rcParams
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from deepfake_detection.explaining.cases import KINDS, ExplainedCase, Kind
-from deepfake_detection.explaining.heat_maps import COLOUR_MAP, overlay
-from deepfake_detection.plotting.style import (
+from deepfake_detection.metrics.cases import KINDS, ExplainedCase, Kind
+from deepfake_detection.models.heat_maps import COLOUR_MAP, overlay
+from deepfake_detection.reports.style import (
     Theme,
     drawing,
     finished,
     message_figure,
 )
-from deepfake_detection.plotting.tiles import (
+from deepfake_detection.reports.tiles import (
     CAPTION,
     Picture,
     add_caption,
@@ -26,8 +26,8 @@ from deepfake_detection.plotting.tiles import (
 
 _TITLE = "Where the verdicts come from"
 _ROWS: dict[Kind, str] = {
-    "missed fake": "Missed fakes: what spoke for real",
-    "false alarm": "False alarms: what spoke for fake",
+    "false negative": "False negatives: what spoke for real",
+    "false positive": "False positives: what spoke for fake",
     "certain fake": "Fakes most certainly found: what spoke for fake",
     "certain real": "Real ones most certainly passed: what spoke for real",
 }

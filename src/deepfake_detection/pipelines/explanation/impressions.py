@@ -1,21 +1,21 @@
-"""What the seed guessed of its false cases by eye, answered by measures."""
+"""What the reference guessed of its false cases by eye, answered by measures."""
 
 import pandas as pd
 
-# The seed's words, and the measure that should then be lower (-1) or higher (1) in false cases
+# The reference's words, and the measure that should then be lower (-1) or higher (1) in false cases
 _IMPRESSIONS = {
-    "missed fake": (
+    "false negative": (
         ("blurred", "picture", "sharpness", -1),
         ("dimmed", "picture", "brightness", -1),
         ("with unclear eyes", "eyes", "sharpness", -1),
     ),
     # Nothing here sees whether a mouth is open; teeth beside a dark gap give it more contrast
-    "false alarm": (("with open mouths, by the contrast there", "mouth", "contrast", 1),),
+    "false positive": (("with open mouths, by the contrast there", "mouth", "contrast", 1),),
 }
 
 
 def answer_impressions(table: pd.DataFrame) -> str:
-    """Whether missed fakes are blurred, dimmed, unclear about the eyes, and so on, in one line.
+    """Whether false negatives are blurred, dimmed, unclear about the eyes, and so on, in one line.
 
     Args:
         table: As `compare_false_cases` gives it.

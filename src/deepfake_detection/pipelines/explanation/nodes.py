@@ -8,19 +8,19 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from deepfake_detection.detector.detector import Detector
-from deepfake_detection.detector.device import choose_device
-from deepfake_detection.detector.measuring import measure_pictures
-from deepfake_detection.explaining.cases import FALSE_KINDS, KINDS, ExplainedCase, Kind, rank_cases
-from deepfake_detection.explaining.heat_maps import HeatMaps
+from deepfake_detection.metrics.cases import FALSE_KINDS, KINDS, ExplainedCase, Kind, rank_cases
+from deepfake_detection.metrics.caveats import check_run
+from deepfake_detection.metrics.subsets import headline_predictions
+from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.devices import choose_device
+from deepfake_detection.models.heat_maps import HeatMaps
 from deepfake_detection.parameters import EvaluationParameters, ExplanationParameters
 from deepfake_detection.pipelines.explanation.comparing import compare_false_cases
 from deepfake_detection.pipelines.explanation.explaining import explain_rows
 from deepfake_detection.pipelines.explanation.heat_map_figure import draw_cases
 from deepfake_detection.pipelines.explanation.impressions import answer_impressions
-from deepfake_detection.plotting.effects import draw_effects
-from deepfake_detection.scoring.basis import check_run
-from deepfake_detection.scoring.subsets import headline_predictions
+from deepfake_detection.pipelines.explanation.region_statistics import measure_pictures
+from deepfake_detection.reports.effects import draw_effects
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,9 @@ def measure_false_cases(
     table = compare_false_cases(scored, measured, explanation.fewest_groups, evaluation.confidence)
     table.insert(0, "run_fingerprint", detector.card.run_fingerprint)
     table.insert(1, "subset", subset)
-    log.info("The seed's impressions of false cases, on %s: %s", subset, answer_impressions(table))
+    log.info(
+        "The reference's impressions of false cases, on %s: %s", subset, answer_impressions(table)
+    )
     return table
 
 

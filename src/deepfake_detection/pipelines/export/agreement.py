@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from natsort import natsorted
 
-from deepfake_detection.detector.detector import Detector
-from deepfake_detection.detector.files import files_below, is_system_file
-from deepfake_detection.detector.preparing import Prepared, prepare
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.files import files_below, is_system_file
+from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.preparing import Prepared, prepare
 from deepfake_detection.parameters import ExportParameters
 from deepfake_detection.pipelines.export.onnx_model import INPUT, OUTPUT
 

@@ -2,7 +2,7 @@
 
 import re
 
-from deepfake_detection.plotting.words import printable
+from deepfake_detection.reports.words import printable
 
 # What Markdown, HTML in it, tables or formulas give a meaning. An underscore inside
 # a word has none

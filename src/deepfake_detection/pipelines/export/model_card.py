@@ -7,14 +7,14 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from deepfake_detection.detector.detector import DetectorCard
-from deepfake_detection.pages.settings import flatten_settings
+from deepfake_detection.metrics.calibration import choices_on_validation
+from deepfake_detection.metrics.metrics import COUNTS
+from deepfake_detection.models.detector import DetectorCard
 from deepfake_detection.pipelines.export.agreement import Agreement
 from deepfake_detection.pipelines.export.markdown import Markdown, in_markdown
 from deepfake_detection.pipelines.export.onnx_model import INPUT, OUTPUT
-from deepfake_detection.plotting.words import counted
-from deepfake_detection.scoring.calibration import choices_on_validation
-from deepfake_detection.scoring.metrics import COUNTS
+from deepfake_detection.reports.settings import flatten_settings
+from deepfake_detection.reports.words import counted
 
 _NAMES = {
     "roc_auc": "ROC AUC",

@@ -3,13 +3,13 @@
 import logging
 from pathlib import Path
 
-from deepfake_detection.detector.detector import Detector
+from deepfake_detection.metrics.finished import KeptMetrics
+from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import ExportParameters
 from deepfake_detection.pipelines.export.agreement import Agreement, check_agreement
 from deepfake_detection.pipelines.export.model_card import render_model_card
 from deepfake_detection.pipelines.export.onnx_model import make_onnx_model
 from deepfake_detection.pipelines.export.preparation import render_prepare
-from deepfake_detection.scoring.finished import KeptMetrics
 
 log = logging.getLogger(__name__)
 

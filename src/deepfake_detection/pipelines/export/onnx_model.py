@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deepfake_detection.detector.detector import FAKE, Detector, DetectorCard, Normalise
 from deepfake_detection.errors import UserError, first_line
+from deepfake_detection.models.detector import FAKE, Detector, DetectorCard, Normalise
 
 INPUT, OUTPUT = "picture", "fake_probability"
 

@@ -9,23 +9,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from deepfake_detection.detector.backbones import build_backbone, fetch_weights
-from deepfake_detection.detector.detector import Detector
-from deepfake_detection.detector.fingerprints import fingerprint_of_training
-from deepfake_detection.detector.pixels import PixelRequest, PixelStores
-from deepfake_detection.detector.split_summary import describe_split
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.fingerprints import fingerprint_of_training
+from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
+from deepfake_detection.images.split_summary import describe_split
 from deepfake_detection.interruptions import explaining_interruptions
-from deepfake_detection.learning.hardware import choose_hardware
-from deepfake_detection.learning.product import (
-    describe_start,
-    make_detector,
-    merge_settings,
-    transforms_input,
-)
-from deepfake_detection.learning.runs import find_state, hardware_of, say_how_to_go_on, train
-from deepfake_detection.learning.state import TrainingStates
-from deepfake_detection.learning.task import TrainingTask
+from deepfake_detection.models.backbones import build_backbone, fetch_weights
+from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import (
     FinalTrainingParameters,
     ImageSetParameters,
@@ -33,6 +23,21 @@ from deepfake_detection.parameters import (
     TrainingParameters,
 )
 from deepfake_detection.pipelines.final_training.run import FinalRun, repeat_run
+from deepfake_detection.training.build_detector import (
+    build_detector,
+    describe_start,
+    merge_settings,
+    transforms_input,
+)
+from deepfake_detection.training.checkpoints import TrainingCheckpoints
+from deepfake_detection.training.hardware import choose_hardware
+from deepfake_detection.training.resume import (
+    describe_resume,
+    find_checkpoint,
+    hardware_of_checkpoint,
+    train,
+)
+from deepfake_detection.training.task import TrainingTask
 
 log = logging.getLogger(__name__)
 
@@ -127,9 +132,9 @@ def train_final_detector(
     final_run: FinalRun,
     final_split: pd.DataFrame,
     final_split_summary: dict[str, Any],
-    final_pixels: PixelStores,
+    final_pixels: PixelCache,
     final_initial_weights: dict[str, Tensor],
-    training_state: TrainingStates,
+    training_checkpoints: TrainingCheckpoints,
 ) -> tuple[pd.DataFrame, Detector]:
     """Train on all images; threshold and temperature are those that the run's validation chose.
 
@@ -141,7 +146,7 @@ def train_final_detector(
         final_split_summary: Of the same.
         final_pixels: Hold their pixels.
         final_initial_weights: A state dict, empty for random weights.
-        training_state: Where unfinished runs keep their states.
+        training_checkpoints: Where unfinished runs keep their states.
 
     Returns:
         The training history, without validation; and the detector of the last epoch.
@@ -157,14 +162,14 @@ def train_final_detector(
         final_run.calibration,
     ) | {"final_training": {"epochs": final_run.epochs}}  # fmt: skip
     run = fingerprint_of_training(settings, final_split_summary["fingerprint"])
-    start = find_state(training_state, run, training)
+    start = find_checkpoint(training_checkpoints, run, training)
     task = TrainingTask(
         run=run,
         model=final_run.model,
         transform_input=transforms_input(training),
         preprocessing=final_run.preprocessing,
         training=training,
-        hardware=choose_hardware(training) if start is None else hardware_of(start),
+        hardware=choose_hardware(training) if start is None else hardware_of_checkpoint(start),
         hashes=TrainingTask.pack(final_split["sha256"].tolist()),
         labels=torch.from_numpy(final_split["label"].to_numpy(dtype="int64", copy=True)),
         subsets=final_split["subset"].tolist(),
@@ -180,18 +185,18 @@ def train_final_detector(
     )  # fmt: skip
 
     def explain() -> str:
-        return f"training was interrupted. {say_how_to_go_on(training_state, run)}"
+        return f"training was interrupted. {describe_resume(training_checkpoints, run)}"
 
     with explaining_interruptions(explain):
-        fit = train(task, network, heads, final_pixels, start, training_state)
+        fit = train(task, network, heads, final_pixels, start, training_checkpoints)
     if fit.not_finite:
-        training_state.remove(run)
+        training_checkpoints.remove(run)
         raise UserError(
             f"the {fit.not_finite} loss is not finite in epoch {len(fit.history) + 1}, though it "
             "was in the run that is repeated: training has stopped. Look at images that are new"
         )
     fitted = card.calibration.get("fitted", [])
-    detector = make_detector(
+    detector = build_detector(
         network, fit.best_weights, task, final_split, final_split_summary, settings, fit.chosen,
         threshold=card.threshold,
         temperature=card.temperature,

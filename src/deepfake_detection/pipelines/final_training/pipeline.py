@@ -47,7 +47,7 @@ def create_pipeline() -> Pipeline:
                     "final_split_summary",
                     "final_pixels",
                     "final_initial_weights",
-                    "training_state",
+                    "training_checkpoints",
                 ],
                 # the detector last: once it is saved, the training state is removed
                 outputs=["final_training_history", "final_detector"],

@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from deepfake_detection.detector.detector import Detector, DetectorCard
 from deepfake_detection.errors import UserError
+from deepfake_detection.models.detector import Detector, DetectorCard
 from deepfake_detection.parameters import (
     CalibrationParameters,
     PreprocessingParameters,
@@ -16,7 +16,7 @@ from deepfake_detection.parameters import (
 
 # What this machine decides, not the run that is repeated
 _OF_THE_MACHINE = frozenset(
-    {"device", "devices", "machines", "rendezvous", "precision", "compile", "state"}
+    {"device", "devices", "machines", "rendezvous", "precision", "compile", "checkpoint"}
 )
 
 

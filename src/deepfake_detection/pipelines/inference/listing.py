@@ -5,8 +5,8 @@ from pathlib import Path, PurePosixPath
 from natsort import natsorted, ns
 from PIL import Image
 
-from deepfake_detection.detector.files import files_below, is_system_file
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.files import files_below, is_system_file
 
 _LIST = ".txt"
 

@@ -10,15 +10,19 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from deepfake_detection.detector.detector import Detector
-from deepfake_detection.detector.score import Score
+from deepfake_detection.images.sources_and_groups import name_sources
 from deepfake_detection.interruptions import explaining_interruptions
+from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.scoring import Score
+from deepfake_detection.models.scoring_checkpoints import (
+    ScoringCheckpoint,
+    ScoringCheckpoints,
+    stamp_of,
+)
 from deepfake_detection.parameters import InferenceParameters, SourceRule
 from deepfake_detection.pipelines.inference.listing import is_named_as_picture, list_files
 from deepfake_detection.pipelines.inference.submission import make_submission
-from deepfake_detection.plotting.words import counted, printable
-from deepfake_detection.scoring.origins import name_sources
-from deepfake_detection.scoring.state import ScoringState, ScoringStates, stamp_of
+from deepfake_detection.reports.words import counted, printable
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +35,7 @@ _COLUMNS = [
 def score_pictures(
     unlabelled_images: Path,
     detector: Detector,
-    scoring_state: ScoringStates,
+    scoring_checkpoints: ScoringCheckpoints,
     inference: InferenceParameters,
 ) -> pd.DataFrame:
     """Score every file of a folder or a list; what an interrupted scoring found is taken up.
@@ -39,7 +43,7 @@ def score_pictures(
     Args:
         unlabelled_images: A folder, a picture, or a list in a text file (see `list_files`).
         detector: That scores.
-        scoring_state: Where scores are kept until the table is saved.
+        scoring_checkpoints: Where scores are kept until the table is saved.
         inference: How.
 
     Returns:
@@ -53,7 +57,7 @@ def score_pictures(
         InterruptedWorkError: On Ctrl-C.
     """
     files = list_files(unlabelled_images)
-    state = scoring_state.open(_fingerprint(detector, unlabelled_images, inference))
+    state = scoring_checkpoints.open(_fingerprint(detector, unlabelled_images, inference))
     found = _score_files(detector, [str(file) for _, file in files], state, inference)
     rows = [
         asdict(score) | {"path": _in_utf8(name)}
@@ -70,7 +74,7 @@ def score_pictures(
 
 
 def _score_files(
-    detector: Detector, files: list[str], state: ScoringState, inference: InferenceParameters
+    detector: Detector, files: list[str], state: ScoringCheckpoint, inference: InferenceParameters
 ) -> list[Score]:
     kept = {file: score for file in files if (score := state.find(file)) is not None}
     waiting = [file for file in files if file not in kept]

@@ -15,7 +15,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 score_pictures,
-                inputs=["unlabelled_images", "detector", "scoring_state", "params:inference"],
+                inputs=["unlabelled_images", "detector", "scoring_checkpoints", "params:inference"],
                 outputs="scores",
                 name="score_pictures",
             ),

@@ -6,18 +6,18 @@ from typing import Any
 
 import pandas as pd
 
-from deepfake_detection.detector.detector import Detector
-from deepfake_detection.detector.fingerprints import unpack_hashes
-from deepfake_detection.detector.pixels import PixelStores
 from deepfake_detection.errors import UserError
-from deepfake_detection.parameters import EvaluationParameters
-from deepfake_detection.scoring.calibration import choices_on_validation
-from deepfake_detection.scoring.differences import (
+from deepfake_detection.images.fingerprints import unpack_hashes
+from deepfake_detection.images.pixel_cache import PixelCache
+from deepfake_detection.metrics.calibration import choices_on_validation
+from deepfake_detection.metrics.differences import (
     Difference,
     measure_differences,
 )
-from deepfake_detection.scoring.metrics import average_over_sources
-from deepfake_detection.scoring.predicting import predict
+from deepfake_detection.metrics.metrics import average_over_sources
+from deepfake_detection.metrics.predicting import predict
+from deepfake_detection.models.detector import Detector
+from deepfake_detection.parameters import EvaluationParameters
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,8 @@ def predict_unseen(
     detector: Detector,
     other_detector: Detector,
     split: pd.DataFrame,
-    scored_pixels: PixelStores,
-    other_scored_pixels: PixelStores,
+    scored_pixels: PixelCache,
+    other_scored_pixels: PixelCache,
     evaluation: EvaluationParameters,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score the validation and test subsets of a split with two detectors.

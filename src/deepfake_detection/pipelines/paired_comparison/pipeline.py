@@ -2,11 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from deepfake_detection.metrics.predicting import request_scored_pixels
 from deepfake_detection.pipelines.paired_comparison.nodes import (
     compare_predictions,
     predict_unseen,
 )
-from deepfake_detection.scoring.predicting import request_scored_pixels
 
 
 def create_pipeline() -> Pipeline:

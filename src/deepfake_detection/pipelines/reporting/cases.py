@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from deepfake_detection.explaining.cases import ExplainedCase, Kind
+from deepfake_detection.metrics.cases import ExplainedCase, Kind
+from deepfake_detection.metrics.subsets import headline_predictions
 from deepfake_detection.pipelines.reporting.embedding import embed_heat, embed_picture
 from deepfake_detection.pipelines.reporting.galleries import KINDS, collect_gallery
-from deepfake_detection.plotting.tiles import Picture, load_picture
-from deepfake_detection.scoring.subsets import headline_predictions
+from deepfake_detection.reports.tiles import Picture, load_picture
 
 # Half of the 5 MB that a page may weigh is for the pictures, at the first of these edges in pixels
 # with which they keep within it; and there are never more of them than fit at the last.

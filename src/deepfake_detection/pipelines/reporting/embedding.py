@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
-from deepfake_detection.explaining.cases import ExplainedCase
-from deepfake_detection.pages.figures import data_uri
+from deepfake_detection.metrics.cases import ExplainedCase
+from deepfake_detection.reports.embedded_figures import data_uri
 
 _JPEG_QUALITY = 82
 

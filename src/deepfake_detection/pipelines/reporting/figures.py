@@ -20,23 +20,23 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from deepfake_detection.plotting.curves import best_row, number_epochs
-from deepfake_detection.plotting.style import (
+from deepfake_detection.metrics.subsets import scored_subsets
+from deepfake_detection.reports.curves import best_row, number_epochs
+from deepfake_detection.reports.style import (
     Theme,
     colour_of,
     drawing,
     finished,
     message_figure,
 )
-from deepfake_detection.plotting.words import counted, percent
-from deepfake_detection.scoring.subsets import scored_subsets
+from deepfake_detection.reports.words import counted, percent
 
 _CLASSES = {0: "real", 1: "fake"}
 # What a cell of the confusion matrix is, by (label, predicted).
 _OUTCOMES = {
     (0, 0): "real ones passed",
-    (0, 1): "false alarm",
-    (1, 0): "missed fake",
+    (0, 1): "false positive",
+    (1, 0): "false negative",
     (1, 1): "fakes found",
 }
 _PALEST, _DEEPEST = 0.06, 0.55
@@ -188,7 +188,7 @@ def draw_roc(predictions: pd.DataFrame, threshold: float, theme: Theme = "light"
         figure = _draw_by_subset(predictions, threshold, "ROC curve", _add_roc)
         if axes := figure.axes[0] if figure.axes[0].axison else None:
             axes.plot([0, 1], [0, 1], **_guessing())
-            axes.set_xlabel("False alarm rate (share of real images)")
+            axes.set_xlabel("False positive rate (share of real images)")
             axes.set_ylabel("Recall (share of fakes found)")
             axes.legend(loc="lower right")
         return finished(figure)
@@ -255,10 +255,10 @@ def why_no_curve(predictions: pd.DataFrame, subset: str) -> str | None:
 
 def _add_roc(axes: Axes, scored: pd.DataFrame, subset: str) -> None:
     # by logit, not probability: certain scores all round to the probability 1 and would tie
-    false_alarms, found, _ = roc_curve(scored["label"], scored["logit"])
+    false_positives, found, _ = roc_curve(scored["label"], scored["logit"])
     area = roc_auc_score(scored["label"], scored["logit"])
     label = f"{subset}: AUC {area:.3f} ({counted(len(scored), 'image')})"
-    axes.plot(false_alarms, found, color=colour_of(subset), label=label, zorder=3)
+    axes.plot(false_positives, found, color=colour_of(subset), label=label, zorder=3)
     counts = confusion_counts(scored)
     rates = counts[:, 1] / counts.sum(axis=1)
     _add_point(axes, [rates[0]], [rates[1]], colour_of(subset))
@@ -273,9 +273,9 @@ def _add_precision(axes: Axes, scored: pd.DataFrame, subset: str) -> None:
     # the curve is a staircase, and the average precision the area beneath it
     axes.plot(recall, precision, color=colour, label=label, drawstyle="steps-pre", zorder=3)
     axes.plot([0, 1], [share, share], **_guessing() | {"color": colour})
-    (_, false_alarms), (missed, found) = confusion_counts(scored)
-    if found + false_alarms:
-        _add_point(axes, [found / (found + missed)], [found / (found + false_alarms)], colour)
+    (_, false_positives), (missed, found) = confusion_counts(scored)
+    if found + false_positives:
+        _add_point(axes, [found / (found + missed)], [found / (found + false_positives)], colour)
 
 
 def _guessing() -> dict[str, Any]:

@@ -9,14 +9,15 @@ import pandas as pd
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
-from deepfake_detection.explaining.cases import label_of, rank_cases
-from deepfake_detection.plotting.style import (
+from deepfake_detection.metrics.cases import label_of, rank_cases
+from deepfake_detection.metrics.subsets import headline_predictions
+from deepfake_detection.reports.style import (
     Theme,
     drawing,
     finished,
     message_figure,
 )
-from deepfake_detection.plotting.tiles import (
+from deepfake_detection.reports.tiles import (
     CAPTION,
     add_caption,
     add_picture,
@@ -24,12 +25,11 @@ from deepfake_detection.plotting.tiles import (
     load_picture,
     tiled_figure,
 )
-from deepfake_detection.scoring.subsets import headline_predictions
 
-Kind = Literal["missed fake", "false alarm"]
-KINDS: tuple[Kind, ...] = ("missed fake", "false alarm")
+Kind = Literal["false negative", "false positive"]
+KINDS: tuple[Kind, ...] = ("false negative", "false positive")
 
-_NAMES: dict[Kind, str] = {"missed fake": "fakes", "false alarm": "real images"}
+_NAMES: dict[Kind, str] = {"false negative": "fakes", "false positive": "real images"}
 
 # Sizes of the figure, in inches.
 _TILE = 1.55
@@ -53,7 +53,7 @@ class Gallery:
     """The false cases of one kind in one subset.
 
     Attributes:
-        kind: Missed fake or false alarm.
+        kind: False negative or false positive.
         subset: The subset they come from.
         cases: Those shown, the most confident error first.
         total: How many there are.
@@ -86,7 +86,7 @@ def collect_gallery(predictions: pd.DataFrame, kind: Kind, size: int) -> Gallery
     Args:
         predictions: A row for each scored image: path, class_name, label, source, subset, logit,
             fake_probability, predicted.
-        kind: `missed fake` (a fake called real) or `false alarm` (a real one called fake).
+        kind: `false negative` (a fake called real) or `false positive` (a real one called fake).
         size: How many to keep.
     """
     subset, scored = headline_predictions(predictions)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from deepfake_detection.pages.parts import Card, Statement
+from deepfake_detection.metrics.calibration import choices_on_validation
+from deepfake_detection.metrics.subsets import headline_predictions, scored_subsets
 from deepfake_detection.pipelines.reporting.figures import confusion_counts
 from deepfake_detection.pipelines.reporting.leaks import weigh_leaks
-from deepfake_detection.plotting.words import counted, percent
-from deepfake_detection.scoring.calibration import choices_on_validation
-from deepfake_detection.scoring.subsets import headline_predictions, scored_subsets
+from deepfake_detection.reports.parts import Card, Statement
+from deepfake_detection.reports.words import counted, percent
 
 
 def write_verdict(
@@ -33,14 +33,14 @@ def write_verdict(
     subset, scored = headline_predictions(predictions)
     if scored.empty:
         return [*lines, "It has not been scored: there are no predictions."]
-    (passed, false_alarms), (missed, found) = confusion_counts(scored).tolist()
+    (passed, false_positives), (missed, found) = confusion_counts(scored).tolist()
     outcomes = []
     if missed + found:
         outcomes.append(f"it finds {found:,} of {missed + found:,} fakes and misses {missed:,}")
-    if passed + false_alarms:
+    if passed + false_positives:
         outcomes.append(
-            f"it passes {passed:,} of {passed + false_alarms:,} real images and raises "
-            f"{counted(false_alarms, 'false alarm')}"
+            f"it passes {passed:,} of {passed + false_positives:,} real images and raises "
+            f"{counted(false_positives, 'false positive')}"
         )
     images = counted(len(scored), "image")
     sources = counted(scored["source"].nunique(), "source")
@@ -57,8 +57,8 @@ def pick_cards(metric_table: pd.DataFrame, predictions: pd.DataFrame) -> list[Ca
     """
     subset, scored = headline_predictions(predictions)
     table = metric_table[metric_table["subset"] == subset]
-    (passed, false_alarms), (missed, found) = confusion_counts(scored).tolist()
-    fakes, real = missed + found, passed + false_alarms
+    (passed, false_positives), (missed, found) = confusion_counts(scored).tolist()
+    fakes, real = missed + found, passed + false_positives
     always_one = max(fakes, real) / max(len(scored), 1)
     answer = "fake" if fakes >= real else "real"
     return [
@@ -66,15 +66,15 @@ def pick_cards(metric_table: pd.DataFrame, predictions: pd.DataFrame) -> list[Ca
             "Fakes found",
             table,
             ("recall", "fake"),
-            (f"{counted(missed, 'missed fake')} among {fakes:,}",),
-            "missed fake",
+            (f"{counted(missed, 'false negative')} among {fakes:,}",),
+            "false negative",
         ),
         _card(
             "Real ones passed",
             table,
             ("recall", "real"),
-            (f"{counted(false_alarms, 'false alarm')} among {real:,}",),
-            "false alarm",
+            (f"{counted(false_positives, 'false positive')} among {real:,}",),
+            "false positive",
         ),
         _card(
             "Accuracy",

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from deepfake_detection.pages.parts import Statement
-from deepfake_detection.plotting.words import counted
+from deepfake_detection.reports.parts import Statement
+from deepfake_detection.reports.words import counted
 
 _CROSS_CLASS = "cross-class near-duplicate"
 _WORDS = {

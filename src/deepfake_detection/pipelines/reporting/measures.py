@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from deepfake_detection.plotting.words import counted
+from deepfake_detection.reports.words import counted
 
 TOO_FEW = "too few"
 

@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.explaining.cases import ExplainedCase
+from deepfake_detection.metrics.cases import ExplainedCase
+from deepfake_detection.metrics.caveats import check_run
 from deepfake_detection.parameters import EvaluationParameters, ReportingParameters
 from deepfake_detection.pipelines.reporting.figures import (
     draw_accuracy,
@@ -21,7 +22,6 @@ from deepfake_detection.pipelines.reporting.figures import (
 from deepfake_detection.pipelines.reporting.galleries import Kind, collect_gallery, draw_gallery
 from deepfake_detection.pipelines.reporting.page import Report, render_page
 from deepfake_detection.pipelines.reporting.reliability import draw_reliability
-from deepfake_detection.scoring.basis import check_run
 
 
 class Described(Protocol):
@@ -124,7 +124,7 @@ def draw_reliability_diagram(predictions: pd.DataFrame, evaluation: EvaluationPa
     return draw_reliability(predictions, evaluation.calibration_bins, evaluation.confidence)
 
 
-def show_missed_fakes(
+def show_false_negatives(
     predictions: pd.DataFrame, folder: Path, parameters: ReportingParameters
 ) -> Figure:
     """Gallery of the fakes that the detector took for real, the most confident first.
@@ -135,20 +135,20 @@ def show_missed_fakes(
         folder: The image folder.
         parameters: Size and columns of the gallery.
     """
-    return _show(predictions, "missed fake", folder, parameters)
+    return _show(predictions, "false negative", folder, parameters)
 
 
-def show_false_alarms(
+def show_false_positives(
     predictions: pd.DataFrame, folder: Path, parameters: ReportingParameters
 ) -> Figure:
     """Gallery of the real images that the detector took for fakes, the most confident first.
 
     Args:
-        predictions: As for the missed fakes.
+        predictions: As for the false negatives.
         folder: The image folder.
         parameters: Size and columns of the gallery.
     """
-    return _show(predictions, "false alarm", folder, parameters)
+    return _show(predictions, "false positive", folder, parameters)
 
 
 def _show(
@@ -167,7 +167,7 @@ def write_report(
     training_history: pd.DataFrame,
     predictions: pd.DataFrame,
     metric_table: pd.DataFrame,
-    doubted_labels: pd.DataFrame,
+    label_issues: pd.DataFrame,
     robustness_table: pd.DataFrame,
     explained_cases: Sequence[ExplainedCase],
     false_case_measures: pd.DataFrame,
@@ -187,7 +187,7 @@ def write_report(
             seconds, images_per_second.
         predictions: A row for each scored image.
         metric_table: metric, subset, level, class_name, value, n, note, and perhaps low, high.
-        doubted_labels: subset, path, class_name, label, source, label_probability,
+        label_issues: subset, path, class_name, label, source, label_probability,
             source_label_probability, the most doubted first.
         robustness_table: run_fingerprint, subset, distortion, strength, strength_name, metric,
             value, low, high, n. Of another run's it is left out, and the page says so.
@@ -208,13 +208,13 @@ def write_report(
             history=training_history,
             predictions=predictions,
             metric_table=metric_table,
-            doubted_labels=doubted_labels,
+            label_issues=label_issues,
             robustness_table=robustness_table,
             explained_cases=explained_cases,
             false_case_measures=false_case_measures,
             folder=folder,
             cases_shown=parameters.gallery_size,
-            doubts_shown=parameters.doubts_shown,
+            label_issues_shown=parameters.label_issues_shown,
             calibration_bins=evaluation.calibration_bins,
             confidence=evaluation.confidence,
         )

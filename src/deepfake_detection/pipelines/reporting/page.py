@@ -7,12 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from deepfake_detection.explaining.cases import ExplainedCase
-from deepfake_detection.pages.document import render_document
-from deepfake_detection.pages.figures import PageFigure, page_figure
-from deepfake_detection.pages.settings import flatten_settings
+from deepfake_detection.metrics.cases import ExplainedCase
+from deepfake_detection.metrics.subsets import scored_subsets
 from deepfake_detection.pipelines.reporting.cases import choose_cases, fill_tiles, tell_kinds
-from deepfake_detection.pipelines.reporting.doubts import show_doubts
 from deepfake_detection.pipelines.reporting.embedding import embed_heat_scale
 from deepfake_detection.pipelines.reporting.figures import (
     confusion_counts,
@@ -24,6 +21,7 @@ from deepfake_detection.pipelines.reporting.figures import (
     why_no_curve,
 )
 from deepfake_detection.pipelines.reporting.headline import pick_cards, weigh_trust, write_verdict
+from deepfake_detection.pipelines.reporting.label_issues import show_doubts
 from deepfake_detection.pipelines.reporting.measures import (
     list_notes,
     say_differences,
@@ -36,11 +34,13 @@ from deepfake_detection.pipelines.reporting.reliability import (
 )
 from deepfake_detection.pipelines.reporting.robustness import say_weakest, tabulate_robustness
 from deepfake_detection.pipelines.reporting.tables import compose_data, is_of_run, widen_metrics
-from deepfake_detection.plotting.curves import best_row
-from deepfake_detection.plotting.effects import draw_effects
-from deepfake_detection.plotting.robustness import draw_robustness
-from deepfake_detection.plotting.words import counted, percent
-from deepfake_detection.scoring.subsets import scored_subsets
+from deepfake_detection.reports.curves import best_row
+from deepfake_detection.reports.document import render_document
+from deepfake_detection.reports.effects import draw_effects
+from deepfake_detection.reports.embedded_figures import PageFigure, page_figure
+from deepfake_detection.reports.robustness_figure import draw_robustness
+from deepfake_detection.reports.settings import flatten_settings
+from deepfake_detection.reports.words import counted, percent
 
 _PACKAGE = "deepfake_detection.pipelines.reporting"
 _REJECTED_SHOWN = 20
@@ -59,14 +59,14 @@ class Report:
         history: A row for each epoch.
         predictions: A row for each scored image.
         metric_table: A row for each metric.
-        doubted_labels: A row for each doubted image, the most doubted first.
+        label_issues: A row for each doubted image, the most doubted first.
         robustness_table: A row for each distortion, strength and metric, with run_fingerprint.
         explained_cases: Those of the headline subset that have a heat map; a false case that is
             not among them is shown without.
         false_case_measures: A row for each kind of case, region and measure, with run_fingerprint.
         folder: The image folder.
         cases_shown: Cases of each kind, at most.
-        doubts_shown: Doubted labels, at most.
+        label_issues_shown: Doubted labels, at most.
         calibration_bins: Of the reliability diagram.
         confidence: Of its intervals, such as 0.95.
     """
@@ -78,13 +78,13 @@ class Report:
     history: pd.DataFrame
     predictions: pd.DataFrame
     metric_table: pd.DataFrame
-    doubted_labels: pd.DataFrame
+    label_issues: pd.DataFrame
     robustness_table: pd.DataFrame
     explained_cases: Sequence[ExplainedCase]
     false_case_measures: pd.DataFrame
     folder: Path
     cases_shown: int
-    doubts_shown: int
+    label_issues_shown: int
     calibration_bins: int
     confidence: float
 
@@ -138,8 +138,8 @@ def _contents(report: Report) -> dict[str, Any]:
         "robustness": robustness,
         **_cases(report),
         "measures": _measures(report),
-        "doubts": show_doubts(report.doubted_labels, report.folder, report.doubts_shown),
-        "doubts_total": len(report.doubted_labels),
+        "doubts": show_doubts(report.label_issues, report.folder, report.label_issues_shown),
+        "doubts_total": len(report.label_issues),
         "settings": flatten_settings(description["settings"]),
     }
 
@@ -231,10 +231,10 @@ def _draw_matrices(predictions: pd.DataFrame) -> list[PageFigure]:
     matrices = []
     for subset in scored_subsets(predictions):
         scored = predictions[predictions["subset"] == subset]
-        (passed, false_alarms), (missed, found) = confusion_counts(scored).tolist()
+        (passed, false_positives), (missed, found) = confusion_counts(scored).tolist()
         alt = (
             f"Confusion matrix of {subset}: {passed} real ones passed, "
-            f"{counted(false_alarms, 'false alarm')}, {counted(missed, 'missed fake')}, "
+            f"{counted(false_positives, 'false positive')}, {counted(missed, 'false negative')}, "
             f"{found} fakes found."
         )
         matrices.append(
@@ -255,10 +255,10 @@ def _draw_roc(predictions: pd.DataFrame, threshold: float) -> PageFigure:
     for subset in scored_subsets(predictions):
         counts = confusion_counts(predictions[predictions["subset"] == subset])
         if counts.sum(axis=1).all():
-            false_alarms, found = counts[:, 1] / counts.sum(axis=1)
+            false_positives, found = counts[:, 1] / counts.sum(axis=1)
             points.append(
-                f"On {subset} the detector finds {percent(found)} of the fakes at a false alarm "
-                f"rate of {percent(false_alarms)}."
+                f"On {subset} the detector finds {percent(found)} of the fakes at a false positive "
+                f"rate of {percent(false_positives)}."
             )
     alt = " ".join(["ROC curve of each scored subset.", *points])
     return page_figure("ROC curve", alt, lambda theme: draw_roc(predictions, threshold, theme))
@@ -267,12 +267,12 @@ def _draw_roc(predictions: pd.DataFrame, threshold: float) -> PageFigure:
 def _draw_precision_recall(predictions: pd.DataFrame, threshold: float) -> PageFigure:
     points = []
     for subset in scored_subsets(predictions):
-        (_, false_alarms), (_, found) = confusion_counts(
+        (_, false_positives), (_, found) = confusion_counts(
             predictions[predictions["subset"] == subset]
         )
-        if found + false_alarms and not why_no_curve(predictions, subset):
+        if found + false_positives and not why_no_curve(predictions, subset):
             points.append(
-                f"On {subset} {percent(found / (found + false_alarms))} of the images that the "
+                f"On {subset} {percent(found / (found + false_positives))} of the images that the "
                 "detector calls fake are fake."
             )
     alt = " ".join(["Precision by recall of each scored subset.", *points])

@@ -10,8 +10,8 @@ from deepfake_detection.pipelines.reporting.nodes import (
     draw_precision_recall_curves,
     draw_reliability_diagram,
     draw_roc_curves,
-    show_false_alarms,
-    show_missed_fakes,
+    show_false_negatives,
+    show_false_positives,
     write_report,
 )
 
@@ -63,16 +63,16 @@ def create_pipeline() -> Pipeline:
                 name="draw_reliability_diagram",
             ),
             Node(
-                show_missed_fakes,
+                show_false_negatives,
                 inputs=["predictions", "training_images", "params:reporting"],
-                outputs="missed_fakes",
-                name="show_missed_fakes",
+                outputs="false_negatives",
+                name="show_false_negatives",
             ),
             Node(
-                show_false_alarms,
+                show_false_positives,
                 inputs=["predictions", "training_images", "params:reporting"],
-                outputs="false_alarms",
-                name="show_false_alarms",
+                outputs="false_positives",
+                name="show_false_positives",
             ),
             Node(
                 write_report,
@@ -84,7 +84,7 @@ def create_pipeline() -> Pipeline:
                     "training_history": "training_history",
                     "predictions": "predictions",
                     "metric_table": "metric_table",
-                    "doubted_labels": "doubted_labels",
+                    "label_issues": "label_issues",
                     "robustness_table": "robustness_table",
                     "explained_cases": "explained_cases",
                     "false_case_measures": "false_case_measures",

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from deepfake_detection.plotting.style import Theme, colour_of, drawing, finished, message_figure
-from deepfake_detection.scoring.intervals import interval, share_influence
-from deepfake_detection.scoring.metrics import expected_calibration_error, place_in_bins
-from deepfake_detection.scoring.subsets import scored_subsets
+from deepfake_detection.metrics.intervals import interval, share_influence
+from deepfake_detection.metrics.metrics import expected_calibration_error, place_in_bins
+from deepfake_detection.metrics.subsets import scored_subsets
+from deepfake_detection.reports.style import Theme, colour_of, drawing, finished, message_figure
 
 _TITLE = "Reliability"
 _MARKS = {"validation": "s"}

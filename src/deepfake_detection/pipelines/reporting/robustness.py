@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from deepfake_detection.metrics.subsets import in_reading_order
 from deepfake_detection.pipelines.reporting.tables import (
     MetricCell,
     beneath_in_words,
     metric_in_words,
     value_in_words,
 )
-from deepfake_detection.plotting.words import percent
-from deepfake_detection.scoring.subsets import in_reading_order
+from deepfake_detection.reports.words import percent
 
 _NONE = "none"
 # first those that the page speaks of

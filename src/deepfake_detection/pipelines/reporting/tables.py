@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from deepfake_detection.scoring.subsets import in_reading_order
+from deepfake_detection.metrics.subsets import in_reading_order
 
-_NAMES = {"roc_auc": "ROC AUC", "f1": "F1", "reals_passed": "Real ones passed"}
-_COUNTS = ("missed_fakes", "false_alarms", "fakes_found", "reals_passed")
+_NAMES = {"roc_auc": "ROC AUC", "f1": "F1", "true_negatives": "Real ones passed"}
+_COUNTS = ("false_negatives", "false_positives", "true_positives", "true_negatives")
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from deepfake_detection.detector.detector import Detector
-from deepfake_detection.detector.distortions import Distortion, list_distortions
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.distortions import Distortion, list_distortions
+from deepfake_detection.metrics.calibration import choices_on_validation
+from deepfake_detection.metrics.caveats import check_run, explain_subset
+from deepfake_detection.metrics.intervals import Floats
+from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import EvaluationParameters, RobustnessParameters
 from deepfake_detection.pipelines.robustness.choosing import choose_images
 from deepfake_detection.pipelines.robustness.renditions import score_renditions
 from deepfake_detection.pipelines.robustness.table import measure_distortions
-from deepfake_detection.plotting.robustness import draw_robustness
-from deepfake_detection.scoring.basis import check_run, explain_subset
-from deepfake_detection.scoring.calibration import choices_on_validation
-from deepfake_detection.scoring.intervals import Floats
+from deepfake_detection.reports.robustness_figure import draw_robustness
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ import joblib
 import numpy as np
 from tqdm import tqdm
 
-from deepfake_detection.detector.ahead import in_lists, work_ahead
-from deepfake_detection.detector.detector import Detector
-from deepfake_detection.detector.device import choose_device
-from deepfake_detection.detector.distortions import Distortion, read_distorted
+from deepfake_detection.images.distortions import Distortion, read_distorted
+from deepfake_detection.images.prefetch import batched, prefetch
+from deepfake_detection.metrics.intervals import Floats
+from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.devices import choose_device
 from deepfake_detection.parameters import EvaluationParameters
-from deepfake_detection.scoring.intervals import Floats
 
 # Pixels of a window's renditions, in bytes. Two windows are in memory at once, and a copy of one.
 _WINDOW = 2**27
@@ -50,10 +50,10 @@ def score_renditions(
     problems: dict[str, str] = {}
     render = partial(read_distorted, folder, distortions, seed, detector.preprocessing)
     window = images_of_a_window(len(distortions), detector.preprocessing.crop)
-    rendered = work_ahead(render, paths, threads=joblib.cpu_count(), window=window)
+    rendered = prefetch(render, paths, threads=joblib.cpu_count(), window=window)
     start = 0
     with tqdm(total=len(paths), desc="Robustness", unit="image", leave=False, disable=None) as bar:
-        for results in in_lists(rendered, window):
+        for results in batched(rendered, window):
             pixels: dict[int, np.ndarray[Any, np.dtype[np.uint8]]] = {}
             for row, result in enumerate(results, start):
                 if isinstance(result, str):

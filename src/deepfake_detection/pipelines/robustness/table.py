@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from deepfake_detection.detector.detector import DetectorCard
-from deepfake_detection.detector.distortions import NONE, Distortion
-from deepfake_detection.scoring.differences import Difference, measure_differences
-from deepfake_detection.scoring.intervals import Floats
-from deepfake_detection.scoring.metrics import Measured, Scored, measure_comparable
+from deepfake_detection.images.distortions import NONE, Distortion
+from deepfake_detection.metrics.differences import Difference, measure_differences
+from deepfake_detection.metrics.intervals import Floats
+from deepfake_detection.metrics.metrics import Measured, Scored, measure_comparable
+from deepfake_detection.models.detector import DetectorCard
 
 _METRICS = ("accuracy", "roc_auc", "recall")
 _LEVEL = "image"

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from deepfake_detection.parameters import StudyParameters
-from deepfake_detection.plotting.words import counted
+from deepfake_detection.reports.words import counted
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from deepfake_detection.pages.settings import setting_in_words
 from deepfake_detection.pipelines.studies.figures.comparisons import label_in_words
 from deepfake_detection.pipelines.studies.results import StudyResults
+from deepfake_detection.reports.settings import setting_in_words
 
 NONE = "\N{EN DASH}"
 
@@ -209,7 +209,7 @@ def _validation_columns(table: pd.DataFrame) -> list[Column]:
     ]
     if published:
         name = "published_validation_accuracy"
-        columns.insert(1, _column(table, "Published", name, score, "by the seed"))
+        columns.insert(1, _column(table, "Published", name, score, "by the reference"))
         columns.append(_column(table, "Published", "published_best_epoch", _whole, "best epoch"))
     return columns
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from deepfake_detection.metrics.metrics import average_over_sources, measure
 from deepfake_detection.parameters import EvaluationParameters, RunParameters, StudyParameters
-from deepfake_detection.pipelines.evaluation.doubts import list_doubts
-from deepfake_detection.scoring.metrics import average_over_sources, measure
+from deepfake_detection.pipelines.evaluation.label_issues import rank_label_issues
 
 OUT_OF_FOLD = "out_of_fold"
 _SUMMARISED = ("accuracy", "roc_auc")
@@ -81,14 +81,14 @@ def measure_folds(
     return pd.DataFrame(measured)
 
 
-def doubt_labels(images: pd.DataFrame, most: int) -> pd.DataFrame:
+def rank_label_issues_by_row(images: pd.DataFrame, most: int) -> pd.DataFrame:
     """The images whose label the out-of-fold predictions doubt most, by each row and seed.
 
     Returns:
-        row, seed, and the columns of `list_doubts`.
+        row, seed, and the columns of `rank_label_issues`.
     """
     found = {
-        place: list_doubts(pooled, 1.0, most)
+        place: rank_label_issues(pooled, 1.0, most)
         for place, pooled in images.groupby(["row", "seed"], sort=False)
     }
     return pd.concat(found, names=["row", "seed"]).reset_index(["row", "seed"])

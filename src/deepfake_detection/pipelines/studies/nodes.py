@@ -5,14 +5,13 @@ from typing import Any
 
 import pandas as pd
 
-from deepfake_detection.detector.backbones import fetch_weights
-from deepfake_detection.detector.detector import Detector
-from deepfake_detection.detector.file import DetectorFile
-from deepfake_detection.detector.fingerprints import fingerprint_of_run, fingerprint_of_training
-from deepfake_detection.detector.pixels import PixelStores
 from deepfake_detection.errors import UserError
-from deepfake_detection.learning.finished import KeptTrainings
-from deepfake_detection.learning.product import merge_settings
+from deepfake_detection.images.fingerprints import fingerprint_of_run, fingerprint_of_training
+from deepfake_detection.images.pixel_cache import PixelCache
+from deepfake_detection.metrics.finished import KeptScores
+from deepfake_detection.models.backbones import fetch_weights
+from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.detector_file import DetectorFile
 from deepfake_detection.parameters import (
     Backbones,
     CalibrationParameters,
@@ -27,9 +26,9 @@ from deepfake_detection.pipelines.studies.collecting import collect_results
 from deepfake_detection.pipelines.studies.curves import describe_history
 from deepfake_detection.pipelines.studies.folds import (
     add_pooled,
-    doubt_labels,
     measure_folds,
     pool_predictions,
+    rank_label_issues_by_row,
 )
 from deepfake_detection.pipelines.studies.results import StudyResults
 from deepfake_detection.pipelines.studies.tables import (
@@ -38,7 +37,8 @@ from deepfake_detection.pipelines.studies.tables import (
     tabulate_runs,
 )
 from deepfake_detection.pipelines.training.nodes import train_detector
-from deepfake_detection.scoring.finished import KeptScores
+from deepfake_detection.training.build_detector import merge_settings
+from deepfake_detection.training.run_store import KeptTrainings
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def check_weights(study: StudyParameters) -> None:
 def train_run(
     split: pd.DataFrame,
     split_summary: dict[str, Any],
-    pixel_store: PixelStores,
+    pixel_cache: PixelCache,
     kept_trainings: KeptTrainings,
     name: str,
     model: str,
@@ -69,7 +69,7 @@ def train_run(
     Args:
         split: As `train_detector`, and so the others.
         split_summary: Of the same split.
-        pixel_store: Holds the pixels of all images of the split.
+        pixel_cache: Holds the pixels of all images of the split.
         kept_trainings: What the study's trainings left, and keep while they run.
         name: Of the run.
         model: The backbone.
@@ -96,7 +96,7 @@ def train_run(
     return train_detector(
         split,
         split_summary,
-        pixel_store,
+        pixel_cache,
         fetch_weights(model, training.weights),
         kept_trainings.states(name),
         kept_trainings.best_so_far(name),
@@ -111,7 +111,7 @@ def score_run(
     detector: Detector,
     training_history: pd.DataFrame,
     split: pd.DataFrame,
-    pixel_store: PixelStores,
+    pixel_cache: PixelCache,
     kept_scores: KeptScores,
     name: str,
     evaluation: EvaluationParameters,
@@ -129,7 +129,7 @@ def score_run(
     found = kept_scores.find(name, detector.card.run_fingerprint, evaluation)
     if found is not None:
         return found.predictions, found.metric_table, found.metrics
-    predictions = predict_split(detector, split, pixel_store, evaluation)
+    predictions = predict_split(detector, split, pixel_cache, evaluation)
     metric_table, metrics = make_metrics(predictions, detector, evaluation)
     about = {
         "evaluation": evaluation.model_dump(mode="json"),
@@ -202,7 +202,7 @@ def _log_table(
         log.info(
             "  %-44s validation accuracy %.4f%s%s%s",
             first["title"], accuracy.mean(), spread,
-            f", the seed's {first['published_validation_accuracy']:.4f}"
+            f", the reference's {first['published_validation_accuracy']:.4f}"
             if pd.notna(first["published_validation_accuracy"]) else "",
             f" ({first['verdict']})" if first["verdict"] else "",
         )  # fmt: skip
@@ -283,7 +283,7 @@ def pool_folds(
     predictions = dict(zip(study.runs, parts[len(study.runs) :], strict=True))
     images, sources = pool_predictions(study, metrics, predictions)
     pooled = measure_folds(images, sources, evaluation)
-    doubted = doubt_labels(images, evaluation.doubted_labels)
+    doubted = rank_label_issues_by_row(images, evaluation.label_issues)
     _log_folds(pooled)
     return images, pooled, doubted
 

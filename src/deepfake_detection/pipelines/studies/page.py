@@ -6,9 +6,6 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from deepfake_detection.pages.document import render_document
-from deepfake_detection.pages.figures import PageFigure, page_figure
-from deepfake_detection.pages.settings import flatten_settings
 from deepfake_detection.pipelines.studies.columns import (
     NONE,
     between,
@@ -35,8 +32,11 @@ from deepfake_detection.pipelines.studies.wording import (
     weigh_trust,
     write_verdict,
 )
-from deepfake_detection.plotting.style import Theme
-from deepfake_detection.plotting.words import counted, shortened
+from deepfake_detection.reports.document import render_document
+from deepfake_detection.reports.embedded_figures import PageFigure, page_figure
+from deepfake_detection.reports.settings import flatten_settings
+from deepfake_detection.reports.style import Theme
+from deepfake_detection.reports.words import counted, shortened
 
 _PACKAGE = "deepfake_detection.pipelines.studies"
 _FINGERPRINT_SHOWN = 12

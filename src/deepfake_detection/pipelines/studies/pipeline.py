@@ -78,8 +78,8 @@ def _create_pixels(study: StudyParameters, name: str) -> Pipeline:
             "params:backbones",
             "params:pixels",
         ],
-        outputs="pixel_store",
-        name="build_pixel_store",
+        outputs="pixel_cache",
+        name="build_pixel_cache",
     )
     return Pipeline(
         [node],
@@ -96,7 +96,7 @@ def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeli
             inputs=[
                 "split",
                 "split_summary",
-                "pixel_store",
+                "pixel_cache",
                 "kept_trainings",
                 "params:name",
                 "params:model",
@@ -115,7 +115,7 @@ def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeli
                 "detector",
                 "training_history",
                 "split",
-                "pixel_store",
+                "pixel_cache",
                 "kept_scores",
                 "params:name",
                 "params:evaluation",
@@ -133,7 +133,7 @@ def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeli
         inputs={
             "split": f"{prepared}.split",
             "split_summary": f"{prepared}.split_summary",
-            "pixel_store": f"{study.name}.{name_of_pixels(run)}.pixel_store",
+            "pixel_cache": f"{study.name}.{name_of_pixels(run)}.pixel_cache",
             "kept_trainings": f"{study.name}.kept_trainings",
             "kept_scores": f"{study.name}.kept_scores",
         },
@@ -225,7 +225,7 @@ def _create_pooling(study: StudyParameters, metrics: dict[str, str]) -> Pipeline
     node = Node(
         pool_folds,
         inputs=[f"params:{ABOUT}", "params:evaluation", *metrics, *predictions],
-        outputs=["out_of_fold_predictions", "fold_metrics", "doubted_labels"],
+        outputs=["out_of_fold_predictions", "fold_metrics", "label_issues"],
         name="pool_folds",
     )
     return Pipeline(

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from deepfake_detection.detector.backbones import check_backbone
 from deepfake_detection.errors import UserError
+from deepfake_detection.models.backbones import check_backbone
 from deepfake_detection.parameters import (
     ProjectParameters,
     RunParameters,

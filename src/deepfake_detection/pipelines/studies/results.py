@@ -26,7 +26,7 @@ class StudyResults:
             train_accuracy (at the best epoch), accuracy_gap (train minus validation),
             roughness (mean absolute change of validation accuracy between epochs), both over the
             second half of the epochs, fall_after_best (best minus last validation accuracy);
-            published_best_epoch, published_validation_accuracy (the seed recipe's own);
+            published_best_epoch, published_validation_accuracy (the reference recipe's own);
             verdict ("chosen", "overfit" or ""); seconds, device, run_fingerprint,
             split_fingerprint.
         summary: A row for each row of the study and metric: row, title, metric, subset, runs,

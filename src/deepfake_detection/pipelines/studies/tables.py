@@ -30,7 +30,7 @@ def tabulate_runs(
         A row for each run: run, row, title, its places on the axes (`axis.…`), seed, fold, model,
         the settings in which runs differ (by their dotted names), split_method, split_ratios,
         split_seed, subset (the one of the scores: test, where there is one), accuracy and roc_auc
-        by image with the ends of their intervals, all of `describe_history`, the seed's figures
+        by image with the ends of their intervals, all of `describe_history`, the published figures
         (published_best_epoch, published_validation_accuracy), device, run_fingerprint,
         split_fingerprint.
     """

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from deepfake_detection.pages.parts import Card, Statement
 from deepfake_detection.pipelines.studies.columns import NONE, between, score, signed
 from deepfake_detection.pipelines.studies.results import StudyResults, pooled_accuracy
-from deepfake_detection.plotting.words import counted, shortened
+from deepfake_detection.reports.parts import Card, Statement
+from deepfake_detection.reports.words import counted, shortened
 
 _BEST = "best_validation_accuracy"
 _TITLE_LENGTH = 80

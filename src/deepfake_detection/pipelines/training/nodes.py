@@ -11,38 +11,38 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from deepfake_detection.detector.backbones import build_backbone, fetch_weights
-from deepfake_detection.detector.detector import Detector
-from deepfake_detection.detector.file import DetectorSlot
-from deepfake_detection.detector.fingerprints import (
+from deepfake_detection.errors import UserError
+from deepfake_detection.images.fingerprints import (
     fingerprint_of_split,
     fingerprint_of_training,
 )
-from deepfake_detection.detector.pixels import PixelRequest, PixelStores
-from deepfake_detection.errors import UserError
+from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
 from deepfake_detection.interruptions import explaining_interruptions
-from deepfake_detection.learning.hardware import choose_hardware
-from deepfake_detection.learning.loop import Epoch, Fit
-from deepfake_detection.learning.product import (
-    describe_start,
-    make_detector,
-    merge_settings,
-    transforms_input,
-)
-from deepfake_detection.learning.runs import (
-    find_state,
-    hardware_of,
-    say_how_to_go_on,
-    train,
-)
-from deepfake_detection.learning.state import TrainingStates
-from deepfake_detection.learning.task import TrainingTask
+from deepfake_detection.metrics.calibration import calibrate, needs_scores
+from deepfake_detection.models.backbones import build_backbone, fetch_weights
+from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.detector_file import DetectorSlot
 from deepfake_detection.parameters import (
     Backbones,
     CalibrationParameters,
     TrainingParameters,
 )
-from deepfake_detection.scoring.calibration import calibrate, needs_scores
+from deepfake_detection.training.build_detector import (
+    build_detector,
+    describe_start,
+    merge_settings,
+    transforms_input,
+)
+from deepfake_detection.training.checkpoints import TrainingCheckpoints
+from deepfake_detection.training.hardware import choose_hardware
+from deepfake_detection.training.loop import Epoch, TrainResult
+from deepfake_detection.training.resume import (
+    describe_resume,
+    find_checkpoint,
+    hardware_of_checkpoint,
+    train,
+)
+from deepfake_detection.training.task import TrainingTask
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +76,9 @@ def request_pixels(
 def train_detector(
     split: pd.DataFrame,
     split_summary: dict[str, Any],
-    pixel_store: PixelStores,
+    pixel_cache: PixelCache,
     initial_weights: dict[str, Tensor],
-    training_state: TrainingStates,
+    training_checkpoints: TrainingCheckpoints,
     best_so_far: DetectorSlot,
     model: str,
     backbones: Backbones,
@@ -94,9 +94,9 @@ def train_detector(
     Args:
         split: Images and their subsets.
         split_summary: Of the same split; its fingerprint is checked.
-        pixel_store: Holds the pixels of all images of the split.
+        pixel_cache: Holds the pixels of all images of the split.
         initial_weights: A state dict, empty for random weights.
-        training_state: Where unfinished runs keep their states.
+        training_checkpoints: Where unfinished runs keep their states.
         best_so_far: Where the best epoch is kept if the loss does not stay finite.
         model: The backbone.
         backbones: Preprocessing by backbone.
@@ -115,14 +115,14 @@ def train_detector(
     preprocessing = backbones.preprocessing(model)
     settings = merge_settings(split_summary, model, preprocessing, training, calibration)
     run = fingerprint_of_training(settings, split_summary["fingerprint"])
-    start = find_state(training_state, run, training)
+    start = find_checkpoint(training_checkpoints, run, training)
     task = TrainingTask(
         run=run,
         model=model,
         transform_input=transforms_input(training),
         preprocessing=preprocessing,
         training=training,
-        hardware=choose_hardware(training) if start is None else hardware_of(start),
+        hardware=choose_hardware(training) if start is None else hardware_of_checkpoint(start),
         hashes=TrainingTask.pack(split["sha256"].tolist()),
         labels=torch.from_numpy(split["label"].to_numpy(dtype="int64", copy=True)),
         subsets=split["subset"].tolist(),
@@ -136,18 +136,18 @@ def train_detector(
     )  # fmt: skip
 
     def explain() -> str:
-        return f"training was interrupted. {say_how_to_go_on(training_state, run)}"
+        return f"training was interrupted. {describe_resume(training_checkpoints, run)}"
 
     with explaining_interruptions(explain):
-        fit = train(task, network, heads, pixel_store, start, training_state)
+        fit = train(task, network, heads, pixel_cache, start, training_checkpoints)
 
     def make(epoch: Epoch, weights: dict[str, Tensor]) -> Detector:
-        detector = make_detector(network, weights, task, split, split_summary, settings, epoch)
-        return _calibrate(detector, task, pixel_store, calibration)
+        detector = build_detector(network, weights, task, split, split_summary, settings, epoch)
+        return _calibrate(detector, task, pixel_cache, calibration)
 
     if fit.not_finite:
         # its state would only lead to the same loss again
-        training_state.remove(run)
+        training_checkpoints.remove(run)
         raise UserError(_explain_loss(fit, make, best_so_far, task))
     best = fit.chosen
     log.info(
@@ -160,7 +160,7 @@ def train_detector(
 
 
 def _explain_loss(
-    fit: Fit,
+    fit: TrainResult,
     make: Callable[[Epoch, dict[str, Tensor]], Detector],
     best_so_far: DetectorSlot,
     task: TrainingTask,
@@ -184,12 +184,12 @@ def _explain_loss(
 def _calibrate(
     detector: Detector,
     task: TrainingTask,
-    pixel_store: PixelStores,
+    pixel_cache: PixelCache,
     calibration: CalibrationParameters,
 ) -> Detector:
     if not needs_scores(calibration):
         return calibrate(detector, np.empty(0), np.empty(0, dtype=np.int64), calibration)
-    _, validation = task.open_pixels(pixel_store)
+    _, validation = task.open_pixels(pixel_cache)
     # in full precision, as every score is computed with the detector
     logits = detector.logits(
         validation.array,

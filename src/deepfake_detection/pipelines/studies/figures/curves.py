@@ -21,8 +21,8 @@ from deepfake_detection.pipelines.studies.figures.panels import (
     share_epochs,
 )
 from deepfake_detection.pipelines.studies.results import StudyResults
-from deepfake_detection.plotting.curves import best_row
-from deepfake_detection.plotting.style import (
+from deepfake_detection.reports.curves import best_row
+from deepfake_detection.reports.style import (
     Theme,
     colour_of,
     drawing,

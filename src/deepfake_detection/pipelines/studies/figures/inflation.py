@@ -13,14 +13,14 @@ from deepfake_detection.pipelines.studies.figures.limits import (
     mark_accuracies,
 )
 from deepfake_detection.pipelines.studies.results import StudyResults
-from deepfake_detection.plotting.style import (
+from deepfake_detection.reports.style import (
     Theme,
     colour_of,
     drawing,
     finished,
     message_figure,
 )
-from deepfake_detection.plotting.words import folded
+from deepfake_detection.reports.words import folded
 
 _MARKERS = {"group": "o", "individual": "D"}
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from deepfake_detection.plotting.style import COLOURS
+from deepfake_detection.reports.style import COLOURS
 
 # From Tol's muted palette and ColorBrewer's Dark2: none of them is a subset's.
 _COLOURS = ("#7570B3", "#A6611A", "#44AA99", "#CC6677", "#AA4499", "#999933")

@@ -15,8 +15,8 @@ from deepfake_detection.pipelines.studies.figures.limits import (
     finite,
     mark_accuracies,
 )
-from deepfake_detection.plotting.curves import number_epochs
-from deepfake_detection.plotting.words import folded
+from deepfake_detection.reports.curves import number_epochs
+from deepfake_detection.reports.words import folded
 
 # Widths of a figure in inches, by its number of columns: about the same type size on the page.
 WIDTHS = {1: 5.4, 2: 7.2, 3: 9.2, 4: 9.6}

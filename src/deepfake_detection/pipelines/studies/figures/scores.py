@@ -15,14 +15,14 @@ from deepfake_detection.pipelines.studies.figures.limits import (
     mark_accuracies,
 )
 from deepfake_detection.pipelines.studies.results import StudyResults, pooled_accuracy
-from deepfake_detection.plotting.style import (
+from deepfake_detection.reports.style import (
     Theme,
     colour_of,
     drawing,
     finished,
     message_figure,
 )
-from deepfake_detection.plotting.words import folded
+from deepfake_detection.reports.words import folded
 
 _WIDTH = 7.6
 _TITLE_WIDTH, _TITLE_LINES = 34, 2
@@ -35,7 +35,7 @@ _INTERVAL = ("accuracy_low", "accuracy_high")
 def draw_scores(results: StudyResults, theme: Theme = "light") -> Figure:
     """A line for each row: best validation accuracy, and the test score where there is one.
 
-    A bar is a 95 % interval between groups, a hollow mark the seed recipe's published figure, the
+    A bar is a 95 % interval between groups, a hollow mark the reference's published figure, the
     dashed line the accuracy above which a run counts as overfit. Of several runs each is a small
     dot and their mean a large one.
 
@@ -192,7 +192,7 @@ def _legend(results: StudyResults) -> list[Line2D]:
             )
         )  # fmt: skip
     if table["published_validation_accuracy"].notna().any():
-        handles.append(Line2D([], [], label="the seed's published figure", **_hollow()))
+        handles.append(Line2D([], [], label="the reference's published figure", **_hollow()))
     if results.overfit_above is not None:
         handles.append(
             Line2D(

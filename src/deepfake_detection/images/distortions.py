@@ -1,0 +1,162 @@
+"""What happens to pictures on their way: compression, blur, scaling, noise, other light.
+
+The five that the field tries detectors on, as in FaceForensics++ (Rössler et al. 2019: compression)
+and DeeperForensics (Jiang et al. 2020: blur, noise, light), each at strengths of one's own. All but
+the noise are deterministic, and the noise hangs on the file, the strength and a seed alone, so that
+neither the order of the files nor the number of processes plays a part.
+
+Processes that distort import this module, which is why neither PyTorch nor Kedro come with it.
+"""
+
+import hashlib
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter
+
+from deepfake_detection.images.preprocessing import crop_pixels
+from deepfake_detection.images.reading import UnreadablePictureError, open_picture
+from deepfake_detection.parameters import PreprocessingParameters, RobustnessParameters
+
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """One distortion at one strength.
+
+    Attributes:
+        name: `none`, `jpeg`, `blur`, `scaling`, `noise` or `brightness`.
+        strength: JPEG quality; sigma of the blur in pixels; share of width and height that the
+            picture is scaled down to; standard deviation of the noise in steps of 0…255; factor of
+            brightness; 0 for `none`.
+    """
+
+    name: str
+    strength: float
+
+    @property
+    def words(self) -> str:
+        """What it is, with its unit."""
+        return _WORDS[self.name].format(self.strength)
+
+    @property
+    def severity(self) -> float:
+        """How far it is from no change; only those of one name can be compared."""
+        if self.name in ("scaling", "brightness"):
+            return abs(math.log(self.strength))
+        return -self.strength if self.name == "jpeg" else self.strength
+
+    def apply(self, image: Image.Image, key: str) -> Image.Image:
+        """Distort a picture.
+
+        Args:
+            image: 8-bit RGB, upright.
+            key: What its noise hangs on, beside the strength: the same key, the same noise.
+
+        Returns:
+            8-bit RGB of the same size.
+        """
+        if self.name == NONE:
+            return image
+        if self.name == "noise":
+            return add_noise(image, self.strength, key)
+        return _DISTORT[self.name](image, self.strength)
+
+
+def list_distortions(robustness: RobustnessParameters) -> list[Distortion]:
+    """The undistorted picture, then each distortion, from mild to strong."""
+    asked = [
+        Distortion(name, strength) for name in DISTORTIONS for strength in getattr(robustness, name)
+    ]
+    places = {name: place for place, name in enumerate(DISTORTIONS)}
+    asked.sort(key=lambda each: (places[each.name], each.severity))
+    return [Distortion(NONE, 0.0), *asked]
+
+
+def read_distorted(
+    folder: Path,
+    distortions: Sequence[Distortion],
+    seed: int,
+    preprocessing: PreprocessingParameters,
+    path: str,
+) -> np.ndarray[Any, np.dtype[np.uint8]] | str:
+    """An image under each distortion, as the network sees it, or why it cannot be read.
+
+    Returns:
+        uint8, [distortions, crop, crop, 3], 0…255; or the reason, in a few words.
+    """
+    try:
+        content = (folder / path).read_bytes()
+        image = open_picture(content)
+        key = f"{seed} {hashlib.sha256(content).hexdigest()}"
+        return np.stack(
+            [crop_pixels(each.apply(image, key), preprocessing) for each in distortions]
+        )
+    # also of a picture too long for a JPEG file
+    except (OSError, UnreadablePictureError) as error:
+        return getattr(error, "strerror", None) or str(error)
+
+
+def compress(image: Image.Image, quality: float) -> Image.Image:
+    """Save as JPEG and open again: Pillow's tables, chroma at half the width and height (4:2:0)."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=int(quality), subsampling="4:2:0")
+    with Image.open(buffer) as compressed:
+        return compressed.convert("RGB")
+
+
+def blur(image: Image.Image, sigma: float) -> Image.Image:
+    """Blur with a Gaussian of this standard deviation in pixels (Pillow's three box filters)."""
+    return image.filter(ImageFilter.GaussianBlur(sigma))
+
+
+def scale_and_back(image: Image.Image, factor: float) -> Image.Image:
+    """Scale width and height down by this factor, and up again (bilinear, antialiased)."""
+    width, height = (max(1, round(side * factor)) for side in image.size)
+    small = image.resize((width, height), Image.Resampling.BILINEAR)
+    return small.resize(image.size, Image.Resampling.BILINEAR)
+
+
+def add_noise(image: Image.Image, deviation: float, key: str) -> Image.Image:
+    """Add Gaussian noise to each pixel and channel, rounded and cut off at 0 and 255.
+
+    Args:
+        image: 8-bit RGB.
+        deviation: Standard deviation, in steps of 0…255.
+        key: What the noise hangs on, beside the deviation.
+    """
+    seed = hashlib.sha256(f"{key} {float(deviation)!r}".encode()).digest()
+    generator = np.random.default_rng(int.from_bytes(seed, "big"))
+    pixels = np.asarray(image)
+    noisy = generator.standard_normal(pixels.shape, dtype=np.float32)
+    noisy *= deviation
+    noisy += pixels
+    return Image.fromarray(np.rint(noisy).clip(0, 255).astype(np.uint8))
+
+
+def change_brightness(image: Image.Image, factor: float) -> Image.Image:
+    """Multiply all values by this factor, cut off at 255."""
+    return ImageEnhance.Brightness(image).enhance(factor)
+
+
+_DISTORT: dict[str, Callable[[Image.Image, float], Image.Image]] = {
+    "jpeg": compress,
+    "blur": blur,
+    "scaling": scale_and_back,
+    "brightness": change_brightness,
+}
+_WORDS = {
+    NONE: "undistorted",
+    "jpeg": "JPEG quality {:g}",
+    "blur": "blur of sigma {:g} px",
+    "scaling": "scaled to {:g} and back",
+    "noise": "noise of deviation {:g} of 255",
+    "brightness": "brightness × {:g}",
+}
+DISTORTIONS = tuple(name for name in _WORDS if name != NONE)

@@ -1,0 +1,36 @@
+"""What can be measured on the light of a picture, whatever it shows."""
+
+from typing import TypedDict
+
+import numpy as np
+from PIL import Image
+
+
+class ImageStatistics(TypedDict):
+    """Measures of a picture's luma, or of a part of it.
+
+    Attributes:
+        brightness: Mean, 0…1.
+        contrast: Standard deviation, 0…0.5.
+        sharpness: Variance of the Laplacian of luma in 0…255 (Pech-Pacheco 2000). The same picture
+            has less of it the more pixels it is spread over.
+    """
+
+    brightness: float
+    contrast: float
+    sharpness: float
+
+
+def measure_statistics(grey: Image.Image) -> ImageStatistics:
+    """Brightness, contrast and sharpness of a greyscale picture (mode `L`)."""
+    luma = np.asarray(grey, dtype=np.float32)
+    sharpness = 0.0
+    if min(luma.shape) > 2:
+        centre = luma[1:-1, 1:-1]
+        neighbours = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:]
+        sharpness = float((neighbours - 4 * centre).var(dtype=np.float64))
+    return {
+        "brightness": float(luma.mean(dtype=np.float64)) / 255,
+        "contrast": float(luma.std(dtype=np.float64)) / 255,
+        "sharpness": sharpness,
+    }

@@ -1,0 +1,366 @@
+"""Pixel caches: the preprocessed pixels of a set of images, once on disk, memory-mapped.
+
+Where a set is larger than the disk, a list of its files takes the store's place, and pixels are
+made from the files whenever they are asked for.
+"""
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+import joblib
+import numpy as np
+import PIL
+
+from deepfake_detection.errors import UserError
+from deepfake_detection.images.fingerprints import pack_hashes
+from deepfake_detection.images.prefetch import prefetch
+from deepfake_detection.images.preprocessing import crop_pixels
+from deepfake_detection.images.reading import (
+    UnreadablePictureError,
+    map_in_processes,
+    open_picture,
+)
+from deepfake_detection.parameters import PreprocessingParameters
+
+log = logging.getLogger(__name__)
+
+# Raised when the same images and sizes would give other pixels than before.
+_FORMAT = 1
+_ROWS_OF_A_TASK = 32
+_ARRAY, _DIGESTS = "pixels.npy", "sha256.npy"
+
+_SECONDS_OF_A_DAY = 24 * 60 * 60
+
+Digests = np.ndarray[tuple[int], np.dtype[np.bytes_]]
+Rows = np.ndarray[tuple[int], np.dtype[np.intp]]
+
+
+class PixelArray(Protocol):
+    """A store's array, or files in its place: uint8, [images, crop, crop, 3]."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Images, height, width, channels."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class PixelRequest:
+    """Which pixels are wanted: images, and what is done to them. Nothing is read yet.
+
+    Attributes:
+        folder: The image folder.
+        paths: Of the images, relative to the folder.
+        sha256s: Of the files, hexadecimal, in the same order.
+        preprocessing: Sizes in pixels; the normalisation plays no part.
+        stored: Whether they are kept on disk, or read from the files each time.
+    """
+
+    folder: Path
+    paths: Sequence[str]
+    sha256s: Sequence[str]
+    preprocessing: PreprocessingParameters
+    stored: bool = True
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files that look like the array of a store, and are decoded when asked for.
+
+    Attributes:
+        folder: The image folder.
+        paths: Of the images, relative to the folder.
+        sha256s: Of the files, hexadecimal, in the same order; ascending.
+        preprocessing: Sizes in pixels.
+    """
+
+    folder: Path
+    paths: Sequence[str]
+    sha256s: Sequence[str]
+    preprocessing: PreprocessingParameters
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Images, height, width, channels."""
+        crop = self.preprocessing.crop
+        return len(self.paths), crop, crop, 3
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, rows: Rows) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Decode these files: uint8, [rows, crop, crop, 3].
+
+        Raises:
+            UserError: If a file has changed since it was indexed, or cannot be read any more.
+        """
+        pixels = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        for at, row in enumerate(rows.tolist()):
+            path = self.folder / self.paths[row]
+            pixels[at] = _read_pixels(path, self.sha256s[row], self.preprocessing)
+        return pixels
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Pixels of a set of images.
+
+    Attributes:
+        array: uint8, [images, crop, crop, 3], 0…255: memory-mapped and read-only, or the files.
+        sha256s: Of the images, bytes of 32, ascending: the order of the array's rows.
+    """
+
+    array: PixelArray
+    sha256s: Digests
+
+    def rows(self, sha256s: Sequence[str]) -> Rows:
+        """Rows of the array that hold these images (hexadecimal SHA-256)."""
+        wanted = _digests(sha256s)
+        if not np.isin(wanted, self.sha256s).all():
+            raise KeyError("the pixel cache does not hold all of these images")
+        return np.searchsorted(self.sha256s, wanted)
+
+
+@dataclass(frozen=True)
+class PixelCache:
+    """The folder of pixel caches. Each is found by what it holds, so none is ever out of date."""
+
+    folder: Path
+
+    def open(self, sha256s: Sequence[str], preprocessing: PreprocessingParameters) -> Pixels:
+        """Open the store of just these images at these sizes, or the list of their files.
+
+        Raises:
+            UserError: If there is neither, or the store is damaged.
+        """
+        path = self.folder / _key(sha256s, preprocessing)
+        try:
+            array = np.load(path / _ARRAY, mmap_mode="r", allow_pickle=False)
+            return Pixels(array, np.load(path / _DIGESTS, allow_pickle=False))
+        except FileNotFoundError:
+            pass
+        except (ValueError, EOFError) as error:
+            raise UserError(f"{path} is damaged ({error}). Delete it, and run again.") from error
+        try:
+            listed = json.loads(_list_of(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(
+                f"there is no pixel cache of these {len(sha256s)} images in {self.folder}: the "
+                "split is of another image index. Run kedro run --pipelines data_preparation again."
+            ) from None
+        digests = _unique_digests(sha256s)
+        files = ImageFiles(Path(listed["folder"]), listed["paths"], _hex(digests), preprocessing)
+        return Pixels(files, digests)
+
+    def build(self, request: PixelRequest) -> None:
+        """Build the store of these images, unless it is there; or list their files.
+
+        It is written beside its place and then renamed, so that it appears whole or not at all,
+        and two runs that build the same one don't harm each other.
+
+        Raises:
+            UserError: If a file has changed since it was indexed, or the disk is full.
+        """
+        path = self.folder / _key(request.sha256s, request.preprocessing)
+        if _is_whole(path):
+            log.info("Pixel cache %s is there already", path)
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _sweep(self.folder)
+        if not request.stored:
+            _write_list(request, _list_of(path))
+            return
+        if any(self.folder.glob(f"{_sizes(request.preprocessing)}-*/")):
+            log.info("The images are not those of the pixel caches at these sizes: another is made")
+        partial_path = self.folder / f".partial-{uuid4().hex}"
+        partial_path.mkdir()
+        try:
+            _write(request, partial_path)
+            _move(partial_path, path)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise UserError(_full_disk_message(request, self.folder)) from None
+            raise
+        finally:
+            shutil.rmtree(partial_path, ignore_errors=True)
+
+
+def prefetch_batches(
+    array: PixelArray, batches: Sequence[Rows]
+) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+    """Read the pixels of each batch of rows, while the one before it is being used.
+
+    A thread reads a store's rows, batch by batch. Files are decoded in as many threads as there are
+    cores, a batch in each; no more batches than that wait to be used, so that memory stays flat.
+
+    Yields:
+        uint8, [rows, crop, crop, 3], for each batch in turn.
+    """
+    threads = joblib.cpu_count() if isinstance(array, ImageFiles) else 1
+    yield from prefetch(array.__getitem__, batches, threads=threads)
+
+
+def _list_of(path: Path) -> Path:
+    """Beside where the store would be: the list of the files that it would be made of."""
+    return path.with_name(f"{path.name}.files.json")
+
+
+def _write_list(request: PixelRequest, path: Path) -> None:
+    path_of = dict(zip(request.sha256s, request.paths, strict=True))
+    paths = [path_of[sha256] for sha256 in _hex(_unique_digests(request.sha256s))]
+    beside = path.with_name(f".partial-{uuid4().hex}")
+    content = {"folder": str(request.folder), "paths": paths}
+    beside.write_text(json.dumps(content), encoding="utf-8")
+    beside.replace(path)
+    log.info("No pixel cache (parameter pixels): %d images are read from their files", len(paths))
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a store is there and can be opened; one that cannot is taken away."""
+    if not path.exists():
+        return False
+    try:
+        array = np.load(path / _ARRAY, mmap_mode="r", allow_pickle=False)
+        if len(array) == len(np.load(path / _DIGESTS, allow_pickle=False)):
+            return True
+        reason = "its parts are of different lengths"
+    except (OSError, ValueError, EOFError) as error:
+        reason = str(error)
+    log.warning("Pixel cache %s is damaged (%s), and is built again", path, reason)
+    shutil.rmtree(path)
+    return False
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what builds that were killed more than a day ago left behind."""
+    for left in folder.glob(".partial-*"):
+        if time.time() - left.stat().st_mtime > _SECONDS_OF_A_DAY:
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
+
+
+def _move(partial_path: Path, path: Path) -> None:
+    try:
+        partial_path.rename(path)
+    except OSError:
+        # another run was faster; its store holds the same
+        if not path.exists():
+            raise
+
+
+def _key(sha256s: Sequence[str], preprocessing: PreprocessingParameters) -> str:
+    content = hashlib.sha256()
+    # Pillow's decoders and filters change now and then, in the last bit
+    how = [_FORMAT, PIL.__version__, preprocessing.resize, preprocessing.crop]
+    content.update(json.dumps(how).encode())
+    content.update(_unique_digests(sha256s).tobytes())
+    return f"{_sizes(preprocessing)}-{content.hexdigest()[:16]}"
+
+
+def _sizes(preprocessing: PreprocessingParameters) -> str:
+    return f"{preprocessing.resize}-{preprocessing.crop}"
+
+
+def _digests(sha256s: Sequence[str]) -> Digests:
+    packed = pack_hashes(sha256s)
+    return packed.view("S32").ravel() if len(packed) else np.empty(0, "S32")
+
+
+def _unique_digests(sha256s: Sequence[str]) -> Digests:
+    return np.unique(_digests(sha256s))
+
+
+def _hex(digests: Digests) -> list[str]:
+    # numpy cuts trailing zero bytes off a single byte string
+    return [bytes(digest).ljust(32, b"\0").hex() for digest in digests]
+
+
+def _write(request: PixelRequest, folder: Path) -> None:
+    digests = _unique_digests(request.sha256s)
+    path_of = dict(zip(request.sha256s, request.paths, strict=True))
+    sha256s = _hex(digests)
+    crop = request.preprocessing.crop
+    shape = (len(digests), crop, crop, 3)
+    log.info(
+        "Building a pixel cache of %d images at %d×%d pixels (%.1f MB)",
+        len(digests), crop, crop, np.prod(shape) / 1e6,
+    )  # fmt: skip
+    _allocate(folder / _ARRAY, shape)
+    tasks = [
+        [
+            (request.folder / path_of[sha256], sha256)
+            for sha256 in sha256s[at : at + _ROWS_OF_A_TASK]
+        ]
+        for at in range(0, len(sha256s), _ROWS_OF_A_TASK)
+    ]
+    write = partial(_write_rows, folder / _ARRAY, request.preprocessing)
+    for problem in map_in_processes(
+        write,
+        [(at * _ROWS_OF_A_TASK, task) for at, task in enumerate(tasks)],
+        description="Pixel cache",
+        total=len(tasks),
+    ):
+        if problem:
+            raise UserError(problem)
+    np.save(folder / _DIGESTS, digests)
+
+
+def _allocate(path: Path, shape: tuple[int, ...]) -> None:
+    """Make an array file with its room on disk taken: a full disk is an error, not a crash."""
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape).flush()
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    elif shutil.disk_usage(path.parent).free < np.prod(shape):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _write_rows(
+    array_path: Path,
+    preprocessing: PreprocessingParameters,
+    task: tuple[int, list[tuple[Path, str]]],
+) -> str | None:
+    """Write the pixels of some images from a row on; the message of the first problem, if any."""
+    start, images = task
+    array = np.load(array_path, mmap_mode="r+")
+    for row, (path, sha256) in enumerate(images, start):
+        try:
+            array[row] = _read_pixels(path, sha256, preprocessing)
+        except UserError as error:
+            return str(error)
+    return None
+
+
+def _read_pixels(
+    path: Path, sha256: str, preprocessing: PreprocessingParameters
+) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
+    try:
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() == sha256:
+            return crop_pixels(open_picture(content), preprocessing)
+        problem = "has changed since it was indexed"
+    except (OSError, UnreadablePictureError) as error:
+        problem = f"cannot be read any more ({getattr(error, 'strerror', None) or error})"
+    raise UserError(f"{path} {problem}. Run kedro run --pipelines data_preparation again.")
+
+
+def _full_disk_message(request: PixelRequest, folder: Path) -> str:
+    size = len(request.sha256s) * request.preprocessing.crop**2 * 3 / 1e6
+    return (
+        f"the disk is full: a pixel cache of {len(request.sha256s)} images needs {size:.1f} MB in "
+        f"{folder}. Remove stores that are no longer used (each is made again on demand), or read "
+        "from the files: --params pixels=files."
+    )

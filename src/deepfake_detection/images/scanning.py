@@ -1,0 +1,189 @@
+"""Finding the files of an image folder and measuring each, decoded once."""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import imagehash
+from natsort import natsorted, ns
+from PIL import Image
+
+from deepfake_detection.errors import UserError
+from deepfake_detection.images.files import files_below, is_system_file
+from deepfake_detection.images.image_statistics import ImageStatistics, measure_statistics
+from deepfake_detection.images.reading import (
+    UnreadablePictureError,
+    map_in_processes,
+    open_picture,
+)
+
+log = logging.getLogger(__name__)
+
+_FILES_OF_A_TASK = 32
+
+
+@dataclass(frozen=True)
+class ScannedFile:
+    """A file of the image folder. Either `reason` is set, or all the measures are.
+
+    Attributes:
+        path: Relative to the image folder, with `/`.
+        class_name: Its class folder; empty for a file outside of all.
+        reason: Why it is not used.
+        sha256: Of the file, hexadecimal.
+        width, height: Pixels, after turning it upright.
+        bytes: Of the file.
+        perceptual_hash: 64 bits, hexadecimal (Zauner 2010, by DCT); near for alike pictures.
+        brightness, contrast, sharpness: See `ImageStatistics`.
+    """
+
+    path: str
+    class_name: str
+    reason: str | None = None
+    sha256: str | None = None
+    width: int | None = None
+    height: int | None = None
+    bytes: int | None = None
+    perceptual_hash: str | None = None
+    brightness: float | None = None
+    contrast: float | None = None
+    sharpness: float | None = None
+
+
+class Measures(ImageStatistics):
+    """What is measured on a picture (see `ScannedFile`)."""
+
+    perceptual_hash: str
+
+
+def find_files(folder: Path, classes: Mapping[str, str | None]) -> list[tuple[str, str]]:
+    """Find the files of an image folder, in natural order within each class.
+
+    Args:
+        folder: The image folder, with a folder for each class, in which files may lie at any depth.
+        classes: Labels by class folder; a folder with None is left out.
+
+    Returns:
+        Path relative to the image folder, and class folder (empty: outside of all), of each file.
+        System files (hidden ones, Thumbs.db, desktop.ini) are counted in the log, not listed.
+
+    Raises:
+        UserError: If a class folder is missing, has no files, or is not named in `classes`.
+    """
+    found: list[tuple[str, str]] = []
+    system_files = 0
+    for name, label in classes.items():
+        if label is None:
+            continue
+        if not (folder / name).is_dir():
+            raise UserError(
+                f"class folder '{name}' is missing in {folder}, which has {_list_folders(folder)}. "
+                "Name the class folders in parameter 'classes'; null leaves one out."
+            )
+        paths = []
+        for path in files_below(folder / name):
+            if is_system_file(path.relative_to(folder / name)):
+                system_files += 1
+            else:
+                paths.append(path.relative_to(folder).as_posix())
+        if not paths:
+            raise UserError(f"class folder '{name}' in {folder} has no files")
+        # sorted first, so that names such as 1.png and 01.png have an order too
+        found += [(path, name) for path in natsorted(sorted(paths), alg=ns.PATH)]
+    found += _find_outside(folder, classes)
+    if system_files:
+        log.info("Passed over %d system files (hidden ones, Thumbs.db, desktop.ini)", system_files)
+    return found
+
+
+def _find_outside(folder: Path, classes: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
+    """Files outside of all class folders; a folder outside of all is an error."""
+    on_the_way = {parent.as_posix() for name in classes for parent in Path(name).parents}
+    waiting = [folder]
+    while waiting:
+        for path in sorted(waiting.pop().iterdir()):
+            inside = path.relative_to(folder)
+            if inside.as_posix() in classes or is_system_file(inside):
+                continue
+            if not path.is_dir():
+                yield inside.as_posix(), ""
+            elif inside.as_posix() in on_the_way:
+                waiting.append(path)
+            else:
+                raise UserError(
+                    f"folder '{inside.as_posix()}' in {folder} is no class folder of parameter "
+                    "'classes'. Name it there with its label, real or fake, or with null to leave "
+                    "it out."
+                )
+
+
+def _list_folders(folder: Path) -> str:
+    names = [f"'{path.name}'" for path in sorted(folder.iterdir()) if path.is_dir()]
+    return ", ".join(names[:10]) + (" …" if len(names) > 10 else "") or "no folders"
+
+
+def scan_files(
+    folder: Path, files: list[tuple[str, str]], max_pixels: int
+) -> Iterator[ScannedFile]:
+    """Read and measure each file once, in as many processes as there are cores, in order.
+
+    Args:
+        folder: The image folder.
+        files: What `find_files` gave.
+        max_pixels: Width × height above which a picture is rejected.
+    """
+    tasks = [
+        (folder, files[at : at + _FILES_OF_A_TASK], max_pixels)
+        for at in range(0, len(files), _FILES_OF_A_TASK)
+    ]
+    for scanned in map_in_processes(
+        _scan_task, tasks, description="Reading images", total=len(tasks)
+    ):
+        yield from scanned
+
+
+def _scan_task(task: tuple[Path, list[tuple[str, str]], int]) -> list[ScannedFile]:
+    folder, files, max_pixels = task
+    return [_scan_file(folder, path, class_name, max_pixels) for path, class_name in files]
+
+
+def _scan_file(folder: Path, path: str, class_name: str, max_pixels: int) -> ScannedFile:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        shown = path.encode("utf-8", "replace").decode()
+        return ScannedFile(shown, class_name, "the file's name is not valid UTF-8: rename it")
+    if not class_name:
+        return ScannedFile(path, class_name, "outside of all class folders")
+    try:
+        # reading a pipe or a device would never end
+        if (folder / path).exists() and not (folder / path).is_file():
+            return ScannedFile(path, class_name, "not a regular file")
+        content = (folder / path).read_bytes()
+        image = open_picture(content, max_pixels)
+        return ScannedFile(
+            path,
+            class_name,
+            sha256=hashlib.sha256(content).hexdigest(),
+            width=image.width,
+            height=image.height,
+            bytes=len(content),
+            **measure_picture(image),
+        )
+    except UnreadablePictureError as error:
+        return ScannedFile(path, class_name, str(error))
+    except OSError as error:
+        return ScannedFile(path, class_name, f"cannot be read ({error.strerror})")
+
+
+def measure_picture(image: Image.Image) -> Measures:
+    """Perceptual hash, brightness, contrast and sharpness of an RGB picture (see `ScannedFile`)."""
+    grey = image.convert("L")
+    return {"perceptual_hash": str(imagehash.phash(grey)), **measure_statistics(grey)}
+
+
+def as_rows(scanned: Iterator[ScannedFile]) -> list[dict[str, object]]:
+    """Plain rows for a table."""
+    return [asdict(each) for each in scanned]

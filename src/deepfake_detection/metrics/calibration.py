@@ -1,0 +1,211 @@
+"""Threshold and temperature of a detector, fitted on its validation subset."""
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import expit
+
+from deepfake_detection.metrics.intervals import Floats
+from deepfake_detection.models.detector import CLASS_NAMES, Detector
+from deepfake_detection.parameters import (
+    CalibrationParameters,
+    TemperatureParameters,
+    ThresholdParameters,
+)
+
+log = logging.getLogger(__name__)
+
+Labels = np.ndarray[Any, np.dtype[np.int64]]
+_PLAIN = 1.0
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A threshold or a temperature.
+
+    Attributes:
+        value: Its number.
+        fitted: Whether validation chose it.
+        note: What has to be known of it; None for nothing.
+    """
+
+    value: float
+    fitted: bool
+    note: str | None = None
+
+
+def needs_scores(calibration: CalibrationParameters) -> bool:
+    """Whether anything is to be fitted, for which validation has to be scored."""
+    return calibration.threshold.rule != "fixed" or calibration.temperature.rule != "none"
+
+
+def calibrate(
+    detector: Detector, logits: Floats, labels: Labels, calibration: CalibrationParameters
+) -> Detector:
+    """The same detector with the threshold and the temperature that its parameters ask for.
+
+    Args:
+        detector: Its network and hashes are kept.
+        logits: Of validation images, fake minus real, without temperature: [n]. Not looked at
+            where nothing is to be fitted.
+        labels: 1 fake, 0 real, [n].
+        calibration: The rules.
+    """
+    temperature = fit_temperature(logits, labels, calibration.temperature)
+    threshold = fit_threshold(logits / temperature.value, labels, calibration.threshold)
+    fits = {"threshold": threshold, "temperature": temperature}
+    card = replace(
+        detector.card,
+        threshold=threshold.value,
+        temperature=temperature.value,
+        calibration={
+            "fitted": [name for name, fit in fits.items() if fit.fitted],
+            "notes": [fit.note for fit in fits.values() if fit.note],
+        },
+    )
+    log.info(
+        "The detector calls a picture fake from a probability of %.4g on (%s), at temperature "
+        "%.4g (%s)",
+        threshold.value, calibration.threshold.rule,
+        temperature.value, calibration.temperature.rule,
+    )  # fmt: skip
+    for note in card.calibration["notes"]:
+        log.warning("%s", note)
+    return replace(detector, card=card)
+
+
+def choices_on_validation(calibration: Mapping[str, Any]) -> str:
+    """What validation chose of a detector, in words: `the epoch and the threshold`.
+
+    Args:
+        calibration: Of its card; empty for one made before there was any.
+    """
+    *first, last = ["the epoch", *(f"the {name}" for name in calibration.get("fitted", []))]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+# ---------------------------------------------------------------- temperature
+
+
+def fit_temperature(logits: Floats, labels: Labels, parameters: TemperatureParameters) -> Fitted:
+    """The number by which logits are divided.
+
+    Scaling (Guo et al. 2017): the positive one with which the log loss is least. It changes no
+    order, and no verdict at a threshold of 0.5.
+
+    Args:
+        logits: Fake minus real, [n].
+        labels: 1 fake, 0 real, [n].
+        parameters: The rule, and the bounds.
+    """
+    if parameters.rule == "none":
+        return Fitted(_PLAIN, fitted=False)
+    if reason := _why_nothing_fits(logits, labels):
+        return Fitted(_PLAIN, fitted=False, note=f"{reason}: the temperature stays {_PLAIN:g}")
+
+    def loss(log_temperature: float) -> float:
+        return log_loss(logits / math.exp(log_temperature), labels)
+
+    # as a function of its inverse the loss is convex, so that there is one least value
+    low, high = (math.log(bound) for bound in parameters.bounds)
+    inner = float(minimize_scalar(loss, bounds=(low, high), method="bounded").x)
+    best = min((low, high, 0.0, inner), key=loss)
+    note: str | None = None
+    if best in (low, high):
+        side = "lower" if best == low else "higher"
+        note = (
+            f"the log loss of validation would be least at a {side} temperature than "
+            f"calibration.temperature.bounds allow: it is {math.exp(best):g}"
+        )
+    if logits[labels == 1].min() > logits[labels == 0].max():
+        note = (
+            "every fake of validation scores higher than every real image, so that the log loss "
+            "falls with the temperature without end: it stops at the lower of "
+            f"calibration.temperature.bounds, {math.exp(best):g}"
+        )
+    return Fitted(math.exp(best), fitted=True, note=note)
+
+
+def log_loss(logits: Floats, labels: Labels) -> float:
+    """Mean cross-entropy in nats of logits, fake minus real."""
+    return float(np.logaddexp(0, np.where(labels == 1, -logits, logits)).mean())
+
+
+# ---------------------------------------------------------------- threshold
+
+
+def fit_threshold(logits: Floats, labels: Labels, parameters: ThresholdParameters) -> Fitted:
+    """The fake probability from which on a picture is called fake.
+
+    equal_error:      false positives and false negatives are about as frequent, each in its class.
+    best_f1:          F1 of fakes is highest.
+    false_positive_rate: the lowest with at most that share of real ones called fake.
+
+    A threshold stands halfway, in logits, between the two scores that it parts.
+
+    Args:
+        logits: Fake minus real, divided by the temperature, [n].
+        labels: 1 fake, 0 real, [n].
+        parameters: The rule, and its numbers.
+    """
+    if parameters.rule == "fixed":
+        return Fitted(parameters.value, fitted=False)
+    probabilities = expit(logits)
+    if reason := _why_nothing_fits(probabilities, labels):
+        stays = f"the threshold stays {parameters.value:g}"
+        return Fitted(parameters.value, fitted=False, note=f"{reason}: {stays}")
+    thresholds = _list_thresholds(logits)
+    found = _share_called(probabilities[labels == 1], thresholds)
+    false_positives = _share_called(probabilities[labels == 0], thresholds)
+    if parameters.rule == "equal_error":
+        # of several that are as near, the one with fewer errors
+        distance = np.abs(false_positives - (1 - found))
+        best = np.lexsort((false_positives + 1 - found, distance))[0]
+    elif parameters.rule == "best_f1":
+        best = np.argmax(_f1(found, false_positives, labels))
+    else:
+        best = np.argmax(false_positives <= parameters.false_positive_rate)
+    note: str | None = None
+    if found[best] == 0:
+        note = (
+            f"on validation no threshold keeps the {parameters.rule.replace('_', ' ')} and finds a "
+            "fake: with this one, nothing was called fake"
+        )
+    return Fitted(float(thresholds[best]), fitted=True, note=note)
+
+
+def _list_thresholds(logits: Floats) -> Floats:
+    """All that part the scores differently, rising, the last above all of them: float64, [k]."""
+    # of scores too far out to differ as probabilities, one stands for all
+    probabilities, first = np.unique(expit(logits), return_index=True)
+    levels = np.asarray(logits, dtype=np.float64)[first]
+    halfway = expit((levels[:-1] + levels[1:]) / 2)
+    # rounding must not move one onto the score beneath it, which would be called fake then
+    halfway = np.where(halfway > probabilities[:-1], halfway, probabilities[1:])
+    halfway = np.minimum(halfway, probabilities[1:])
+    return np.concatenate((probabilities[:1], halfway, [np.nextafter(probabilities[-1], 2)]))
+
+
+def _share_called(probabilities: Floats, thresholds: Floats) -> Floats:
+    """The share that each threshold calls fake: float64, [thresholds]."""
+    number = len(probabilities)
+    below = np.searchsorted(np.sort(probabilities), thresholds, side="left")
+    return np.asarray((number - below) / number)
+
+
+def _f1(found: Floats, false_positives: Floats, labels: Labels) -> Floats:
+    fakes = int((labels == 1).sum())
+    hits, alarms = found * fakes, false_positives * (len(labels) - fakes)
+    return np.asarray(2 * hits / (hits + alarms + fakes))
+
+
+def _why_nothing_fits(scores: Floats, labels: Labels) -> str | None:
+    there = np.unique(labels)
+    if len(there) == 1:
+        return f"validation holds only {CLASS_NAMES[there[0]]} images"
+    return "all validation scores are equal" if np.ptp(scores) == 0 else None

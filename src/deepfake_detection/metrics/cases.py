@@ -1,0 +1,67 @@
+"""Scored pictures worth a look, and where in each the reasons for its verdict lie."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+Kind = Literal["false negative", "false positive", "certain fake", "certain real"]
+KINDS: tuple[Kind, ...] = ("false negative", "false positive", "certain fake", "certain real")
+FALSE_KINDS: tuple[Kind, ...] = KINDS[:2]
+
+# what a picture of each kind is, and what it was called: 1 fake, 0 real
+_LABEL: dict[Kind, int] = {
+    "false negative": 1, "false positive": 0, "certain fake": 1, "certain real": 0,
+}  # fmt: skip
+_CALLED: dict[Kind, int] = {
+    "false negative": 0, "false positive": 1, "certain fake": 1, "certain real": 0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ExplainedCase:
+    """A scored picture with its heat map.
+
+    Attributes:
+        path: Relative to the image folder, with `/`.
+        kind: A false negative, a false positive, or one of the most certain right verdicts.
+        class_name: Its class folder.
+        source: What it was cut from.
+        fake_probability: In [0, 1].
+        heat: float32, [crop, crop], in [0, 1]: how much each pixel that the network saw spoke for
+            the verdict, relative to the one that spoke most; None where `problem` says why.
+        box: Left, top, right and bottom of what the network saw, as shares of the upright
+            picture's width and height.
+        problem: Why there is no heat map; empty if there is one.
+    """
+
+    path: str
+    kind: Kind
+    class_name: str
+    source: str
+    fake_probability: float
+    heat: np.ndarray[Any, np.dtype[np.float32]] | None
+    box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    problem: str = ""
+
+
+def label_of(kind: Kind) -> int:
+    """What pictures of this kind are: 1 fake, 0 real."""
+    return _LABEL[kind]
+
+
+def rank_cases(scored: pd.DataFrame, kind: Kind) -> pd.DataFrame:
+    """The pictures of one kind, those with the most confident verdict first.
+
+    Args:
+        scored: A row for each scored image: path, label, logit, fake_probability, predicted.
+        kind: A kind of false case (false negative, false positive), or of right ones.
+    """
+    called = _CALLED[kind]
+    rows = scored[(scored["label"] == _LABEL[kind]) & (scored["predicted"] == called)]
+    return rows.sort_values(
+        # the logit tells apart what is equal as a probability
+        ["fake_probability", "logit", "path"],
+        ascending=[called == 0, called == 0, True],
+    )

@@ -1,0 +1,90 @@
+"""From a detector and labelled images to predictions."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from deepfake_detection.errors import UserError
+from deepfake_detection.images.fingerprints import fingerprint_of_split, unpack_hashes
+from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
+from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.devices import choose_device
+from deepfake_detection.parameters import EvaluationParameters
+
+KEPT_COLUMNS = ["path", "class_name", "label", "source", "group", "subset"]
+
+
+def request_scored_pixels(
+    training_images: Path, split: pd.DataFrame, detector: Detector, pixels: str
+) -> PixelRequest:
+    """Ask for the pixels of a split at the detector's own sizes, in a `store` or `files`."""
+    return PixelRequest(
+        training_images,
+        split["path"].tolist(),
+        split["sha256"].tolist(),
+        detector.preprocessing,
+        stored=pixels == "store",
+    )
+
+
+def check_split(detector: Detector, split: pd.DataFrame) -> None:
+    """Make sure that a split is the one that a detector was trained on.
+
+    Raises:
+        UserError: If it is another.
+    """
+    ours, its = fingerprint_of_split(split), detector.card.split["fingerprint"]
+    if ours != its:
+        raise UserError(
+            f"the detector was trained on another split ({its[:12]}) than the latest "
+            f"({ours[:12]}): its score on this one could not be believed. Train again with "
+            "kedro run --pipelines training, or pick its split with --load-versions split:VERSION."
+        )
+
+
+def predict(
+    detector: Detector,
+    split: pd.DataFrame,
+    scored: pd.DataFrame,
+    scored_pixels: PixelCache,
+    evaluation: EvaluationParameters,
+    name: str = "the detector",
+) -> pd.DataFrame:
+    """Score images, none of which the detector was trained on.
+
+    Args:
+        detector: What scores.
+        split: All images that `scored_pixels` were asked for.
+        scored: Those of them to be scored.
+        scored_pixels: Hold the pixels.
+        evaluation: Batch size and device.
+        name: What the detector is called in messages.
+
+    Returns:
+        A row for each image: path, class_name, label, source, group, subset, logit (fake minus
+        real), fake_probability, predicted (1 fake, 0 real).
+
+    Raises:
+        UserError: If the detector was trained on some of them.
+    """
+    seen = scored["sha256"].isin(unpack_hashes(detector.trained_on))
+    if seen.any():
+        raise UserError(
+            f"{name} was trained on {seen.sum()} of the {len(scored)} images that it is to "
+            f"be scored on, the first being {scored.loc[seen, 'path'].iloc[0]}: it has seen them. "
+            "Take them out of the image folder, or score another detector."
+        )
+    pixels = scored_pixels.open(split["sha256"].tolist(), detector.preprocessing)
+    logits = detector.logits(
+        pixels.array,
+        pixels.rows(scored["sha256"].tolist()),
+        batch_size=evaluation.batch_size,
+        device=choose_device(evaluation.device),
+    )
+    probability = detector.probabilities(logits)
+    predictions = scored[KEPT_COLUMNS].assign(
+        logit=logits,
+        fake_probability=probability,
+        predicted=(probability >= detector.card.threshold).astype("int64"),
+    )
+    return predictions.reset_index(drop=True)

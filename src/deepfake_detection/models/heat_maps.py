@@ -1,0 +1,191 @@
+"""Heat maps: how much each part of a picture speaks for a verdict, by Grad-CAM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from deepfake_detection.models.detector import FAKE, REAL, Detector, Normalise, to_batch
+from deepfake_detection.models.heat_map_layers import find_grid_layer
+from deepfake_detection.models.memory import keeping_memory
+
+if TYPE_CHECKING:
+    from deepfake_detection.images.pixel_cache import PixelArray
+
+Towards = Literal["fake", "real", "verdict"]
+Heat = np.ndarray[Any, np.dtype[np.float32]]
+
+# See `layers`; the pipeline takes it from its parameters
+SMALLEST_GRID = 7
+# Perceptually uniform, and readable with any kind of colour vision
+COLOUR_MAP = "viridis"
+_MOST_OPAQUE = 0.75
+
+
+class HeatMaps:
+    """Grad-CAM (Selvaraju et al. 2017) of a detector, at the layer that `find_grid_layer` finds.
+
+    The channels of the layer, each weighted by the mean gradient of the target with respect to it,
+    are summed; what speaks against the target is cut off. The target is what the detector scores
+    by: the logit of fake minus that of real.
+
+    The layer is found once, when this is made; one of these can then explain any number of
+    pictures, one call at a time.
+
+    Args:
+        detector: What is to be explained. Its network is left as it was, but for the device.
+        smallest_grid: Places along each side of a heat map, at least, where the network has a layer
+            of so many.
+        device: Where to compute.
+
+    Attributes:
+        layer: The layer that heat maps are made at.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        *,
+        smallest_grid: int = SMALLEST_GRID,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._detector = detector
+        self._device = torch.device(device)
+        self._crop = detector.preprocessing.crop
+        network = detector.network.to(self._device)
+        with _at_rest(network):
+            self.layer = find_grid_layer(network, _margin, self._crop, smallest_grid)
+
+    def explain(
+        self, pixels: PixelArray, towards: Towards = "verdict", *, batch_size: int = 16
+    ) -> Heat:
+        """Heat maps of preprocessed pixels.
+
+        Args:
+            pixels: uint8, [n, crop, crop, 3], as `crop_pixels` gives them.
+            towards: What the heat speaks for: `fake`, `real`, or what the detector calls each
+                picture.
+            batch_size: Pictures at once.
+
+        Returns:
+            float32, [n, crop, crop], in [0, 1]: relative to the hottest place of the picture; 0
+            everywhere where nothing speaks for the target.
+        """
+        network = self._detector.network.to(self._device)
+        heat = np.empty((len(pixels), self._crop, self._crop), np.float32)
+        with _at_rest(network), keeping_memory(self._device):
+            for at in range(0, len(pixels), batch_size):
+                # a copy: torch warns of arrays that it may not write to, as pictures give them
+                batch = np.array(pixels[at : at + batch_size])
+                heat[at : at + batch_size] = self._explain_batch(network, batch, towards)
+        return heat
+
+    def _explain_batch(
+        self, network: nn.Module, pixels: np.ndarray[Any, np.dtype[np.uint8]], towards: Towards
+    ) -> Heat:
+        from captum.attr import LayerGradCam
+
+        normalise = Normalise(self._detector.preprocessing).to(self._device)
+        # captum takes channels first: the layer's grid is led through a layer of its own
+        grid_alone = nn.Identity()
+
+        def lead_through(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+            output = output.detach()
+            # what follows may work in place, which is refused where a gradient is asked for
+            grid = self.layer.to_grid(output).requires_grad_().clone()
+            return self.layer.from_grid(grid_alone(grid), output)
+
+        def target(batch: Tensor) -> Tensor:
+            # captum asks for gradients of the batch, which cost memory up to the layer
+            margin = _margin(network(batch.detach()))
+            return margin * self._signs(margin.detach(), towards)
+
+        hook = network.get_submodule(self.layer.name).register_forward_hook(lead_through)
+        try:
+            cam = LayerGradCam(target, grid_alone)
+            heat = cam.attribute(normalise(to_batch(pixels, self._device)), relu_attributions=True)
+        finally:
+            hook.remove()
+        return _scaled(heat.detach(), self._crop)
+
+    def _signs(self, margins: Tensor, towards: Towards) -> Tensor:
+        if towards != "verdict":
+            return torch.full_like(margins, 1 if towards == "fake" else -1)
+        # on the CPU and in float64, as the detector scores
+        probabilities = self._detector.probabilities(margins.cpu().double().numpy())
+        fake = torch.from_numpy(probabilities >= self._detector.card.threshold)
+        return torch.where(fake.to(margins.device), 1.0, -1.0)
+
+
+def _margin(logits: Tensor) -> Tensor:
+    return logits[:, FAKE] - logits[:, REAL]
+
+
+def _scaled(heat: Tensor, crop: int) -> Heat:
+    """From [n, 1, grid, grid], 0 or more, to the picture's size and [0, 1]."""
+    fine = interpolate(heat, (crop, crop), mode="bilinear", align_corners=False)[:, 0]
+    hottest = fine.amax(dim=(1, 2), keepdim=True)
+    return np.asarray((fine / torch.where(hottest > 0, hottest, 1.0)).cpu().numpy())
+
+
+@contextmanager
+def _at_rest(network: nn.Module) -> Iterator[None]:
+    """Inside, the network is in evaluation mode and its parameters ask for no gradients."""
+    modes = [(layer, layer.training) for layer in network.modules()]
+    asking = [each for each in network.parameters() if each.requires_grad]
+    network.eval()
+    for parameter in asking:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in asking:
+            parameter.requires_grad_(True)
+        for layer, mode in modes:
+            layer.training = mode
+
+
+def overlay(
+    picture: Image.Image, heat: Heat, box: tuple[float, float, float, float] = (0, 0, 1, 1)
+) -> Image.Image:
+    """A picture with a heat map laid over it: the hotter, the more opaque and the brighter.
+
+    Args:
+        picture: RGB, of any size; it is not changed.
+        heat: float32, [crop, crop], in [0, 1].
+        box: Left, top, right and bottom of what the heat map covers, as shares of the picture's
+            width and height, as `seen_box` gives them.
+    """
+    width, height = picture.size
+    left, top, right, bottom = (
+        round(share * edge) for share, edge in zip(box, (width, height) * 2, strict=True)
+    )
+    layer = heat_layer(heat, (max(1, right - left), max(1, bottom - top)))
+    laid = picture.copy()
+    laid.paste(layer, (left, top), layer)
+    return laid
+
+
+def heat_layer(heat: Heat, size: tuple[int, int]) -> Image.Image:
+    """A heat map alone, to be laid over what it is of.
+
+    Args:
+        heat: float32, [crop, crop], in [0, 1].
+        size: Width and height, pixels.
+
+    Returns:
+        RGBA, of that size: clear where the heat is 0, the hotter the more opaque and the brighter.
+    """
+    from matplotlib import colormaps
+
+    fine = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR))
+    layer = Image.fromarray((colormaps[COLOUR_MAP](fine)[..., :3] * 255).astype(np.uint8))
+    layer.putalpha(Image.fromarray((fine * 255 * _MOST_OPAQUE).astype(np.uint8)))
+    return layer

@@ -1,0 +1,40 @@
+"""Images whose label the predictions doubt: candidates for mislabelled ones."""
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+_COLUMNS = [
+    "subset", "path", "class_name", "label", "source", "group",
+    "label_probability", "source_label_probability",
+]  # fmt: skip
+
+
+def rank_label_issues(predictions: pd.DataFrame, temperature: float, most: int) -> pd.DataFrame:
+    """The scored images whose own label has the lowest probability, the lowest first.
+
+    The ranking by self-confidence of confident learning (Northcutt et al. 2021), over predictions
+    of a detector that did not train on them. Where a whole source is doubted, its images were
+    probably put into the wrong folder together; where one image is, look at that image.
+
+    Args:
+        predictions: Columns path, class_name, label, source, group, subset, logit.
+        temperature: Logits are divided by it.
+        most: Rows at most.
+
+    Returns:
+        Rows with a label_probability below 0.5: subset, path, class_name, label, source, group,
+        label_probability (of the label that the image has) and source_label_probability (the same
+        of its source, logits averaged), both in [0, 1].
+    """
+    sign = np.where(predictions["label"] == 1, 1, -1)
+    margin = sign * predictions["logit"] / temperature
+    keys = [predictions[name] for name in ("subset", "class_name", "label", "source")]
+    # over logits, since probabilities very near 0 would tie
+    rows = predictions.assign(
+        label_probability=expit(margin),
+        source_label_probability=expit(margin.groupby(keys).transform("mean")),
+        margin=margin,
+    )
+    doubted = rows[rows["margin"] < 0].sort_values(["margin", "path"]).head(most)
+    return doubted[_COLUMNS].reset_index(drop=True)

@@ -1,0 +1,80 @@
+"""A page: one HTML document that needs no other file, no network, and no script from elsewhere."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+from deepfake_detection.reports.settings import setting_in_words
+from deepfake_detection.reports.style import COLOURS
+from deepfake_detection.reports.words import (
+    counted,
+    printable,
+    probability,
+    shortened,
+    unbroken,
+)
+
+_PACKAGE = "deepfake_detection.pages"
+_PATH_LENGTH = 90
+
+
+def render_document(
+    package: str, template: str, contents: Mapping[str, Any], script: str | None = None
+) -> str:
+    """A template of a package, filled.
+
+    The template extends `page.html.j2`, which holds the style, and forbids the page to load
+    anything and to run anything but the script given here, which it knows by its hash. All contents
+    are escaped.
+
+    Args:
+        package: Name of the package in whose folder `templates` the template lies.
+        template: Its file name.
+        contents: What it shows.
+        script: File name of a script beside the template, for a page that has one.
+    """
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader(_PACKAGE)]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalize,
+    )
+    environment.filters |= {
+        "probability": probability,
+        "shortened": lambda text: shortened(printable(text), _PATH_LENGTH),
+        "counted": counted,
+        "words": setting_in_words,
+        "unbroken": lambda text: _Printable(unbroken(printable(text))),
+    }
+    source = _read_script(environment, script) if script else ""
+    return environment.get_template(template).render(
+        colours=COLOURS, script=source, script_hash=_hash(source), **contents
+    )
+
+
+def _read_script(environment: Environment, name: str) -> str:
+    # as it stands in the file: a template's rules have no place in it
+    assert environment.loader is not None  # noqa: S101  (for the type checker)
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _hash(script: str) -> str:
+    """What a Content-Security-Policy knows a script by."""
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
+
+
+class _Printable(str):
+    """A text that has been made printable; it is still escaped."""
+
+    __slots__ = ()
+
+
+def _finalize(value: object) -> object:
+    # Markup is the template's own; everything else may come from outside
+    return printable(value) if type(value) is str else value

@@ -1,0 +1,72 @@
+"""How every figure looks: one style sheet, and one colour for each thing it can show."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from matplotlib import style
+from matplotlib.figure import Figure
+
+Theme = Literal["light", "dark"]
+
+_SHEET = "deepfake_detection.plotting.report"
+
+# Okabe and Ito's palette, and two of Tol's muted one for the ways to split. A thing keeps its
+# colour in every figure and on the page.
+COLOURS = {
+    "train": "#E69F00",
+    "validation": "#0072B2",
+    "test": "#009E73",
+    "false negative": "#D55E00",
+    "false positive": "#CC79A7",
+    "certain fake": "#56B4E9",
+    "certain real": "#F0E442",
+    "plain recipe": "#8A929C",
+    "this project": "#0072B2",
+    "bare step": "#56B4E9",
+    "bare forward pass": "#56B4E9",
+    "individual": "#AA4499",
+    "group": "#999933",
+    "fake": "#D55E00",
+    "real": "#0072B2",
+    "ROC AUC": "#0072B2",
+    "accuracy": "#E69F00",
+}
+_ANY_OTHER = "#56B4E9"
+
+
+def colour_of(thing: str) -> str:
+    """The colour of a subset or of a kind of error, the same wherever it is drawn."""
+    return COLOURS.get(thing, _ANY_OTHER)
+
+
+@contextmanager
+def drawing(theme: Theme = "light") -> Iterator[None]:
+    """Inside this context Matplotlib draws and saves in the report's style.
+
+    Settings of the machine's own Matplotlib file are left out, and come back afterwards.
+    """
+    sheets = [_SHEET] if theme == "light" else [_SHEET, f"{_SHEET}_{theme}"]
+    with style.context(sheets, after_reset=True):
+        yield
+
+
+def finished(figure: Figure) -> Figure:
+    """The figure with all its parts made, so that it looks the same when saved outside the style.
+
+    Matplotlib makes ticks only when it first draws, from the settings of that moment.
+    """
+    figure.draw_without_rendering()
+    # the layout stands; computing it again would take as long as all the rest of saving
+    figure.set_layout_engine("none")
+    return figure
+
+
+def message_figure(message: str, title: str) -> Figure:
+    """A figure that says in words why there is nothing to draw. To be used in `drawing`."""
+    figure = Figure()
+    axes = figure.add_subplot()
+    axes.set_title(title)
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, message, ha="center", va="center", wrap=True, transform=axes.transAxes)
+    return finished(figure)

@@ -1,0 +1,218 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from picture_samples import png_of_size
+from PIL import Image, ImageOps
+
+from deepfake_detection.images.reading import (
+    TooManyPixelsError,
+    UnreadablePictureError,
+    map_in_processes,
+    open_picture,
+    read_picture,
+    to_rgb,
+)
+
+MANY = settings(max_examples=150, deadline=None)
+
+STARTS = [
+    b"",
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff",
+    b"GIF89a",
+    b"BM",
+    b"II*\0",
+    b"RIFF \0\0\0WEBPVP8 ",
+]
+
+
+@pytest.mark.parametrize("size", [(200, 200), (60_000, 60_000)])
+def test_too_many_pixels_are_told_apart_from_damage(size):
+    with pytest.raises(TooManyPixelsError):
+        open_picture(png_of_size(*size), max_pixels=10_000)
+
+
+def test_only_the_types_that_are_admitted_are_opened(photograph, encode):
+    bitmap = encode(photograph(), "BMP")
+    assert open_picture(bitmap, types=("PNG", "BMP")).size == (32, 32)
+    with pytest.raises(UnreadablePictureError, match="not an image"):
+        open_picture(bitmap, types=("PNG",))
+
+
+def reason_for(content: bytes, max_pixels: int | None = None) -> str:
+    with pytest.raises(UnreadablePictureError) as caught:
+        open_picture(content, max_pixels)
+    return str(caught.value)
+
+
+def assert_read_or_refused(content: bytes) -> None:
+    try:
+        mode, reason = open_picture(content, 10_000).mode, None
+    except UnreadablePictureError as error:
+        mode, reason = None, str(error)
+    assert mode == "RGB" or reason
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "GIF", "PPM", "TGA", "PCX", "ICO", "WEBP"])
+def test_files_without_loss_give_the_same_pixels_whatever_their_type(kind, photograph, encode):
+    image = photograph(size=(32, 32)).quantize(64).convert("RGB")
+    options = {"lossless": True} if kind == "WEBP" else {}
+    opened = open_picture(encode(image, kind, **options))
+    assert opened.mode == "RGB"
+    np.testing.assert_array_equal(np.asarray(opened), np.asarray(image))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "JPEG2000"])
+def test_files_with_loss_give_nearly_the_same_pixels(kind, photograph, encode):
+    image = photograph(size=(64, 48))
+    opened = open_picture(
+        encode(image, kind, quality=95) if kind != "JPEG2000" else encode(image, kind)
+    )
+    assert (opened.mode, opened.size) == ("RGB", (64, 48))
+    difference = np.asarray(opened, dtype=float) - np.asarray(image, dtype=float)
+    assert np.abs(difference).mean() < 4
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA"])
+def test_every_mode_of_a_file_becomes_rgb(mode, photograph, encode):
+    image = photograph().convert(mode)
+    if mode == "RGBA":
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    options = {"transparency": 0} if mode == "P" else {}
+    opened = open_picture(encode(image, "PNG", **options))
+    assert opened.mode == "RGB"
+    # an alpha channel is dropped, not blended over black
+    np.testing.assert_array_equal(np.asarray(opened), np.asarray(image.convert("RGB")))
+
+
+def test_cmyk_files_keep_their_colours(photograph, encode):
+    image = photograph(size=(64, 64))
+    opened = open_picture(encode(image.convert("CMYK"), "JPEG", quality=95))
+    difference = np.asarray(opened, dtype=float) - np.asarray(image, dtype=float)
+    assert np.abs(difference).mean() < 4
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bit_greyscale_is_scaled_to_eight(kind, encode):
+    levels = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
+    opened = np.asarray(open_picture(encode(Image.fromarray(levels), kind)))
+    expected = np.arange(256).reshape(16, 16)
+    for channel in range(3):
+        np.testing.assert_array_equal(opened[..., channel], expected)
+
+
+@pytest.mark.parametrize("top", [1.0, 255.0])
+def test_floating_point_files_are_scaled_to_eight_bit(top, encode):
+    values = np.linspace(0, top, 256, dtype=np.float32).reshape(16, 16)
+    values[0, 0] = np.nan
+    opened = np.asarray(open_picture(encode(Image.fromarray(values), "TIFF")))[..., 0]
+    assert (opened.min(), opened.max()) == (0, 255)
+    assert (np.diff(opened.ravel().astype(int)) >= 0).all()
+
+
+def test_the_first_frame_of_an_animation_counts(photograph, encode):
+    frames = [photograph(seed).quantize(64) for seed in range(3)]
+    animated = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    expected = np.asarray(frames[0].convert("RGB"))
+    np.testing.assert_array_equal(np.asarray(open_picture(animated)), expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_camera_s_orientation_is_applied(orientation, photograph, encode):
+    upright = photograph(size=(32, 24))
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }  # fmt: skip
+    held = upright.transpose(turns[orientation]) if orientation in turns else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    opened = open_picture(encode(held, "PNG", exif=exif))
+    np.testing.assert_array_equal(np.asarray(opened), np.asarray(upright))
+
+
+def test_each_damage_has_its_reason(photograph, encode):
+    jpeg, png = encode(photograph(size=(64, 64)), "JPEG"), encode(photograph(), "PNG")
+    assert reason_for(b"") == "empty file"
+    assert reason_for(b"name,label\n0.png,real\n").startswith("not an image")
+    assert "truncated" in reason_for(jpeg[:-9]).lower()
+    assert reason_for(png[: len(png) // 2]).startswith("damaged image (")
+    assert reason_for(png_of_size(32, 32)).startswith("damaged image (")
+
+
+def test_a_decompression_bomb_is_refused_unopened():
+    assert reason_for(png_of_size(30_000, 30_000)).startswith("Image size (900000000 pixels)")
+    assert reason_for(png_of_size(9_000, 9_000), max_pixels=50_000_000) == (
+        "9000×9000 pixels are more than max_pixels (50000000)"
+    )
+
+
+def test_max_pixels_is_the_largest_size_that_is_opened(photograph, encode):
+    content = encode(photograph(size=(20, 10)))
+    assert open_picture(content, max_pixels=200).size == (20, 10)
+    assert "more than max_pixels (199)" in reason_for(content, max_pixels=199)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_what_an_index_took_can_be_opened_again_without_its_limit(photograph, encode, monkeypatch):
+    """max_pixels above the size that Pillow warns of is a choice that later rooms must not undo."""
+    large = encode(photograph(size=(40, 40)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert open_picture(large, max_pixels=1600).size == (40, 40)
+    assert open_picture(large).size == (40, 40)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 700)
+    assert reason_for(large, max_pixels=1600).startswith("Image size (1600 pixels) exceeds limit")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@MANY
+@given(st.binary(max_size=300), st.sampled_from(STARTS))
+def test_random_bytes_are_read_or_refused(content, start):
+    assert_read_or_refused(start + content)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@MANY
+@given(
+    kind=st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"]),
+    kept=st.one_of(st.just(1.0), st.floats(0, 1)),
+    flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), max_size=4),
+)
+def test_a_damaged_file_is_read_or_refused(kind, kept, flips, photograph, encode):
+    content = bytearray(encode(photograph(), kind))
+    for place, bit in flips:
+        content[int(place * len(content))] ^= 1 << bit
+    assert_read_or_refused(bytes(content[: int(kept * len(content))]))
+
+
+def test_a_missing_file_is_unreadable_by_its_reason(tmp_path):
+    with pytest.raises(UnreadablePictureError, match="No such file"):
+        read_picture(tmp_path / "gone.png")
+
+
+def test_a_picture_that_is_open_already_is_made_upright_rgb_too(photograph):
+    held = photograph(size=(16, 8)).convert("RGBA")
+    held.getexif()[0x0112] = 6
+    assert (to_rgb(held).mode, to_rgb(held).size) == ("RGB", (8, 16))
+    assert ImageOps.exif_transpose(held).size == (8, 16)
+
+
+def _length(content: bytes) -> int:
+    return len(content)
+
+
+def test_processes_give_results_in_order():
+    items = [b"x" * length for length in (5, 0, 9, 2)]
+    assert list(map_in_processes(_length, items, description="Lengths", total=4)) == [5, 0, 9, 2]
+    assert list(map_in_processes(_length, [], description="Lengths", total=0)) == []
+
+
+def test_a_path_may_be_read(tmp_path: Path, photograph):
+    photograph().save(tmp_path / "a.png")
+    expected = np.asarray(photograph())
+    np.testing.assert_array_equal(np.asarray(read_picture(tmp_path / "a.png")), expected)

@@ -1,0 +1,302 @@
+import hashlib
+import io
+import os
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import imagehash
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFilter
+
+from deepfake_detection.errors import UserError
+from deepfake_detection.images.scanning import find_files, measure_picture
+from deepfake_detection.parameters import ImageSetParameters
+from deepfake_detection.pipelines.data_preparation.nodes import (
+    index_images,
+    list_rejected_images,
+    scan_images,
+)
+
+CLASSES = {"real": "real", "fake": "fake"}
+
+
+def images_of(max_rejected_share: float = 1.0, **changed: object) -> ImageSetParameters:
+    return ImageSetParameters.model_validate(
+        {
+            "classes": CLASSES,
+            "source": {"rule": "consecutive", "size": 5, "pattern": None},
+            "group": {"rule": "source", "pattern": None},
+            "max_rejected_share": max_rejected_share,
+            "max_pixels": 10_000,
+            "note": None,
+            **changed,
+        }
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, put_files: Callable[..., Path]) -> Callable[..., Path]:
+    """A folder with empty files of these names."""
+
+    def make(*names: str) -> Path:
+        return put_files(tmp_path / "images", dict.fromkeys(names, b""))
+
+    return make
+
+
+# ---------------------------------------------------------------- finding files
+
+
+def test_files_come_class_by_class_in_natural_order(folder):
+    names = ["10.png", "9.png", "1.png", "a/2.png", "a/11.png", "b10/1.png", "b9/1.png"]
+    images = folder(*(f"real/{name}" for name in names), "fake/0.png")
+    ordered = ["1.png", "9.png", "10.png", "a/2.png", "a/11.png", "b9/1.png", "b10/1.png"]
+    assert find_files(images, {"fake": "fake", "real": "real"}) == [
+        ("fake/0.png", "fake"),
+        *((f"real/{name}", "real") for name in ordered),
+    ]
+
+
+def test_names_that_are_equal_in_natural_order_have_an_order_too(tmp_path, put_files):
+    names = ["real/1.png", "real/01.png", "real/001.png", "fake/0.png"]
+    found = [
+        find_files(put_files(tmp_path / str(turn), dict.fromkeys(names[::turn], b"")), CLASSES)
+        for turn in (1, -1)
+    ]
+    assert found[0] == found[1]
+
+
+def test_class_folders_may_be_nested_and_some_left_out(folder):
+    images = folder("train/real/0.png", "train/fake/0.png", "train/odd/0.png", "old/deep/0.png")
+    classes = {"train/real": "real", "train/fake": "fake", "train/odd": None, "old": None}
+    assert find_files(images, classes) == [
+        ("train/real/0.png", "train/real"),
+        ("train/fake/0.png", "train/fake"),
+    ]
+    assert find_files(images, {**classes, "never_there": None})
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["real/0.png"], r"class folder 'fake' is missing in .*, which has 'real'\. .*'classes'"),
+        (["0.png"], r"class folder 'real' is missing in .*, which has no folders\."),
+        (["real/0.png", "fake/.hidden"], r"class folder 'fake' in .* has no files"),
+        (["real/0.png", "fake/a/Thumbs.db"], r"class folder 'fake' in .* has no files"),
+        (["real/0.png", "fake/0.png", "more/0.png"], r"folder 'more' in .* 'classes'.*null"),
+        (["real/0.png", "fake"], r"class folder 'fake' is missing"),
+    ],
+)
+def test_a_layout_that_differs_from_the_parameters_is_an_error(folder, names, said):
+    with pytest.raises(UserError, match=said) as caught:
+        find_files(folder(*names), CLASSES)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_beside_nested_class_folders_must_be_named_too(folder):
+    images = folder("train/real/0.png", "train/fake/0.png", "train/more/0.png")
+    with pytest.raises(UserError, match="folder 'train/more'"):
+        find_files(images, {"train/real": "real", "train/fake": "fake"})
+
+
+def test_system_files_are_passed_over_and_loose_files_are_not(folder):
+    images = folder(
+        "real/0.png", "fake/0.png", ".DS_Store", "real/._0.png", "real/.ipynb_checkpoints/0.png",
+        "fake/Thumbs.db", "fake/desktop.ini", ".git/config", "notes.txt",
+    )  # fmt: skip
+    assert find_files(images, CLASSES) == [
+        ("real/0.png", "real"), ("fake/0.png", "fake"), ("notes.txt", ""),
+    ]  # fmt: skip
+
+
+def test_a_class_folder_that_is_named_is_read_even_if_hidden(folder):
+    images = folder(".real/0.png", "fake/0.png")
+    assert (".real/0.png", ".real") in find_files(images, {".real": "real", "fake": "fake"})
+
+
+def test_links_to_folders_and_files_are_followed(folder, tmp_path, put_files):
+    images = folder("real/0.png", "fake/0.png")
+    elsewhere = put_files(tmp_path / "elsewhere", {"5.png": b"", "deep/6.png": b""})
+    (images / "real/linked").symlink_to(elsewhere)
+    (images / "real/1.png").symlink_to(elsewhere / "5.png")
+    (images / "real/linked/again").symlink_to(images / "real")  # leads back up
+    found = [path for path, name in find_files(images, CLASSES) if name == "real"]
+    assert found == ["real/0.png", "real/1.png", "real/linked/5.png", "real/linked/deep/6.png"]
+
+
+# ---------------------------------------------------------------- scanning and indexing
+
+GOOD = 30
+
+
+@pytest.fixture(scope="module")
+def scanned(tmp_path_factory, photograph, encode, put_files) -> pd.DataFrame:
+    """One scan of a folder with images of many types, and with files of every kind of damage."""
+    images = {f"real/{i}.png": encode(photograph(i)) for i in range(GOOD)}
+    images |= {f"fake/{i}.jpg": encode(photograph(100 + i), "JPEG") for i in range(GOOD)}
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    images["real/3.png"] = encode(photograph(3, (32, 24)), exif=turned)
+    images["fake/7.jpg"] = images["fake/1.jpg"]
+    images |= {
+        "real/4.png": b"",
+        "real/notes.txt": b"not a picture",
+        "fake/2.jpg": images["fake/2.jpg"][:-30],
+        "fake/3.jpg": encode(Image.new("1", (101, 100)), "PNG"),
+        "loose.png": encode(photograph()),
+    }
+    folder = put_files(tmp_path_factory.mktemp("scanned"), images)
+    (folder / "fake/4.jpg").unlink()
+    (folder / "fake/4.jpg").symlink_to(folder / "gone.jpg")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "fake/pipe")
+    with suppress(OSError):  # a file system that takes only UTF-8 has no such files
+        (folder / os.fsdecode(b"fake/\xff.jpg")).write_bytes(images["fake/0.jpg"])
+    table = scan_images(folder, images_of())
+    table.attrs["files"] = images
+    return table
+
+
+def test_each_unusable_file_is_listed_with_its_reason(scanned):
+    rejected = list_rejected_images(scanned)
+    assert list(rejected.columns) == ["path", "reason"]
+    reasons = dict(zip(rejected["path"], rejected["reason"], strict=True))
+    expected = {
+        "real/4.png": r"empty file",
+        "real/notes.txt": r"not an image, or of a type that Pillow cannot read",
+        "fake/2.jpg": r"damaged image \(.*truncated.*\)",
+        "fake/3.jpg": r"101×100 pixels are more than max_pixels \(10000\)",
+        "fake/4.jpg": r"cannot be read \(No such file or directory\)",
+        "fake/pipe": r"not a regular file",
+        "fake/?.jpg": r"the file's name is not valid UTF-8: rename it",
+        "loose.png": r"outside of all class folders",
+    }
+    assert set(expected) - set(reasons) <= {"fake/pipe", "fake/?.jpg"}
+    for path, reason in reasons.items():
+        assert re.fullmatch(expected[path], reason)
+
+
+def test_nothing_is_dropped_silently(scanned):
+    rejected = list_rejected_images(scanned)
+    index = index_images(scanned, rejected, images_of())
+    assert len(index) + len(rejected) == len(scanned)
+    assert set(scanned.attrs["files"]) <= {*index["path"], *rejected["path"]}
+
+
+def test_the_index_describes_each_image(scanned):
+    files = scanned.attrs["files"]
+    index = index_images(scanned, list_rejected_images(scanned), images_of())
+    assert list(index.columns) == [
+        "path", "sha256", "class_name", "label", "source", "group", "width", "height", "bytes",
+        "perceptual_hash", "brightness", "contrast", "sharpness",
+    ]  # fmt: skip
+    assert index.notna().all(axis=None)
+    assert index["path"].is_unique
+    for row in index.itertuples():
+        assert row.sha256 == hashlib.sha256(files[row.path]).hexdigest()
+        assert row.bytes == len(files[row.path])
+        name, number = row.path.split("/")[0], int(re.search(r"\d+", row.path)[0])
+        assert (row.class_name, row.label) == (name, int(name == "fake"))
+        assert row.source == f"{name}/{number // 5}"
+        assert (row.width, row.height) == ((24, 32) if row.path == "real/3.png" else (32, 32))
+        assert re.fullmatch("[0-9a-f]{16}", row.perceptual_hash)
+    assert {str(index[name].dtype) for name in ("label", "width", "height", "bytes")} == {"int64"}
+
+
+def test_the_index_survives_its_file(scanned, tmp_path):
+    index = index_images(scanned, list_rejected_images(scanned), images_of())
+    index.attrs = {}
+    index.to_parquet(tmp_path / "image_index.parquet")
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "image_index.parquet"), index, check_dtype=False
+    )
+
+
+def test_copies_join_the_groups_of_their_sources(scanned):
+    index = index_images(scanned, list_rejected_images(scanned), images_of())
+    groups = index.set_index("path")["group"]
+    assert groups["fake/7.jpg"] == groups["fake/1.jpg"] == groups["fake/8.jpg"]
+    assert groups["fake/10.jpg"] != groups["fake/7.jpg"]
+    assert not set(groups[groups.index.str.startswith("real")]) & {groups["fake/1.jpg"]}
+
+
+def test_files_of_one_picture_under_both_labels_are_warned_of(scanned, caplog):
+    both = scanned.copy()
+    copied = both.index[both["path"] == "fake/0.jpg"][0]
+    both.loc[both["path"] == "real/0.png", "sha256"] = both.loc[copied, "sha256"]
+    index = index_images(both, list_rejected_images(both), images_of())
+    assert "2 files stand under both labels, the first being real/0.png" in caplog.text
+    groups = index.set_index("path")["group"]
+    assert groups["fake/0.jpg"] == groups["real/0.png"]
+
+
+def test_rejected_files_stop_a_run_only_above_the_limit(scanned):
+    rejected = list_rejected_images(scanned)  # there before the run stops, since it is an input
+    share = len(rejected) / len(scanned)
+    assert len(index_images(scanned, rejected, images_of(share)))
+    with pytest.raises(UserError) as caught:
+        index_images(scanned, rejected, images_of(share - 1e-9))
+    message = str(caught.value)
+    assert message.startswith(f"{len(rejected)} of {len(scanned)} files ({share:.1%})")
+    assert f"{rejected['path'][0]} ({rejected['reason'][0]})" in message
+    assert "rejected_images" in message
+    assert "max_rejected_share" in message
+
+
+def test_a_class_without_a_readable_image_is_an_error(scanned):
+    broken = scanned.copy()
+    broken.loc[broken["class_name"] == "fake", "reason"] = "empty file"
+    with pytest.raises(UserError, match="class folder 'fake' has no image that can be read"):
+        index_images(broken, list_rejected_images(broken), images_of())
+
+
+# ---------------------------------------------------------------- measures
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 255), st.integers(0, 255))
+def test_brightness_and_contrast_are_mean_and_spread_of_luma(one, other):
+    halves = np.full((16, 16), one, dtype=np.uint8)
+    halves[:, 8:] = other
+    measures = measure_picture(Image.fromarray(halves).convert("RGB"))
+    assert measures["brightness"] == pytest.approx((one + other) / 510)
+    assert measures["contrast"] == pytest.approx(abs(one - other) / 510)
+
+
+def test_a_picture_without_edges_has_no_sharpness():
+    ramp = np.tile(np.arange(32, dtype=np.uint8) * 4, (32, 1))
+    assert measure_picture(Image.fromarray(ramp).convert("RGB"))["sharpness"] == 0
+    for size in ((1, 1), (2, 50), (50, 2)):
+        assert measure_picture(Image.new("RGB", size))["sharpness"] == 0
+
+
+def test_sharpness_falls_with_every_blur(photograph):
+    rough = np.random.default_rng(0).integers(0, 40, (64, 64, 3))
+    image = Image.fromarray((np.asarray(photograph(size=(64, 64))) // 2 + rough).astype(np.uint8))
+    blurred = [image.filter(ImageFilter.GaussianBlur(radius)) for radius in (0, 0.5, 1, 2, 4)]
+    sharpness = [measure_picture(each)["sharpness"] for each in blurred]
+    assert sharpness == sorted(sharpness, reverse=True)
+    assert sharpness[0] > 10 * sharpness[-1]
+
+
+def hash_of(image: Image.Image) -> imagehash.ImageHash:
+    return imagehash.hex_to_hash(str(measure_picture(image)["perceptual_hash"]))
+
+
+def test_perceptual_hashes_are_near_for_alike_pictures_only(encode):
+    colours = np.random.default_rng(0).integers(0, 256, (8, 12, 12, 3), dtype=np.uint8)
+    images = [Image.fromarray(each).resize((96, 96), Image.Resampling.BICUBIC) for each in colours]
+    hashes = [hash_of(image) for image in images]
+    for image, own in zip(images, hashes, strict=True):
+        assert hash_of(image.resize((150, 150), Image.Resampling.BICUBIC)) - own <= 2
+        assert hash_of(image.resize((64, 64), Image.Resampling.BICUBIC)) - own <= 2
+        with Image.open(io.BytesIO(encode(image, "JPEG", quality=60))) as compressed:
+            assert hash_of(compressed) - own <= 6
+    distances = [a - b for i, a in enumerate(hashes) for b in hashes[:i]]
+    assert min(distances) > 12

@@ -1,0 +1,192 @@
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepfake_detection.errors import UserError
+from deepfake_detection.images.sources_and_groups import name_groups, name_sources
+from deepfake_detection.parameters import GroupRule, SourceRule
+
+
+def sources_of(
+    names: dict[str, list[str]],
+    rule: str = "consecutive",
+    size: int = 5,
+    pattern: str | None = None,
+    unreadable: tuple[str, ...] = (),
+) -> dict[str, str | None]:
+    """Sources by path; files are given by class folder, in natural order."""
+    files = [(f"{folder}/{name}", folder) for folder, inside in names.items() for name in inside]
+    paths, folders = (pd.Series(column, dtype=object) for column in zip(*files, strict=True))
+    readable = ~paths.isin(unreadable)
+    rule_of_sources = SourceRule.model_validate({"rule": rule, "size": size, "pattern": pattern})
+    sources = name_sources(paths, folders, readable, rule_of_sources)
+    return {
+        path: source if isinstance(source, str) else None
+        for path, source in zip(paths, sources, strict=True)
+    }
+
+
+def groups_of(
+    images: list[tuple[str, str, str]], rule: str = "source", pattern: str | None = None
+) -> list[str]:
+    """Groups of images given as (path, source, hash); the class is the first folder."""
+    paths, sources, hashes = (
+        pd.Series(column, dtype=object) for column in zip(*images, strict=True)
+    )
+    folders = paths.str.split("/").str[0]
+    group_rule = GroupRule.model_validate({"rule": rule, "pattern": pattern})
+    return list(name_groups(paths, sources, hashes, folders, group_rule))
+
+
+def numbered(numbers, prefix: str = "", kind: str = "png") -> list[str]:
+    return [f"{prefix}{number}.{kind}" for number in numbers]
+
+
+def test_the_course_files_are_five_of_a_source_starting_at_multiples_of_five():
+    sources = sources_of({"real": numbered(range(4000)), "fake": numbered(range(4000))})
+    assert len(set(sources.values())) == 1600
+    assert all(
+        source == f"{path.split('/')[0]}/{int(path.split('/')[1][:-4]) // 5}"
+        for path, source in sources.items()
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sets(st.integers(1, 300)),
+    st.integers(1, 9),
+    st.sampled_from(["", "frame_", "a/b/img"]),
+    st.sampled_from([0, 1, 1000]),
+    st.sampled_from(["{}", "{:05d}"]),
+)
+def test_numbers_decide_where_files_are_missing(missing, size, prefix, first, form):
+    numbers = [0, *(number for number in range(301) if number not in missing)]
+    names = {n: f"real/{prefix}{form.format(n + first)}.png" for n in dict.fromkeys(numbers)}
+    sources = sources_of({"real": [name[5:] for name in names.values()]}, size=size)
+    assert sources == {name: f"real/{n // size}" for n, name in names.items()}
+
+
+def test_an_unreadable_image_keeps_its_place():
+    names = numbered(range(10))
+    assert sources_of({"real": names}, unreadable=("real/3.png",)) == sources_of({"real": names})
+    letters = [f"{letter}.png" for letter in "abcdefghij"]
+    expected = [f"real/{place // 5}" for place in range(10)]
+    for unreadable in ((), ("real/a.png",), ("real/d.png", "real/e.png")):
+        found = sources_of({"real": letters}, unreadable=unreadable)
+        assert list(found.values()) == expected
+
+
+def test_a_stray_file_does_not_change_how_images_are_counted():
+    gaps = numbered([0, 1, 2, 7, 8, 12])
+    stray = ("real/notes.txt", "real/list2.csv")
+    sources = sources_of({"real": ["list2.csv", "notes.txt", *gaps]}, unreadable=stray)
+    assert [sources[f"real/{name}"] for name in gaps] == ["real/0"] * 3 + ["real/1"] * 2 + [
+        "real/2"
+    ]
+    assert sources["real/notes.txt"] is None
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["anna.png", "ben.png", "cleo.png", "dora.png"],
+        ["left_1.png", "left_9.png", "right_1.png", "right_2.png"],
+        ["a_1.png", "b.png", "c_7.png", "d.png"],
+        ["1.jpg", "1.png", "5.jpg", "5.png"],
+        ["01.png", "1.png", "7.png", "07.png"],
+    ],
+    ids=["no numbers", "two prefixes", "some numbers", "two types", "equal numbers"],
+)
+def test_without_one_row_of_numbers_natural_order_counts(names):
+    assert list(sources_of({"real": names}, size=2).values()) == ["real/0"] * 2 + ["real/1"] * 2
+
+
+@pytest.mark.parametrize("names", [numbered([4, 5, 9]), ["x.png", "y.png", "z.png"]])
+def test_size_one_makes_every_image_a_source(names):
+    assert len(set(sources_of({"real": names}, size=1).values())) == 3
+
+
+def test_every_image_is_its_own_source_by_the_image_rule():
+    names = ["a/0.png", "b/0.png", "0.png"]
+    sources = sources_of({"real": names, "fake": names}, rule="image")
+    assert sources == {path: path for path in sources}
+
+
+def test_a_pattern_catches_the_source_inside_the_class_folder():
+    names = ["vid3/0.png", "vid3/1.png", "vid12/0.png"]
+    sources = sources_of({"vid1": names, "fake": names}, rule="pattern", pattern=r"vid(\d+)/")
+    assert list(sources.values()) == ["vid1/3", "vid1/3", "vid1/12", "fake/3", "fake/3", "fake/12"]
+
+
+@pytest.mark.parametrize("pattern", [r"^(\d+)_", r"^(\d*)", r"(?:(\d+)|x)_"])
+def test_a_file_without_a_match_is_an_error_that_names_it(pattern):
+    with pytest.raises(UserError, match=r"'source\.pattern'.*'x_1\.png'.*\(2 such files\)"):
+        sources_of({"real": ["7_1.png", "x_1.png", "x_2.png"]}, rule="pattern", pattern=pattern)
+    images = [(f"real/{name}", "real/0", name) for name in ("7_1.png", "x_1.png", "x_2.png")]
+    with pytest.raises(UserError, match=r"'group\.pattern'.*'x_1\.png'"):
+        groups_of(images, "pattern", pattern)
+
+
+def test_an_unreadable_file_need_not_match():
+    sources = sources_of(
+        {"real": ["7_1.png", "notes.txt"]}, "pattern", 5, r"^(\d+)_", unreadable=("real/notes.txt",)
+    )
+    assert sources == {"real/7_1.png": "real/7", "real/notes.txt": None}
+
+
+def test_four_manipulations_of_one_video_are_four_sources():
+    """All four name their files after the video; scores must not be averaged across them."""
+    kinds = ["deepfakes", "face2face", "faceswap", "neuraltextures"]
+    sources = sources_of({kind: numbered(range(5), "033_") for kind in kinds})
+    assert set(sources.values()) == {f"{kind}/0" for kind in kinds}
+    caught = sources_of(
+        {kind: numbered(range(5), "033_") for kind in kinds}, "pattern", 5, r"(.+)_"
+    )
+    assert set(caught.values()) == {f"{kind}/033" for kind in kinds}
+
+
+IMAGES = [
+    ("real/0.png", "real/0", "h0"), ("real/5.png", "real/1", "h1"),
+    ("fake/0.png", "fake/0", "h2"), ("fake/9.png", "fake/1", "h3"),
+    ("fake/99.png", "fake/19", "h4"),
+]  # fmt: skip
+
+
+def test_by_default_each_source_is_a_group():
+    assert groups_of(IMAGES) == [source for _, source, _ in IMAGES]
+
+
+def test_the_same_number_joins_sources_of_all_classes():
+    assert groups_of(IMAGES, "same_number") == ["0", "1", "0", "1", "19"]
+
+
+def test_a_pattern_joins_images_of_all_classes():
+    images = [(path, source, path) for path, source in (
+        ("real/033/1.png", "real/0"), ("fake/033_097/1.png", "fake/0"),
+        ("fake/097/1.png", "fake/1"),
+    )]  # fmt: skip
+    assert groups_of(images, "pattern", r"^(\d+)") == ["033", "033", "097"]
+
+
+@pytest.mark.parametrize("rule", ["source", "same_number"])
+def test_identical_files_join_their_groups(rule):
+    copies = [*IMAGES, ("fake/100.png", "fake/20", "h4"), ("real/101.png", "real/20", "h1")]
+    groups = dict(zip((path for path, _, _ in copies), groups_of(copies, rule), strict=True))
+    assert groups["fake/100.png"] == groups["fake/99.png"]
+    assert groups["real/101.png"] == groups["real/5.png"]
+    assert groups["real/0.png"] != groups["real/5.png"]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 20)), min_size=1, max_size=40))
+def test_groups_are_joined_exactly_where_a_chain_of_copies_links_them(images):
+    rows = [(f"c/{i}", f"c/{source}", str(file)) for i, (source, file) in enumerate(images)]
+    groups = groups_of(rows)
+    linked: list[set[int]] = []
+    for i, (source, file) in enumerate(images):
+        near = {k for k in range(i) if images[k][0] == source or images[k][1] == file}
+        touched = [part for part in linked if part & near]
+        linked = [part for part in linked if not part & near] + [{i}.union(*touched)]
+    found = [{i for i, name in enumerate(groups) if name == group} for group in set(groups)]
+    assert sorted(map(sorted, found)) == sorted(map(sorted, linked))

@@ -1,0 +1,331 @@
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepfake_detection.errors import UserError
+from deepfake_detection.images.fingerprints import fingerprint_of_split
+from deepfake_detection.images.sources_and_groups import name_groups
+from deepfake_detection.images.splitting import draw_subsets
+from deepfake_detection.parameters import GroupRule, ImageSetParameters, SplitParameters
+from deepfake_detection.pipelines.data_preparation.nodes import split_images, summarise_split
+
+METHODS = ["group", "individual"]
+CLASSES = ["real", "fake_deepfake", "fake_face2face"]
+SOME = settings(max_examples=40, deadline=None)
+
+
+def cut_by(
+    method: str = "group", ratios: tuple[float, ...] = (0.8, 0.2, 0.0), seed: int = 0
+) -> SplitParameters:
+    named = dict(zip(("train", "validation", "test"), ratios, strict=True))
+    return SplitParameters.model_validate(
+        {"method": method, "ratios": named, "seed": seed, "fold": None}
+    )
+
+
+def index_of(rows: list[tuple[str, str]], sha256s: list[str] | None = None) -> pd.DataFrame:
+    """An index of images given as (class name, group)."""
+    table = pd.DataFrame(rows, columns=["class_name", "group"])
+    table["path"] = [f"{name}/{number}.png" for number, name in enumerate(table["class_name"])]
+    table["sha256"] = sha256s or [f"{number:064x}" for number in range(len(table))]
+    table["label"] = (table["class_name"] != "real").astype(int)
+    table["source"] = table["group"]
+    return table
+
+
+def index_of_sizes(sizes: dict[str, list[int]]) -> pd.DataFrame:
+    """An index with groups of these sizes, each of one class."""
+    return index_of(
+        [
+            (name, f"{name}/{group}")
+            for name, of_class in sizes.items()
+            for group, size in enumerate(of_class)
+            for _ in range(size)
+        ]
+    )
+
+
+def course(files: int = 4000, classes: tuple[str, ...] = tuple(CLASSES)) -> pd.DataFrame:
+    return index_of_sizes({name: [5] * (files // 5) for name in classes})
+
+
+def counts_of(index: pd.DataFrame, subsets: pd.Series) -> dict[tuple[str, str], int]:
+    return index.assign(subset=subsets).groupby(["subset", "class_name"]).size().to_dict()
+
+
+@st.composite
+def ratios_of_subsets(draw) -> tuple[float, float, float]:
+    validation = draw(st.sampled_from([0.0, 0.05, 0.1, 0.2, 1 / 3, 0.5]))
+    test = draw(st.sampled_from([0.0, 0.01, 0.1, 0.25]))
+    return (1 - validation - test, validation, test)
+
+
+sizes_of_classes = st.dictionaries(
+    st.sampled_from([*CLASSES, "fake_other"]),
+    st.lists(st.integers(1, 9), min_size=3, max_size=40),
+    min_size=1,
+)
+
+
+@st.composite
+def tangled_indices(draw) -> pd.DataFrame:
+    """Any classes in any group, few groups and many."""
+    groups = draw(st.integers(3, 25))
+    names = draw(st.lists(st.sampled_from(CLASSES), min_size=6, max_size=120))
+    return index_of([(name, f"g{draw(st.integers(0, groups))}") for name in names])
+
+
+@SOME
+@given(sizes_of_classes, ratios_of_subsets(), st.sampled_from(METHODS), st.integers(0, 2**40))
+def test_subsets_are_disjoint_complete_and_hold_every_class(sizes, ratios, method, seed):
+    index = index_of_sizes(sizes)
+    subsets = draw_subsets(index, cut_by(method, ratios, seed))
+    assert subsets.index.equals(index.index)
+    wanted = {
+        name
+        for name, ratio in zip(("train", "validation", "test"), ratios, strict=True)
+        if ratio > 0
+    }
+    assert set(subsets) == wanted
+    for name in sizes:
+        assert set(subsets[index["class_name"] == name]) == wanted
+
+
+@SOME
+@given(tangled_indices(), ratios_of_subsets(), st.integers(0, 2**40))
+def test_a_group_stands_in_one_subset_only(index, ratios, seed):
+    try:
+        split = split_images(index, cut_by("group", ratios, seed))
+    except UserError:
+        return  # refused, which other tests are about
+    assert (split.groupby("group")["subset"].nunique() == 1).all()
+    assert sorted(split["path"]) == sorted(index["path"])
+    for name in index["class_name"].unique():
+        of_class = split.loc[split["class_name"] == name, "subset"]
+        assert set(of_class) == set(split["subset"])
+
+
+@SOME
+@given(sizes_of_classes, ratios_of_subsets(), st.integers(0, 2**40))
+def test_each_class_has_its_ratios_up_to_its_largest_group(sizes, ratios, seed):
+    index = index_of_sizes(sizes)
+    counts = counts_of(index, draw_subsets(index, cut_by("group", ratios, seed)))
+    for name, of_class in sizes.items():
+        targets = [ratio * sum(of_class) for ratio in ratios if ratio > 0]
+        if min(targets) <= max(of_class):
+            continue  # a subset may come out empty, and is given a group whatever its ratio says
+        for subset, ratio in zip(("train", "validation", "test"), ratios, strict=True):
+            found = counts.get((subset, name), 0)
+            assert abs(found - ratio * sum(of_class)) <= max(of_class) + 1e-6
+
+
+@SOME
+@given(
+    st.dictionaries(st.sampled_from(CLASSES), st.integers(101, 300), min_size=2),
+    ratios_of_subsets(),
+    st.integers(0, 2**40),
+)  # fmt: skip
+def test_the_individual_method_is_exact_to_the_image(sizes, ratios, seed):
+    index = index_of_sizes({name: [1] * size for name, size in sizes.items()})
+    counts = counts_of(index, draw_subsets(index, cut_by("individual", ratios, seed)))
+    for name, size in sizes.items():
+        for subset, ratio in zip(("train", "validation", "test"), ratios, strict=True):
+            assert abs(counts.get((subset, name), 0) - ratio * size) <= 1
+
+
+@SOME
+@given(
+    st.lists(st.integers(1, 7), min_size=7, max_size=7), st.sampled_from([0.2, 0.3]),
+    st.integers(0, 2**40),
+)  # fmt: skip
+def test_each_combination_of_classes_is_off_by_one_group_at_most(numbers, share, seed):
+    combinations = [
+        [name for place, name in enumerate(CLASSES) if combination >> place & 1]
+        for combination in range(1, 8)
+    ]
+    index = index_of(
+        [
+            (name, f"{'+'.join(held)}/{group}")
+            for held, number in zip(combinations, numbers, strict=True)
+            for group in range(5 * number)
+            for name in held
+            for _ in range(5)
+        ]
+    )
+    counts = counts_of(index, draw_subsets(index, cut_by("group", (1 - share, share, 0.0), seed)))
+    for name in CLASSES:
+        total = int((index["class_name"] == name).sum())
+        assert abs(counts["validation", name] - share * total) <= 5 * 4  # combinations with it
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_groups_of_one_class_make_up_for_those_of_several(seed):
+    """A few misfiled images that tie groups of two classes must not shift the ratios."""
+    index = course(400)
+    for fake in CLASSES[1:]:
+        for number in range(3):
+            mates = [f"{fake}/{number}", f"real/{number + 3 * CLASSES.index(fake)}"]
+            index.loc[index["group"].isin(mates), "group"] = f"tied/{fake}/{number}"
+    counts = counts_of(index, draw_subsets(index, cut_by(seed=seed)))
+    assert {counts["validation", name] for name in CLASSES} == {80}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("train", "validation"), [(0.8, 0.2), (0.7, 0.3), (0.6, 0.4), (0.9, 0.1)])
+def test_course_images_are_cut_exactly(method, train, validation):
+    index = course()
+    counts = counts_of(index, draw_subsets(index, cut_by(method, (train, validation, 0.0))))
+    assert counts == {
+        (subset, name): round(4000 * share)
+        for subset, share in (("train", train), ("validation", validation))
+        for name in CLASSES
+    }
+
+
+def test_three_subsets_of_the_course_images_are_cut_exactly():
+    index = course()
+    counts = counts_of(index, draw_subsets(index, cut_by(ratios=(0.7, 0.1, 0.2))))
+    assert {counts["train", name] for name in CLASSES} == {2800}
+    assert {counts["validation", name] for name in CLASSES} == {400}
+    assert {counts["test", name] for name in CLASSES} == {800}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_seed_decides_the_split(method):
+    index = course(200).assign(width=299, height=299)
+    fingerprints = [
+        fingerprint_of_split(split_images(index, cut_by(method, seed=seed))) for seed in (1, 1, 2)
+    ]
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
+
+
+@SOME
+@given(tangled_indices(), st.sampled_from(METHODS), ratios_of_subsets(), st.randoms())
+def test_the_order_of_rows_plays_no_part(index, method, ratios, random):
+    rows = list(index.index)
+    random.shuffle(rows)
+    shuffled = index.loc[rows].reset_index(drop=True)
+    outcomes = []
+    for table in (index, shuffled):
+        try:
+            split = split_images(table, cut_by(method, ratios))
+            outcomes.append(dict(zip(split["path"], split["subset"], strict=True)))
+        except UserError as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]
+
+
+@SOME
+@given(
+    st.lists(st.tuples(st.sampled_from(CLASSES), st.integers(0, 30)), min_size=40, max_size=200),
+    st.integers(0, 2**40),
+)
+def test_identical_files_share_a_subset_with_either_method(images, seed):
+    files = [f"{file:064x}" for _, file in images]
+    index = index_of([(name, f"{name}/{i}") for i, (name, _) in enumerate(images)], files)
+    index["group"] = name_groups(
+        index["path"], index["source"], index["sha256"], index["class_name"],
+        GroupRule(rule="source", pattern=None),
+    )  # fmt: skip
+    for method in METHODS:
+        try:
+            split = split_images(index, cut_by(method, seed=seed))
+        except UserError:
+            return  # refused, which other tests are about
+        assert (split.groupby("sha256")["subset"].nunique() == 1).all()
+
+
+def test_the_individual_method_tears_groups_and_says_so():
+    index = course(200).assign(width=299, height=299)
+    parameters = cut_by("individual")
+    images = ImageSetParameters.model_validate(
+        {
+            "classes": {name: "real" if name == "real" else "fake" for name in CLASSES},
+            "source": {"rule": "consecutive", "size": 5, "pattern": None},
+            "group": {"rule": "source", "pattern": None},
+            "max_rejected_share": 0.0,
+            "max_pixels": 1,
+            "note": None,
+        }
+    )
+    split = split_images(index, parameters)
+    summary = summarise_split(split, index, parameters, images)
+    torn = sum(len(set(subsets)) > 1 for _, subsets in split.groupby("group")["subset"])
+    assert summary["groups_in_more_than_one_subset"] == torn > 50
+    assert summary["images"]["validation"] == dict.fromkeys(CLASSES, 40)
+    assert sum(summary["groups"].values()) == index["group"].nunique() + torn
+    whole = summarise_split(split_images(index, cut_by("group")), index, cut_by("group"), images)
+    assert whole["groups_in_more_than_one_subset"] == 0
+    assert whole["fingerprint"] != summary["fingerprint"]
+
+
+@SOME
+@given(st.lists(st.integers(0, 60), min_size=20, unique=True), st.integers(0, 2**40))
+def test_a_fake_without_its_original_stands_in_one_subset(fakes, seed):
+    """Where fakes follow the number of their original, one whose original is missing too."""
+    sources = [f"real/{number}" for number in range(30)] + [f"fake/{number}" for number in fakes]
+    index = index_of([(source.split("/")[0], "") for source in sources for _ in range(5)])
+    index["source"] = np.repeat(sources, 5)
+    index["group"] = name_groups(
+        index["path"], index["source"], index["sha256"], index["class_name"],
+        GroupRule(rule="same_number", pattern=None),
+    )  # fmt: skip
+    split = split_images(index, cut_by(ratios=(0.6, 0.2, 0.2), seed=seed))
+    assert len(split) == len(index)
+    subsets_of_number = split.groupby(split["source"].str.split("/").str[1])["subset"].unique()
+    assert all(len(subsets) == 1 for subsets in subsets_of_number)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "method", "ratios", "said"),
+    [
+        ({"real": [5, 5], "fake": [9]}, "group", (0.8, 0.2, 0.0), "class 'fake' has 1 group,"),
+        ({"real": [5, 5], "fake": [9]}, "group", (1.0, 0.0, 0.0), "class 'fake' has 1 group,"),
+        ({"a": [1] * 9, "b": [4, 4]}, "group", (0.6, 0.2, 0.2), "class 'b' has 2 groups, .* 3 at"),
+        ({"a": [9], "b": [1]}, "individual", (0.8, 0.2, 0.0), "class 'b' has 1 different image,"),
+    ],
+)
+def test_too_few_groups_are_an_error_that_names_the_class(sizes, method, ratios, said):
+    with pytest.raises(UserError, match=said):
+        draw_subsets(index_of_sizes(sizes), cut_by(method, ratios))
+
+
+def test_copies_of_one_file_are_not_two_images():
+    index = index_of([("real", "r/0"), ("real", "r/1"), ("fake", "f/0")] * 2, ["a", "b", "c"] * 2)
+    with pytest.raises(UserError, match="class 'fake' has 1 different image,"):
+        draw_subsets(index, cut_by("individual"))
+
+
+def test_groups_that_hang_together_are_an_error_rather_than_an_empty_class():
+    """Any two subsets leave one of these three classes without images in one of them."""
+    pairs = [("a", "b"), ("b", "c"), ("c", "a")]
+    index = index_of([(name, "+".join(pair)) for pair in pairs for name in pair])
+    with pytest.raises(UserError, match=r"class '[abc]' has no images left for \w+: its groups"):
+        draw_subsets(index, cut_by())
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_split_that_exists_is_found(seed):
+    """Only one way to cut these: the group of all three classes against the three others."""
+    index = index_of([(name, "all") for name in CLASSES] + [(name, name) for name in CLASSES])
+    subsets = draw_subsets(index, cut_by(seed=seed))
+    assert subsets[:3].nunique() == subsets[3:].nunique() == 1
+    assert subsets[0] != subsets[3]
+
+
+@pytest.mark.slow
+def test_a_million_images_are_cut_in_seconds():
+    classes = np.repeat([*CLASSES, "fake_other"], 250_000)
+    numbers = np.tile(np.arange(250_000) // 5, 4)
+    index = pd.DataFrame({"class_name": classes})
+    index["group"] = index["class_name"] + "/" + numbers.astype(str)
+    index["sha256"] = [f"{number:064x}" for number in range(len(index))]
+    for method in METHODS:
+        start = time.perf_counter()
+        subsets = draw_subsets(index, cut_by(method, (0.7, 0.15, 0.15)))
+        assert time.perf_counter() - start < 10
+        assert set(counts_of(index, subsets).values()) == {175_000, 37_500}

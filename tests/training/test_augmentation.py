@@ -1,0 +1,87 @@
+"""Augmentation of a batch against torchvision's functions, picture by picture."""
+
+import math
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torchvision.transforms.v2 import functional
+
+from deepfake_detection.parameters import AugmentationParameters
+from deepfake_detection.training.augmentation import Draws, augment, draw
+
+draws = st.lists(
+    st.tuples(st.booleans(), st.floats(-180, 180, allow_nan=False)), min_size=1, max_size=5
+)
+
+
+@given(draws, st.integers(8, 40), st.integers(0, 2**31))
+def test_a_batch_is_augmented_as_torchvision_augments_each_picture(
+    drawn: list[tuple[bool, float]], size: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    batch = torch.randint(0, 256, (len(drawn), 3, size, size), generator=generator).float()
+    flips, angles = zip(*drawn, strict=True)
+    ours = augment(batch, Draws.of(torch.tensor(flips), torch.tensor(angles, dtype=torch.float64)))
+    for picture, flip, angle, result in zip(batch, flips, angles, ours, strict=True):
+        expected = functional.horizontal_flip(picture) if flip else picture
+        expected = functional.rotate(expected, angle)
+        differing = ((expected - result).abs() > 1e-4).any(dim=0)
+        assert not (differing & ~_between_two_pixels(size, angle)).any()
+
+
+def _between_two_pixels(size: int, angle: float) -> Tensor:
+    """Where the nearest neighbour is a matter of rounding: bool, [size, size]."""
+    across = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+    down, radians = across.unsqueeze(-1), math.radians(angle)
+    came_from = torch.stack(
+        (
+            math.cos(radians) * across - math.sin(radians) * down,
+            math.sin(radians) * across + math.cos(radians) * down,
+        )
+    )
+    came_from += (size - 1) / 2
+    return ((came_from - came_from.floor() - 0.5).abs() < 1e-4).any(dim=0)
+
+
+def test_nothing_drawn_changes_nothing() -> None:
+    batch = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8)
+    nothing = Draws.of(torch.zeros(3, dtype=torch.bool), torch.zeros(3, dtype=torch.float64))
+    assert torch.equal(augment(batch, nothing), batch.float())
+
+
+def test_layout_and_type_of_the_batch_make_no_difference() -> None:
+    batch = torch.randint(0, 256, (4, 3, 20, 20), dtype=torch.uint8)
+    drawn = draw(4, AugmentationParameters(flip=0.5, rotation=10), torch.Generator())
+    channels_last = batch.to(memory_format=torch.channels_last)
+    assert torch.equal(augment(batch.float(), drawn), augment(channels_last, drawn))
+
+
+def test_corners_of_a_rotated_picture_are_black() -> None:
+    batch = torch.full((1, 3, 32, 32), 255.0)
+    turned = augment(batch, Draws.of(torch.tensor([False]), torch.tensor([10.0]).double()))
+    assert turned[0, :, 0, 0].sum() == 0
+    assert (turned[0, :, 16, 16] == 255).all()
+
+
+@given(st.floats(0, 1), st.floats(0, 180), st.integers(0, 2**31))
+def test_draws_keep_to_probability_and_range(flip: float, rotation: float, seed: int) -> None:
+    augmentation = AugmentationParameters(flip=flip, rotation=rotation)
+    drawn = draw(2000, augmentation, torch.Generator().manual_seed(seed))
+    assert abs(drawn.flips.float().mean().item() - flip) < 0.06
+    if drawn.turns is None:
+        assert rotation < 1e-300
+        return
+    # the angle's sine and cosine stand in the first column
+    angles = torch.rad2deg(torch.atan2(drawn.turns[:, 1, 0], drawn.turns[:, 0, 0]))
+    assert angles.abs().max() <= rotation * (1 + 1e-5) + 1e-12
+    assert abs(angles.mean().item()) <= 0.09 * rotation + 1e-12
+
+
+def test_a_part_of_the_draws_augments_as_the_whole_does() -> None:
+    batch = torch.randint(0, 256, (6, 3, 20, 20), dtype=torch.uint8)
+    drawn = draw(6, AugmentationParameters(flip=0.5, rotation=10), torch.Generator())
+    chosen = torch.tensor([4, 1, 5])
+    assert torch.equal(augment(batch, drawn)[chosen], augment(batch[chosen], drawn[chosen]))
+    assert torch.equal(augment(batch, drawn)[2:4], augment(batch[2:4], drawn[2:4]))

@@ -1,0 +1,255 @@
+"""The training loop: what it learns, keeps and stops at."""
+
+import io
+import math
+from dataclasses import astuple
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from training_samples import CPU, PREPROCESSING, make_network, make_pictures, make_training
+
+from deepfake_detection.models.detector import Normalise, to_batch
+from deepfake_detection.parameters import TrainingParameters
+from deepfake_detection.training.batches import BatchLoader, LabelledPixels, batch_order
+from deepfake_detection.training.loop import Trainer, TrainResult, train_network
+from deepfake_detection.training.processes import Processes
+
+TRAIN, VALIDATION = make_pictures(61, seed=1), make_pictures(40, seed=2)
+
+
+def _trainer(
+    network: nn.Module, training: TrainingParameters, head: str = "5", precision: str = "fp32"
+) -> Trainer:
+    return Trainer(
+        network, [head], TRAIN, VALIDATION, PREPROCESSING, training,
+        precision=precision, processes=Processes.alone(CPU),
+    )  # fmt: skip
+
+
+def _fit(network: nn.Module | None = None, precision: str = "fp32", **changes: Any) -> TrainResult:
+    training = make_training(**changes)
+    return train_network(
+        _trainer(network or make_network(), training, precision=precision), training
+    )
+
+
+def test_it_learns_what_can_be_learned() -> None:
+    result = _fit(epochs=12)
+    assert result.chosen.validation_accuracy > 0.85
+    assert result.history[-1].train_loss < result.history[0].train_loss
+
+
+def test_the_same_seed_gives_the_same_numbers_bit_for_bit() -> None:
+    first, second = _fit(), _fit()
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(first.best_weights.values(), second.best_weights.values(), strict=True)
+    )
+    assert [e.train_loss for e in first.history] == [e.train_loss for e in second.history]
+
+
+def test_another_seed_gives_other_numbers() -> None:
+    assert _fit(seed=4).history[0].train_loss != _fit().history[0].train_loss
+
+
+def test_the_best_weights_are_those_of_the_best_epoch_not_of_the_last() -> None:
+    # a rate so high that validation accuracy jumps about
+    optimizer = make_training().optimizer.model_dump() | {"lr": 0.3}
+    network = make_network()
+    result = _fit(network, epochs=12, optimizer=optimizer)
+    accuracies = [epoch.validation_accuracy for epoch in result.history]
+    best = accuracies.index(max(accuracies))  # the first of equals
+    assert result.chosen.epoch == best + 1 < len(accuracies)
+
+    last = network.state_dict()
+    assert any(not torch.equal(last[name], result.best_weights[name]) for name in last)
+    network.load_state_dict(result.best_weights)
+    assert _accuracy(network.eval()) == pytest.approx(max(accuracies))
+
+
+def _accuracy(network: nn.Module) -> float:
+    with torch.inference_mode():
+        logits = network(Normalise(PREPROCESSING)(to_batch(VALIDATION.array, CPU)))
+    return (logits.argmax(1) == VALIDATION.labels).float().mean().item()
+
+
+def test_the_history_records_the_rates_that_the_schedule_set() -> None:
+    schedule = {"name": "step", "step_size": 2, "gamma": 0.5}
+    result = _fit(schedule=schedule)
+    rates = [0.003, 0.003, 0.0015, 0.0015, 0.00075, 0.00075]
+    assert [epoch.learning_rate for epoch in result.history] == pytest.approx(rates)
+    assert [e.head_learning_rate for e in result.history] == pytest.approx([3 * r for r in rates])
+    assert [epoch.epoch for epoch in result.history] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_falling_schedule_ends_elsewhere_than_none() -> None:
+    none, step = _fit(), _fit(schedule={"name": "step", "step_size": 1, "gamma": 0.1})
+    assert none.history[0].train_loss == step.history[0].train_loss
+    assert none.history[-1].train_loss != step.history[-1].train_loss
+
+
+def test_early_stopping_waits_for_its_patience() -> None:
+    result = _fit(epochs=50, early_stopping={"patience": 3})
+    assert result.history[-1].epoch == result.chosen.epoch + 3 < 50
+
+
+def test_the_head_alone_learns_when_the_rest_has_next_to_no_rate() -> None:
+    before = {name: value.clone() for name, value in make_network().state_dict().items()}
+    optimizer = make_training().optimizer.model_dump() | {"lr": 1e-12, "head_lr_multiple": 1e10}
+    network = make_network()
+    _fit(network, epochs=1, optimizer=optimizer)
+    after = network.state_dict()
+    assert torch.allclose(after["0.weight"], before["0.weight"], atol=1e-8)
+    assert not torch.allclose(after["5.weight"], before["5.weight"], atol=1e-4)
+
+
+class _Breaking(nn.Module):
+    """Works for some epochs, then gives infinity."""
+
+    def __init__(self, epochs: int, training: bool) -> None:
+        super().__init__()
+        self.inner, self.left, self.breaks_in_training = make_network(), epochs, training
+
+    def train(self, mode: bool = True) -> "_Breaking":
+        self.left -= mode
+        return super().train(mode)  # type: ignore[return-value]
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        broken = self.left < 0 and self.training == self.breaks_in_training
+        return self.inner(pictures) * (torch.inf if broken else 1)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_loss_that_is_not_finite_stops_at_the_epochs_end_and_keeps_the_best(
+    training: bool,
+) -> None:
+    recipe = make_training(epochs=9)
+    fit = train_network(_trainer(_Breaking(3, training), recipe, "inner.5"), recipe)
+    assert fit.not_finite == ("training" if training else "validation")
+    assert len(fit.history) == 3
+    assert all(torch.isfinite(value).all() for value in fit.best_weights.values())
+
+
+@pytest.mark.parametrize("interrupted_after", [1, 2, 5])
+@pytest.mark.parametrize("schedule", ["none", "step", "exponential", "cosine"])
+def test_a_training_that_goes_on_ends_with_the_same_weights_bit_for_bit(
+    interrupted_after: int, schedule: str
+) -> None:
+    training = make_training(schedule={"name": schedule, "step_size": 2, "gamma": 0.5})
+    whole = train_network(_trainer(uninterrupted := make_network(), training), training)
+
+    class Interruption(Exception):  # noqa: N818
+        pass
+
+    kept: dict[str, Any] = {}
+    first = _trainer(make_network(), training)
+
+    def keep(fit: TrainResult) -> None:
+        if len(fit.history) == interrupted_after:
+            torch.save({"trainer": first.state_dict(), "fit": fit.state_dict()}, file)
+            raise Interruption
+
+    file = io.BytesIO()
+    with pytest.raises(Interruption):
+        train_network(first, training, after_epoch=keep)
+    file.seek(0)
+    kept = torch.load(file, weights_only=True)
+
+    torch.manual_seed(99)  # whatever was drawn before plays no part
+    second = _trainer(resumed := make_network(), training)
+    second.load_state_dict(kept["trainer"])
+    fit = train_network(second, training, TrainResult.from_state_dict(kept["fit"]))
+    _assert_equal(resumed.state_dict(), uninterrupted.state_dict())
+    _assert_equal(fit.best_weights, whole.best_weights)
+    assert _without_times(fit) == _without_times(whole)
+    assert fit.chosen.epoch == whole.chosen.epoch
+
+
+@pytest.mark.parametrize("schedule", ["none", "cosine"])
+def test_one_that_stops_early_keeps_the_recipes_course_and_its_last_epoch(schedule: str) -> None:
+    training = make_training(schedule={"name": schedule, "step_size": 2, "gamma": 0.5})
+    passed: list[dict[str, Tensor]] = []
+    whole = _trainer(network := make_network(), training)
+
+    def remember(_: TrainResult) -> None:
+        passed.append({name: value.clone() for name, value in network.state_dict().items()})
+
+    train_network(whole, training, after_epoch=remember)
+    none = LabelledPixels(VALIDATION.array, VALIDATION.rows[:0], VALIDATION.labels[:0])
+    short = Trainer(
+        make_network(), ["5"], TRAIN, none, PREPROCESSING, training,
+        precision="fp32", processes=Processes.alone(CPU),
+    )  # fmt: skip
+    fit = train_network(short, training, stop_after=4)
+    assert len(fit.history) == fit.chosen.epoch == 4
+    assert all(math.isnan(epoch.validation_accuracy) for epoch in fit.history)
+    _assert_equal(fit.best_weights, passed[3])
+
+
+def _assert_equal(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]), name
+
+
+def _without_times(fit: TrainResult) -> list[tuple[float, ...]]:
+    return [astuple(epoch)[:-2] for epoch in fit.history]
+
+
+def test_bf16_learns_the_same_and_leaves_weights_in_full_precision() -> None:
+    full, half = _fit(epochs=12), _fit(precision="bf16", epochs=12)
+    assert half.history[0].train_loss != full.history[0].train_loss
+    assert half.chosen.validation_accuracy == pytest.approx(
+        full.chosen.validation_accuracy, abs=0.1
+    )
+    assert {value.dtype for value in half.best_weights.values()} == {torch.float32, torch.int64}
+
+
+def test_the_network_computes_in_bf16_when_told_to() -> None:
+    seen = []
+    network = make_network()
+    network[5].register_forward_hook(lambda *call: seen.append(call[2].dtype))
+    _fit(network, precision="bf16", epochs=1)
+    assert set(seen) == {torch.bfloat16}
+
+
+@given(st.integers(1, 300), st.integers(2, 70), st.booleans(), st.integers(0, 2**31))
+def test_batches_hold_each_picture_once_and_none_is_alone(
+    count: int, batch_size: int, shuffle: bool, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    batches = batch_order(count, batch_size, shuffle, generator)
+    assert sorted(torch.cat(batches).tolist()) == list(range(count))
+    assert all(len(batch) <= batch_size + 1 for batch in batches)
+    assert all((batch.diff() > 0).all() for batch in batches)
+    if count > 1:
+        assert all(len(batch) > 1 for batch in batches)
+
+
+@given(st.integers(8, 300), st.integers(8, 70), st.integers(2, 4))
+def test_every_process_has_two_pictures_of_each_batch_and_none_twice(
+    count: int, batch_size: int, parts: int
+) -> None:
+    batches = batch_order(count, batch_size, True, torch.Generator(), parts)
+    ranks = [Processes(rank, parts, 0, CPU) for rank in range(parts)]
+    for batch in batches:
+        cut = [rank.part(batch) for rank in ranks]
+        assert min(len(part) for part in cut) >= 2
+        assert sorted(torch.cat(cut).tolist()) == batch.tolist()
+
+
+def test_batches_keep_pictures_and_labels_together() -> None:
+    pictures = make_pictures(20, seed=5)
+    array, rows = pictures.array[::-1].copy(), pictures.rows[::-1].copy()
+    turned = LabelledPixels(array, rows, pictures.labels)
+    order = [torch.tensor([2, 7, 19]), torch.tensor([0]), torch.tensor([1, 3])]
+    for resident in (False, True):
+        brought = list(BatchLoader(turned, CPU, resident=resident).batches(order))
+        assert len(brought) == len(order)
+        for chosen, (batch, labels) in zip(order, brought, strict=True):
+            assert torch.equal(batch, to_batch(pictures.array[chosen.numpy()], CPU))
+            assert torch.equal(labels, pictures.labels[chosen])

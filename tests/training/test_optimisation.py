@@ -1,0 +1,74 @@
+"""Optimiser, schedule and loss."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from sklearn.utils.class_weight import compute_class_weight
+from torch import nn
+
+from deepfake_detection.parameters import (
+    LossParameters,
+    OptimizerParameters,
+    ScheduleParameters,
+)
+from deepfake_detection.training.optimisation import Loss, build_optimizer, build_schedule
+
+ADAM = OptimizerParameters(
+    name="adam", lr=1e-4, head_lr_multiple=10, betas=(0.9, 0.999), weight_decay=0.01
+)
+CPU = torch.device("cpu")
+
+
+def _parameters() -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    return [nn.Parameter(torch.ones(2))], [nn.Parameter(torch.ones(2))]
+
+
+def test_the_head_learns_at_its_multiple_of_the_rate() -> None:
+    rest, head = build_optimizer(*_parameters(), ADAM).param_groups
+    assert rest["lr"] == 1e-4
+    assert math.isclose(head["lr"], 1e-3)
+    assert rest["weight_decay"] == head["weight_decay"] == 0.01
+    assert rest["betas"] == (0.9, 0.999)
+
+
+@pytest.mark.parametrize(
+    ("name", "factor"),
+    [
+        ("none", lambda _: 1.0),
+        ("step", lambda epoch: 0.5 ** (epoch // 5)),
+        ("exponential", lambda epoch: 0.5**epoch),
+        ("cosine", lambda epoch: (1 + math.cos(math.pi * epoch / 20)) / 2),
+    ],
+)
+def test_a_schedule_changes_both_rates_after_each_epoch(name: str, factor) -> None:
+    optimizer = build_optimizer(*_parameters(), ADAM)
+    schedule = build_schedule(optimizer, ScheduleParameters(name=name, step_size=5, gamma=0.5), 20)
+    for epoch in range(20):
+        rest, head = (group["lr"] for group in optimizer.param_groups)
+        assert math.isclose(rest, 1e-4 * factor(epoch), rel_tol=1e-9)
+        assert math.isclose(head, 1e-3 * factor(epoch), rel_tol=1e-9)
+        optimizer.step()
+        schedule.step()
+
+
+def test_balanced_class_weights_are_scikit_learns() -> None:
+    labels = torch.tensor([1] * 20 + [0] * 10)
+    logits = torch.randn(30, 2)
+    weights = compute_class_weight("balanced", classes=np.array([0, 1]), y=labels.numpy())
+    expected = F.cross_entropy(logits, labels, weight=torch.tensor(weights, dtype=torch.float32))
+    balanced = LossParameters(class_weights="balanced", auxiliary_weight=0.4)
+    assert torch.isclose(Loss(balanced, labels, CPU)(logits, labels), expected)
+
+
+def test_auxiliary_outputs_count_at_their_weight() -> None:
+    labels = torch.tensor([1, 0, 1, 1])
+    main, first, second = torch.randn(4, 2), torch.randn(4, 2), torch.randn(4, 2)
+    plain = LossParameters(class_weights="none", auxiliary_weight=0.4)
+    loss = Loss(plain, labels, CPU)
+    auxiliary = F.cross_entropy(first, labels) + F.cross_entropy(second, labels)
+    expected = F.cross_entropy(main, labels) + 0.4 * auxiliary
+    assert torch.isclose(loss((main, first, second), labels), expected)
+    assert torch.isclose(loss(main, labels), F.cross_entropy(main, labels))
