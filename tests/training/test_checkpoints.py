@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from training_samples import CPU
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.learning import state as state_module
+from deepfake_detection.training import checkpoints as state_module
 from deepfake_detection.training.checkpoints import CheckpointSaver, TrainingCheckpoints
 
 RUN, OTHER = "a" * 64, "b" * 64

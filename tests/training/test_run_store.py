@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from detector_samples import build_detector
 
-from deepfake_detection.detector import file as detector_files
 from deepfake_detection.errors import UserError
 from deepfake_detection.metrics.finished import KeptMetrics
+from deepfake_detection.models import detector_file as detector_files
 from deepfake_detection.models.detector_file import DetectorFile, write_detector
 from deepfake_detection.training.run_store import FinishedTrainings
 

@@ -17,7 +17,7 @@ from deepfake_detection.reports.words import (
     unbroken,
 )
 
-_PACKAGE = "deepfake_detection.pages"
+_PACKAGE = "deepfake_detection.reports"
 _PATH_LENGTH = 90
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 Theme = Literal["light", "dark"]
 
-_SHEET = "deepfake_detection.plotting.report"
+_SHEET = "deepfake_detection.reports.report"
 
 # Okabe and Ito's palette, and two of Tol's muted one for the ways to split. A thing keeps its
 # colour in every figure and on the page.

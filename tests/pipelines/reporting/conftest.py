@@ -4,8 +4,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from deepfake_detection.pages import figures as page_figures
 from reporting_samples import PIXEL, report_inputs
+
+from deepfake_detection.reports import embedded_figures as page_figures
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from deepfake_detection.pages import figures as page_figures
 from page_in_browser import BROWSER, Tab, open_tab
 from reporting_samples import PIXEL, predict, predict_at_random, report_inputs
 
 from deepfake_detection.pipelines.reporting.nodes import write_report
+from deepfake_detection.reports import embedded_figures as page_figures
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
 
