@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SHOWN_RESULTS = (
-    "detector", "final_detector", "recalibrated_detector", "predictions", "metric_table",
+    "detector", "final_detector", "predictions", "metric_table",
     "robustness_table", "paired_differences", "scores", "submission", "onnx_detector",
     "onnx_prepare", "model_card", "report", "benchmark_table", "benchmark_figure",
     "scoring_benchmark_table", "scoring_benchmark_figure", "table", "page",
@@ -116,29 +116,22 @@ class ProjectHooks:
         """Remember the states of trainings and scorings that a node has used."""
         from deepfake_detection.models.scoring_checkpoints import ScoringCheckpoints
         from deepfake_detection.training.checkpoints import TrainingCheckpoints
-        from deepfake_detection.training.run_store import KeptTrainings
 
         for value in inputs.values():
             if isinstance(value, TrainingCheckpoints):
                 self._states_of[node.name] = value
             elif isinstance(value, ScoringCheckpoints):
                 self._scorings_of[node.name] = value
-            elif isinstance(value, KeptTrainings) and "training" in node.tags:
-                run = inputs[f"params:{node.namespace}.name"]
-                self._states_of[node.name] = value.states(run)
 
     @hook_impl
     def after_dataset_saved(self, data: Any, node: Node) -> None:
         """Remove the state of a training or scoring once its result is saved: nothing is lost."""
-        from deepfake_detection.images.fingerprints import fingerprint_of_training
         from deepfake_detection.models.detector import Detector
 
         if node.name in self._scorings_of:
             self._scorings_of.pop(node.name).remove_used()
         if node.name in self._states_of and isinstance(data, Detector):
-            card = data.card
-            training = fingerprint_of_training(card.settings, card.split["fingerprint"])
-            self._states_of.pop(node.name).remove(training)
+            self._states_of.pop(node.name).remove(data.card.run_fingerprint)
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:

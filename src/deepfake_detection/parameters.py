@@ -561,7 +561,7 @@ class ProjectParameters(Block):
 
     model: str
     backbones: Backbones
-    pixels: Literal["store", "files"]
+    pixels: Literal["cache", "files"]
     data_preparation: ImageSetParameters
     split: SplitParameters
     leakage: LeakageParameters

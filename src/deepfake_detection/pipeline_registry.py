@@ -61,7 +61,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         inputs={
             "training_images": "external_images",
             "detector": "detector",
-            "kept_metrics": "kept_metrics",
+            "finished_scores": "finished_scores",
         },
         parameters={
             "params:data_preparation": "params:external_evaluation",

@@ -3,7 +3,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepfake_detection.images.fingerprints import (
-    fingerprint_of_run,
     fingerprint_of_split,
     pack_hashes,
     unpack_hashes,
@@ -28,15 +27,6 @@ def test_a_split_s_fingerprint_is_of_its_images_labels_and_subsets():
         other.loc[0, column] = value
         assert fingerprint_of_split(other) != own
     assert fingerprint_of_split(SPLIT[:2]) != own
-
-
-def test_a_run_s_fingerprint_is_of_its_settings_and_split():
-    settings = {"model": "vgg16", "training": {"epochs": 3, "optimizer": {"betas": [0.9, 0.999]}}}
-    turned = {"training": {"optimizer": {"betas": [0.9, 0.999]}, "epochs": 3}, "model": "vgg16"}
-    own = fingerprint_of_run(settings, "split")
-    assert fingerprint_of_run(turned, "split") == own
-    assert fingerprint_of_run(settings, "another") != own
-    assert fingerprint_of_run({**settings, "model": "resnet18"}, "split") != own
 
 
 @given(st.lists(hashes))

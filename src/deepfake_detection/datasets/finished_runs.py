@@ -1,23 +1,104 @@
-"""What runs left, in the catalog: places in which nodes find it again."""
+"""What earlier runs left, in the catalog: all versions of it, found by run fingerprint."""
 
-from deepfake_detection.datasets.handle import HandleDataset
-from deepfake_detection.metrics.finished import KeptMetrics, KeptScores
-from deepfake_detection.training.run_store import KeptTrainings
+import json
+import logging
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pandas as pd
+from kedro.io import AbstractDataset
+
+from deepfake_detection.errors import UserError
+from deepfake_detection.metrics.finished_scores import FinishedScores, Scores
+from deepfake_detection.models.detector_file import DetectorFile
+from deepfake_detection.training.finished_runs import FinishedRun, FinishedRuns
+
+log = logging.getLogger(__name__)
+
+_DETECTOR, _METRICS = "uncalibrated_detector.safetensors", "metrics.json"
+# as in the catalog: a class folder called NA is no missing value
+_TEXT = dict.fromkeys(("path", "class_name", "source", "group", "subset"), str)
 
 
-class KeptTrainingsDataset(HandleDataset):
-    """The folder of a study's detectors, histories and training states, in all versions."""
-
-    handle = KeptTrainings
+def _read_predictions(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, keep_default_na=False, dtype=_TEXT)
 
 
-class KeptScoresDataset(HandleDataset):
-    """The folder of a study's predictions and metrics, in all versions."""
-
-    handle = KeptScores
+def _read_csv(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path)
 
 
-class KeptMetricsDataset(HandleDataset):
-    """The folder of the scores of all detectors, in all versions."""
+class _FolderDataset(AbstractDataset[NoReturn, Any]):
+    """All versions of some files in a folder, whether there are any or not. Only read.
 
-    handle = KeptMetrics
+    Args:
+        filepath: The folder.
+        metadata: For plugins; ignored.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._folder = Path(filepath)
+        self.metadata = metadata
+
+    def save(self, data: NoReturn) -> NoReturn:  # noqa: ARG002
+        """Other entries write what lies here."""
+        raise UserError(f"{self._folder} is only read through this entry")
+
+    def _versions(self, name: str) -> list[Path]:
+        return sorted((self._folder / name).glob(f"*/{name}"), reverse=True)
+
+    def _of_version(self, name: str, version: str) -> Path:
+        return self._folder / name / version / name
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._folder)}
+
+
+class FinishedRunsDataset(_FolderDataset):
+    """The trainings of one folder; loading gives `FinishedRuns`."""
+
+    def load(self) -> FinishedRuns:
+        """The newest training of each run fingerprint."""
+        runs: FinishedRuns = {}
+        for path in self._versions(_DETECTOR):
+            detector, version = DetectorFile(path), path.parent.name
+            try:
+                run = detector.read_card().run_fingerprint
+            except UserError as error:
+                log.warning("Ignored: %s", error)
+                continue
+            # saved before the detector, under the same version
+            history = self._of_version("training_history.csv", version)
+            logits = self._of_version("validation_logits.parquet", version)
+            if history.is_file() and logits.is_file():
+                found = FinishedRun(
+                    detector, partial(_read_csv, history), partial(pd.read_parquet, logits)
+                )
+                runs.setdefault(run, found)
+        return runs
+
+
+class FinishedScoresDataset(_FolderDataset):
+    """The scores of one folder; loading gives `FinishedScores`."""
+
+    def load(self) -> FinishedScores:
+        """All versions that are complete, the newest first."""
+        versions = []
+        for path in self._versions(_METRICS):
+            predictions, metric_table = (
+                self._of_version(name, path.parent.name)
+                for name in ("predictions.csv", "metric_table.csv")
+            )
+            try:
+                metrics = json.loads(path.read_text(encoding="utf-8"))
+            # a kill while it was written
+            except ValueError:
+                continue
+            if predictions.is_file() and metric_table.is_file():
+                read = partial(_read_predictions, predictions), partial(_read_csv, metric_table)
+                versions.append(Scores(metrics, *read))
+        return FinishedScores(versions)

@@ -1,9 +1,8 @@
-"""Fingerprints of splits and runs, and hashes of the images behind them."""
+"""The fingerprint of a split, and the hashes of its images."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -17,21 +16,6 @@ def fingerprint_of_split(split: pd.DataFrame) -> str:
     """SHA-256 over a split's sorted (sha256, label, subset), hexadecimal."""
     lines = split["sha256"] + " " + split["label"].astype(str) + " " + split["subset"]
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
-
-
-def fingerprint_of_run(settings: dict[str, Any], split_fingerprint: str) -> str:
-    """SHA-256 over a run's merged settings and its split's fingerprint, hexadecimal."""
-    content = json.dumps([settings, split_fingerprint], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
-def fingerprint_of_training(settings: dict[str, Any], split_fingerprint: str) -> str:
-    """That of a run without `calibration`, which changes nothing that is trained.
-
-    An unfinished training is found by it.
-    """
-    trained = {name: value for name, value in settings.items() if name != "calibration"}
-    return fingerprint_of_run(trained, split_fingerprint)
 
 
 def pack_hashes(sha256s: Iterable[str]) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 import joblib
@@ -32,6 +32,9 @@ from deepfake_detection.images.reading import (
     open_picture,
 )
 from deepfake_detection.parameters import PreprocessingParameters
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +78,18 @@ class PixelRequest:
     sha256s: Sequence[str]
     preprocessing: PreprocessingParameters
     stored: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        folder: Path,
+        images: "pd.DataFrame",
+        preprocessing: PreprocessingParameters,
+        pixels: str,
+    ) -> "PixelRequest":
+        """Ask for the images of a table with columns path and sha256, from `cache` or `files`."""
+        paths, sha256s = images["path"].tolist(), images["sha256"].tolist()
+        return cls(folder, paths, sha256s, preprocessing, stored=pixels == "cache")
 
 
 @dataclass(frozen=True)

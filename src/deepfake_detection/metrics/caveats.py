@@ -1,29 +1,58 @@
-"""What a score rests on: whose it is, and what it must be read with."""
+"""What results belong together, and what a score must be read with."""
 
 from collections.abc import Mapping
 from typing import Any
+
+import pandas as pd
 
 from deepfake_detection.errors import UserError
 
 EXTERNAL = "external"
 
+# The pipelines that make an entry, where it is not evaluation
+_MADE_BY = {"training_history": "training", "validation_logits": "training"}
 
-def check_run(run_fingerprint: str, metrics: Mapping[str, Any]) -> None:
-    """Make sure that metrics, and the predictions behind them, are of a detector's run.
+
+def check_same_run(run_fingerprint: str, **results: Mapping[str, Any] | pd.DataFrame) -> None:
+    """Check that results are of the run of a detector.
 
     Args:
         run_fingerprint: Of the detector.
-        metrics: What the evaluation found, with the `run_fingerprint` of the detector it scored.
+        results: By the name of their catalog entry: metrics with `run_fingerprint`, or tables with
+            a column of that name.
 
     Raises:
-        UserError: If they are of another.
+        UserError: Naming the first that is of another run, or does not say of which.
     """
-    scored = metrics["run_fingerprint"]
-    if scored != run_fingerprint:
+    for name, result in results.items():
+        if "run_fingerprint" not in result:
+            found = "an older version, which does not name it"
+        else:
+            named = result["run_fingerprint"]
+            runs = {named} if isinstance(named, str) else set(named)
+            if runs <= {run_fingerprint}:
+                continue
+            found = f"run {str(min(runs))[:12]}"
         raise UserError(
-            f"the predictions and metrics are of another detector (run {scored[:12]}) than the one "
-            f"loaded (run {run_fingerprint[:12]}). Run kedro run --pipelines evaluation again "
-            "first."
+            f"'{name}' is of another run ({found}) than the detector ({run_fingerprint[:12]}). "
+            f"Make it again: kedro run --pipelines {_MADE_BY.get(name, 'evaluation')}, or pick "
+            "versions that belong together with --load-versions"
+        )
+
+
+def check_same_calibration(
+    threshold: float, temperature: float, metrics: Mapping[str, Any]
+) -> None:
+    """Check that metrics were taken with a detector's threshold and temperature.
+
+    Raises:
+        UserError: If the detector was calibrated again since.
+    """
+    if (metrics["threshold"], metrics["temperature"]) != (threshold, temperature):
+        raise UserError(
+            f"'metrics' were taken at threshold {metrics['threshold']:g} and temperature "
+            f"{metrics['temperature']:g}, and the detector has {threshold:g} and {temperature:g}: "
+            "it was calibrated again. Run kedro run --pipelines evaluation first"
         )
 
 

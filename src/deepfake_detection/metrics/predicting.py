@@ -17,14 +17,8 @@ KEPT_COLUMNS = ["path", "class_name", "label", "source", "group", "subset"]
 def request_scored_pixels(
     training_images: Path, split: pd.DataFrame, detector: Detector, pixels: str
 ) -> PixelRequest:
-    """Ask for the pixels of a split at the detector's own sizes, in a `store` or `files`."""
-    return PixelRequest(
-        training_images,
-        split["path"].tolist(),
-        split["sha256"].tolist(),
-        detector.preprocessing,
-        stored=pixels == "store",
-    )
+    """Ask for the pixels of a split at the detector's own sizes, from `cache` or `files`."""
+    return PixelRequest.of(training_images, split, detector.preprocessing, pixels)
 
 
 def check_split(detector: Detector, split: pd.DataFrame) -> None:
@@ -62,7 +56,7 @@ def predict(
 
     Returns:
         A row for each image: path, class_name, label, source, group, subset, logit (fake minus
-        real), fake_probability, predicted (1 fake, 0 real).
+        real), fake_probability, predicted (1 fake, 0 real), run_fingerprint.
 
     Raises:
         UserError: If the detector was trained on some of them.
@@ -86,5 +80,6 @@ def predict(
         logit=logits,
         fake_probability=probability,
         predicted=(probability >= detector.card.threshold).astype("int64"),
+        run_fingerprint=detector.card.run_fingerprint,
     )
     return predictions.reset_index(drop=True)

@@ -46,7 +46,8 @@ class DetectorCard:
         best_validation_accuracy: In that epoch, in [0, 1]; None where all images trained it.
         split: Summary of the split: method, ratios, seed, images, fingerprint …
         settings: All parameters of the run.
-        run_fingerprint: SHA-256 over the settings and the split's fingerprint.
+        run_fingerprint: SHA-256 over `identity`.
+        identity: What determines the weights (see `run_identity`).
         versions: Of the libraries that made it.
         computed_on: Device, processes, precision and threads of its training.
         calibration: Which of threshold and temperature validation chose (`fitted`), and what has to
@@ -69,6 +70,7 @@ class DetectorCard:
     settings: dict[str, Any]
     run_fingerprint: str
     versions: dict[str, str]
+    identity: dict[str, Any] = field(default_factory=dict)
     computed_on: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)
     vouched_by: dict[str, Any] = field(default_factory=dict)

@@ -21,6 +21,11 @@ from deepfake_detection.models.backbones import (
     list_backbones,
 )
 from deepfake_detection.models.detector import Detector, DetectorCard
+from deepfake_detection.models.run_identity import (
+    complete_settings,
+    fingerprint_of,
+    identify_older_run,
+)
 
 # Raised when an older reader could not make sense of the file.
 FORMAT_VERSION = 1
@@ -136,6 +141,13 @@ def _read_card(path: Path, metadata: dict[str, str]) -> DetectorCard:
         raise UserError(f"{path} is no whole detector file: its card lacks {min(missing)}")
     if content["backbone"] not in list_backbones():
         raise UserError(f"{path} is of {content['backbone']}, which this torchvision does not have")
+    try:
+        if "identity" not in content:
+            content["identity"] = identify_older_run(content)
+            content["run_fingerprint"] = fingerprint_of(content["identity"])
+        content["settings"] = complete_settings(content["settings"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is no whole detector file: its settings lack {error}") from None
     known = {field.name for field in fields(DetectorCard)}
     return DetectorCard(**{name: content[name] for name in known & content.keys()})
 

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from deepfake_detection.metrics.finished import KeptMetrics
 from detector_samples import build_detector
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from deepfake_detection.metrics.finished import KeptMetrics
 from deepfake_detection.pipelines.export.agreement import Agreement
 from deepfake_detection.pipelines.export.markdown import in_markdown
 from deepfake_detection.pipelines.export.nodes import write_model_card

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from deepfake_detection.metrics.finished import KeptMetrics
 from export_samples import EXPORT, Exported, make_lively_detector
 from kedro.io import DataCatalog, MemoryDataset, Version
 from kedro.runner import SequentialRunner
@@ -22,7 +23,6 @@ from training_samples import PREPROCESSING, make_network
 from deepfake_detection import Detector
 from deepfake_detection.datasets.onnx_file import OnnxDataset
 from deepfake_detection.errors import UserError
-from deepfake_detection.metrics.finished import KeptMetrics
 from deepfake_detection.models.preparing import prepare
 from deepfake_detection.pipelines.export import create_pipeline
 from deepfake_detection.pipelines.export.agreement import (

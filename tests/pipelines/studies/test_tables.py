@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from deepfake_detection.training.run_store import KeptTrainings
 from hypothesis import given
 from hypothesis import strategies as st
 from test_plan import BASE
@@ -22,7 +23,6 @@ from deepfake_detection.pipelines.studies.tables import (
     summarise_rows,
     tabulate_runs,
 )
-from deepfake_detection.training.run_store import KeptTrainings
 
 METHODS = {"group": {}, "individual": {"split": {"method": "individual"}}}
 

@@ -1,4 +1,4 @@
-"""The node that trains: what it refuses, and what it keeps when it has to stop."""
+"""Training one run: what it refuses, and what it keeps when it has to stop."""
 
 import hashlib
 import json
@@ -16,19 +16,17 @@ from torch import Tensor, nn
 from training_samples import make_calibration, make_training
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.images.fingerprints import (
-    fingerprint_of_split,
-    fingerprint_of_training,
-    unpack_hashes,
-)
+from deepfake_detection.images.fingerprints import fingerprint_of_split, unpack_hashes
 from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
 from deepfake_detection.interruptions import InterruptedWorkError
 from deepfake_detection.models.detector_file import DetectorSlot
-from deepfake_detection.parameters import Backbones, CalibrationParameters
-from deepfake_detection.pipelines.training import nodes
+from deepfake_detection.parameters import Backbones
+from deepfake_detection.pipelines.calibration.nodes import calibrate_detector
 from deepfake_detection.pipelines.training.nodes import train_detector
+from deepfake_detection.training.build_detector import RunSettings
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
 from deepfake_detection.training.resume import hardware_of_checkpoint
+from deepfake_detection.training.train_run import TrainedRun, train_run
 
 BACKBONES = Backbones.model_validate(
     {"default": {"resize": 8, "crop": 8, "mean": [0.5] * 3, "std": [0.25] * 3}}
@@ -92,34 +90,36 @@ class _BreaksInEpoch(nn.Module):
 
 
 def _train(
-    split: pd.DataFrame, stores: PixelCache, slot: Path, summary: dict | None = None,
-    calibration: CalibrationParameters | None = None,
-) -> tuple:  # fmt: skip
-    return train_detector(
+    split: pd.DataFrame,
+    stores: PixelCache,
+    slot: Path,
+    network: nn.Module,
+    summary: dict | None = None,
+) -> TrainedRun:
+    return train_run(
+        RunSettings("any", BACKBONES.preprocessing("any"), TRAINING),
         split,
         summary or _summary(split),
         stores,
         {},
         TrainingCheckpoints(slot.parent / "states"),
         DetectorSlot(slot),
-        "any",
-        BACKBONES,
-        TRAINING,
-        calibration or make_calibration(),
+        build=lambda *_, **__: (network, ["fc"]),
     )
 
 
-def test_a_loss_that_is_not_finite_keeps_the_best_and_says_how_to_take_it(
-    split: pd.DataFrame, stores: PixelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("epoch", [4, 1])
+def test_a_loss_that_is_not_finite_keeps_the_best_epoch_if_there_is_one(
+    split: pd.DataFrame, stores: PixelCache, tmp_path: Path, epoch: int
 ) -> None:
-    network = _BreaksInEpoch(4)
-    monkeypatch.setattr(nodes, "build_backbone", lambda *_, **__: (network, ["fc"]))
     slot = tmp_path / "best_so_far.safetensors"
-    with pytest.raises(UserError, match="not finite in epoch 4") as caught:
-        _train(split, stores, slot)
-    message = str(caught.value)
-    assert f"detector={slot}" in message
-    assert "lower training.optimizer.lr" in message
+    with pytest.raises(UserError, match=r"training\.optimizer\.lr") as caught:
+        _train(split, stores, slot, _BreaksInEpoch(epoch))
+    assert f"epoch {epoch}" in str(caught.value)
+    assert slot.exists() == (f"detector={slot}" in str(caught.value)) == (epoch > 1)
+    assert not list((tmp_path / "states").glob("*.pt"))
+    if epoch == 1:
+        return
     with safe_open(slot, framework="pt") as file:
         card = json.loads(file.metadata()["deepfake_detection"])
         assert all(torch.isfinite(file.get_tensor(name)).all() for name in file.keys())  # noqa: SIM118
@@ -127,23 +127,11 @@ def test_a_loss_that_is_not_finite_keeps_the_best_and_says_how_to_take_it(
     assert card["split"]["fingerprint"] == fingerprint_of_split(split)
 
 
-def test_a_loss_that_is_never_finite_keeps_nothing_and_says_so(
-    split: pd.DataFrame, stores: PixelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_detector_knows_its_images_its_best_epoch_and_its_run(
+    split: pd.DataFrame, stores: PixelCache, tmp_path: Path
 ) -> None:
-    network = _BreaksInEpoch(1)
-    monkeypatch.setattr(nodes, "build_backbone", lambda *_, **__: (network, ["fc"]))
-    slot = tmp_path / "best_so_far.safetensors"
-    with pytest.raises(UserError, match="No epoch before it can be kept"):
-        _train(split, stores, slot)
-    assert not slot.exists()
-
-
-def test_the_detector_knows_its_images_and_its_best_epoch(
-    split: pd.DataFrame, stores: PixelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network = _BreaksInEpoch(99)
-    monkeypatch.setattr(nodes, "build_backbone", lambda *_, **__: (network, ["fc"]))
-    history, detector = _train(split, stores, tmp_path / "slot")
+    run = _train(split, stores, tmp_path / "slot", _BreaksInEpoch(99))
+    history, detector = run.history, run.detector
     assert len(detector.trained_on) == 16
     assert len(detector.validated_on) == 8
     best = history["validation_accuracy"].idxmax()
@@ -152,35 +140,41 @@ def test_the_detector_knows_its_images_and_its_best_epoch(
     assert history.columns.tolist() == [
         "epoch", "learning_rate", "head_learning_rate", "train_loss", "train_accuracy",
         "validation_loss", "validation_accuracy", "seconds", "images_per_second",
+        "run_fingerprint",
     ]  # fmt: skip
-    assert np.isfinite(detector.logits(np.zeros((2, 8, 8, 3), np.uint8))).all()
+    for table in (history, run.validation_logits):
+        assert set(table["run_fingerprint"]) == {detector.card.run_fingerprint}
 
 
-def test_another_calibration_is_another_run_of_the_same_training(
-    split: pd.DataFrame, stores: PixelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
-    def use_network() -> None:
-        torch.manual_seed(0)
-        network = _BreaksInEpoch(99)
-        monkeypatch.setattr(nodes, "build_backbone", lambda *_, **__: (network, ["fc"]))
+def test_the_validation_logits_are_those_of_the_detector_in_the_order_of_the_split(
+    split: pd.DataFrame, stores: PixelCache, tmp_path: Path
+) -> None:
+    run = _train(split, stores, tmp_path / "slot", _BreaksInEpoch(99))
+    validation = split[split["subset"] == "validation"]
+    assert run.validation_logits["path"].tolist() == validation["path"].tolist()
+    assert run.validation_logits["label"].tolist() == validation["label"].tolist()
+    pixels = stores.open(split["sha256"].tolist(), run.detector.preprocessing)
+    logits = run.detector.logits(pixels.array, pixels.rows(validation["sha256"].tolist()))
+    np.testing.assert_allclose(run.validation_logits["logit"], logits, rtol=1e-5)
+    verdicts = (logits > 0).astype(int)
+    accuracy = (verdicts == validation["label"]).mean()
+    assert accuracy == run.detector.card.best_validation_accuracy
 
-    use_network()
-    _, plain = _train(split, stores, tmp_path / "slot")
+
+def test_calibration_changes_threshold_and_temperature_and_not_the_run(
+    split: pd.DataFrame, stores: PixelCache, tmp_path: Path
+) -> None:
+    run = _train(split, stores, tmp_path / "slot", _BreaksInEpoch(99))
+    plain = calibrate_detector(run.detector, run.validation_logits, make_calibration())
     assert (plain.card.threshold, plain.card.temperature) == (0.5, 1.0)
     assert plain.card.calibration == {"fitted": [], "notes": []}
 
-    use_network()
     rules = make_calibration("equal_error", "scaling")
-    with caplog.at_level("INFO"):
-        _, fitted = _train(split, stores, tmp_path / "slot", calibration=rules)
-    # its state was left, since no detector was saved: nothing had to be trained again
-    assert "Going on after epoch 6" in caplog.text
-    assert fitted.card.run_fingerprint != plain.card.run_fingerprint
+    fitted = calibrate_detector(run.detector, run.validation_logits, rules)
+    assert fitted.card.run_fingerprint == plain.card.run_fingerprint
     assert fitted.card.settings["calibration"] == rules.model_dump(mode="json")
     assert fitted.card.calibration["fitted"] == ["threshold", "temperature"]
-    for name, value in plain.network.state_dict().items():
-        assert torch.equal(value, fitted.network.state_dict()[name])
+    assert fitted.network is run.detector.network
 
     scored = split[split["sha256"].isin(unpack_hashes(fitted.validated_on))]
     pixels = stores.open(split["sha256"].tolist(), fitted.preprocessing)
@@ -190,21 +184,37 @@ def test_another_calibration_is_another_run_of_the_same_training(
     misses, alarms = (~called[labels == 1]).mean(), called[labels == 0].mean()
     assert abs(misses - alarms) <= 1 / 4
 
+    others = run.validation_logits.assign(run_fingerprint="0" * 64)
+    with pytest.raises(UserError, match="'validation_logits'"):
+        calibrate_detector(run.detector, others, rules)
+
 
 def test_split_and_summary_of_different_runs_are_refused(
     split: pd.DataFrame, stores: PixelCache, tmp_path: Path
 ) -> None:
     summary = _summary(split) | {"fingerprint": "0" * 64}
-    with pytest.raises(UserError, match="split and split_summary are of different runs"):
-        _train(split, stores, tmp_path / "slot", summary)
+    with pytest.raises(UserError, match="split_summary"):
+        _train(split, stores, tmp_path / "slot", _BreaksInEpoch(99), summary)
 
 
 def test_a_split_without_validation_is_refused(
     split: pd.DataFrame, stores: PixelCache, tmp_path: Path
 ) -> None:
     alone = split.assign(subset=split["subset"].replace("validation", "test"))
-    with pytest.raises(UserError, match="no validation subset"):
-        _train(alone, stores, tmp_path / "slot")
+    states, slot = TrainingCheckpoints(tmp_path / "states"), DetectorSlot(tmp_path / "slot")
+    with pytest.raises(UserError, match=r"split\.ratios\.validation"):
+        train_detector(alone, _summary(alone), stores, {}, states, slot, "any", BACKBONES, TRAINING)
+
+
+def test_weights_that_cannot_be_read_are_named(
+    split: pd.DataFrame, stores: PixelCache, tmp_path: Path
+) -> None:
+    training = TRAINING.model_copy(update={"weights": str(tmp_path / "none.pth")})
+    with pytest.raises(UserError, match=r"training\.weights"):
+        train_run(
+            RunSettings("any", BACKBONES.preprocessing("any"), training),
+            split, _summary(split), stores, {}, TrainingCheckpoints(tmp_path / "states"),
+        )  # fmt: skip
 
 
 # ---------------------------------------------------------------- interruptions
@@ -226,43 +236,38 @@ class _InterruptedInEpoch(_BreaksInEpoch):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_says_what_is_kept_and_the_same_settings_go_on_from_there(
-    split: pd.DataFrame, stores: PixelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    number: signal.Signals, caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
-    def use(network: nn.Module) -> None:
+    split: pd.DataFrame, stores: PixelCache, tmp_path: Path, number: signal.Signals
+) -> None:
+    def fresh(network: nn.Module) -> nn.Module:
         torch.manual_seed(0)
         network.fc.reset_parameters()
-        monkeypatch.setattr(nodes, "build_backbone", lambda *_, **__: (network, ["fc"]))
+        return network
 
-    use(_BreaksInEpoch(99))
-    whole, reference = _train(split, stores, tmp_path / "whole/slot")
+    reference = _train(split, stores, tmp_path / "whole/slot", fresh(_BreaksInEpoch(99)))
 
-    use(_InterruptedInEpoch(4, number))
     before = signal.getsignal(number)
-    with pytest.raises(InterruptedWorkError, match=r"end of epoch 3 in .*\.pt: the same command"):
-        _train(split, stores, tmp_path / "slot")
+    with pytest.raises(InterruptedWorkError, match=r"epoch 3 in .*\.pt"):
+        _train(split, stores, tmp_path / "slot", fresh(_InterruptedInEpoch(4, number)))
     assert signal.getsignal(number) == before
 
-    use(_BreaksInEpoch(99))
-    with caplog.at_level("INFO"):
-        history, detector = _train(split, stores, tmp_path / "slot")
-    assert "Going on after epoch 3" in caplog.text
+    resumed = _train(split, stores, tmp_path / "slot", fresh(_BreaksInEpoch(99)))
+    history, whole, detector = resumed.history, reference.history, resumed.detector
     numbers = ["train_loss", "validation_loss", "validation_accuracy"]
     pd.testing.assert_frame_equal(history[numbers], whole[numbers], check_exact=True)
-    for name, value in reference.network.state_dict().items():
+    pd.testing.assert_frame_equal(resumed.validation_logits, reference.validation_logits)
+    for name, value in reference.detector.network.state_dict().items():
         assert torch.equal(value, detector.network.state_dict()[name])
     # kept until the detector is saved
-    run = fingerprint_of_training(detector.card.settings, fingerprint_of_split(split))
+    run = detector.card.run_fingerprint
     assert TrainingCheckpoints(tmp_path / "states").load(run) is not None
 
 
 def test_an_interruption_in_the_first_epoch_keeps_nothing_and_says_so(
-    split: pd.DataFrame, stores: PixelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    split: pd.DataFrame, stores: PixelCache, tmp_path: Path
 ) -> None:
-    network = _InterruptedInEpoch(1, signal.SIGINT)
-    monkeypatch.setattr(nodes, "build_backbone", lambda *_, **__: (network, ["fc"]))
-    with pytest.raises(InterruptedWorkError, match="nothing is kept"):
-        _train(split, stores, tmp_path / "slot")
+    with pytest.raises(InterruptedWorkError):
+        _train(split, stores, tmp_path / "slot", _InterruptedInEpoch(1, signal.SIGINT))
+    assert not list((tmp_path / "states").glob("*"))
 
 
 def test_a_state_of_a_machine_with_other_hardware_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Another threshold and temperature for a detector that is there, without training again."""
+"""Threshold and temperature of a detector, without training again."""
 
 from deepfake_detection.pipelines.calibration.pipeline import create_pipeline
 

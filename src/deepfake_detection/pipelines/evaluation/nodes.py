@@ -10,8 +10,8 @@ import pandas as pd
 from deepfake_detection.images.fingerprints import unpack_hashes
 from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.metrics.calibration import choices_on_validation
-from deepfake_detection.metrics.caveats import EXTERNAL, explain_subset
-from deepfake_detection.metrics.finished import KeptMetrics
+from deepfake_detection.metrics.caveats import EXTERNAL, check_same_run, explain_subset
+from deepfake_detection.metrics.finished_scores import FinishedScores
 from deepfake_detection.metrics.metrics import Metric, average_over_sources, measure
 from deepfake_detection.metrics.predicting import KEPT_COLUMNS, check_split, predict
 from deepfake_detection.models.detector import CLASS_NAMES, Detector
@@ -81,7 +81,11 @@ def measure_predictions(
 
     Returns:
         As `make_metrics`.
+
+    Raises:
+        UserError: If the predictions are of another run than the detector.
     """
+    check_same_run(detector.card.run_fingerprint, predictions=predictions)
     table, metrics = make_metrics(predictions, detector, evaluation)
     _log_metrics(metrics, metrics["chosen_on_validation"])
     _warn_of_few_groups(predictions, evaluation.few_groups)
@@ -129,24 +133,24 @@ def make_metrics(
 
 
 def compare_with_own_split(
-    metric_table: pd.DataFrame, detector: Detector, kept_metrics: KeptMetrics
+    metric_table: pd.DataFrame, detector: Detector, finished_scores: FinishedScores
 ) -> pd.DataFrame:
     """Put a detector's metrics on a set from elsewhere beside those on its own split.
 
     Args:
         metric_table: Of the set from elsewhere.
         detector: What was scored.
-        kept_metrics: Where the metrics of its own split are, if they are known here.
+        finished_scores: Where those of its own split are, if they are known here.
 
     Returns:
         As `put_beside`.
     """
-    own = kept_metrics.find(detector.card.run_fingerprint)
+    own = finished_scores.find_metric_table(detector.card.run_fingerprint)
     beside = put_beside(metric_table, own)
     if own is None:
         log.info(
-            "How this detector did on its own split is not known here, so nothing stands beside "
-            "these scores: kedro run --pipelines evaluation makes it, where the detector was made"
+            "The scores of this detector on its own split are not known here, so nothing stands "
+            "beside these: kedro run --pipelines evaluation makes them (with its model=… or run=…)"
         )
         return beside
     by_image = beside[(beside["level"] == "image") & beside["class_name"].isna()]

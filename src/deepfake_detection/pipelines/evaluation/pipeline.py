@@ -75,7 +75,7 @@ def create_external_pipeline() -> Pipeline:
             ),
             Node(
                 compare_with_own_split,
-                inputs=["metric_table", "detector", "kept_metrics"],
+                inputs=["metric_table", "detector", "finished_scores"],
                 outputs="beside_own_split",
                 name="compare_with_own_split",
             ),

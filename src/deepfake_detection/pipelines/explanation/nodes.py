@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from deepfake_detection.metrics.cases import FALSE_KINDS, KINDS, ExplainedCase, Kind, rank_cases
-from deepfake_detection.metrics.caveats import check_run
+from deepfake_detection.metrics.caveats import check_same_run
 from deepfake_detection.metrics.subsets import headline_predictions
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.devices import choose_device
@@ -54,7 +54,7 @@ def explain_cases(
     Raises:
         UserError: If the predictions are of another detector.
     """
-    check_run(detector.card.run_fingerprint, metrics)
+    check_same_run(detector.card.run_fingerprint, predictions=predictions, metrics=metrics)
     _, scored = headline_predictions(predictions)
     rows = [_choose_rows(scored, kind, explanation) for kind in KINDS]
     heat_maps = HeatMaps(
@@ -119,7 +119,7 @@ def measure_false_cases(
     Raises:
         UserError: If the predictions are of another detector.
     """
-    check_run(detector.card.run_fingerprint, metrics)
+    check_same_run(detector.card.run_fingerprint, predictions=predictions, metrics=metrics)
     subset, scored = headline_predictions(predictions)
     measured = measure_pictures(folder, scored["path"].tolist(), explanation.regions)
     table = compare_false_cases(scored, measured, explanation.fewest_groups, evaluation.confidence)

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from deepfake_detection.metrics.finished import KeptMetrics
+from deepfake_detection.metrics.finished_scores import FinishedScores
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import ExportParameters
 from deepfake_detection.pipelines.export.agreement import Agreement, check_agreement
@@ -50,18 +50,20 @@ def export_detector(
     return content, render_prepare(detector.preprocessing), agreement
 
 
-def write_model_card(detector: Detector, onnx_check: Agreement, kept_metrics: KeptMetrics) -> str:
+def write_model_card(
+    detector: Detector, onnx_check: Agreement, finished_scores: FinishedScores
+) -> str:
     """Write what has to be known of a detector before it is used, as Markdown.
 
     Args:
         detector: What is described.
         onnx_check: How far its ONNX model agrees with it.
-        kept_metrics: Where the metrics of its own split are, if they are known here.
+        finished_scores: Where those of its own split are, if they are known here.
     """
     card = detector.card
     # a detector that was trained on all images has none of its own
     scored = card.vouched_by.get("run_fingerprint", card.run_fingerprint)
-    metric_table = kept_metrics.find(scored)
+    metric_table = finished_scores.find_metric_table(scored)
     if metric_table is None:
         log.warning(
             "How the detector of run %s did on its own split is not known here, and the model "

@@ -17,7 +17,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 write_model_card,
-                inputs=["detector", "onnx_check", "kept_metrics"],
+                inputs=["detector", "onnx_check", "finished_scores"],
                 outputs="model_card",
                 name="write_model_card",
             ),

@@ -1,20 +1,17 @@
 """Nodes of `final_training`: from all labelled images to a detector for use."""
 
 import logging
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.images.fingerprints import fingerprint_of_training
 from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
 from deepfake_detection.images.split_summary import describe_split
-from deepfake_detection.interruptions import explaining_interruptions
-from deepfake_detection.models.backbones import build_backbone, fetch_weights
+from deepfake_detection.models.backbones import fetch_weights
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import (
     FinalTrainingParameters,
@@ -23,25 +20,10 @@ from deepfake_detection.parameters import (
     TrainingParameters,
 )
 from deepfake_detection.pipelines.final_training.run import FinalRun, repeat_run
-from deepfake_detection.training.build_detector import (
-    build_detector,
-    describe_start,
-    merge_settings,
-    transforms_input,
-)
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
-from deepfake_detection.training.hardware import choose_hardware
-from deepfake_detection.training.resume import (
-    describe_resume,
-    find_checkpoint,
-    hardware_of_checkpoint,
-    train,
-)
-from deepfake_detection.training.task import TrainingTask
+from deepfake_detection.training.train_run import train_run
 
 log = logging.getLogger(__name__)
-
-_ALL = "all"
 
 
 def plan_final_run(
@@ -50,16 +32,17 @@ def plan_final_run(
     training: TrainingParameters,
     final_training: FinalTrainingParameters,
 ) -> FinalRun:
-    """Take the settings and the number of epochs of the run that a detector came of.
+    """Take the settings and the number of epochs from the run of a detector.
 
     Args:
-        detector: That of the run: the latest, or a study's choice.
+        detector: Of a run that was scored.
         model: What result folders are named after.
-        training: Says what to compute on; the rest is the run's.
+        training: Says what to compute on; the rest comes from the run.
         final_training: How many epochs.
 
     Raises:
-        UserError: If the detector is of another backbone than the result folders, or no run's.
+        UserError: If the detector is of another backbone than the result folders, or its run cannot
+            be repeated.
     """
     card = detector.card
     if card.backbone != model:
@@ -71,8 +54,8 @@ def plan_final_run(
     log.info(
         "Repeating run %s on all images for %d of its %d epochs; its validation accuracy, in epoch "
         "%d, was %.4f (split by %s)",
-        card.run_fingerprint[:12], run.epochs, run.training.epochs, card.best_epoch,
-        card.best_validation_accuracy, card.split["method"],
+        card.run_fingerprint[:12], run.settings.stop_after, run.settings.training.epochs,
+        card.best_epoch, card.best_validation_accuracy, card.split["method"],
     )  # fmt: skip
     return run
 
@@ -83,7 +66,7 @@ def fetch_weights_of_run(final_run: FinalRun) -> dict[str, Tensor]:
     Raises:
         UserError: If they cannot be fetched or read.
     """
-    return fetch_weights(final_run.model, final_run.training.weights)
+    return fetch_weights(final_run.settings.model, final_run.settings.training.weights)
 
 
 def take_all_images(
@@ -93,11 +76,11 @@ def take_all_images(
 
     Returns:
         The split, a row for each image: path, sha256, class_name, label, source, group, subset;
-        and what is said of it, as `describe_split`.
+        and its summary, as `describe_split`.
     """
     columns = ["path", "sha256", "class_name", "label", "source", "group"]
     split = image_index[columns].assign(subset="train")
-    known = sum(bytes.fromhex(sha256) in final_run.learned for sha256 in split["sha256"])
+    known = sum(bytes.fromhex(sha256) in final_run.trained_on for sha256 in split["sha256"])
     if not known:
         log.warning(
             "None of these %d images trained the run that is repeated: its score says little of "
@@ -107,9 +90,9 @@ def take_all_images(
     summary = describe_split(
         split,
         image_index,
-        method=_ALL,
+        method="all",
         ratios=Ratios(train=1.0, validation=0.0, test=0.0),
-        seed=final_run.training.seed,
+        seed=final_run.settings.training.seed,
         image_set=image_set,
     )
     return split, summary
@@ -118,14 +101,8 @@ def take_all_images(
 def request_all_pixels(
     training_images: Path, final_split: pd.DataFrame, final_run: FinalRun, pixels: str
 ) -> PixelRequest:
-    """Ask for the pixels of all images at the run's sizes, in a `store` or `files`."""
-    return PixelRequest(
-        training_images,
-        final_split["path"].tolist(),
-        final_split["sha256"].tolist(),
-        final_run.preprocessing,
-        stored=pixels == "store",
-    )
+    """Ask for the pixels of all images at the run's sizes, from `cache` or `files`."""
+    return PixelRequest.of(training_images, final_split, final_run.settings.preprocessing, pixels)
 
 
 def train_final_detector(
@@ -136,86 +113,52 @@ def train_final_detector(
     final_initial_weights: dict[str, Tensor],
     training_checkpoints: TrainingCheckpoints,
 ) -> tuple[pd.DataFrame, Detector]:
-    """Train on all images; threshold and temperature are those that the run's validation chose.
-
-    An interrupted training with the same settings and images goes on where it was.
+    """Train on all images; threshold and temperature are those of the run that is repeated.
 
     Args:
         final_run: What is repeated.
         final_split: All images.
         final_split_summary: Of the same.
         final_pixels: Hold their pixels.
-        final_initial_weights: A state dict, empty for random weights.
-        training_checkpoints: Where unfinished runs keep their states.
+        final_initial_weights: A state dict; empty for random weights.
+        training_checkpoints: Where unfinished runs keep their state.
 
     Returns:
         The training history, without validation; and the detector of the last epoch.
 
     Raises:
-        UserError: If the loss is not finite, the device is missing, the state is damaged, or a
-            process dies.
-        InterruptedWorkError: On Ctrl-C.
+        UserError: See `train_run`.
     """
-    training, card = final_run.training, final_run.card
-    settings = merge_settings(
-        final_split_summary, final_run.model, final_run.preprocessing, training,
-        final_run.calibration,
-    ) | {"final_training": {"epochs": final_run.epochs}}  # fmt: skip
-    run = fingerprint_of_training(settings, final_split_summary["fingerprint"])
-    start = find_checkpoint(training_checkpoints, run, training)
-    task = TrainingTask(
-        run=run,
-        model=final_run.model,
-        transform_input=transforms_input(training),
-        preprocessing=final_run.preprocessing,
-        training=training,
-        hardware=choose_hardware(training) if start is None else hardware_of_checkpoint(start),
-        hashes=TrainingTask.pack(final_split["sha256"].tolist()),
-        labels=torch.from_numpy(final_split["label"].to_numpy(dtype="int64", copy=True)),
-        subsets=final_split["subset"].tolist(),
-        stop_after=final_run.epochs,
+    trained = train_run(
+        final_run.settings,
+        final_split,
+        final_split_summary,
+        final_pixels,
+        final_initial_weights,
+        training_checkpoints,
     )
-    torch.manual_seed(training.seed)
-    network, heads = build_backbone(
-        final_run.model, final_initial_weights, transform_input=task.transform_input
-    )
+    card, of_run = trained.detector.card, final_run.card
+    repeated = of_run.run_fingerprint[:12]
+    fitted = of_run.calibration.get("fitted", [])
+    notes = [
+        f"the {name} was fitted on the validation subset of run {repeated}, on another detector "
+        "with the same settings"
+        for name in fitted
+    ]
     log.info(
-        "Training %s on all %d images, %s (%s)",
-        final_run.model, len(final_split), describe_start(training.weights), task.hardware,
+        "This detector has no score of its own: all images trained it. Its settings were scored in "
+        "run %s",
+        repeated,
     )  # fmt: skip
-
-    def explain() -> str:
-        return f"training was interrupted. {describe_resume(training_checkpoints, run)}"
-
-    with explaining_interruptions(explain):
-        fit = train(task, network, heads, final_pixels, start, training_checkpoints)
-    if fit.not_finite:
-        training_checkpoints.remove(run)
-        raise UserError(
-            f"the {fit.not_finite} loss is not finite in epoch {len(fit.history) + 1}, though it "
-            "was in the run that is repeated: training has stopped. Look at images that are new"
-        )
-    fitted = card.calibration.get("fitted", [])
-    detector = build_detector(
-        network, fit.best_weights, task, final_split, final_split_summary, settings, fit.chosen,
-        threshold=card.threshold,
-        temperature=card.temperature,
+    card = replace(
+        card,
+        threshold=of_run.threshold,
+        temperature=of_run.temperature,
         calibration={
             "fitted": fitted,
-            "notes": [
-                *card.calibration.get("notes", []),
-                *(
-                    f"the {name} was fitted on the validation subset of run "
-                    f"{card.run_fingerprint[:12]}, on another detector with the same settings"
-                    for name in fitted
-                ),
-            ],
+            "notes": [*of_run.calibration.get("notes", []), *notes],
         },
+        settings=card.settings | {"calibration": final_run.calibration},
         vouched_by=final_run.vouched_by,
-    )  # fmt: skip
-    log.info(
-        "This detector has no score of its own: all images trained it. Run %s vouches for its "
-        "settings",
-        card.run_fingerprint[:12],
-    )  # fmt: skip
-    return pd.DataFrame([asdict(epoch) for epoch in fit.history]), detector
+    )
+    return trained.history, replace(trained.detector, card=card)

@@ -7,40 +7,26 @@ from pydantic import ValidationError
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.models.detector import Detector, DetectorCard
-from deepfake_detection.parameters import (
-    CalibrationParameters,
-    PreprocessingParameters,
-    TrainingParameters,
-    describe_problems,
-)
-
-# What this machine decides, not the run that is repeated
-_OF_THE_MACHINE = frozenset(
-    {"device", "devices", "machines", "rendezvous", "precision", "compile", "checkpoint"}
-)
+from deepfake_detection.models.run_identity import MACHINE_SETTINGS
+from deepfake_detection.parameters import TrainingParameters, describe_problems
+from deepfake_detection.training.build_detector import RunSettings
 
 
 @dataclass(frozen=True)
 class FinalRun:
-    """Settings of a run that was scored, to be trained again on all images.
+    """The settings of a run that was scored, to be trained again on all images.
 
     Attributes:
-        model: The backbone.
-        preprocessing: Sizes and normalisation.
-        training: The recipe, computed as this machine's parameters say.
+        settings: Of the training; device and checkpoints as this machine's parameters say.
         calibration: How the run's threshold and temperature were set.
-        epochs: To train; fewer than the recipe's where its best epoch came before the last.
-        card: Of the detector that the run gave.
-        learned: SHA-256 of the images that it was trained on.
+        card: Of the run's detector.
+        trained_on: SHA-256 of the images that it was trained on.
     """
 
-    model: str
-    preprocessing: PreprocessingParameters
-    training: TrainingParameters
-    calibration: CalibrationParameters
-    epochs: int
+    settings: RunSettings
+    calibration: dict[str, Any]
     card: DetectorCard
-    learned: frozenset[bytes]
+    trained_on: frozenset[bytes]
 
     @property
     def vouched_by(self) -> dict[str, Any]:
@@ -50,7 +36,7 @@ class FinalRun:
             "run_fingerprint": card.run_fingerprint,
             "split_fingerprint": card.split["fingerprint"],
             "split_method": card.split["method"],
-            "images": len(self.learned),
+            "images": len(self.trained_on),
             "best_epoch": card.best_epoch,
             "best_validation_accuracy": card.best_validation_accuracy,
         }
@@ -60,13 +46,13 @@ def repeat_run(detector: Detector, machine: TrainingParameters, epochs: int | No
     """Take a run's settings from its detector.
 
     Args:
-        detector: What the run gave.
-        machine: Says what to compute on, and when to keep a state.
+        detector: That the run gave.
+        machine: Says what to compute on, and when to save a checkpoint.
         epochs: To train; None for the run's best epoch.
 
     Raises:
-        UserError: If the detector was itself trained on all images, its settings are not those of
-            this version, or the run had fewer epochs.
+        UserError: If the detector was itself trained on all images, this version does not have all
+            of its settings, or the run had fewer epochs.
     """
     card = detector.card
     if card.vouched_by:
@@ -74,10 +60,9 @@ def repeat_run(detector: Detector, machine: TrainingParameters, epochs: int | No
             "this detector was itself trained on all images, and nothing has scored its settings. "
             "Name that of a run which was: --params detector=path/to/file"
         )
-    own = machine.model_dump(mode="json", include=set(_OF_THE_MACHINE))
+    own = machine.model_dump(mode="json", include=set(MACHINE_SETTINGS))
     try:
         training = TrainingParameters.model_validate(card.settings["training"] | own)
-        calibration = CalibrationParameters.model_validate(card.settings["calibration"])
     except ValidationError as error:
         raise UserError(
             "the detector's settings are not those of this version of deepfake-detection: "
@@ -88,14 +73,11 @@ def repeat_run(detector: Detector, machine: TrainingParameters, epochs: int | No
     if epochs > training.epochs:
         raise UserError(
             f"parameter 'final_training.epochs' is {epochs}, and the run had {training.epochs}: "
-            "learning rates have no course beyond. null takes its best epoch"
+            "its learning-rate schedule ends there. null takes its best epoch"
         )
     return FinalRun(
-        model=card.backbone,
-        preprocessing=detector.preprocessing,
-        training=training,
-        calibration=calibration,
-        epochs=epochs,
+        settings=RunSettings(card.backbone, detector.preprocessing, training, epochs),
+        calibration=card.settings.get("calibration", {}),
         card=card,
-        learned=detector.hashes_trained_on,
+        trained_on=detector.hashes_trained_on,
     )

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.metrics.cases import ExplainedCase
-from deepfake_detection.metrics.caveats import check_run
+from deepfake_detection.metrics.caveats import check_same_run
 from deepfake_detection.parameters import EvaluationParameters, ReportingParameters
 from deepfake_detection.pipelines.reporting.figures import (
     draw_accuracy,
@@ -45,7 +45,7 @@ def describe_scored_detector(
         UserError: If the metrics or the history are of another detector.
     """
     description = detector.describe()
-    check_run(description["run_fingerprint"], metrics)
+    check_same_run(description["run_fingerprint"], metrics=metrics)
     epoch, best = description["best_epoch"], description["best_validation_accuracy"]
     its_epoch = training_history[training_history["epoch"] == epoch]
     accuracies = its_epoch["validation_accuracy"].tolist()

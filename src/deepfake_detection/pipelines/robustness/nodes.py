@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.distortions import Distortion, list_distortions
 from deepfake_detection.metrics.calibration import choices_on_validation
-from deepfake_detection.metrics.caveats import check_run, explain_subset
+from deepfake_detection.metrics.caveats import check_same_run, explain_subset
 from deepfake_detection.metrics.intervals import Floats
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import EvaluationParameters, RobustnessParameters
@@ -68,7 +68,7 @@ def score_distorted(
     Raises:
         UserError: If the predictions are of another detector, or none of the images can be read.
     """
-    check_run(detector.card.run_fingerprint, metrics)
+    check_same_run(detector.card.run_fingerprint, predictions=predictions, metrics=metrics)
     scored = choose_images(predictions, robustness)
     distortions = list_distortions(robustness)
     logits, problems = score_renditions(

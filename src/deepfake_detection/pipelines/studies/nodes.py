@@ -6,15 +6,14 @@ from typing import Any
 import pandas as pd
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.images.fingerprints import fingerprint_of_run, fingerprint_of_training
 from deepfake_detection.images.pixel_cache import PixelCache
-from deepfake_detection.metrics.finished import KeptScores
+from deepfake_detection.metrics.finished_scores import FinishedScores
 from deepfake_detection.models.backbones import fetch_weights
 from deepfake_detection.models.detector import Detector
-from deepfake_detection.models.detector_file import DetectorFile
+from deepfake_detection.models.detector_file import DetectorFile, DetectorSlot
+from deepfake_detection.models.run_identity import describe_weights, fingerprint_of, identify_run
 from deepfake_detection.parameters import (
     Backbones,
-    CalibrationParameters,
     EvaluationParameters,
     RunParameters,
     StudyParameters,
@@ -37,8 +36,10 @@ from deepfake_detection.pipelines.studies.tables import (
     tabulate_runs,
 )
 from deepfake_detection.pipelines.training.nodes import train_detector
-from deepfake_detection.training.build_detector import merge_settings
-from deepfake_detection.training.run_store import KeptTrainings
+from deepfake_detection.training.build_detector import RunSettings
+from deepfake_detection.training.checkpoints import TrainingCheckpoints
+from deepfake_detection.training.finished_runs import FinishedRuns
+from deepfake_detection.training.train_run import identify
 
 log = logging.getLogger(__name__)
 
@@ -57,53 +58,49 @@ def train_run(
     split: pd.DataFrame,
     split_summary: dict[str, Any],
     pixel_cache: PixelCache,
-    kept_trainings: KeptTrainings,
-    name: str,
+    finished_runs: FinishedRuns,
+    training_checkpoints: TrainingCheckpoints,
+    best_so_far: DetectorSlot,
     model: str,
     backbones: Backbones,
     training: TrainingParameters,
-    calibration: CalibrationParameters,
-) -> tuple[pd.DataFrame, Detector | DetectorFile]:
-    """Train one run of a study, unless that was done with the same settings and split.
+) -> tuple[pd.DataFrame, pd.DataFrame, Detector | DetectorFile]:
+    """Train one run of a study, unless a training of the same run is finished.
 
     Args:
         split: As `train_detector`, and so the others.
         split_summary: Of the same split.
         pixel_cache: Holds the pixels of all images of the split.
-        kept_trainings: What the study's trainings left, and keep while they run.
-        name: Of the run.
+        finished_runs: Earlier trainings of this row.
+        training_checkpoints: Where unfinished runs keep their state.
+        best_so_far: Where the best epoch is kept if the loss becomes infinite or NaN.
         model: The backbone.
         backbones: Preprocessing by backbone.
-        training: The recipe.
-        calibration: How threshold and temperature are set.
+        training: All settings of the training.
 
     Returns:
-        The training history, and the detector: as the file that it is, if it was there.
+        As `train_detector`; the detector of a finished run as its file.
 
     Raises:
         UserError: As `train_detector`.
     """
-    preprocessing = backbones.preprocessing(model)
-    settings = merge_settings(split_summary, model, preprocessing, training, calibration)
-    run = fingerprint_of_run(settings, split_summary["fingerprint"])
-    finished = kept_trainings.finished(name).find(run)
-    if finished is not None:
+    settings = RunSettings(model, backbones.preprocessing(model), training)
+    run = fingerprint_of(identify(settings, split_summary))
+    if finished := finished_runs.get(run):
         log.info("Not trained again, since it was with these settings: %s", finished.detector.path)
-        # what a kill between saving the detector and removing its state left
-        unfinished = fingerprint_of_training(settings, split_summary["fingerprint"])
-        kept_trainings.states(name).remove(unfinished)
-        return finished.history, finished.detector
+        # left by a kill between saving the detector and removing its checkpoint
+        training_checkpoints.remove(run)
+        return finished.read_history(), finished.read_validation_logits(), finished.detector
     return train_detector(
         split,
         split_summary,
         pixel_cache,
         fetch_weights(model, training.weights),
-        kept_trainings.states(name),
-        kept_trainings.best_so_far(name),
+        training_checkpoints,
+        best_so_far,
         model,
         backbones,
         training,
-        calibration,
     )
 
 
@@ -112,23 +109,21 @@ def score_run(
     training_history: pd.DataFrame,
     split: pd.DataFrame,
     pixel_cache: PixelCache,
-    kept_scores: KeptScores,
-    name: str,
+    finished_scores: FinishedScores,
     evaluation: EvaluationParameters,
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Score one run on its validation and test subsets, unless that was done.
 
     Returns:
         Predictions, metric table and metrics as the pipeline `evaluation` makes them. The metrics
-        hold the detector's card too, its training in figures, and how it was evaluated: all that
-        the study's table takes of a run.
+        also hold the detector's card, its training in figures and the evaluation's settings: all
+        that the study's table takes of a run.
 
     Raises:
         UserError: If the detector was trained on another split.
     """
-    found = kept_scores.find(name, detector.card.run_fingerprint, evaluation)
-    if found is not None:
-        return found.predictions, found.metric_table, found.metrics
+    if found := finished_scores.find(detector.card, evaluation):
+        return found.read_predictions(), found.read_metric_table(), dict(found.metrics)
     predictions = predict_split(detector, split, pixel_cache, evaluation)
     metric_table, metrics = make_metrics(predictions, detector, evaluation)
     about = {
@@ -173,7 +168,7 @@ def _check_metrics(
     stale = [
         name
         for name, run in study.runs.items()
-        if metrics[name]["run_fingerprint"] != _fingerprint(run, splits[run.split.name])
+        if not _is_of_run(metrics[name], run, splits[run.split.name])
     ]
     if stale:
         raise UserError(
@@ -181,13 +176,33 @@ def _check_metrics(
             f"the study {study.name} has now, and a table never mixes them. Make them again: "
             f"kedro run --pipelines {study.name} (what is finished is not trained again)"
         )
+    automatic = {
+        metrics[name]["identity"]["precision"]
+        for name, run in study.runs.items()
+        if run.training.precision == "auto"
+    }
+    if len(automatic) > 1:
+        raise UserError(
+            f"parameter 'training.precision' is auto, and runs of the study {study.name} were "
+            f"trained in {' and '.join(sorted(automatic))}, on unlike machines. Set "
+            f"{study.name}.training.precision to one of both: a table never mixes them"
+        )
 
 
-def _fingerprint(run: RunParameters, split_summary: dict[str, Any]) -> str:
-    settings = merge_settings(
-        split_summary, run.model, run.preprocessing, run.training, run.calibration
+def _is_of_run(metrics: dict[str, Any], run: RunParameters, split_summary: dict[str, Any]) -> bool:
+    """Whether metrics are of a run's settings, in whatever precision `auto` came to."""
+    settings = RunSettings(run.model, run.preprocessing, run.training)
+    precision = metrics.get("identity", {}).get("precision")
+    identity = identify_run(
+        settings.as_json(split_summary),
+        split_summary["fingerprint"],
+        precision=precision if run.training.precision == "auto" else run.training.precision,
+        weights=describe_weights(run.training.weights),
     )
-    return fingerprint_of_run(settings, split_summary["fingerprint"])
+    return bool(
+        metrics["run_fingerprint"] == fingerprint_of(identity)
+        and metrics["settings"].get("calibration") == run.calibration.model_dump(mode="json")
+    )
 
 
 def _log_table(
@@ -300,53 +315,3 @@ def _log_folds(metrics: pd.DataFrame) -> None:
             row, seed, accuracy["value"], accuracy["low"], accuracy["high"],
             area["value"], area["low"], area["high"], accuracy["n"],
         )  # fmt: skip
-
-
-def adopt_chosen(
-    study: StudyParameters,
-    choice: dict[str, Any],
-    model: str,
-    kept_trainings: KeptTrainings,
-    *parts: Any,
-) -> tuple[pd.DataFrame, dict[str, Any], pd.DataFrame, DetectorFile]:
-    """Make the chosen run's detector the project's, with the split that it was trained on.
-
-    Args:
-        study: The study.
-        choice: What was chosen.
-        model: The project's backbone, in whose folder results lie.
-        kept_trainings: What the study's trainings left.
-        parts: The metrics of its runs, then its splits, then their summaries, each in the study's
-            order.
-
-    Returns:
-        split, split_summary, training_history, detector.
-
-    Raises:
-        UserError: If nothing was chosen, or results of another backbone are asked for.
-    """
-    if choice["run"] is None:
-        raise UserError(
-            f"nothing of {study.name} can be adopted, since no row is chosen: {choice['reason']} "
-            f"({study.name}.overfit_above sets the limit, null lifts it)"
-        )
-    if choice["model"] != model:
-        raise UserError(
-            f"the chosen run of {study.name} is of {choice['model']}, and results of {model} are "
-            f"asked for: kedro run --pipelines {study.name} --params "
-            f"{study.name}.adopt=true,model={choice['model']}"
-        )
-    runs, names = len(study.runs), list(study.splits)
-    metrics = dict(zip(study.runs, parts[:runs], strict=True))
-    at = runs + names.index(study.runs[choice["run"]].split.name)
-    split, split_summary = parts[at], parts[at + len(names)]
-    run = choice["run"]
-    training = kept_trainings.finished(run).find(metrics[run]["run_fingerprint"])
-    if training is None:
-        raise UserError(f"the detector of {study.name}.{choice['run']} is not there any more")
-    log.info(
-        "The project's detector is now that of %s.%s; kedro run --pipelines "
-        "evaluation,robustness,reporting scores it and writes its report",
-        study.name, choice["run"],
-    )  # fmt: skip
-    return split, split_summary, training.history, training.detector

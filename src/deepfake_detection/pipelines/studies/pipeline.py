@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from kedro.pipeline import Node, Pipeline
 
 from deepfake_detection.parameters import RunParameters, StudyParameters
+from deepfake_detection.pipelines import calibration
 from deepfake_detection.pipelines.data_preparation.nodes import split_images, summarise_split
 from deepfake_detection.pipelines.data_preparation.pipeline import create_indexing_pipeline
 from deepfake_detection.pipelines.studies.figures.comparisons import draw_comparisons
@@ -12,7 +13,6 @@ from deepfake_detection.pipelines.studies.figures.curves import draw_curves, dra
 from deepfake_detection.pipelines.studies.figures.inflation import draw_inflation
 from deepfake_detection.pipelines.studies.figures.scores import draw_scores
 from deepfake_detection.pipelines.studies.nodes import (
-    adopt_chosen,
     check_weights,
     collect,
     gather_predictions,
@@ -97,18 +97,19 @@ def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeli
                 "split",
                 "split_summary",
                 "pixel_cache",
-                "kept_trainings",
-                "params:name",
+                "finished_runs",
+                "training_checkpoints",
+                "best_so_far",
                 "params:model",
                 "params:backbones",
                 "params:training",
-                "params:calibration",
             ],
-            # the detector last: once it is saved, the training state is removed
-            outputs=["training_history", "detector"],
+            # the detector last: once it is saved, the checkpoint is removed
+            outputs=["training_history", "validation_logits", "uncalibrated_detector"],
             name="train",
             tags=TRAINING,
         ),
+        *calibration.create_pipeline().nodes,
         Node(
             score_run,
             inputs=[
@@ -116,8 +117,7 @@ def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeli
                 "training_history",
                 "split",
                 "pixel_cache",
-                "kept_scores",
-                "params:name",
+                "finished_scores",
                 "params:evaluation",
             ],
             # the metrics last: where they are, the others are
@@ -134,8 +134,6 @@ def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeli
             "split": f"{prepared}.split",
             "split_summary": f"{prepared}.split_summary",
             "pixel_cache": f"{study.name}.{name_of_pixels(run)}.pixel_cache",
-            "kept_trainings": f"{study.name}.kept_trainings",
-            "kept_scores": f"{study.name}.kept_scores",
         },
         parameters={"params:evaluation"},
     )
@@ -186,8 +184,6 @@ def _create_tables(study: StudyParameters) -> Pipeline:
     )
     if study.folds:
         pipeline += _create_pooling(study, metrics)
-    if study.adopt:
-        pipeline += _create_adoption(study, metrics, summaries)
     return pipeline
 
 
@@ -233,32 +229,4 @@ def _create_pooling(study: StudyParameters, metrics: dict[str, str]) -> Pipeline
         namespace=study.name,
         inputs=metrics | predictions,
         parameters={"params:evaluation"},
-    )
-
-
-def _create_adoption(
-    study: StudyParameters, metrics: dict[str, str], summaries: dict[str, str]
-) -> Pipeline:
-    splits = _entries(study, "split", [f"{SPLIT}{name}" for name in study.splits])
-    adopted = ["split", "split_summary", "training_history", "detector"]
-    node = Node(
-        adopt_chosen,
-        inputs=[
-            f"params:{ABOUT}",
-            "choice",
-            "params:model",
-            "kept_trainings",
-            *metrics,
-            *splits,
-            *summaries,
-        ],
-        outputs=adopted,
-        name="adopt_chosen",
-    )
-    return Pipeline(
-        [node],
-        namespace=study.name,
-        inputs=metrics | splits | summaries,
-        outputs=set(adopted),
-        parameters={"params:model"},
     )

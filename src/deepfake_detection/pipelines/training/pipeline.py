@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from deepfake_detection.pipelines import calibration
 from deepfake_detection.pipelines.training.nodes import (
     fetch_initial_weights,
     request_pixels,
@@ -11,45 +12,43 @@ from deepfake_detection.pipelines.training.nodes import (
 
 def create_pipeline() -> Pipeline:
     """From a split and pixels to a detector and its training history."""
-    return Pipeline(
-        [
-            Node(
-                fetch_initial_weights,
-                inputs=["params:model", "params:training"],
-                outputs="initial_weights",
-                name="fetch_initial_weights",
-            ),
-            Node(
-                request_pixels,
-                inputs=[
-                    "training_images",
-                    "image_index",
-                    "params:model",
-                    "params:backbones",
-                    "params:pixels",
-                ],
-                outputs="pixel_cache",
-                name="build_pixel_cache",
-            ),
-            Node(
-                train_detector,
-                inputs=[
-                    "split",
-                    "split_summary",
-                    "pixel_cache",
-                    "initial_weights",
-                    "training_checkpoints",
-                    "best_so_far",
-                    "params:model",
-                    "params:backbones",
-                    "params:training",
-                    "params:calibration",
-                ],
-                # the detector last: once it is saved, the training state is removed
-                outputs=["training_history", "detector"],
-                name="train_detector",
-                # over several machines, such a node takes a GPU's worker for itself
-                tags="training",
-            ),
-        ]
-    )
+    nodes = [
+        Node(
+            fetch_initial_weights,
+            inputs=["params:model", "params:training"],
+            outputs="initial_weights",
+            name="fetch_initial_weights",
+        ),
+        Node(
+            request_pixels,
+            inputs=[
+                "training_images",
+                "image_index",
+                "params:model",
+                "params:backbones",
+                "params:pixels",
+            ],
+            outputs="pixel_cache",
+            name="build_pixel_cache",
+        ),
+        Node(
+            train_detector,
+            inputs=[
+                "split",
+                "split_summary",
+                "pixel_cache",
+                "initial_weights",
+                "training_checkpoints",
+                "best_so_far",
+                "params:model",
+                "params:backbones",
+                "params:training",
+            ],
+            # the detector last: once it is saved, the checkpoint is removed
+            outputs=["training_history", "validation_logits", "uncalibrated_detector"],
+            name="train_detector",
+            # on a Dask cluster, such a node takes a GPU's worker for itself
+            tags="training",
+        ),
+    ]
+    return Pipeline(nodes) + calibration.create_pipeline()

@@ -1,0 +1,153 @@
+"""The identity of a run: what determines its weights, and nothing else.
+
+Part of it are the trained settings, the precision that was resolved, the content of a weights file
+and the split. Not part of it are the device, the number of processes, calibration, and where
+checkpoints lie. Its SHA-256, the run fingerprint, stands in the detector, the training history, the
+predictions and the metrics.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+# Settings of the block `training` that change no weights, or are replaced by what they resolve to.
+MACHINE_SETTINGS = frozenset({"device", "devices", "precision", "compile", "checkpoint"})
+
+# Parameters that came after the first detectors, by dotted name: the value that repeats what was
+# done before. Older files read as if they had it, and at this value a parameter is left out of the
+# identity, so that the fingerprints of earlier runs stay what they are.
+VALUES_BEFORE: Mapping[str, Any] = {}
+
+# Settings that were renamed or removed, by dotted name: the new name, or None.
+_RENAMED = {
+    "training.machines": None,
+    "training.rendezvous": None,
+    "training.state": "training.checkpoint",
+    "calibration.threshold.false_alarm_rate": "calibration.threshold.false_positive_rate",
+}
+_RENAMED_RULES = {"false_alarm_rate": "false_positive_rate"}
+
+
+def describe_weights(weights: str) -> str:
+    """Name the weights that a training starts from by what they are.
+
+    Args:
+        weights: `imagenet`, `none`, or the path of a file.
+
+    Returns:
+        `imagenet`, `none`, or `sha256:…` of the file's content.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    if weights in ("imagenet", "none"):
+        return weights
+    with Path(weights).open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def identify_run(
+    settings: Mapping[str, Any],
+    split_fingerprint: str,
+    *,
+    precision: str,
+    weights: str,
+    values_before: Mapping[str, Any] = VALUES_BEFORE,
+) -> dict[str, Any]:
+    """Put together what determines the weights of a run.
+
+    Args:
+        settings: `model`, `preprocessing`, `training`; `final_training` where all images trained.
+        split_fingerprint: See `fingerprint_of_split`.
+        precision: That was computed in: fp32 or bf16.
+        weights: As `describe_weights` gives them.
+        values_before: See `VALUES_BEFORE`.
+
+    Returns:
+        Plain JSON.
+    """
+    training = {
+        name: value
+        for name, value in settings["training"].items()
+        if name not in MACHINE_SETTINGS | {"weights"}
+    }
+    identity = {
+        "model": settings["model"],
+        "preprocessing": settings["preprocessing"],
+        "training": training,
+        "precision": precision,
+        "weights": weights,
+        "split": split_fingerprint,
+    }
+    if "final_training" in settings:
+        identity["final_training"] = settings["final_training"]
+    identity = deepcopy(identity)
+    for name, value in values_before.items():
+        block, key = _find(identity, name)
+        if block.get(key) == value:
+            del block[key]
+    return identity
+
+
+def fingerprint_of(identity: Mapping[str, Any]) -> str:
+    """SHA-256 of an identity, hexadecimal."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def complete_settings(
+    settings: Mapping[str, Any], values_before: Mapping[str, Any] = VALUES_BEFORE
+) -> dict[str, Any]:
+    """Read the settings of an older file as this version writes them.
+
+    Args:
+        settings: Of a detector file.
+        values_before: See `VALUES_BEFORE`.
+    """
+    completed = deepcopy(dict(settings))
+    for old, new in _RENAMED.items():
+        block, key = _find(completed, old)
+        if key in block:
+            value = block.pop(key)
+            if new is not None:
+                block.setdefault(new.rsplit(".", 1)[1], value)
+    for name, value in values_before.items():
+        block, key = _find(completed, name)
+        if block:
+            block.setdefault(key, value)
+    threshold, _ = _find(completed, "calibration.threshold.rule")
+    if threshold.get("rule") in _RENAMED_RULES:
+        threshold["rule"] = _RENAMED_RULES[threshold["rule"]]
+    return completed
+
+
+def identify_older_run(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The identity of a run whose detector file was written before files held one.
+
+    Such a file names its weights by their path alone: a run that started from a local file is
+    equal to no other.
+
+    Args:
+        card: All that the file says of itself.
+    """
+    settings = complete_settings(card["settings"])
+    weights = settings["training"].get("weights", "none")
+    return identify_run(
+        settings,
+        card["split"]["fingerprint"],
+        precision=card.get("computed_on", {}).get("precision", "fp32"),
+        weights=weights if weights in ("imagenet", "none") else f"path:{weights}",
+    )
+
+
+def _find(settings: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
+    """The block that holds a dotted name (an empty one, if it is missing), and the last part."""
+    *blocks, key = name.split(".")
+    at: Any = settings
+    for block in blocks:
+        at = at.get(block, {}) if isinstance(at, dict) else {}
+    return (at if isinstance(at, dict) else {}), key
