@@ -1,17 +1,26 @@
-"""Recipes, pictures and a network, small enough to train in a moment."""
+"""Settings, pictures, networks and tasks that are small enough to train in a moment."""
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
+from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
 from deepfake_detection.parameters import (
     CalibrationParameters,
     PreprocessingParameters,
     TrainingParameters,
 )
 from deepfake_detection.training.batches import LabelledPixels
+from deepfake_detection.training.checkpoints import TrainingCheckpoints
+from deepfake_detection.training.hardware import choose_hardware
+from deepfake_detection.training.loop import TrainResult
+from deepfake_detection.training.resume import find_checkpoint, hardware_of_checkpoint, train
+from deepfake_detection.training.task import TrainingTask
 
 CPU = torch.device("cpu")
 SIZE = 12
@@ -21,7 +30,7 @@ PREPROCESSING = PreprocessingParameters(
 
 
 def make_training(**changes: Any) -> TrainingParameters:
-    """A whole recipe on one CPU, with changes to the keys of its top level."""
+    """All settings of a training on one CPU, with changes to the keys of the top level."""
     settings: dict[str, Any] = {
         "weights": "none",
         "epochs": 6,
@@ -78,3 +87,42 @@ def make_pictures(count: int, seed: int, noise: float = 60) -> LabelledPixels:
     return LabelledPixels(
         array.clip(0, 255).astype(np.uint8), np.arange(count), torch.from_numpy(labels)
     )
+
+
+def make_task(folder: Path, images: int = 36, **changes: Any) -> TrainingTask:
+    """A task with real files and a pixel cache; a third of the images are for validation."""
+    pictures = make_pictures(images, seed=1)
+    files = [f"{number}.png" for number in range(images)]
+    hashes = []
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for file, pixels in zip(files, pictures.array, strict=True):
+        Image.fromarray(pixels).resize((32, 32)).save(folder / "images" / file)
+        hashes.append(hashlib.sha256((folder / "images" / file).read_bytes()).hexdigest())
+    preprocessing = PREPROCESSING.model_copy(update={"resize": 32, "crop": 32})
+    PixelCache(folder / "cache").build(
+        PixelRequest(folder / "images", files, hashes, preprocessing)
+    )
+    training = make_training(**changes)
+    return TrainingTask(
+        run="a" * 64,
+        model="shufflenet_v2_x0_5",
+        transform_input=False,
+        preprocessing=preprocessing,
+        training=training,
+        hardware=choose_hardware(training),
+        hashes=TrainingTask.pack(hashes),
+        labels=pictures.labels,
+        # subsets alternate, so that the order of the validation images is not that of the rows
+        subsets=["validation" if number % 3 == 1 else "train" for number in range(images)],
+    )
+
+
+def run_task(task: TrainingTask, folder: Path) -> TrainResult:
+    """Train a task, or resume it from its checkpoint in this folder."""
+    states = TrainingCheckpoints(folder / "checkpoints")
+    start = find_checkpoint(states, task.run, task.training)
+    if start is not None:
+        assert hardware_of_checkpoint(start) == task.hardware
+    torch.manual_seed(task.training.seed)
+    network, heads = task.build_network()
+    return train(task, network, heads, PixelCache(folder / "cache"), start, states)

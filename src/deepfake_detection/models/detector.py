@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from deepfake_detection.images.pixel_cache import PixelArray, prefetch_batches
-from deepfake_detection.models.devices import choose_device, choose_precision
+from deepfake_detection.models.devices import choose_device, choose_precision, use_ieee_float32
 from deepfake_detection.models.image_inputs import is_single
 from deepfake_detection.models.memory import keeping_memory
 from deepfake_detection.models.scoring import Score, raise_error, score_images
@@ -266,9 +265,9 @@ class Forward:
     """A detector's network on a device, from pixels to logits.
 
     Args:
-        detector: Whose network is moved there.
+        detector: Its network is moved to the device.
         device: auto, cpu, cuda, cuda:N or mps.
-        precision: auto, fp32 or bf16, which the network then computes in; its weights stay in fp32.
+        precision: auto, fp32, or bf16, in which the network then computes with weights in fp32.
 
     Raises:
         UserError: If this machine lacks the device, or the device units for bf16.
@@ -277,35 +276,22 @@ class Forward:
     def __init__(self, detector: Detector, device: str, precision: str) -> None:
         self.device = choose_device(device)
         self._bf16 = choose_precision(precision, self.device, "precision") == "bf16"
+        use_ieee_float32(self.device)
         network = detector.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network: nn.Module = network.eval()
         self._normalise = Normalise(detector.preprocessing).to(self.device)
 
+    @torch.inference_mode()
     def __call__(
         self, pixels: np.ndarray[Any, np.dtype[np.uint8]]
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Logits of fake minus real, float64 [n], of pixels, uint8 [n, crop, crop, 3]."""
-        with torch.inference_mode(), _in_full_precision(self.device):
-            batch = self._normalise(to_batch(pixels, self.device))
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
-                outputs = self._network(batch)
-            # not every device has double precision
-            outputs = outputs.cpu().double()
+        batch = self._normalise(to_batch(pixels, self.device))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+            outputs = self._network(batch)
+        # on the CPU: not every device has double precision
+        outputs = outputs.cpu().double()
         return np.asarray(outputs[:, FAKE] - outputs[:, REAL])
-
-
-@contextmanager
-def _in_full_precision(device: torch.device) -> Iterator[None]:
-    """Inside, a GPU's convolutions of float32 are not rounded to TF32, as they are by default."""
-    if device.type != "cuda":
-        yield
-        return
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
 
 
 class Normalise(nn.Module):

@@ -11,15 +11,15 @@ def choose_device(name: str) -> torch.device:
     Raises:
         UserError: If this machine has no such device.
     """
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    # a GPU whose driver is too old is counted, though it is not available
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    mps = torch.backends.mps.is_available()
     if name == "auto":
-        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+        return torch.device("cuda" if gpus else "mps" if mps else "cpu")
     device = torch.device(name)
-    cuda = cuda and (device.index or 0) < torch.cuda.device_count()
-    there = {"cpu": True, "mps": mps, "cuda": cuda}
+    there = {"cpu": True, "mps": mps, "cuda": (device.index or 0) < gpus}
     if not there[device.type]:
-        available = ["cpu", *(["mps"] if mps else [])]
-        available += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+        available = ["cpu", *(["mps"] if mps else []), *(f"cuda:{each}" for each in range(gpus))]
         raise UserError(
             f"parameter 'device': this machine has no {name}, it has {', '.join(available)}. "
             "auto takes the best there is."
@@ -27,13 +27,25 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def use_ieee_float32(device: torch.device) -> None:
+    """On a GPU, compute float32 as IEEE 754 says: PyTorch rounds convolutions to TF32 by default.
+
+    To be called before a network computes. The switch holds for the whole process and is never set
+    back, so that training, scores and heat maps agree in whatever thread they run.
+    """
+    if device.type == "cuda":
+        # not fp32_precision, the newer switch: torch.compile reads this one, and may not mix them
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def choose_precision(name: str, device: torch.device, parameter: str) -> str:
     """The precision of this name; `auto` takes bf16 where the device is faster in it, else fp32.
 
     Args:
         name: auto, fp32 or bf16.
-        device: That computes.
-        parameter: What the name was given as, for the message.
+        device: The device that computes.
+        parameter: The parameter that gave the name, for the message.
 
     Raises:
         UserError: If the device has no units for bf16.
@@ -49,8 +61,7 @@ def choose_precision(name: str, device: torch.device, parameter: str) -> str:
 
 
 def computes_faster_in_bf16(device: torch.device) -> bool:
-    """Whether a device has matrix units for bf16."""
-    # Apple's GPUs have no such units: it spares them memory, not time
+    """Whether a device has matrix units for bf16. Apple's GPUs save memory with it, not time."""
     return device.type != "mps" and _has_bf16(device)
 
 

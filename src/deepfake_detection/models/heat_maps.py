@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 
 from deepfake_detection.models.detector import FAKE, REAL, Detector, Normalise, to_batch
 from deepfake_detection.models.heat_map_layers import find_grid_layer
+from deepfake_detection.models.devices import use_ieee_float32
 from deepfake_detection.models.memory import keeping_memory
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class HeatMaps:
     ) -> None:
         self._detector = detector
         self._device = torch.device(device)
+        use_ieee_float32(self._device)
         self._crop = detector.preprocessing.crop
         network = detector.network.to(self._device)
         with _at_rest(network):

@@ -1,4 +1,4 @@
-"""Batches of labelled pictures on the device, one after the other without waiting."""
+"""Batches of labelled pictures, read and copied to the device while it computes."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -13,18 +13,18 @@ from deepfake_detection.models.detector import to_batch
 
 log = logging.getLogger(__name__)
 
-# Of a GPU's free memory: what pictures may take, the rest being for the network
+# The share of a GPU's free memory that pictures may take; the network needs the rest
 _SHARE_FOR_PICTURES = 0.4
 _ROWS_OF_A_COPY = 512
 
 
 @dataclass(frozen=True)
 class LabelledPixels:
-    """Pictures to learn from.
+    """Pictures of a subset and their labels.
 
     Attributes:
-        array: uint8, [images, crop, crop, 3]: a memory-mapped store, or files in its place.
-        rows: int, [n]: which of them.
+        array: uint8, [images, crop, crop, 3]: a memory-mapped cache, or files in its place.
+        rows: int, [n]: the rows of the subset.
         labels: int64, [n]: 1 fake, 0 real.
     """
 
@@ -37,7 +37,7 @@ class LabelledPixels:
 
     @property
     def bytes(self) -> int:
-        """What the pictures take in memory."""
+        """Size of the pictures in memory."""
         return len(self) * int(np.prod(self.array.shape[1:]))
 
 
@@ -48,19 +48,20 @@ def batch_order(
     generator: torch.Generator | None = None,
     parts: int = 1,
 ) -> list[Tensor]:
-    """Cut `count` pictures into batches.
+    """Divide `count` pictures into batches.
 
     Args:
-        count: Pictures.
+        count: Number of pictures.
         batch_size: Of all processes together.
-        shuffle: Whether their order is drawn.
-        generator: Draws it.
-        parts: Processes that each take a part of every batch. A last batch with fewer than two
-            pictures for each, on which batch normalisation fails, joins the batch before it.
+        shuffle: Whether their order is random.
+        generator: Draws the order.
+        parts: Number of processes, each of which takes a part of every batch. Batch normalisation
+            fails on one picture: a last batch with fewer than two for each process is merged into
+            the batch before it.
 
     Returns:
-        int64 index tensors, which together hold each of 0…count − 1 once; ascending in themselves,
-        since that is read faster from a file, and the order inside a batch is moot.
+        int64 index tensors that hold each of 0…count − 1 once. Each is sorted: that reads faster
+        from a file, and the order inside a batch changes nothing.
     """
     order = torch.randperm(count, generator=generator) if shuffle else torch.arange(count)
     batches = list(order.split(batch_size))
@@ -71,16 +72,15 @@ def batch_order(
 
 
 class BatchLoader:
-    """Brings pictures to a device, batch by batch.
+    """Loads pictures onto a device, batch by batch.
 
-    Where they fit, they are copied onto a GPU once for all epochs. Where not, they stream ahead of
-    it: while a batch is used, the next is read, pinned and copied beside the computation. A CPU
-    takes them from the memory-mapped file.
+    Resident pictures are copied to the GPU once for all epochs. Others are streamed: while the GPU
+    computes on a batch, the next is read, pinned and copied. A CPU reads the memory-mapped file.
 
     Args:
-        pictures: What to bring.
-        device: Where to.
-        resident: Whether they are copied there at once.
+        pictures: The pictures and their labels.
+        device: The device that computes.
+        resident: Whether to copy all pictures to the device now.
     """
 
     def __init__(self, pictures: LabelledPixels, device: torch.device, *, resident: bool) -> None:
@@ -92,7 +92,7 @@ class BatchLoader:
         return len(self._pictures)
 
     def labels_of(self, chosen: Tensor) -> Tensor:
-        """Labels of some of the pictures, on the CPU."""
+        """Labels of these pictures, on the CPU."""
         return self._pictures.labels[chosen]
 
     def batches(self, order: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -101,26 +101,27 @@ class BatchLoader:
         Args:
             order: int64 index tensors on the CPU: the pictures of each batch.
         """
-        sizes = [len(chosen) for chosen in order]
-        # one copy for the whole pass, since each would wait for what the device has yet to do
-        places = torch.cat(list(order)).to(self._device).split(sizes)
-        for chosen, pictures in zip(places, self._bring(order, places), strict=True):
+        if not order:
+            return
+        # one copy for all batches: each copy waits for the work that is queued on the device
+        places = torch.cat(list(order)).to(self._device).split([len(chosen) for chosen in order])
+        for chosen, pictures in zip(places, self._load(order, places), strict=True):
             yield pictures, self._labels[chosen]
 
-    def _bring(self, order: Sequence[Tensor], places: Sequence[Tensor]) -> Iterator[Tensor]:
+    def _load(self, order: Sequence[Tensor], places: Sequence[Tensor]) -> Iterator[Tensor]:
         if self._resident is not None:
             yield from (self._resident[chosen].permute(0, 3, 1, 2) for chosen in places)
             return
         rows = [self._pictures.rows[chosen.numpy()] for chosen in order]
         read = prefetch_batches(self._pictures.array, rows)
         if self._device.type == "cuda":
-            yield from _copy_beside(read, self._device)
+            yield from _stream(read, self._device)
         else:
             yield from (to_batch(pixels, self._device) for pixels in read)
 
 
 def _copy_all(pictures: LabelledPixels, device: torch.device) -> Tensor:
-    """All pictures on the device, uint8, [n, h, w, 3]; a part at a time, to spare memory here."""
+    """All pictures on the device, uint8, [n, h, w, 3], copied in parts to save main memory."""
     size = pictures.array.shape[1:]
     resident = torch.empty((len(pictures), *size), dtype=torch.uint8, device=device)
     starts = range(0, len(pictures), _ROWS_OF_A_COPY)
@@ -130,20 +131,20 @@ def _copy_all(pictures: LabelledPixels, device: torch.device) -> Tensor:
     return resident
 
 
-def _copy_beside(
+def _stream(
     read: Iterator[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]], device: torch.device
 ) -> Iterator[Tensor]:
-    """Copy each batch to a GPU in a stream of its own, one ahead of the computation."""
-    beside = torch.cuda.Stream(device)
+    """Copy each batch to a GPU in a CUDA stream of its own, one batch ahead of the computation."""
+    copying = torch.cuda.Stream(device)
     ready: Tensor | None = None
     for pixels in read:
         pinned = torch.from_numpy(pixels).pin_memory()
-        with torch.cuda.stream(beside):
+        with torch.cuda.stream(copying):
             coming = pinned.to(device, non_blocking=True)
         if ready is not None:
             yield ready
-        torch.cuda.current_stream(device).wait_stream(beside)
-        # its memory must not be given away before the computation has used it
+        torch.cuda.current_stream(device).wait_stream(copying)
+        # its memory must not be reused before the computation is done with it
         coming.record_stream(torch.cuda.current_stream(device))
         ready = coming.permute(0, 3, 1, 2)
     if ready is not None:
@@ -151,17 +152,16 @@ def _copy_beside(
 
 
 def fit_on(device: torch.device, pictures: Sequence[LabelledPixels]) -> bool:
-    """Whether all these pictures are to live on a device; the log says where a GPU has them.
-
-    Only a GPU with memory of its own takes them, and only while most of what is free remains.
-    """
+    """Whether to copy all these pictures to the device: to a GPU with enough free memory only."""
     if device.type != "cuda":
         return False
     needed = sum(each.bytes for each in pictures)
     free, _ = torch.cuda.mem_get_info(device)
+    # PyTorch holds on to memory that earlier tensors used, and uses it again
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     resident = needed <= _SHARE_FOR_PICTURES * free
     log.info(
-        "The pictures (%.2f GB) %s (%.1f GB are free)",
-        needed / 1e9, "live on the GPU" if resident else "stream ahead of the GPU", free / 1e9,
+        "The pictures (%.2f GB) %s the GPU (%.1f GB are free)",
+        needed / 1e9, "stay on" if resident else "are streamed to", free / 1e9,
     )  # fmt: skip
     return resident

@@ -1,11 +1,11 @@
-"""Training state: all that a training needs to go on where it was, on disk."""
+"""Checkpoints: what a training needs to resume, on disk."""
 
 from __future__ import annotations
 
 import errno
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,14 @@ from deepfake_detection.errors import UserError, first_line
 
 log = logging.getLogger(__name__)
 
-# Raised when an older state could not be taken up.
-_FORMAT = 1
+# Raised when an older checkpoint cannot be resumed from; 2: with validation logits, one machine.
+_FORMAT = 2
+# What each block of a checkpoint holds at least
+_CONTENT = {
+    "trainer": ("network", "optimizer", "schedule"),
+    "result": ("history", "best", "best_weights", "validation_logits", "not_finite"),
+    "hardware": ("device", "processes", "precision", "threads"),
+}
 
 # Plain values and tensors only, as torch.load reads them with weights_only
 State = dict[str, Any]
@@ -28,45 +34,46 @@ State = dict[str, Any]
 
 @dataclass(frozen=True)
 class TrainingCheckpoints:
-    """The folder of training states: one file for each unfinished run, named by its fingerprint.
-
-    So a run with the same settings and split finds its own, and leaves those of others alone.
-    """
+    """A folder with one checkpoint for each unfinished run, named by the run's fingerprint."""
 
     folder: Path
 
     def path(self, run_fingerprint: str) -> Path:
-        """Where the state of a run lies, if it has one."""
+        """The file of a run."""
         return self.folder / f"{run_fingerprint[:16]}.pt"
 
     def others(self, run_fingerprint: str) -> list[Path]:
-        """States of runs with other settings or splits."""
+        """Files of runs with other settings or splits."""
         return sorted(set(self.folder.glob("*.pt")) - {self.path(run_fingerprint)})
 
     def load(self, run_fingerprint: str) -> State | None:
-        """Read the state of a run onto the CPU; None if there is none.
+        """Read the checkpoint of a run onto the CPU; None if there is none.
 
         Raises:
-            UserError: If it is truncated, damaged or of another version, with the way out.
+            UserError: If it is truncated, damaged, incomplete or of another version.
         """
         path = self.path(run_fingerprint)
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
             if content["format"] == _FORMAT and content["run"] == run_fingerprint:
-                return dict(content["state"])
+                state = dict(content["state"])
+                for block, keys in _CONTENT.items():
+                    for key in keys:
+                        state[block][key]
+                return state
             problem = "is of another version of deepfake-detection"
         except FileNotFoundError:
             return None
-        # a damaged file leads torch's readers into several kinds of errors
+        # a damaged file makes torch's readers raise errors of several kinds
         except Exception as error:
-            problem = f"is truncated or damaged ({first_line(error)})"
+            problem = f"is truncated or damaged ({type(error).__name__}: {first_line(error)})"
         raise UserError(
             f"the training state {path} {problem}. Training begins anew only when told to: delete "
             "the file, or add --params training.checkpoint.resume=false"
         )
 
     def save(self, run_fingerprint: str, state: State) -> None:
-        """Write the state of a run, whole or not at all.
+        """Write the checkpoint of a run, whole or not at all, and wait until it is on the disk.
 
         Raises:
             UserError: If the disk is full.
@@ -80,22 +87,23 @@ class TrainingCheckpoints:
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(path)
+            _sync_folder(self.folder)
         except (OSError, RuntimeError) as error:
-            # torch's writer says RuntimeError where the system said that the disk is full
-            full = getattr(error, "errno", None) == errno.ENOSPC or "PytorchStreamWriter" in str(
-                error
-            )
-            if full:
-                raise UserError(
-                    f"the disk is full: the training state could not be written to {path}. Make "
-                    "room, and the same command goes on from the state before it."
-                ) from error
+            # torch's writer raises a RuntimeError in place of what the file raised
+            for cause in _chain(error):
+                if isinstance(cause, KeyboardInterrupt):
+                    raise cause from None
+                if getattr(cause, "errno", None) == errno.ENOSPC:
+                    raise UserError(
+                        f"the disk is full: the training state could not be written to {path}. "
+                        "Make room, and the same command goes on from the state before it."
+                    ) from error
             raise
         finally:
             beside.unlink(missing_ok=True)
 
     def remove(self, run_fingerprint: str) -> None:
-        """Remove the state of a finished run, and what a killed save of it left behind."""
+        """Remove the checkpoint of a finished run, and what a killed save of it left behind."""
         path = self.path(run_fingerprint)
         path.unlink(missing_ok=True)
         for left in self.folder.glob(f".{path.stem}-*"):
@@ -104,18 +112,34 @@ class TrainingCheckpoints:
             self.folder.rmdir()
 
 
-class CheckpointSaver:
-    """Saves the state of one run at the ends of epochs, at most every so many minutes.
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it came from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
-    On a GPU the file is written by a thread while training goes on, from a copy in main memory. On
-    a CPU, where a copy would take as much memory as the network again and the thread a core, at
-    once.
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until a renamed file is on the disk under its new name; Windows opens no folders."""
+    if os.name == "posix":
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
+class CheckpointSaver:
+    """Saves the checkpoint of one run at the ends of epochs, at most every so many minutes.
+
+    On a GPU a thread writes the file from a copy in main memory, while training goes on. On a CPU
+    the copy would double the network's memory and the thread take a core: it is written at once.
 
     Args:
-        states: Where to.
+        states: Where to save.
         run_fingerprint: Of the run.
         minutes: Between two saves, at least; the first epoch is saved in any case.
-        device: That trains.
+        device: The device that trains.
     """
 
     def __init__(
@@ -138,7 +162,7 @@ class CheckpointSaver:
             self._writer.shutdown()
 
     def save_if_due(self, make_checkpoint: Callable[[], State], *, last: bool = False) -> None:
-        """Save, unless that was done a short while ago and this is not the last time.
+        """Save if the last time was long enough ago, or this is the last epoch.
 
         Raises:
             UserError: If the disk is full.
@@ -155,7 +179,7 @@ class CheckpointSaver:
             self._writing = self._writer.submit(self._states.save, self._run, state)
 
     def finish(self) -> None:
-        """Wait for what is still being written, and raise what went wrong with it."""
+        """Wait until the file is written, and raise the error if that failed."""
         if self._writing:
             self._writing.result()
             self._writing = None

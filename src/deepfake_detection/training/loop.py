@@ -1,10 +1,13 @@
 """The training loop."""
 
+from __future__ import annotations
+
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,14 +15,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from deepfake_detection.models.backbones import put_weights, split_parameters
-from deepfake_detection.models.detector import Normalise
+from deepfake_detection.models.detector import FAKE, REAL, Normalise
+from deepfake_detection.models.devices import use_ieee_float32
 from deepfake_detection.parameters import PreprocessingParameters, TrainingParameters
 from deepfake_detection.training.augmentation import augment, draw
 from deepfake_detection.training.batches import BatchLoader, LabelledPixels, batch_order, fit_on
 from deepfake_detection.training.checkpoints import State
 from deepfake_detection.training.optimisation import (
+    BACKBONE,
     HEAD,
-    REST,
     Loss,
     build_optimizer,
     build_schedule,
@@ -27,6 +31,8 @@ from deepfake_detection.training.optimisation import (
 from deepfake_detection.training.processes import Processes
 
 log = logging.getLogger(__name__)
+
+Logits = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -46,31 +52,34 @@ class Epoch:
 
 @dataclass
 class TrainResult:
-    """What training has come to.
+    """The result of a training, or of its epochs so far.
 
     Attributes:
-        history: An entry for each epoch so far.
-        best: The first of the epochs with the highest validation accuracy, or the last where there
-            is no validation subset; None before the first.
-        best_weights: A copy of the network's state in that epoch, on the CPU.
-        not_finite: The subset whose loss became infinite or not a number in the epoch after the
-            last of the history, which ended the training; None if none did.
+        history: A row for each epoch.
+        best: The first epoch with the highest validation accuracy; without a validation subset, the
+            last epoch.
+        best_weights: A copy of the network's state dict in that epoch, on the CPU.
+        validation_logits: float64, [n]: fake minus real of each validation image in that epoch, in
+            the order of the split; None without a validation subset.
+        not_finite: `training` or `validation`, if that loss became infinite or NaN, which ends the
+            training; the history lacks that epoch.
     """
 
     history: list[Epoch] = field(default_factory=list)
     best: Epoch | None = None
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    validation_logits: Logits | None = None
     not_finite: str | None = None
 
-    def add(self, epoch: Epoch, network: nn.Module, *, keep_weights: bool = True) -> None:
-        """Take in an epoch, and the weights if it is the best so far."""
+    def add(self, epoch: Epoch, network: nn.Module, logits: Logits | None, *, keep: bool) -> None:
+        """Add an epoch; if it is the best so far, keep its logits, and its weights if asked to."""
         self.history.append(epoch)
-        # without a validation subset its accuracy is no number, which is not below any other
+        # NaN compares false: without a validation subset the last epoch is kept
         if self.best is not None and epoch.validation_accuracy <= self.best.validation_accuracy:
             return
-        self.best = epoch
-        if keep_weights:
-            # a copy: state_dict() refers to the live weights, which the next epoch changes
+        self.best, self.validation_logits = epoch, logits
+        if keep:
+            # state_dict() refers to the live weights, which the next epoch changes
             self.best_weights = {
                 name: value.detach().to("cpu", copy=True)
                 for name, value in network.state_dict().items()
@@ -91,8 +100,9 @@ class TrainResult:
         """Whether no further epoch follows.
 
         Args:
-            training: The recipe.
-            stop_after: The last epoch, if it is not the recipe's: learning rates keep their course.
+            training: The settings.
+            stop_after: The last epoch, if it is not that of the settings; learning rates still
+                follow the schedule over all epochs of the settings.
         """
         epochs = training.epochs if stop_after is None else stop_after
         patience = training.early_stopping.patience
@@ -104,20 +114,24 @@ class TrainResult:
         return self.not_finite is not None or len(self.history) == epochs or out_of_patience
 
     def state_dict(self) -> State:
-        """All of it, as plain values and tensors."""
+        """Plain values and tensors."""
+        logits = self.validation_logits
         return {
             "history": [asdict(epoch) for epoch in self.history],
             "best": self.best.epoch if self.best else None,
             "best_weights": self.best_weights,
+            "validation_logits": None if logits is None else torch.from_numpy(logits),
             "not_finite": self.not_finite,
         }
 
     @classmethod
-    def from_state_dict(cls, state: State) -> "TrainResult":
+    def from_state_dict(cls, state: State) -> TrainResult:
         """The inverse of `state_dict`."""
         history = [Epoch(**epoch) for epoch in state["history"]]
         best = history[state["best"] - 1] if state["best"] else None
-        return cls(history, best, state["best_weights"], state["not_finite"])
+        logits = state["validation_logits"]
+        logits = None if logits is None else logits.numpy()
+        return cls(history, best, state["best_weights"], logits, state["not_finite"])
 
 
 class Trainer:
@@ -126,15 +140,17 @@ class Trainer:
     Args:
         network: From [n, 3, crop, crop] to [n, 2]; moved to the device and changed in place.
         heads: Names of the layers that learn at the head's rate.
-        train: Pictures that it learns from.
-        validation: Pictures that choose the epoch; none where nothing is chosen.
+        train: The train subset.
+        validation: The validation subset, which chooses the epoch; it may be empty.
         preprocessing: Normalisation of the pictures.
-        training: The recipe.
-        precision: fp32, or bf16 where the network computes in it (weights, loss and update do not).
+        training: The settings.
+        precision: What the network computes training steps in: fp32, or bf16, while weights, loss
+            and update stay in fp32. Validation is always fp32, as scores are.
         processes: This process among those that train together.
 
     Attributes:
-        network: The network itself, whatever is wrapped around it.
+        network: The network itself, without the wrappers of several processes and torch.compile.
+        is_main: Whether this process keeps weights and logs.
     """
 
     def __init__(
@@ -150,11 +166,15 @@ class Trainer:
         processes: Processes,
     ) -> None:
         device = processes.device
-        # pictures are all of one size, for which cuDNN may look for the fastest way
+        use_ieee_float32(device)
+        # All batches have one size: cuDNN measures once which algorithm is the fastest for it. The
+        # switch holds for the process and stays on.
         torch.backends.cudnn.benchmark = True
         network = processes.synchronise_batch_norm(network)
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network = network
+        forward = processes.wrap(network)
+        self.network, self.is_main = network, processes.is_main
+        self._forward = torch.compile(forward) if training.compile else forward
         self._training, self._processes = training, processes
         self._normalise = Normalise(preprocessing).to(device)
         self._optimizer = build_optimizer(
@@ -162,36 +182,32 @@ class Trainer:
         )
         self._schedule = build_schedule(self._optimizer, training.schedule, training.epochs)
         self._loss = Loss(training.loss, train.labels, device)
+        self._autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
         resident = fit_on(device, (train, validation))
         self._train = BatchLoader(train, device, resident=resident)
-        self._validation = (
-            BatchLoader(validation, device, resident=resident) if len(validation) else None
-        )
-        self._precision = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-        forward = processes.wrap(network)
-        self._forward = torch.compile(forward) if training.compile else forward
+        self._validation = BatchLoader(validation, device, resident=resident)
 
     @property
     def train_images(self) -> int:
-        """Images that one epoch learns from, in all processes together."""
+        """Images of one epoch, in all processes together."""
         return len(self._train)
 
     @property
     def validates(self) -> bool:
-        """Whether there are pictures that choose the epoch."""
-        return self._validation is not None
+        """Whether there is a validation subset."""
+        return len(self._validation) > 0
 
     @property
     def learning_rates(self) -> tuple[float, float]:
-        """Of the rest and of the head, in the coming epoch."""
+        """Of the backbone and of the head, in the coming epoch."""
         groups = self._optimizer.param_groups
-        return groups[REST]["lr"], groups[HEAD]["lr"]
+        return groups[BACKBONE]["lr"], groups[HEAD]["lr"]
 
     def train(self, epoch: int) -> tuple[float, float]:
-        """Go through the train subset once, and learn; mean loss and accuracy on the way.
+        """Train on each picture once; mean loss and accuracy over the epoch.
 
-        Order, augmentation and dropout are drawn from the seed and the number of the epoch, so that
-        a training that goes on after an interruption draws what it would have drawn.
+        Order, augmentation and dropout depend on the seed and the epoch alone, so that a resumed
+        training draws the same as an uninterrupted one.
         """
         training, processes = self._training, self._processes
         generator = torch.Generator().manual_seed(_seed_of(training.seed, epoch))
@@ -199,74 +215,78 @@ class Trainer:
         batches = batch_order(
             len(self._train), training.batch_size, training.shuffle, generator, processes.count
         )
-        drawn = draw(len(self._train), training.augmentation, generator)
+        draws = draw(len(self._train), training.augmentation, generator)
         places = torch.arange(len(self._train)).split([len(batch) for batch in batches])
-        drawn = drawn[torch.cat([processes.part(each) for each in places])].to(processes.device)
-        place = 0
-
-        def step(pictures: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
-            nonlocal place
-            draws = drawn[place : place + len(labels)]
-            place += len(labels)
-            outputs, loss = self._judge(augment(pictures, draws), labels)
-            self._optimizer.zero_grad(set_to_none=True)
-            (loss if share == 1 else loss * share).backward()
-            self._optimizer.step()
-            return outputs.detach(), loss.detach()
+        draws = draws[torch.cat([processes.part(each) for each in places])].to(processes.device)
 
         self.network.train()
-        means = self._pass(self._train, batches, step, f"Epoch {epoch}/{training.epochs}")
+        sums, done = torch.zeros(2, device=processes.device), 0
+        title = f"Epoch {epoch}/{training.epochs}"
+        for pictures, labels, share, size in self._parts(self._train, batches, title):
+            pictures = augment(pictures, draws[done : done + len(labels)])
+            done += len(labels)
+            with self._autocast:
+                outputs = self._forward(self._normalise(pictures))
+            loss = self._loss(outputs, labels)
+            self._optimizer.zero_grad(set_to_none=True)
+            # the gradients of all processes are averaged, not added up
+            weight = processes.count * share
+            (loss if weight == 1 else loss * weight).backward()
+            self._optimizer.step()
+            sums += _sums(main_output(outputs).detach(), labels, loss.detach() * (weight * size))
         self._schedule.step()
         processes.average_buffers(self.network)
-        return means
+        return self._means(sums, self._train)
 
     @torch.inference_mode()
-    def validate(self, epoch: int) -> tuple[float, float]:
-        """Mean loss and accuracy on the validation subset; not a number where there is none."""
-        if self._validation is None:
-            return math.nan, math.nan
+    def validate(self, epoch: int) -> tuple[float, float, Logits | None]:
+        """Mean loss, accuracy and logits (see `TrainResult`) of the validation subset.
+
+        They are computed as a detector computes scores: in fp32, and not compiled. Without a
+        validation subset: NaN, NaN, None.
+        """
+        if not self.validates:
+            return math.nan, math.nan, None
+        processes = self._processes
         batches = batch_order(len(self._validation), self._training.batch_size)
+        places = torch.cat([processes.part(batch) for batch in batches]).to(processes.device)
+
         self.network.eval()
+        sums = torch.zeros(2, device=processes.device)
+        logits = torch.zeros(len(self._validation), 2, device=processes.device)
+        seen = [logits[:0]]
         title = f"Epoch {epoch}/{self._training.epochs}, validation"
-        return self._pass(self._validation, batches, lambda *batch: self._judge(*batch[:2]), title)
+        for pictures, labels, share, size in self._parts(self._validation, batches, title):
+            outputs = main_output(self.network(self._normalise(pictures)))
+            seen.append(outputs)
+            loss = self._loss(outputs, labels)
+            sums += _sums(outputs, labels, loss * (processes.count * share * size))
+        logits[places] = torch.cat(seen)
+        # each row is of one process, and 0 in the others
+        rows = processes.all_reduce(logits).cpu().double().numpy()
+        return *self._means(sums, self._validation), rows[:, FAKE] - rows[:, REAL]
 
-    def _judge(self, pictures: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits, [b, 2], and mean loss of a batch."""
-        with self._precision:
-            outputs = self._forward(self._normalise(pictures))
-        return main_output(outputs), self._loss(outputs, labels)
+    def _parts(
+        self, loader: BatchLoader, batches: list[Tensor], title: str
+    ) -> Iterator[tuple[Tensor, Tensor, float, int]]:
+        """Yield this process's part of each batch: pictures, labels, weight, size of the batch.
 
-    def _pass(
-        self,
-        feed: BatchLoader,
-        batches: list[Tensor],
-        act: Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]],
-        title: str,
-    ) -> tuple[float, float]:
-        """Go through a subset once; its mean loss and its accuracy.
-
-        Sums stay on the device until the end, so that no step waits for it.
+        The weight is that of the part's mean loss in the mean loss of the batch.
         """
         processes = self._processes
-        # only a last batch of validation can be too small for a part of it to go to everyone
+        # a last validation batch may have fewer pictures than there are processes
         parts = [part for batch in batches if len(part := processes.part(batch))]
-        shares = [
-            self._loss.share(feed.labels_of(part), feed.labels_of(batch))
-            for part, batch in zip(parts, batches, strict=False)
-        ]
-        sums = torch.zeros(2, device=processes.device)
         bar = tqdm(
-            zip(feed.batches(parts), shares, batches, strict=False),
-            total=len(parts), desc=title, unit="batch", leave=False,
-            disable=None if processes.keeps else True,
+            loader.batches(parts), total=len(parts), desc=title, unit="batch", leave=False,
+            disable=None if processes.is_main else True,
         )  # fmt: skip
-        for (pictures, labels), share, batch in bar:
-            # the gradients of all processes are averaged, not added up
-            logits, loss = act(pictures, labels, processes.count * share)
-            correct = (logits.argmax(dim=1) == labels).sum()
-            sums += torch.stack((loss * (share * len(batch)), correct.float()))
-        loss_sum, correct_sum = processes.add_up(sums).tolist()
-        return loss_sum / len(feed), correct_sum / len(feed)
+        for (pictures, labels), part, batch in zip(bar, parts, batches, strict=False):
+            share = self._loss.share(loader.labels_of(part), loader.labels_of(batch))
+            yield pictures, labels, share, len(batch)
+
+    def _means(self, sums: Tensor, loader: BatchLoader) -> tuple[float, float]:
+        loss, correct = self._processes.all_reduce(sums).tolist()
+        return loss / len(loader), correct / len(loader)
 
     def state_dict(self) -> State:
         """Weights, optimiser and schedule, as plain values and tensors."""
@@ -277,7 +297,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: State) -> None:
-        """Take up what `state_dict` gave, on whatever device."""
+        """Take over what `state_dict` gave, on any device."""
         put_weights(self.network, state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
@@ -286,44 +306,41 @@ class Trainer:
 def train_network(
     trainer: Trainer,
     training: TrainingParameters,
-    fit: TrainResult | None = None,
+    result: TrainResult | None = None,
     *,
     stop_after: int | None = None,
     after_epoch: Callable[[TrainResult], None] = lambda _: None,
-    keeps: bool = True,
 ) -> TrainResult:
     """Train a network, and keep the weights of the epoch with the best validation accuracy.
 
-    Without validation pictures they are those of the last epoch. It ends early with an epoch in
-    which the loss is no finite number, and does not count it.
+    Training ends early with an epoch whose loss is infinite or NaN.
 
     Args:
-        trainer: Of the network.
-        training: The recipe: epochs, patience.
-        fit: What came before an interruption, which the trainer's state goes with.
+        trainer: Trainer of the network.
+        training: The settings: epochs, patience.
+        result: The epochs before an interruption; the trainer holds the state after them.
         stop_after: See `TrainResult.ends`.
-        after_epoch: Called with what training has come to, to save it.
-        keeps: Whether this process keeps the best weights, and logs.
+        after_epoch: Called after each epoch, to save a checkpoint.
     """
-    fit = fit or TrainResult()
-    while not fit.ends(training, stop_after):
-        number = len(fit.history) + 1
-        rates = trainer.learning_rates
+    result = result or TrainResult()
+    while not result.ends(training, stop_after):
+        number = len(result.history) + 1
+        backbone_rate, head_rate = trainer.learning_rates
         started = perf_counter()
         train_loss, train_accuracy = trainer.train(number)
         trained = perf_counter()
-        validation_loss, validation_accuracy = trainer.validate(number)
+        validation_loss, validation_accuracy, logits = trainer.validate(number)
 
-        losses = {"training": train_loss}
-        if trainer.validates:
-            losses["validation"] = validation_loss
-        fit.not_finite = next((name for name in losses if not np.isfinite(losses[name])), None)
-        if fit.not_finite:
+        if not math.isfinite(train_loss):
+            result.not_finite = "training"
+        elif trainer.validates and not math.isfinite(validation_loss):
+            result.not_finite = "validation"
+        if result.not_finite:
             break
         epoch = Epoch(
             epoch=number,
-            learning_rate=rates[REST],
-            head_learning_rate=rates[HEAD],
+            learning_rate=backbone_rate,
+            head_learning_rate=head_rate,
             train_loss=train_loss,
             train_accuracy=train_accuracy,
             validation_loss=validation_loss,
@@ -331,20 +348,25 @@ def train_network(
             seconds=perf_counter() - started,
             images_per_second=trainer.train_images / (trained - started),
         )
-        fit.add(epoch, trainer.network, keep_weights=keeps)
-        if keeps:
-            _log_epoch(epoch, training.epochs, best=trainer.validates and fit.best is epoch)
-        after_epoch(fit)
-    return fit
+        result.add(epoch, trainer.network, logits, keep=trainer.is_main)
+        if trainer.is_main:
+            _log_epoch(epoch, training.epochs, best=trainer.validates and result.best is epoch)
+        after_epoch(result)
+    return result
 
 
 def main_output(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """The main output of a network that may have auxiliary ones behind it."""
+    """The main output of a network that may have auxiliary ones."""
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
+def _sums(outputs: Tensor, labels: Tensor, loss: Tensor) -> Tensor:
+    """Loss and number of correct answers of a batch; on the device, so that no step waits."""
+    return torch.stack((loss, (outputs.argmax(dim=1) == labels).sum().float()))
+
+
 def _seed_of(*numbers: int) -> int:
-    """A seed for one of many draws: NumPy's mixing keeps them independent."""
+    """An independent random seed for each combination of numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 

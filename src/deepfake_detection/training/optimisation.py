@@ -1,4 +1,4 @@
-"""Optimiser, schedule and loss: each from one factory, chosen by a name in the settings."""
+"""Optimiser, schedule, loss and compiler, chosen by names in the settings."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
+from deepfake_detection.errors import UserError, first_line
 from deepfake_detection.parameters import (
     LossParameters,
     OptimizerParameters,
@@ -22,19 +23,19 @@ from deepfake_detection.parameters import (
 )
 
 # Places of the two learning rates among the optimiser's parameter groups
-REST, HEAD = 0, 1
+BACKBONE, HEAD = 0, 1
 
 
 def build_optimizer(
-    rest: list[nn.Parameter], head: list[nn.Parameter], optimizer: OptimizerParameters
+    backbone: list[nn.Parameter], head: list[nn.Parameter], optimizer: OptimizerParameters
 ) -> Optimizer:
-    """Adam with two parameter groups: all but the head, and the head with its multiple of the rate.
+    """Adam with two parameter groups: the backbone, and the head at a multiple of the rate.
 
-    Weight decay is Adam's own, an L2 term of the loss, as in the reference recipe; not AdamW's.
-    `fused` updates all parameters in one pass on their device.
+    Weight decay is an L2 term of the loss, as in the reference recipe, not AdamW's. `fused` updates
+    all parameters in one pass on their device.
     """
     head_lr = optimizer.lr * optimizer.head_lr_multiple
-    groups: list[dict[str, Any]] = [{"params": rest}, {"params": head, "lr": head_lr}]
+    groups: list[dict[str, Any]] = [{"params": backbone}, {"params": head, "lr": head_lr}]
     return Adam(
         groups,
         lr=optimizer.lr,
@@ -45,13 +46,13 @@ def build_optimizer(
 
 
 def build_schedule(optimizer: Optimizer, schedule: ScheduleParameters, epochs: int) -> LRScheduler:
-    """A schedule of both learning rates, to be stepped at the end of each epoch.
+    """A schedule of both learning rates, stepped at the end of each epoch.
 
     Args:
-        optimizer: Whose rates it changes.
+        optimizer: The optimiser whose rates it changes.
         schedule: `none`, `step` (StepLR), `exponential` (ExponentialLR), `cosine`
             (CosineAnnealingLR, down to 0 after the last epoch).
-        epochs: How many there will be at most.
+        epochs: The number of epochs of the settings.
     """
     makers: dict[str, Callable[[], LRScheduler]] = {
         "none": lambda: LambdaLR(optimizer, lambda _: 1.0),
@@ -63,12 +64,12 @@ def build_schedule(optimizer: Optimizer, schedule: ScheduleParameters, epochs: i
 
 
 class Loss:
-    """Cross-entropy over the main output, and over auxiliary ones at their weight.
+    """Cross-entropy of the main output, plus that of auxiliary outputs times their weight.
 
     Args:
         loss: Class weights and auxiliary weight.
-        labels: Of all training images, int64, [n]: what `balanced` is computed from.
-        device: Where it is computed.
+        labels: int64, [n]: of all training images, from which `balanced` computes class weights.
+        device: The device that computes it.
     """
 
     def __init__(self, loss: LossParameters, labels: Tensor, device: torch.device) -> None:
@@ -76,10 +77,10 @@ class Loss:
         weights = torch.ones(2)
         if loss.class_weights == "balanced":
             weights = len(labels) / (2 * torch.bincount(labels, minlength=2).float())
-        self._class_weights_here, self._class_weights = weights, weights.to(device)
+        self._weights_on_cpu, self._weights = weights, weights.to(device)
 
     def __call__(self, outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
-        """Mean loss of a batch: outputs [n, 2] (auxiliary ones behind it), labels int64, [n]."""
+        """Mean loss of a batch: outputs [n, 2] (with auxiliary ones, a tuple), labels int64 [n]."""
         main, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
         total = self._cross_entropy(main, labels)
         for output in auxiliary:
@@ -87,10 +88,31 @@ class Loss:
         return total
 
     def share(self, part: Tensor, batch: Tensor) -> float:
-        """What a part's mean loss counts for in that of the whole batch, by the labels of both."""
-        weights = self._class_weights_here
+        """The weight of a part's mean loss in the batch's mean loss, from the labels of both."""
+        weights = self._weights_on_cpu
         return (weights[part].sum() / weights[batch].sum()).item()
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        # in full precision, whatever the network computes in
-        return F.cross_entropy(logits.float(), labels, weight=self._class_weights)
+        # in float32, whatever the network computes in
+        return F.cross_entropy(logits.float(), labels, weight=self._weights)
+
+
+def check_compiler(device: torch.device) -> None:
+    """Check that torch.compile works, on a function of one line.
+
+    Raises:
+        UserError: With the reason, such as a missing C++ compiler.
+    """
+    try:
+        torch.compile(_smallest)(torch.ones(8, device=device))
+    # the compiler raises errors of many kinds
+    except Exception as error:
+        raise UserError(
+            f"parameter 'training.compile': torch.compile does not work here "
+            f"({first_line(error)}). On a CPU it needs a C++ compiler, as g++, on a GPU triton. "
+            "Set training.compile=false."
+        ) from error
+
+
+def _smallest(values: torch.Tensor) -> torch.Tensor:
+    return values.sin() + 1

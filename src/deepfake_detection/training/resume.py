@@ -1,6 +1,7 @@
-"""Runs that begin, go on after an interruption, and are interrupted."""
+"""Starting a training, or resuming it from its checkpoint."""
 
 import logging
+import threading
 from collections.abc import Sequence
 
 import torch
@@ -11,18 +12,22 @@ from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.parameters import TrainingParameters
 from deepfake_detection.training.checkpoints import State, TrainingCheckpoints
 from deepfake_detection.training.hardware import Hardware, check_hardware
-from deepfake_detection.training.launch import WorkerError, train_in_processes
+from deepfake_detection.training.launch import ProcessError, train_in_processes
 from deepfake_detection.training.loop import TrainResult
 from deepfake_detection.training.processes import Processes
 from deepfake_detection.training.task import TrainingTask, train_task
 
 log = logging.getLogger(__name__)
 
+# Threads (Kedro's ThreadRunner, Dask) train one after the other: torch's random state and number of
+# threads belong to the process. A caller that also draws the first weights holds it around both.
+training_lock = threading.RLock()
+
 
 def find_checkpoint(
     states: TrainingCheckpoints, run: str, training: TrainingParameters
 ) -> State | None:
-    """The state that an interrupted run with the same settings and split left, if it is wanted.
+    """The checkpoint of an interrupted run with the same settings and split, if it is wanted.
 
     Raises:
         UserError: If it is damaged.
@@ -39,13 +44,13 @@ def find_checkpoint(
         log.info(
             "Going on after epoch %d of a training with the same settings and split (%s). "
             "--params training.checkpoint.resume=false begins anew",
-            len(state["fit"]["history"]), states.path(run),
+            len(state["result"]["history"]), states.path(run),
         )  # fmt: skip
     return state
 
 
 def hardware_of_checkpoint(state: State) -> Hardware:
-    """What an interrupted training computed on, and goes on with.
+    """The hardware that an interrupted training computed on, with which it has to go on.
 
     Raises:
         UserError: If this machine does not have it.
@@ -72,22 +77,21 @@ def train(
     """Train in this process, or in one for each device.
 
     Raises:
-        UserError: If a process dies, with its own traceback.
+        UserError: If training cannot go on, or a process fails or is killed.
         KeyboardInterrupt: If training was interrupted.
     """
-    if not task.hardware.alone:
+    with training_lock:
+        if task.hardware.processes > 1:
+            try:
+                return train_in_processes(task, network, stores, start, states)
+            except ProcessError as error:
+                raise UserError(f"{error} {describe_resume(states, task.run)}") from None
+        threads = torch.get_num_threads()
         try:
-            return train_in_processes(task, network, stores, start, states)
-        except WorkerError as error:
-            raise UserError(f"{error}\n{describe_resume(states, task.run)}") from None
-    threads = torch.get_num_threads()
-    # the sums of another number of threads differ in their last bits
-    torch.set_num_threads(task.hardware.threads)
-    try:
-        alone = Processes.alone(torch.device(task.hardware.device))
-        return train_task(task, network, heads, stores, start, states, alone)
-    finally:
-        torch.set_num_threads(threads)
+            alone = Processes.alone(torch.device(task.hardware.device))
+            return train_task(task, network, heads, stores, start, states, alone)
+        finally:
+            torch.set_num_threads(threads)
 
 
 def describe_resume(states: TrainingCheckpoints, run: str) -> str:
@@ -96,6 +100,6 @@ def describe_resume(states: TrainingCheckpoints, run: str) -> str:
     if state is None:
         return "No epoch was finished yet, so nothing is kept."
     return (
-        f"It is kept up to the end of epoch {len(state['fit']['history'])} in {states.path(run)}: "
-        "the same command goes on from there."
+        f"It is kept up to the end of epoch {len(state['result']['history'])} in "
+        f"{states.path(run)}: the same command goes on from there."
     )
