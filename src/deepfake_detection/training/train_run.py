@@ -144,7 +144,7 @@ def train_run(
 
 def _tabulate_logits(result: TrainResult, split: pd.DataFrame, run: str) -> pd.DataFrame:
     validation = split.loc[split["subset"] == "validation", ["path", "label"]]
-    logits = [] if result.validation_logits is None else result.validation_logits
+    logits: Any = [] if result.validation_logits is None else result.validation_logits
     return validation.assign(logit=logits, run_fingerprint=run).reset_index(drop=True)
 
 
