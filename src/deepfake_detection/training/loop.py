@@ -233,7 +233,7 @@ class Trainer:
             weight = processes.count * share
             (loss if weight == 1 else loss * weight).backward()
             self._optimizer.step()
-            sums += _sums(main_output(outputs).detach(), labels, loss.detach() * (weight * size))
+            sums += _sums(main_output(outputs).detach(), labels, loss.detach() * (share * size))
         self._schedule.step()
         processes.average_buffers(self.network)
         return self._means(sums, self._train)
@@ -260,11 +260,12 @@ class Trainer:
             outputs = main_output(self.network(self._normalise(pictures)))
             seen.append(outputs)
             loss = self._loss(outputs, labels)
-            sums += _sums(outputs, labels, loss * (processes.count * share * size))
+            sums += _sums(outputs, labels, loss * (share * size))
         logits[places] = torch.cat(seen)
         # each row is of one process, and 0 in the others
-        rows = processes.all_reduce(logits).cpu().double().numpy()
-        return *self._means(sums, self._validation), rows[:, FAKE] - rows[:, REAL]
+        rows = processes.all_reduce(logits).cpu().double()
+        margins = (rows[:, FAKE] - rows[:, REAL]).numpy()
+        return *self._means(sums, self._validation), margins
 
     def _parts(
         self, loader: BatchLoader, batches: list[Tensor], title: str
