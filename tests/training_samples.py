@@ -19,7 +19,12 @@ from deepfake_detection.training.batches import LabelledPixels
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
 from deepfake_detection.training.hardware import choose_hardware
 from deepfake_detection.training.loop import TrainResult
-from deepfake_detection.training.resume import find_checkpoint, hardware_of_checkpoint, train, training_lock
+from deepfake_detection.training.resume import (
+    find_checkpoint,
+    hardware_of_checkpoint,
+    train,
+    training_lock,
+)
 from deepfake_detection.training.task import TrainingTask
 
 CPU = torch.device("cpu")

@@ -132,7 +132,9 @@ def test_a_loss_that_is_not_finite_stops_at_the_epochs_end_and_keeps_the_best(
     training: bool,
 ) -> None:
     training_of_nine = make_training(epochs=9)
-    result = train_network(_trainer(_Breaking(3, training), training_of_nine, "inner.5"), training_of_nine)
+    result = train_network(
+        _trainer(_Breaking(3, training), training_of_nine, "inner.5"), training_of_nine
+    )
     assert result.not_finite == ("training" if training else "validation")
     assert len(result.history) == 3
     assert all(torch.isfinite(value).all() for value in result.best_weights.values())

@@ -181,7 +181,11 @@ def test_two_processes_listen_on_the_loopback_interface_alone_and_train_as_one(
 
 def test_a_killed_process_is_named_and_the_same_settings_go_on(tmp_path: Path) -> None:
     task = make_task(tmp_path, epochs=1000, devices=2)
-    _when_an_epoch_is_saved(tmp_path, lambda: _workers(os.getpid())[1].kill())
+
+    def kill_one() -> None:
+        _workers(os.getpid())[1].kill()
+
+    _when_an_epoch_is_saved(tmp_path, kill_one)
     with pytest.raises(UserError, match=r"^training process \d .*SIGKILL.*memory") as caught:
         run_task(task, tmp_path)
     assert "\n" not in str(caught.value)
@@ -255,7 +259,7 @@ def test_all_processes_end_with_the_one_that_started_them(
     _when_an_epoch_is_saved(tmp_path, end).join(timeout=120)
     _, said = process.communicate(timeout=30)
     assert len(workers) == 2
-    gone, alive = psutil.wait_procs(workers, timeout=20)
+    _, alive = psutil.wait_procs(workers, timeout=20)
     for each in alive:
         each.kill()
     assert not alive, said

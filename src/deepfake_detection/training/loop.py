@@ -223,10 +223,10 @@ class Trainer:
         sums, done = torch.zeros(2, device=processes.device), 0
         title = f"Epoch {epoch}/{training.epochs}"
         for pictures, labels, share, size in self._parts(self._train, batches, title):
-            pictures = augment(pictures, draws[done : done + len(labels)])
+            augmented = augment(pictures, draws[done : done + len(labels)])
             done += len(labels)
             with self._autocast:
-                outputs = self._forward(self._normalise(pictures))
+                outputs = self._forward(self._normalise(augmented))
             loss = self._loss(outputs, labels)
             self._optimizer.zero_grad(set_to_none=True)
             # the gradients of all processes are averaged, not added up

@@ -266,6 +266,6 @@ def test_an_interruption_in_the_first_epoch_keeps_nothing_and_says_so(
 
 
 def test_a_state_of_a_machine_with_other_hardware_is_refused() -> None:
-    hardware = {"device": "cuda", "processes": 1, "machines": 1, "precision": "bf16", "threads": 1}
+    hardware = {"device": "cuda", "processes": 1, "precision": "bf16", "threads": 1}
     with pytest.raises(UserError, match=r"computed on cuda, bf16.*no cuda.*resume=false"):
         hardware_of_checkpoint({"hardware": hardware})
