@@ -19,7 +19,12 @@ from deepfake_detection.training.batches import LabelledPixels
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
 from deepfake_detection.training.hardware import choose_hardware
 from deepfake_detection.training.loop import TrainResult
-from deepfake_detection.training.resume import find_checkpoint, hardware_of_checkpoint, train
+from deepfake_detection.training.resume import (
+    find_checkpoint,
+    hardware_of_checkpoint,
+    train,
+    training_lock,
+)
 from deepfake_detection.training.task import TrainingTask
 
 CPU = torch.device("cpu")
@@ -117,12 +122,13 @@ def make_task(folder: Path, images: int = 36, **changes: Any) -> TrainingTask:
     )
 
 
-def run_task(task: TrainingTask, folder: Path) -> TrainResult:
+def run_task(task: TrainingTask, folder: Path, checkpoints: str = "checkpoints") -> TrainResult:
     """Train a task, or resume it from its checkpoint in this folder."""
-    states = TrainingCheckpoints(folder / "checkpoints")
+    states = TrainingCheckpoints(folder / checkpoints)
     start = find_checkpoint(states, task.run, task.training)
     if start is not None:
         assert hardware_of_checkpoint(start) == task.hardware
-    torch.manual_seed(task.training.seed)
-    network, heads = task.build_network()
-    return train(task, network, heads, PixelCache(folder / "cache"), start, states)
+    with training_lock:
+        torch.manual_seed(task.training.seed)
+        network, heads = task.build_network()
+        return train(task, network, heads, PixelCache(folder / "cache"), start, states)

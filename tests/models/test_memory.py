@@ -1,4 +1,4 @@
-"""Memory kept from step to step, and given back at the end."""
+"""Memory is reused from step to step, and returned at the end."""
 
 import resource
 import sys
@@ -18,9 +18,9 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's
 
 
 @pytest.fixture(autouse=True)
-def nobody_inside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a process of its own: what other tests left open has no part in it."""
-    monkeypatch.setattr(memory, "_inside", 0)
+def no_open_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process of its own, whatever other tests left open."""
+    monkeypatch.setattr(memory, "_open_blocks", 0)
     with keeping_memory(CPU):
         pass
 
@@ -29,39 +29,39 @@ def _use() -> None:
     torch.ones(MEGABYTES * 2**18)
 
 
-def _pages_taken(act: Callable[[], None]) -> int:
+def _new_pages(act: Callable[[], None]) -> int:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     act()
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
 @linux
-def test_a_step_finds_the_memory_of_the_one_before_it_and_the_system_gets_it_back() -> None:
+def test_a_step_reuses_the_memory_of_the_one_before_and_the_system_gets_it_back() -> None:
     needed = MEGABYTES * 2**20 // resource.getpagesize()
     _use()
-    assert _pages_taken(_use) > 0.4 * needed
+    assert _new_pages(_use) > 0.4 * needed
     with keeping_memory(CPU):
-        # blocks have to start at round addresses, so that the first few find no room
+        # blocks start at round addresses, so the first few do not fit into freed ones
         for _ in range(20):
             _use()
-        assert min(_pages_taken(_use) for _ in range(5)) < 0.1 * needed
+        assert min(_new_pages(_use) for _ in range(5)) < 0.1 * needed
         held = psutil.Process().memory_info().rss
     assert psutil.Process().memory_info().rss < held - MEGABYTES * 2**19
-    assert _pages_taken(_use) > 0.4 * needed
+    assert _new_pages(_use) > 0.4 * needed
 
 
 @linux
-def test_what_ends_inside_does_not_end_what_is_around_it() -> None:
+def test_the_end_of_an_inner_block_does_not_end_the_outer_one() -> None:
     needed = MEGABYTES * 2**20 // resource.getpagesize()
     with keeping_memory(CPU):
         for _ in range(20):
             with keeping_memory(CPU):
                 _use()
-        assert min(_pages_taken(_use) for _ in range(5)) < 0.1 * needed
-    assert _pages_taken(_use) > 0.4 * needed
+        assert min(_new_pages(_use) for _ in range(5)) < 0.1 * needed
+    assert _new_pages(_use) > 0.4 * needed
 
 
-def test_elsewhere_nothing_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_and_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: object) -> None:
         raise AssertionError("no C library is to be asked")
 

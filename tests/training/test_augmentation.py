@@ -60,9 +60,9 @@ def test_layout_and_type_of_the_batch_make_no_difference() -> None:
 
 def test_corners_of_a_rotated_picture_are_black() -> None:
     batch = torch.full((1, 3, 32, 32), 255.0)
-    turned = augment(batch, Draws.of(torch.tensor([False]), torch.tensor([10.0]).double()))
-    assert turned[0, :, 0, 0].sum() == 0
-    assert (turned[0, :, 16, 16] == 255).all()
+    rotated = augment(batch, Draws.of(torch.tensor([False]), torch.tensor([10.0]).double()))
+    assert rotated[0, :, 0, 0].sum() == 0
+    assert (rotated[0, :, 16, 16] == 255).all()
 
 
 @given(st.floats(0, 1), st.floats(0, 180), st.integers(0, 2**31))
@@ -70,11 +70,11 @@ def test_draws_keep_to_probability_and_range(flip: float, rotation: float, seed:
     augmentation = AugmentationParameters(flip=flip, rotation=rotation)
     drawn = draw(2000, augmentation, torch.Generator().manual_seed(seed))
     assert abs(drawn.flips.float().mean().item() - flip) < 0.06
-    if drawn.turns is None:
+    if drawn.theta is None:
         assert rotation < 1e-300
         return
     # the angle's sine and cosine stand in the first column
-    angles = torch.rad2deg(torch.atan2(drawn.turns[:, 1, 0], drawn.turns[:, 0, 0]))
+    angles = torch.rad2deg(torch.atan2(drawn.theta[:, 1, 0], drawn.theta[:, 0, 0]))
     assert angles.abs().max() <= rotation * (1 + 1e-5) + 1e-12
     assert abs(angles.mean().item()) <= 0.09 * rotation + 1e-12
 

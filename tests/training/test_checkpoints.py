@@ -1,7 +1,9 @@
-"""Training states on disk: whole or not at all, each run's its own."""
+"""Checkpoints on disk: whole or not at all, one for each run."""
 
+import copy
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,14 @@ from deepfake_detection.training import checkpoints as state_module
 from deepfake_detection.training.checkpoints import CheckpointSaver, TrainingCheckpoints
 
 RUN, OTHER = "a" * 64, "b" * 64
-STATE = {"trainer": {"weights": torch.arange(500.0)}, "fit": {"history": [{"epoch": 1}]}}
+STATE: dict[str, Any] = {
+    "trainer": {"network": {"weight": torch.arange(500.0)}, "optimizer": {}, "schedule": {}},
+    "result": {
+        "history": [{"epoch": 1}], "best": 1, "best_weights": {}, "not_finite": None,
+        "validation_logits": torch.tensor([0.5]),
+    },
+    "hardware": {"device": "cpu", "processes": 1, "precision": "fp32", "threads": 1},
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -32,8 +41,9 @@ def test_a_state_comes_back_as_it_was(states: TrainingCheckpoints) -> None:
     states.save(RUN, STATE)
     loaded = states.load(RUN)
     assert loaded is not None
-    assert torch.equal(loaded["trainer"]["weights"], STATE["trainer"]["weights"])
-    assert loaded["fit"] == STATE["fit"]
+    weights = [each["trainer"]["network"]["weight"] for each in (loaded, STATE)]
+    assert torch.equal(*weights)
+    assert loaded["result"]["history"] == STATE["result"]["history"]
 
 
 def test_a_run_finds_its_own_state_and_leaves_the_others_alone(states: TrainingCheckpoints) -> None:
@@ -64,24 +74,41 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @given(share=st.floats(0, 1, exclude_max=True))
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_truncated_state_is_single_clear_line(
+def test_a_truncated_state_is_one_clear_line(
     states: TrainingCheckpoints, content: bytes, share: float
 ) -> None:
     states.folder.mkdir(exist_ok=True)
     states.path(RUN).write_bytes(content[: int(share * len(content))])
-    with pytest.raises(UserError, match=r"truncated or damaged.*resume=false") as caught:
+    _assert_refused_in_one_line(states)
+
+
+def _assert_refused_in_one_line(states: TrainingCheckpoints) -> None:
+    with pytest.raises(UserError, match=r"training\.checkpoint\.resume=false") as caught:
         states.load(RUN)
     assert "\n" not in str(caught.value)
     assert str(states.path(RUN)) in str(caught.value)
 
 
-def test_a_state_of_another_version_is_said(
-    states: TrainingCheckpoints, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.update(format=1),
+        lambda content: content.pop("run"),
+        lambda content: content.update(state=3),
+        lambda content: content["state"].pop("result"),
+        lambda content: content["state"].update(trainer=[1]),
+        lambda content: content["state"]["result"].pop("validation_logits"),
+        lambda content: content["state"]["hardware"].pop("threads"),
+    ],
+)
+def test_a_state_of_another_format_or_with_less_content_is_refused(
+    states: TrainingCheckpoints, change: Callable[[dict[str, Any]], Any]
 ) -> None:
     states.save(RUN, STATE)
-    monkeypatch.setattr(state_module, "_FORMAT", 2)
-    with pytest.raises(UserError, match=r"another version.*resume=false"):
-        states.load(RUN)
+    content = torch.load(states.path(RUN), weights_only=True)
+    change(content)
+    torch.save(content, states.path(RUN))
+    _assert_refused_in_one_line(states)
 
 
 def test_a_state_with_a_pickle_in_it_is_not_run(
@@ -92,28 +119,77 @@ def test_a_state_with_a_pickle_in_it_is_not_run(
             return os.mkdir, (str(tmp_path / "harm"),)
 
     states.folder.mkdir()
-    torch.save({"format": 1, "run": RUN, "state": Harm()}, states.path(RUN))
-    with pytest.raises(UserError, match="damaged"):
-        states.load(RUN)
+    torch.save({"format": 2, "run": RUN, "state": Harm()}, states.path(RUN))
+    _assert_refused_in_one_line(states)
     assert not (tmp_path / "harm").exists()
 
 
-def test_a_full_disk_keeps_the_state_before_it(
-    states: TrainingCheckpoints, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class _Failing:
+    """A file that takes some bytes and then raises an error, in torch's writer or before fsync."""
+
+    def __init__(self, file: Any, error: BaseException, after: int) -> None:
+        self.file, self.error, self.left = file, error, after
+
+    def write(self, content: Any) -> int:
+        self.left -= len(content)
+        if self.left < 0:
+            raise self.error
+        return int(self.file.write(content))
+
+    def __enter__(self) -> "_Failing":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+def _fail(monkeypatch: pytest.MonkeyPatch, error: BaseException, after: int) -> None:
+    original = Path.open
+
+    def give(path: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
+        file = original(path, mode, *args, **options)
+        return _Failing(file, error, after) if "w" in mode else file
+
+    monkeypatch.setattr(Path, "open", give)
+
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("after", [0, 700, 2000])
+@pytest.mark.parametrize(
+    ("error", "raised"), [(FULL, UserError), (KeyboardInterrupt(), KeyboardInterrupt)]
+)
+def test_a_full_disk_or_ctrl_c_while_saving_keeps_the_state_before(
+    states: TrainingCheckpoints, monkeypatch: pytest.MonkeyPatch, after: int,
+    error: BaseException, raised: type[BaseException],
+) -> None:  # fmt: skip
     states.save(RUN, STATE)
-
-    def fill(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", fill)
-    with pytest.raises(UserError, match="disk is full"):
-        states.save(RUN, {"trainer": {}, "fit": {}})
+    newer = copy.deepcopy(STATE)
+    newer["result"]["best"] = 2
+    _fail(monkeypatch, error, after)
+    with pytest.raises(raised) as caught:
+        states.save(RUN, newer)
     monkeypatch.undo()
+    if raised is UserError:
+        assert str(states.path(RUN)) in str(caught.value)
+        assert "\n" not in str(caught.value)
     assert _files(states) == [states.path(RUN).name]
     loaded = states.load(RUN)
     assert loaded is not None
-    assert loaded["fit"] == STATE["fit"]
+    assert loaded["result"]["best"] == 1
+
+
+def test_the_file_and_its_folder_are_on_the_disk_before_saving_ends(
+    states: TrainingCheckpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda opened: synced.append(os.fstat(opened).st_ino))
+    states.save(RUN, STATE)
+    assert synced == [states.path(RUN).stat().st_ino, states.folder.stat().st_ino]
 
 
 @pytest.fixture
@@ -133,12 +209,13 @@ def test_it_is_saved_at_most_every_so_many_minutes_and_at_the_end(
 
             def make(seconds: int = seconds) -> dict[str, Any]:
                 saved.append(seconds)
-                return {"at": seconds}
+                return STATE | {"at": seconds}
 
             saver.save_if_due(make, last=seconds == 250)
     assert saved == [0, 125, 250]
     loaded = states.load(RUN)
-    assert loaded == {"at": 250}
+    assert loaded is not None
+    assert loaded["at"] == 250
 
 
 def test_beside_a_gpu_the_state_is_a_copy_that_further_training_does_not_change(
@@ -147,7 +224,7 @@ def test_beside_a_gpu_the_state_is_a_copy_that_further_training_does_not_change(
     weights = torch.zeros(1000)
     # any device that is no CPU: its state is written while training goes on
     with CheckpointSaver(states, RUN, minutes=0, device=torch.device("meta")) as saver:
-        saver.save_if_due(lambda: {"weights": weights, "steps": [weights, 3]})
+        saver.save_if_due(lambda: STATE | {"weights": weights, "steps": [weights, 3]})
         weights += 1
         saver.finish()
     loaded = states.load(RUN)
@@ -158,11 +235,8 @@ def test_beside_a_gpu_the_state_is_a_copy_that_further_training_does_not_change(
 def test_what_goes_wrong_beside_training_is_raised(
     states: TrainingCheckpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", fill)
+    _fail(monkeypatch, FULL, after=0)
     with CheckpointSaver(states, RUN, minutes=0, device=torch.device("meta")) as saver:
         saver.save_if_due(lambda: STATE)
-        with pytest.raises(UserError, match="disk is full"):
+        with pytest.raises(UserError, match=str(states.path(RUN))):
             saver.save_if_due(lambda: STATE)

@@ -5,6 +5,7 @@ import math
 from dataclasses import astuple
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -12,10 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from training_samples import CPU, PREPROCESSING, make_network, make_pictures, make_training
 
-from deepfake_detection.models.detector import Normalise, to_batch
+from deepfake_detection.models.detector import FAKE, REAL, Normalise, to_batch
 from deepfake_detection.parameters import TrainingParameters
-from deepfake_detection.training.batches import BatchLoader, LabelledPixels, batch_order
-from deepfake_detection.training.loop import Trainer, TrainResult, train_network
+from deepfake_detection.training.batches import BatchLoader, LabelledPixels, batch_order, fit_on
+from deepfake_detection.training.loop import Logits, Trainer, TrainResult, train_network
 from deepfake_detection.training.processes import Processes
 
 TRAIN, VALIDATION = make_pictures(61, seed=1), make_pictures(40, seed=2)
@@ -68,13 +69,16 @@ def test_the_best_weights_are_those_of_the_best_epoch_not_of_the_last() -> None:
     last = network.state_dict()
     assert any(not torch.equal(last[name], result.best_weights[name]) for name in last)
     network.load_state_dict(result.best_weights)
-    assert _accuracy(network.eval()) == pytest.approx(max(accuracies))
+    logits = _logits(network.eval())
+    labels = VALIDATION.labels.numpy() == 1
+    assert ((logits > 0) == labels).mean() == pytest.approx(max(accuracies))
+    np.testing.assert_allclose(result.validation_logits, logits, atol=1e-5)
 
 
-def _accuracy(network: nn.Module) -> float:
+def _logits(network: nn.Module) -> Logits:
     with torch.inference_mode():
-        logits = network(Normalise(PREPROCESSING)(to_batch(VALIDATION.array, CPU)))
-    return (logits.argmax(1) == VALIDATION.labels).float().mean().item()
+        outputs = network(Normalise(PREPROCESSING)(to_batch(VALIDATION.array, CPU))).double()
+    return (outputs[:, FAKE] - outputs[:, REAL]).numpy()
 
 
 def test_the_history_records_the_rates_that_the_schedule_set() -> None:
@@ -97,7 +101,7 @@ def test_early_stopping_waits_for_its_patience() -> None:
     assert result.history[-1].epoch == result.chosen.epoch + 3 < 50
 
 
-def test_the_head_alone_learns_when_the_rest_has_next_to_no_rate() -> None:
+def test_the_head_alone_learns_when_the_backbone_has_next_to_no_rate() -> None:
     before = {name: value.clone() for name, value in make_network().state_dict().items()}
     optimizer = make_training().optimizer.model_dump() | {"lr": 1e-12, "head_lr_multiple": 1e10}
     network = make_network()
@@ -127,11 +131,13 @@ class _Breaking(nn.Module):
 def test_a_loss_that_is_not_finite_stops_at_the_epochs_end_and_keeps_the_best(
     training: bool,
 ) -> None:
-    recipe = make_training(epochs=9)
-    fit = train_network(_trainer(_Breaking(3, training), recipe, "inner.5"), recipe)
-    assert fit.not_finite == ("training" if training else "validation")
-    assert len(fit.history) == 3
-    assert all(torch.isfinite(value).all() for value in fit.best_weights.values())
+    training_of_nine = make_training(epochs=9)
+    result = train_network(
+        _trainer(_Breaking(3, training), training_of_nine, "inner.5"), training_of_nine
+    )
+    assert result.not_finite == ("training" if training else "validation")
+    assert len(result.history) == 3
+    assert all(torch.isfinite(value).all() for value in result.best_weights.values())
 
 
 @pytest.mark.parametrize("interrupted_after", [1, 2, 5])
@@ -145,12 +151,11 @@ def test_a_training_that_goes_on_ends_with_the_same_weights_bit_for_bit(
     class Interruption(Exception):  # noqa: N818
         pass
 
-    kept: dict[str, Any] = {}
     first = _trainer(make_network(), training)
 
-    def keep(fit: TrainResult) -> None:
-        if len(fit.history) == interrupted_after:
-            torch.save({"trainer": first.state_dict(), "fit": fit.state_dict()}, file)
+    def keep(result: TrainResult) -> None:
+        if len(result.history) == interrupted_after:
+            torch.save({"trainer": first.state_dict(), "result": result.state_dict()}, file)
             raise Interruption
 
     file = io.BytesIO()
@@ -162,15 +167,17 @@ def test_a_training_that_goes_on_ends_with_the_same_weights_bit_for_bit(
     torch.manual_seed(99)  # whatever was drawn before plays no part
     second = _trainer(resumed := make_network(), training)
     second.load_state_dict(kept["trainer"])
-    fit = train_network(second, training, TrainResult.from_state_dict(kept["fit"]))
+    result = train_network(second, training, TrainResult.from_state_dict(kept["result"]))
     _assert_equal(resumed.state_dict(), uninterrupted.state_dict())
-    _assert_equal(fit.best_weights, whole.best_weights)
-    assert _without_times(fit) == _without_times(whole)
-    assert fit.chosen.epoch == whole.chosen.epoch
+    _assert_equal(result.best_weights, whole.best_weights)
+    assert result.validation_logits is not None
+    assert np.array_equal(result.validation_logits, whole.validation_logits)
+    assert _without_times(result) == _without_times(whole)
+    assert result.chosen.epoch == whole.chosen.epoch
 
 
 @pytest.mark.parametrize("schedule", ["none", "cosine"])
-def test_one_that_stops_early_keeps_the_recipes_course_and_its_last_epoch(schedule: str) -> None:
+def test_one_that_stops_early_keeps_the_schedule_and_its_last_epoch(schedule: str) -> None:
     training = make_training(schedule={"name": schedule, "step_size": 2, "gamma": 0.5})
     passed: list[dict[str, Tensor]] = []
     whole = _trainer(network := make_network(), training)
@@ -184,10 +191,11 @@ def test_one_that_stops_early_keeps_the_recipes_course_and_its_last_epoch(schedu
         make_network(), ["5"], TRAIN, none, PREPROCESSING, training,
         precision="fp32", processes=Processes.alone(CPU),
     )  # fmt: skip
-    fit = train_network(short, training, stop_after=4)
-    assert len(fit.history) == fit.chosen.epoch == 4
-    assert all(math.isnan(epoch.validation_accuracy) for epoch in fit.history)
-    _assert_equal(fit.best_weights, passed[3])
+    result = train_network(short, training, stop_after=4)
+    assert len(result.history) == result.chosen.epoch == 4
+    assert result.validation_logits is None
+    assert all(math.isnan(epoch.validation_accuracy) for epoch in result.history)
+    _assert_equal(result.best_weights, passed[3])
 
 
 def _assert_equal(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
@@ -196,8 +204,8 @@ def _assert_equal(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
         assert torch.equal(value, theirs[name]), name
 
 
-def _without_times(fit: TrainResult) -> list[tuple[float, ...]]:
-    return [astuple(epoch)[:-2] for epoch in fit.history]
+def _without_times(result: TrainResult) -> list[tuple[float, ...]]:
+    return [astuple(epoch)[:-2] for epoch in result.history]
 
 
 def test_bf16_learns_the_same_and_leaves_weights_in_full_precision() -> None:
@@ -209,12 +217,12 @@ def test_bf16_learns_the_same_and_leaves_weights_in_full_precision() -> None:
     assert {value.dtype for value in half.best_weights.values()} == {torch.float32, torch.int64}
 
 
-def test_the_network_computes_in_bf16_when_told_to() -> None:
-    seen = []
+def test_bf16_computes_training_steps_and_not_validation() -> None:
+    seen = set()
     network = make_network()
-    network[5].register_forward_hook(lambda *call: seen.append(call[2].dtype))
+    network[5].register_forward_hook(lambda *call: seen.add((call[0].training, call[2].dtype)))
     _fit(network, precision="bf16", epochs=1)
-    assert set(seen) == {torch.bfloat16}
+    assert seen == {(True, torch.bfloat16), (False, torch.float32)}
 
 
 @given(st.integers(1, 300), st.integers(2, 70), st.booleans(), st.integers(0, 2**31))
@@ -235,7 +243,7 @@ def test_every_process_has_two_pictures_of_each_batch_and_none_twice(
     count: int, batch_size: int, parts: int
 ) -> None:
     batches = batch_order(count, batch_size, True, torch.Generator(), parts)
-    ranks = [Processes(rank, parts, 0, CPU) for rank in range(parts)]
+    ranks = [Processes(rank, parts, CPU) for rank in range(parts)]
     for batch in batches:
         cut = [rank.part(batch) for rank in ranks]
         assert min(len(part) for part in cut) >= 2
@@ -253,3 +261,15 @@ def test_batches_keep_pictures_and_labels_together() -> None:
         for chosen, (batch, labels) in zip(order, brought, strict=True):
             assert torch.equal(batch, to_batch(pictures.array[chosen.numpy()], CPU))
             assert torch.equal(labels, pictures.labels[chosen])
+
+
+@pytest.mark.parametrize(("cached", "resident"), [(0, False), (600, True)])
+def test_memory_that_pytorch_holds_for_reuse_counts_as_free(
+    cached: int, resident: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = make_pictures(1, seed=0)
+    assert pictures.bytes == 432
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 4000))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 100)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 100 + cached)
+    assert fit_on(torch.device("cuda"), [pictures]) == resident

@@ -27,11 +27,11 @@ def _parameters() -> tuple[list[nn.Parameter], list[nn.Parameter]]:
 
 
 def test_the_head_learns_at_its_multiple_of_the_rate() -> None:
-    rest, head = build_optimizer(*_parameters(), ADAM).param_groups
-    assert rest["lr"] == 1e-4
+    backbone, head = build_optimizer(*_parameters(), ADAM).param_groups
+    assert backbone["lr"] == 1e-4
     assert math.isclose(head["lr"], 1e-3)
-    assert rest["weight_decay"] == head["weight_decay"] == 0.01
-    assert rest["betas"] == (0.9, 0.999)
+    assert backbone["weight_decay"] == head["weight_decay"] == 0.01
+    assert backbone["betas"] == (0.9, 0.999)
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def test_a_schedule_changes_both_rates_after_each_epoch(name: str, factor) -> No
     optimizer = build_optimizer(*_parameters(), ADAM)
     schedule = build_schedule(optimizer, ScheduleParameters(name=name, step_size=5, gamma=0.5), 20)
     for epoch in range(20):
-        rest, head = (group["lr"] for group in optimizer.param_groups)
-        assert math.isclose(rest, 1e-4 * factor(epoch), rel_tol=1e-9)
+        backbone, head = (group["lr"] for group in optimizer.param_groups)
+        assert math.isclose(backbone, 1e-4 * factor(epoch), rel_tol=1e-9)
         assert math.isclose(head, 1e-3 * factor(epoch), rel_tol=1e-9)
         optimizer.step()
         schedule.step()

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from deepfake_detection.models.detector import FAKE, REAL, Detector, Normalise, to_batch
-from deepfake_detection.models.heat_map_layers import find_grid_layer
 from deepfake_detection.models.devices import use_ieee_float32
+from deepfake_detection.models.heat_map_layers import find_grid_layer
 from deepfake_detection.models.memory import keeping_memory
 
 if TYPE_CHECKING:

@@ -54,7 +54,7 @@ def draw(count: int, augmentation: AugmentationParameters, generator: torch.Gene
 def augment(batch: Tensor, draws: Draws) -> Tensor:
     """Flip, then rotate each picture: nearest neighbour, corners filled with 0.
 
-    The result is that of `horizontal_flip` and `rotate` of torchvision's `transforms.v2.functional`.
+    The result is that of torchvision's `transforms.v2.functional.horizontal_flip` and `rotate`.
 
     Args:
         batch: [n, c, h, w], of any dtype and layout.

@@ -59,7 +59,8 @@ def _run(count: int, folder: Path, *args: Any) -> None:
     logs = mp.get_context("spawn").Queue()
     listener = QueueListener(logs, *logging.root.handlers)
     listener.start()
-    args = (count, folder, logs, *args)
+    level = logging.getLogger("deepfake_detection").getEffectiveLevel()
+    args = (count, folder, logs, level, *args)
     started = mp.start_processes(_work, args, count, join=False, start_method="spawn").processes
     codes = [None] * count
     try:
@@ -85,12 +86,12 @@ def _run(count: int, folder: Path, *args: Any) -> None:
         raise ProcessError(f"the training processes ended with the exit codes {codes}.")
 
 
-def _work(rank: int, count: int, folder: Path, logs: Any, *args: Any) -> None:
+def _work(rank: int, count: int, folder: Path, logs: Any, level: int, *args: Any) -> None:
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     # Ctrl-C reaches the parent too, which then ends this process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.root.handlers = [QueueHandler(logs)]
-    logging.getLogger("deepfake_detection").setLevel(logging.INFO)
+    logging.getLogger("deepfake_detection").setLevel(level)
     # tqdm's own lock is a semaphore of the system, which a killed process leaves behind
     tqdm.set_lock(threading.RLock())
     warnings.filterwarnings("ignore", message="Grad strides do not|`broadcast_buffers` is depr")

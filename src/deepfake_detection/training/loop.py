@@ -223,17 +223,17 @@ class Trainer:
         sums, done = torch.zeros(2, device=processes.device), 0
         title = f"Epoch {epoch}/{training.epochs}"
         for pictures, labels, share, size in self._parts(self._train, batches, title):
-            pictures = augment(pictures, draws[done : done + len(labels)])
+            augmented = augment(pictures, draws[done : done + len(labels)])
             done += len(labels)
             with self._autocast:
-                outputs = self._forward(self._normalise(pictures))
+                outputs = self._forward(self._normalise(augmented))
             loss = self._loss(outputs, labels)
             self._optimizer.zero_grad(set_to_none=True)
             # the gradients of all processes are averaged, not added up
             weight = processes.count * share
             (loss if weight == 1 else loss * weight).backward()
             self._optimizer.step()
-            sums += _sums(main_output(outputs).detach(), labels, loss.detach() * (weight * size))
+            sums += _sums(main_output(outputs).detach(), labels, loss.detach() * (share * size))
         self._schedule.step()
         processes.average_buffers(self.network)
         return self._means(sums, self._train)
@@ -260,11 +260,12 @@ class Trainer:
             outputs = main_output(self.network(self._normalise(pictures)))
             seen.append(outputs)
             loss = self._loss(outputs, labels)
-            sums += _sums(outputs, labels, loss * (processes.count * share * size))
+            sums += _sums(outputs, labels, loss * (share * size))
         logits[places] = torch.cat(seen)
         # each row is of one process, and 0 in the others
-        rows = processes.all_reduce(logits).cpu().double().numpy()
-        return *self._means(sums, self._validation), rows[:, FAKE] - rows[:, REAL]
+        rows = processes.all_reduce(logits).cpu().double()
+        margins = (rows[:, FAKE] - rows[:, REAL]).numpy()
+        return *self._means(sums, self._validation), margins
 
     def _parts(
         self, loader: BatchLoader, batches: list[Tensor], title: str

@@ -1,0 +1,135 @@
+"""Training and scoring on GPUs; skipped where there is none."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from detector_samples import make_sensitive_detector
+from training_samples import (
+    CPU,
+    PREPROCESSING,
+    make_network,
+    make_pictures,
+    make_task,
+    make_training,
+    run_task,
+)
+
+from deepfake_detection.models.detector import to_batch
+from deepfake_detection.models.heat_maps import HeatMaps
+from deepfake_detection.parameters import AugmentationParameters
+from deepfake_detection.training.augmentation import augment, draw
+from deepfake_detection.training.batches import BatchLoader, LabelledPixels, fit_on
+from deepfake_detection.training.loop import Trainer, TrainResult, train_network
+from deepfake_detection.training.processes import Processes
+
+GPU = torch.device("cuda")
+TRAIN, VALIDATION = make_pictures(61, seed=1), make_pictures(40, seed=2)
+
+
+def _fit(device: torch.device, precision: str = "fp32", **changes: Any) -> TrainResult:
+    training = make_training(**changes)
+    trainer = Trainer(
+        make_network(), ["5"], TRAIN, VALIDATION, PREPROCESSING, training,
+        precision=precision, processes=Processes.alone(device),
+    )  # fmt: skip
+    return train_network(trainer, training)
+
+
+@pytest.mark.cuda
+def test_a_gpu_trains_in_ieee_float32_as_a_cpu_does() -> None:
+    torch.backends.cudnn.allow_tf32 = True
+    ours, theirs = _fit(GPU, epochs=2), _fit(CPU, epochs=2)
+    assert not torch.backends.cudnn.allow_tf32
+    for gpu, cpu in zip(ours.history, theirs.history, strict=True):
+        assert gpu.train_loss == pytest.approx(cpu.train_loss, rel=1e-3)
+    assert ours.validation_logits is not None
+    np.testing.assert_allclose(ours.validation_logits, theirs.validation_logits, atol=1e-2)
+    assert {value.device for value in ours.best_weights.values()} == {CPU}
+
+
+@pytest.mark.cuda
+def test_bf16_learns_on_a_gpu_and_leaves_weights_in_fp32() -> None:
+    result = _fit(GPU, "bf16", epochs=12)
+    assert result.chosen.validation_accuracy > 0.8
+    assert {value.dtype for value in result.best_weights.values()} == {torch.float32, torch.int64}
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("resident", [True, False])
+def test_resident_and_streamed_pictures_are_those_of_the_file(resident: bool) -> None:
+    order = list(torch.randperm(61, generator=torch.Generator().manual_seed(0)).split(8))
+    brought = BatchLoader(TRAIN, GPU, resident=resident).batches(order)
+    for chosen, (batch, labels) in zip(order, brought, strict=True):
+        assert batch.device.type == labels.device.type == "cuda"
+        assert torch.equal(batch.cpu(), to_batch(TRAIN.array[chosen.numpy()], CPU))
+        assert torch.equal(labels.cpu(), TRAIN.labels[chosen])
+
+
+@pytest.fixture
+def pictures_of_a_third() -> Iterator[LabelledPixels]:
+    """Pictures that take a third of the GPU's memory, most of which PyTorch holds for reuse."""
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info(GPU)
+    torch.empty(int(0.8 * free), dtype=torch.uint8, device=GPU)
+    count = int(0.3 * free) // (1000 * 1000 * 3)
+    array = np.broadcast_to(np.uint8(0), (count, 1000, 1000, 3))
+    yield LabelledPixels(array, np.arange(count), torch.zeros(count, dtype=torch.int64))
+    torch.cuda.empty_cache()
+
+
+@pytest.mark.cuda
+def test_memory_that_pytorch_holds_for_reuse_has_room_for_pictures(
+    pictures_of_a_third: LabelledPixels,
+) -> None:
+    assert fit_on(GPU, [pictures_of_a_third])
+
+
+@pytest.mark.cuda
+def test_a_training_on_a_gpu_resumes_from_its_checkpoint(tmp_path: Path) -> None:
+    task = make_task(tmp_path, epochs=6, device="cuda")
+    run_task(replace(task, stop_after=3), tmp_path)
+    resumed, whole = run_task(task, tmp_path), run_task(task, tmp_path, "others")
+    assert [epoch.epoch for epoch in resumed.history] == [1, 2, 3, 4, 5, 6]
+    for ours, theirs in zip(resumed.history, whole.history, strict=True):
+        assert ours.learning_rate == theirs.learning_rate
+        assert ours.train_loss == pytest.approx(theirs.train_loss, rel=0.05)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_two_gpus_train_as_one_does(tmp_path: Path, precision: str) -> None:
+    settings = {"epochs": 2, "device": "cuda", "precision": precision}
+    together = run_task(make_task(tmp_path, devices=2, **settings), tmp_path)
+    alone = run_task(make_task(tmp_path, **settings), tmp_path, "others")
+    assert together.history[0].train_loss == pytest.approx(alone.history[0].train_loss, rel=0.05)
+    assert together.validation_logits is not None
+    assert len(together.validation_logits) == 12
+
+
+@pytest.mark.cuda
+def test_scores_and_heat_maps_of_a_gpu_are_those_of_a_cpu() -> None:
+    torch.backends.cudnn.allow_tf32 = True
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    detector = make_sensitive_detector()
+    expected = detector.logits(pixels)
+    heat = HeatMaps(detector).explain(pixels, "fake")
+    np.testing.assert_allclose(detector.logits(pixels, device=GPU), expected, rtol=1e-3, atol=1e-4)
+    on_gpu = HeatMaps(detector, device=GPU).explain(pixels, "fake")
+    np.testing.assert_allclose(on_gpu, heat, atol=1e-2)
+
+
+@pytest.mark.skipif(not torch.backends.mps.is_available(), reason="needs an Apple GPU")
+def test_an_apple_gpu_augments_and_trains_as_a_cpu_does() -> None:
+    mps = torch.device("mps")
+    batch = torch.randint(0, 256, (4, 3, 20, 20), dtype=torch.uint8)
+    draws = draw(4, AugmentationParameters(flip=0.5, rotation=10), torch.Generator())
+    ours = augment(batch.to(mps), draws.to(mps)).cpu()
+    assert ((ours - augment(batch, draws)).abs() > 1e-4).float().mean() < 0.01
+    ours, theirs = (_fit(each, epochs=1).history[0].train_loss for each in (mps, CPU))
+    assert ours == pytest.approx(theirs, rel=1e-2)
