@@ -1,29 +1,35 @@
-"""What is checked before a pipeline runs: devices, sizes, and that what it starts from is there."""
+"""Checks before a pipeline runs: its inputs, packages, devices and picture sizes."""
 
-from __future__ import annotations
-
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from kedro.io import DataCatalog
+from kedro.framework.project import pipelines
+from kedro.io import DataCatalog, DatasetError
 from kedro.pipeline import Pipeline
 
-from deepfake_detection.errors import UserError
-from deepfake_detection.parameters import ProjectParameters, RunParameters, StudyParameters
+from deepfake_detection.config_loader import GIVEN_PATHS
+from deepfake_detection.datasets.image_folder import ImageFolderDataset
+from deepfake_detection.errors import UserError, user_error_behind
+from deepfake_detection.parameters import (
+    ProjectParameters,
+    RunParameters,
+    StudyParameters,
+    TrainingParameters,
+)
 
-# What --params takes beside parameters: entries of the catalog given by their path, each with those
-# that it may stand for
-GIVEN_PATHS = {
-    "detector": ("detector",),
-    "images": ("external_images", "pictures_to_check", "unlabelled_images"),
-    "other_detector": ("other_detector",),
-}
-
-# What a pipeline needs beyond the project's own dependencies, known by an entry that it reads: the
-# extra of pyproject.toml, and what it brings
+# The packages that a pipeline needs beyond the project's dependencies: by a parameter that it
+# reads, the extra of pyproject.toml and its packages
 _EXTRAS = {"params:export": ("export", ("onnx", "onnxruntime", "onnxscript"))}
+
+# What to do where one of these is missing
+_GIVE = {
+    "other_detector": "there is no detector to compare with: give --params other_detector=FILE",
+    "pictures_to_check": "there are no pictures in {path} to check the export on: give --params "
+    "images=FOLDER",
+}
 
 
 def runs_in(
@@ -40,47 +46,60 @@ def runs_in(
 def check_devices(
     parameters: ProjectParameters, studies: Sequence[StudyParameters], pipeline: Pipeline
 ) -> None:
-    """Check that this machine has the devices that a pipeline asks for.
+    """Check that this machine has the devices that a pipeline needs.
+
+    GPUs are only counted. Anything else would initialise CUDA in this process, and nodes that
+    ParallelRunner runs in forked processes could not use it. They check the rest themselves.
 
     Raises:
-        UserError: Naming the one that it lacks.
+        UserError: Naming the device that is missing.
     """
+    # lets torch.cuda.is_available ask the driver's library, which does not initialise CUDA
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     from deepfake_detection.models.devices import choose_device, choose_precision
-    from deepfake_detection.training.hardware import choose_hardware
 
     asked = pipeline.inputs()
     if "params:training" in asked:
-        choose_hardware(parameters.training)
+        _check_training(parameters.training)
     if "params:evaluation" in asked:
         choose_device(parameters.evaluation.device)
     if "params:inference" in asked:
-        inference = parameters.inference
-        device = choose_device(inference.device)
-        choose_precision(inference.precision, device, "inference.precision")
+        device = choose_device(parameters.inference.device)
+        if device.type != "cuda":
+            choose_precision(parameters.inference.precision, device, "inference.precision")
     for study, name, run in runs_in(studies, pipeline):
         try:
-            choose_hardware(run.training)
+            _check_training(run.training)
         except UserError as error:
             raise UserError(f"study {study.name}.{name}: {error}") from None
 
 
-def check_sizes(
-    parameters: ProjectParameters, studies: Sequence[StudyParameters], pipeline: Pipeline
-) -> None:
-    """Check that each backbone of a benchmark or a study takes pictures of its size.
+def _check_training(training: TrainingParameters) -> None:
+    import torch
+
+    from deepfake_detection.models.devices import choose_device
+    from deepfake_detection.training.hardware import choose_hardware
+
+    device = choose_device(training.device)
+    if device.type != "cuda":
+        choose_hardware(training)
+    elif training.devices != "all":
+        there = torch.cuda.device_count() if device.index is None else 1
+        if training.devices > there:
+            raise UserError(
+                f"parameter 'training.devices' is {training.devices}, and this machine has {there} "
+                f"for training.device={training.device}: a number up to that, or all"
+            )
+
+
+def check_sizes(studies: Sequence[StudyParameters], pipeline: Pipeline) -> None:
+    """Check that the backbone of each run of a study accepts pictures of its size.
 
     Raises:
         UserError: Naming the first that does not.
     """
-    from deepfake_detection.models.backbones import check_backbone, check_crop
+    from deepfake_detection.models.backbones import check_crop
 
-    if "params:benchmark" in pipeline.inputs():
-        for model in parameters.benchmark.backbones:
-            try:
-                check_backbone(model)
-            except UserError as error:
-                raise UserError(f"parameter 'benchmark.backbones': {error}") from None
-            check_crop(model, parameters.backbones.preprocessing(model).crop)
     for study, name, run in runs_in(studies, pipeline):
         try:
             check_crop(run.model, run.preprocessing.crop)
@@ -109,23 +128,22 @@ def check_given_paths(given: Mapping[str, Any], project_path: Path, pipeline: Pi
 
     Args:
         given: Parameters of the command line.
-        project_path: What relative paths start from.
+        project_path: The folder that relative paths start from.
         pipeline: What is to run.
 
     Raises:
         UserError: Naming the parameter.
     """
-    for parameter, entries in GIVEN_PATHS.items():
-        if parameter not in given:
-            continue
+    for parameter in GIVEN_PATHS.keys() & given.keys():
+        entries = GIVEN_PATHS[parameter]
         if pipeline.inputs().isdisjoint(entries):
             raise UserError(
                 f"--params {parameter}=… is for pipelines that read {' or '.join(entries)} and "
                 "don't make it: kedro run --pipelines inference --params images=…,detector=… (or "
                 "external_evaluation; or --pipelines evaluation --params detector=…)"
             )
-        if not (project_path / str(given[parameter])).exists():
-            raise UserError(f"--params {parameter}={given[parameter]}: no such path")
+        if not (path := project_path / str(given[parameter])).exists():
+            raise UserError(f"--params {parameter}={given[parameter]}: no such path as {path}")
 
 
 def check_inputs(
@@ -134,24 +152,27 @@ def check_inputs(
     catalog: DataCatalog,
     load_versions: Mapping[str, str],
 ) -> None:
-    """Check that what a pipeline starts from has been made.
+    """Check that the image folders and earlier results that a pipeline reads exist.
 
     Raises:
         UserError: Naming what is missing, and the command that makes it.
     """
-    if "other_detector" in pipeline.inputs() and not catalog.exists("other_detector"):
-        raise UserError(
-            "there is no detector to compare with: kedro run --pipelines paired_comparison "
-            "--params other_detector=path/to/file (and detector=…, or the latest is taken)"
-        )
-    if "pictures_to_check" in pipeline.inputs() and not catalog.exists("pictures_to_check"):
-        raise UserError(
-            f"there are no pictures in {path_of('pictures_to_check', catalog)} to check the export "
-            "on: give a folder of them with --params images=FOLDER"
-        )
-    makers = _makers()
-    asked = sorted(pipeline.inputs() & makers.keys())
-    missing = [entry for entry in asked if not catalog.exists(entry)]
+    inputs = sorted(name for name in pipeline.inputs() if not name.startswith("params:"))
+    for entry in inputs:
+        if entry in _GIVE and not catalog.exists(entry):
+            raise UserError(_GIVE[entry].format(path=path_of(entry, catalog)))
+        if isinstance(dataset := catalog.get(entry), ImageFolderDataset):
+            try:
+                dataset.load()
+            except DatasetError as error:
+                raise user_error_behind(error) or error from None
+    makers = {
+        entry: name
+        for name, registered in reversed(pipelines.items())
+        if name != "__default__"
+        for entry in registered.all_outputs()
+    }
+    missing = [entry for entry in inputs if entry in makers and not catalog.exists(entry)]
     _check_rows(studies, missing)
     for entry in missing:
         version = f" of version {load_versions[entry]}" if entry in load_versions else ""
@@ -163,17 +184,6 @@ def check_inputs(
             f"there is no '{entry}'{version} in {path_of(entry, catalog)}. Make it first: "
             f"{command} (with the same --env and model)"
         )
-
-
-def _makers() -> dict[str, str]:
-    """The pipeline that makes each entry; the first, where several do."""
-    from deepfake_detection.pipeline_registry import register_pipelines
-
-    makers: dict[str, str] = {}
-    for name, registered in register_pipelines().items():
-        if name != "__default__":
-            makers |= dict.fromkeys(registered.all_outputs() - makers.keys(), name)
-    return makers
 
 
 def _check_rows(studies: Sequence[StudyParameters], missing: Sequence[str]) -> None:
@@ -196,7 +206,7 @@ def _ends_of(pipeline: Pipeline) -> list[str]:
 
 
 def path_of(entry: str, catalog: DataCatalog) -> str:
-    """Where an entry lies: its latest version, or where versions would be."""
+    """The path of an entry: its latest version, or where versions would be."""
     dataset: Any = catalog.get(entry)
     path = Path(str(dataset._describe().get("filepath", entry)))
     versions = sorted(path.glob(f"*/{path.name}"))

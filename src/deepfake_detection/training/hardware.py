@@ -59,7 +59,7 @@ def choose_hardware(training: TrainingParameters) -> Hardware:
     processes = count_processes(training.devices, device)
     threads = max(1, torch.get_num_threads() // processes)
     precision = choose_precision(training.precision, device, "training.precision")
-    hardware = Hardware(str(device), processes, training.machines, precision, threads)
+    hardware = Hardware(str(device), processes, 1, precision, threads)
     check_hardware(hardware)
     return hardware
 
@@ -76,14 +76,14 @@ def check_hardware(hardware: Hardware) -> None:
         what = {"cpu": "CPU cores for a process each", "cuda": "GPUs"}.get(device.type, "device")
         raise UserError(
             f"parameter 'training.devices' asks for {hardware.processes}, and this machine has "
-            f"{there} {what}. auto takes all GPUs, or one process on a CPU."
+            f"{there} {what}. all takes every GPU, or one process on a CPU."
         )
     choose_precision(hardware.precision, device, "training.precision")
 
 
 def count_processes(devices: str | int, device: torch.device) -> int:
-    """Processes that `devices` comes to: `auto` takes all GPUs, or one process on a CPU."""
-    if devices != "auto":
+    """Processes that `devices` comes to: `all` takes every GPU, or one process on a CPU."""
+    if devices != "all":
         return int(devices)
     return _devices_there(device) if device.type == "cuda" else 1
 

@@ -108,11 +108,6 @@ def train_in_processes(
             f"parameter 'training.batch_size': {workers} processes share each batch and need two "
             f"images each, so {2 * workers} at least (there are {smallest})"
         )
-    if hardware.machines > 1:
-        log.info(
-            "Waiting for %d more machine%s at %s",
-            hardware.machines - 1, "s" if hardware.machines > 2 else "", training.rendezvous,
-        )  # fmt: skip
     # weights are too large for the arguments of a process
     with tempfile.TemporaryDirectory(prefix="deepfake-detection-") as exchange:
         handed = {"task": task.state_dict(), "network": network.state_dict(), "start": start}
@@ -120,7 +115,7 @@ def train_in_processes(
         machine = Machine(
             hardware.device, hardware.processes, stores.folder, Path(exchange), states.folder
         )
-        _launch(machine, hardware.machines, training.rendezvous)
+        _launch(machine, 1, None)
         result = torch.load(Path(exchange) / _RESULT, weights_only=True)
     return TrainResult.from_state_dict(result)
 
