@@ -12,6 +12,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("cuda") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("this machine has no GPU")
+
+
 @pytest.fixture(scope="session")
 def photograph() -> Callable[..., Image.Image]:
     """Smooth random colours: what an image file compresses and scales like a photograph."""
