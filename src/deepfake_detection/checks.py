@@ -1,4 +1,4 @@
-"""Checks before a pipeline runs: its inputs, packages, devices and picture sizes."""
+"""Checks before a pipeline runs; each raises a `UserError` that names what is wrong."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,15 +13,9 @@ from kedro.pipeline import Pipeline
 from deepfake_detection.config_loader import GIVEN_PATHS
 from deepfake_detection.datasets.image_folder import ImageFolderDataset
 from deepfake_detection.errors import UserError, user_error_behind
-from deepfake_detection.parameters import (
-    ProjectParameters,
-    RunParameters,
-    StudyParameters,
-    TrainingParameters,
-)
+from deepfake_detection.parameters import ProjectParameters, RunParameters, StudyParameters
 
-# The packages that a pipeline needs beyond the project's dependencies: by a parameter that it
-# reads, the extra of pyproject.toml and its packages
+# By a parameter that only one pipeline reads: the extra of pyproject.toml that it needs
 _EXTRAS = {"params:export": ("export", ("onnx", "onnxruntime", "onnxscript"))}
 
 # What to do where one of these is missing
@@ -34,13 +28,13 @@ _GIVE = {
 
 def runs_in(
     studies: Sequence[StudyParameters], pipeline: Pipeline
-) -> Iterator[tuple[StudyParameters, str, RunParameters]]:
-    """The runs of studies that a pipeline trains: study, name, settings."""
+) -> Iterator[tuple[str, RunParameters]]:
+    """The runs of studies that a pipeline trains: `STUDY.RUN` and its settings."""
     nodes = {node.name for node in pipeline.nodes}
     for study in studies:
         for name, run in study.runs.items():
             if f"{study.name}.{name}.train" in nodes:
-                yield study, name, run
+                yield f"{study.name}.{name}", run
 
 
 def check_devices(
@@ -48,75 +42,57 @@ def check_devices(
 ) -> None:
     """Check that this machine has the devices that a pipeline needs.
 
-    GPUs are only counted. Anything else would initialise CUDA in this process, and nodes that
-    ParallelRunner runs in forked processes could not use it. They check the rest themselves.
-
-    Raises:
-        UserError: Naming the device that is missing.
+    GPUs are only counted: more would initialise CUDA in this process, and then nodes that
+    ParallelRunner runs in forked processes could not use it. Nodes check the rest themselves.
     """
     # lets torch.cuda.is_available ask the driver's library, which does not initialise CUDA
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    import torch
+
     from deepfake_detection.models.devices import choose_device, choose_precision
+    from deepfake_detection.training.hardware import choose_hardware
 
     asked = pipeline.inputs()
-    if "params:training" in asked:
-        _check_training(parameters.training)
     if "params:evaluation" in asked:
         choose_device(parameters.evaluation.device)
     if "params:inference" in asked:
         device = choose_device(parameters.inference.device)
         if device.type != "cuda":
             choose_precision(parameters.inference.precision, device, "inference.precision")
-    for study, name, run in runs_in(studies, pipeline):
+    trainings = {f"study {name}: ": run.training for name, run in runs_in(studies, pipeline)}
+    if "params:training" in asked:
+        trainings[""] = parameters.training
+    there = torch.cuda.device_count()
+    for label, training in trainings.items():
         try:
-            _check_training(run.training)
+            device = choose_device(training.device)
+            if device.type != "cuda":
+                choose_hardware(training)
         except UserError as error:
-            raise UserError(f"study {study.name}.{name}: {error}") from None
-
-
-def _check_training(training: TrainingParameters) -> None:
-    import torch
-
-    from deepfake_detection.models.devices import choose_device
-    from deepfake_detection.training.hardware import choose_hardware
-
-    device = choose_device(training.device)
-    if device.type != "cuda":
-        choose_hardware(training)
-    elif training.devices != "all":
-        there = torch.cuda.device_count() if device.index is None else 1
-        if training.devices > there:
+            raise UserError(f"{label}{error}") from None
+        if device.type == "cuda" and training.devices != "all" and training.devices > there:
             raise UserError(
-                f"parameter 'training.devices' is {training.devices}, and this machine has {there} "
-                f"for training.device={training.device}: a number up to that, or all"
+                f"{label}parameter 'training.devices' is {training.devices}, and this machine has "
+                f"{there} GPUs: a number up to that, or all"
             )
 
 
 def check_sizes(studies: Sequence[StudyParameters], pipeline: Pipeline) -> None:
-    """Check that the backbone of each run of a study accepts pictures of its size.
-
-    Raises:
-        UserError: Naming the first that does not.
-    """
+    """Check that the backbone of each run of a study accepts pictures of its size."""
     from deepfake_detection.models.backbones import check_crop
 
-    for study, name, run in runs_in(studies, pipeline):
+    for name, run in runs_in(studies, pipeline):
         try:
             check_crop(run.model, run.preprocessing.crop)
         except UserError as error:
-            raise UserError(f"study {study.name}.{name}: {error}") from None
+            raise UserError(f"study {name}: {error}") from None
 
 
 def check_extras(pipeline: Pipeline) -> None:
-    """Check that the packages are installed that only some pipelines need.
-
-    Raises:
-        UserError: Naming what is missing, and the extra that brings it.
-    """
-    for entry in sorted(pipeline.inputs() & _EXTRAS.keys()):
+    """Check that the packages are installed that only some pipelines need."""
+    for entry in pipeline.inputs() & _EXTRAS.keys():
         extra, packages = _EXTRAS[entry]
-        missing = [package for package in packages if find_spec(package) is None]
-        if missing:
+        if missing := [package for package in packages if find_spec(package) is None]:
             raise UserError(
                 f"the pipeline {extra} needs {', '.join(missing)}, which is not installed: "
                 f"pip install -c constraints.txt -e '.[{extra}]'"
@@ -124,17 +100,8 @@ def check_extras(pipeline: Pipeline) -> None:
 
 
 def check_given_paths(given: Mapping[str, Any], project_path: Path, pipeline: Pipeline) -> None:
-    """Check the paths of the command line, and that the pipeline reads what they stand for.
-
-    Args:
-        given: Parameters of the command line.
-        project_path: The folder that relative paths start from.
-        pipeline: What is to run.
-
-    Raises:
-        UserError: Naming the parameter.
-    """
-    for parameter in GIVEN_PATHS.keys() & given.keys():
+    """Check that paths given with `--params` exist, and that the pipeline reads their entries."""
+    for parameter in sorted(GIVEN_PATHS.keys() & given.keys()):
         entries = GIVEN_PATHS[parameter]
         if pipeline.inputs().isdisjoint(entries):
             raise UserError(
@@ -152,11 +119,7 @@ def check_inputs(
     catalog: DataCatalog,
     load_versions: Mapping[str, str],
 ) -> None:
-    """Check that the image folders and earlier results that a pipeline reads exist.
-
-    Raises:
-        UserError: Naming what is missing, and the command that makes it.
-    """
+    """Check that the image folders and earlier results that a pipeline reads exist."""
     inputs = sorted(name for name in pipeline.inputs() if not name.startswith("params:"))
     for entry in inputs:
         if entry in _GIVE and not catalog.exists(entry):
@@ -166,12 +129,7 @@ def check_inputs(
                 dataset.load()
             except DatasetError as error:
                 raise user_error_behind(error) or error from None
-    makers = {
-        entry: name
-        for name, registered in reversed(pipelines.items())
-        if name != "__default__"
-        for entry in registered.all_outputs()
-    }
+    makers = _list_makers()
     missing = [entry for entry in inputs if entry in makers and not catalog.exists(entry)]
     _check_rows(studies, missing)
     for entry in missing:
@@ -179,11 +137,22 @@ def check_inputs(
         command = f"kedro run --pipelines {makers[entry]}"
         if makers[entry] in {study.name for study in studies}:
             # a part of a study, which lacks what the whole would make
-            command += f" --to-outputs {','.join(_ends_of(pipeline))}"
+            outputs = sorted(pipeline.outputs())
+            ends = [name for name in outputs if name.endswith(".metrics")] or outputs
+            command += f" --to-outputs {','.join(ends)}"
         raise UserError(
             f"there is no '{entry}'{version} in {path_of(entry, catalog)}. Make it first: "
             f"{command} (with the same --env and model)"
         )
+
+
+def _list_makers() -> dict[str, str]:
+    """The pipeline that makes each entry; the first, where several do."""
+    makers: dict[str, str] = {}
+    for name, registered in pipelines.items():
+        if name != "__default__":
+            makers |= dict.fromkeys(registered.all_outputs() - makers.keys(), name)
+    return makers
 
 
 def _check_rows(studies: Sequence[StudyParameters], missing: Sequence[str]) -> None:
@@ -197,12 +166,6 @@ def _check_rows(studies: Sequence[StudyParameters], missing: Sequence[str]) -> N
                 f"{', '.join(runs)}. Make them first: kedro run --pipelines {study.name}, or "
                 f"these alone with --namespaces {asked}"
             )
-
-
-def _ends_of(pipeline: Pipeline) -> list[str]:
-    """What a pipeline makes last."""
-    outputs = sorted(pipeline.outputs())
-    return [entry for entry in outputs if entry.endswith(".metrics")] or outputs
 
 
 def path_of(entry: str, catalog: DataCatalog) -> str:

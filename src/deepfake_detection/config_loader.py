@@ -38,11 +38,7 @@ class StudyConfigLoader(OmegaConfigLoader):
     studies: list[StudyParameters]
 
     def __getitem__(self, key: str) -> Any:
-        """Read one kind of configuration; after `parameters`, this loader's studies are registered.
-
-        Raises:
-            UserError: If parameter files cannot be read, or their content is not valid.
-        """
+        """Read one kind of configuration; with `parameters`, register this loader's studies."""
         if key == "parameters":
             self.complete()
             if self.latest is None or self.latest.studies != self.studies:
@@ -55,7 +51,7 @@ class StudyConfigLoader(OmegaConfigLoader):
         """Read and check parameters, and complete the rows of studies, unless that was done.
 
         Raises:
-            UserError: If parameter files cannot be read, or their content is not valid.
+            UserError: Naming the parameter or file that is not valid.
         """
         if "parameters" in self:
             return
@@ -104,10 +100,9 @@ class StudyConfigLoader(OmegaConfigLoader):
         given = self.runtime_params or {}
         if of_user := {name: given[name] for name in others if name in given}:
             _check_in_files(of_user, self._read({}))
+        own = {name: value for name, value in parameters.items() if name in fields}
         try:
-            return ProjectParameters.model_validate(
-                {name: value for name, value in parameters.items() if name in fields}
-            )
+            return ProjectParameters.model_validate(own)
         except ValidationError as error:
             raise UserError(describe_problems(error, ProjectParameters)) from None
 

@@ -96,8 +96,7 @@ class ProjectHooks:
         check_sizes(self._studies, pipeline)
         self._started = 0
         self._titles = {
-            f"{study.name}.{name}.train": run.title
-            for study, name, run in runs_in(self._studies, pipeline)
+            f"{name}.train": run.title for name, run in runs_in(self._studies, pipeline)
         }
 
     @hook_impl

@@ -51,13 +51,13 @@ def test_more_devices_than_there_are_is_refused() -> None:
         choose_hardware(make_training(devices=cores + 1))
 
 
-def test_auto_takes_one_process_on_a_cpu() -> None:
-    chosen = choose_hardware(make_training(devices="auto"))
+def test_all_takes_one_process_on_a_cpu() -> None:
+    chosen = choose_hardware(make_training(devices="all"))
     assert (chosen.processes, chosen.machines, chosen.alone) == (1, 1, True)
     assert chosen.threads == torch.get_num_threads()
 
 
-@pytest.mark.parametrize(("devices", "device", "processes"), [("auto", "cuda", 4), (2, "cuda", 2)])
+@pytest.mark.parametrize(("devices", "device", "processes"), [("all", "cuda", 4), (2, "cuda", 2)])
 def test_gpus_are_counted(
     monkeypatch: pytest.MonkeyPatch, devices: Any, device: str, processes: int
 ) -> None:
