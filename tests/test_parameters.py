@@ -101,82 +101,68 @@ def test_a_backbone_takes_from_the_default_what_it_leaves_out():
     assert "backbones.default' is missing" in problem_in(changed("backbones", {"vgg16": {}}))
 
 
-# values that are refused, by the parameter's name
-WRONG: dict[str, list[Any]] = {
-    "model": [18],
-    "pixels": ["memory"],
-    "split.method": ["random"],
-    "split.seed": [0.5],
-    "split.ratios.train": [0],
-    "split.ratios.validation": [1.2],
-    "split.ratios.test": [-0.1],
-    "training": [None],
-    "training.weights": [None, ""],
-    "training.epochs": [0, 2.5, None],
-    "training.batch_size": [1],
-    "training.optimizer.name": ["sgd"],
-    "training.optimizer.lr": [-0.001, 0],
-    "training.optimizer.head_lr_multiple": [-10],
-    "training.optimizer.weight_decay": [-1e-3],
-    "training.optimizer.betas.1": [1.0],
-    "training.schedule": ["step"],
-    "training.schedule.name": ["cosin"],
-    "training.schedule.gamma": [5],
-    "training.schedule.step_size": [0],
-    "training.augmentation.flip": [50],
-    "training.augmentation.rotation": [200],
-    "training.early_stopping.patience": [0],
-    "training.loss.class_weights": [True],
-    "training.loss.auxiliary_weight": [-0.4],
-    "training.device": ["gpu"],
-    "training.devices": [0, "auto", True, 1.5, None],
-    "training.precision": ["fp16"],
-    "training.compile": ["fast"],
-    "training.checkpoint.minutes": [-1],
-    "training.checkpoint.resume": ["maybe"],
-    "training.seed": [-1, 2**70],
-    "leakage.hash_distance": [17],
-    "leakage.correlation": [0],
-    "leakage.thumbnail": [4],
-    "leakage.least_contrast": [0.6],
-    "leakage.most_candidates": [0],
-    "data_preparation.max_rejected_share": [5],
-    "data_preparation.max_pixels": [10**9],
-    "data_preparation.source.size": [0],
-    "data_preparation.source.rule": ["folder"],
-    "data_preparation.source.pattern": ["("],
-    "data_preparation.group.rule": ["number"],
-    "data_preparation.group.pattern": [r"\d+"],
-    "data_preparation.classes": [["real"]],
-    "data_preparation.classes.real": ["genuine"],
-    "backbones.default.std.1": [0.0],
-    "backbones.default.mean": [0.5],
-    "backbones.default.mean.2": ["a"],
-    "backbones.vgg16": [224],
-    "calibration.threshold.rule": ["f1"],
-    "calibration.threshold.value": [50],
-    "calibration.threshold.false_positive_rate": [-0.1],
-    "calibration.temperature.rule": [2],
-    "calibration.temperature.bounds.0": [0, 2],
-    "calibration.temperature.bounds.1": [0.5],
-    "evaluation.device": ["cuda:"],
-    "evaluation.calibration_bins": [0],
-    "evaluation.few_groups": [0],
-    "explanation.false_cases": [0],
-    "explanation.smallest_grid": [1],
-    "explanation.fewest_groups": [1],
-    "explanation.regions.mouth.right": [1.2],
-    "robustness.subset": ["train"],
-    "robustness.jpeg.1": [96, 0, 70.5],
-    "robustness.blur": [[1, 2, 1]],
-    "robustness.blur.0": [0],
-    "robustness.scaling.0": [1, 0],
-    "robustness.noise.0": [-4, 256],
-    "robustness.brightness": [0.5],
-    "robustness.brightness.1": [1],
-    "robustness.most_images": [0],
-    "inference.submission.real": [True, None],
-}
+# lists of values that are refused with the name of their parameter
+WRONG_VALUES = r"""
+model: [18]
+pixels: [memory]
+split: { method: [random], seed: [0.5], ratios: { train: [0], validation: [1.2], test: [-0.1] } }
+training:
+  weights: [null, ""]
+  epochs: [0, 2.5, null]
+  batch_size: [1]
+  optimizer:
+    { name: [sgd], lr: [-0.1, 0], head_lr_multiple: [-1], weight_decay: [-0.1], betas: { 1: [1] } }
+  schedule: { name: [cosin], gamma: [5], step_size: [0] }
+  augmentation: { flip: [50], rotation: [200] }
+  early_stopping: { patience: [0] }
+  loss: { class_weights: [true], auxiliary_weight: [-0.4] }
+  device: [gpu]
+  devices: [0, auto, true, 1.5, null]
+  precision: [fp16]
+  compile: [fast]
+  checkpoint: { minutes: [-1], resume: [maybe] }
+  seed: [-1, 9223372036854775808]
+leakage: { hash_distance: [17], correlation: [0], thumbnail: [4], least_contrast: [0.6] }
+data_preparation:
+  max_rejected_share: [5]
+  max_pixels: [1000000000]
+  source: { size: [0], rule: [folder], pattern: [(] }
+  group: { rule: [number], pattern: [\d+] }
+  classes: { real: [genuine] }
+backbones: { default: { std: { 1: [0.0] }, mean: { 2: [a] } }, vgg16: [224] }
+calibration:
+  threshold: { rule: [f1], value: [50], false_positive_rate: [-0.1] }
+  temperature: { rule: [2], bounds: { 0: [0, 2], 1: [0.5] } }
+evaluation: { device: ["cuda:"], calibration_bins: [0], few_groups: [0] }
+explanation:
+  { false_cases: [0], smallest_grid: [1], fewest_groups: [1], regions: { mouth: { right: [1.2] } } }
+robustness:
+  subset: [train]
+  jpeg: { 1: [96, 0, 70.5] }
+  blur: { 0: [0] }
+  scaling: { 0: [1, 0] }
+  noise: { 0: [-4, 256] }
+  brightness: { 1: [1] }
+  most_images: [0]
+inference: { submission: { real: [true, null] } }
+"""
+
+
+def pairs(block: Any, place: str) -> Iterator[tuple[str, Any]]:
+    for key, values in block.items():
+        if isinstance(values, dict):
+            yield from pairs(values, f"{place}{key}.")
+        else:
+            yield from ((f"{place}{key}", value) for value in values)
+
+
+WRONG = [
+    *pairs(yaml.safe_load(WRONG_VALUES), ""),
+    # where a block or a list is expected
+    ("training", None), ("training.schedule", "step"), ("backbones.default.mean", 0.5),
+    ("robustness.brightness", 0.5), ("robustness.blur", [1, 2, 1]),
+    ("data_preparation.classes", ["real"]),
+]  # fmt: skip
 
 # values that do not fit others: the block that is named, the place, the value
 TOGETHER: list[tuple[str, str, Any]] = [
@@ -204,12 +190,11 @@ TOGETHER: list[tuple[str, str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("place", WRONG)
-def test_a_wrong_value_is_refused_with_its_parameter_and_itself(place: str) -> None:
-    for value in WRONG[place]:
-        message = problem_in(changed(place, value))
-        assert message.startswith(f"parameter '{place}': ")
-        assert message.endswith(f"(it is {value!r})")
+@pytest.mark.parametrize(("place", "value"), WRONG)
+def test_a_wrong_value_is_refused_with_its_parameter_and_itself(place: str, value: Any) -> None:
+    message = problem_in(changed(place, value))
+    assert message.startswith(f"parameter '{place}': ")
+    assert message.endswith(f"(it is {value!r})")
 
 
 @pytest.mark.parametrize(("named", "place", "value"), TOGETHER)
@@ -308,7 +293,7 @@ def test_every_parameter_is_described(path):
     assert set(undescribed(path.read_text(encoding="utf-8"))) <= PLAIN
 
 
-def test_the_seed_recipe_is_the_default():
+def test_the_reference_recipe_is_the_default():
     training = BASE["training"]
     assert (training["epochs"], training["batch_size"], training["shuffle"]) == (20, 64, True)
     assert training["optimizer"] == {
