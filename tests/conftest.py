@@ -13,11 +13,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("cuda"):
+    if item.get_closest_marker("cuda") is not None:
         import torch
 
         if not torch.cuda.is_available():
-            pytest.skip("needs a GPU")
+            pytest.skip("this machine has no GPU")
 
 
 @pytest.fixture(scope="session")

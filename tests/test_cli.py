@@ -1,13 +1,19 @@
-"""What `--params` takes."""
+"""`kedro run`: lists in `--params`, and mistyped names."""
+
+from pathlib import Path
+from unittest.mock import Mock
 
 import click
 import pytest
 from click.testing import CliRunner
+from demo_project import make_project
 from hypothesis import given
 from hypothesis import strategies as st
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import _split_params
+from kedro.framework.startup import bootstrap_project
 
+from deepfake_detection.__main__ import main
 from deepfake_detection.cli import run, split_outside_brackets, split_params
 
 _CONTEXT = click.Context(click.Command("run"))
@@ -87,3 +93,67 @@ def test_kedros_own_command_is_left_alone() -> None:
     assert callback(kedro_run) is _split_params
     assert callback(run) is split_params
     assert [each.name for each in run.params] == [each.name for each in kedro_run.params]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_project(tmp_path_factory.mktemp("typed") / "project")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ("--env dmo", ["'dmo'", "'demo'"]),
+        ("--pipelines trainin", ["--pipelines", "'trainin'", "'training'"]),
+        ("--pipeline evaluaton", ["'evaluaton'", "'evaluation'"]),
+        ("--nodes train_detectr", ["--nodes", "'train_detectr'", "'train_detector'"]),
+        ("--from-nodes predct", ["--from-nodes", "'predct'", "'predict'"]),
+        ("--pipelines fine_tuning --to-nodes tabulate", ["--to-nodes", "'fine_tuning.tabulate'"]),
+        ("--tags trainig", ["--tags", "'trainig'", "'training'"]),
+        ("--to-outputs detecto", ["--to-outputs", "'detecto'", "'detector'"]),
+        ("--from-inputs image_indx", ["--from-inputs", "'image_index'"]),
+        (
+            "--pipelines fine_tuning --namespaces fine_tuning.stp",
+            ["--namespaces", "'fine_tuning.step'"],
+        ),
+        ("--tags training --nodes fetch_initial_weights", ["no nodes"]),
+        ("--params training.epochs=0", ["'training.epochs'"]),
+        ("--params qqq=0", ["'qqq'"]),
+    ],
+)
+def test_what_is_mistyped_ends_in_one_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, options: str, named: list[str]
+) -> None:
+    monkeypatch.chdir(project)
+    bootstrap_project(project)
+    env = [] if "--env" in options else ["--env", "demo"]
+    answer = CliRunner().invoke(run, [*env, *options.split()])
+    assert answer.exit_code == 1
+    # what Kedro raised would be an exception of another type
+    assert isinstance(answer.exception, SystemExit)
+    last = answer.output.splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert all(name in last for name in named)
+
+
+def test_an_error_of_a_node_keeps_its_traceback(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    bootstrap_project(project)
+    error = ValueError("of a node")
+    monkeypatch.setattr("kedro.runner.SequentialRunner.run", Mock(side_effect=error))
+    answer = CliRunner().invoke(run, ["--env", "demo", "--pipelines", "data_preparation"])
+    assert answer.exception is error
+
+
+def test_the_package_is_a_command_with_and_without_run(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    for words in ([], ["run"]):
+        monkeypatch.setattr("sys.argv", ["deepfake_detection", *words, "--env", "dmo"])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        assert caught.value.code == 1
+        assert "'demo'" in capsys.readouterr().err

@@ -1,9 +1,15 @@
-"""The configuration loader: checks first, then studies; whoever reads it."""
+"""The configuration loader: checks, studies, blocks of a user's own; sessions side by side."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from demo_project import change_yaml, make_project
+from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from kedro.runner import SequentialRunner
 
 from deepfake_detection.config_loader import StudyConfigLoader
 from deepfake_detection.errors import UserError
@@ -14,9 +20,9 @@ ARGUMENTS = {
 }  # fmt: skip
 
 
-def load(project: Path, **given: object) -> StudyConfigLoader:
+def load(project: Path, env: str = "demo", **given: object) -> StudyConfigLoader:
     loader = StudyConfigLoader(
-        str(project / "conf"), env="demo", runtime_params=given or None, **ARGUMENTS
+        str(project / "conf"), env=env, runtime_params=given or None, **ARGUMENTS
     )
     loader["parameters"]
     return loader
@@ -24,7 +30,14 @@ def load(project: Path, **given: object) -> StudyConfigLoader:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_project(tmp_path_factory.mktemp("configured") / "project")
+    """A project with a study and a block of its user's own."""
+    project = make_project(tmp_path_factory.mktemp("configured") / "project")
+    change_yaml(
+        project / "conf/demo/parameters_studies.yml",
+        studies={"mine": "My own"}, mine={"b": {}, "a": {"training": {"epochs": 1}}},
+    )  # fmt: skip
+    change_yaml(project / "conf/base/parameters_own.yml", upload={"bucket": "faces", "tries": 3})
+    return project
 
 
 def test_who_reads_parameters_without_any_hook_gets_whole_rows(project: Path) -> None:
@@ -37,25 +50,60 @@ def test_who_reads_parameters_without_any_hook_gets_whole_rows(project: Path) ->
     assert {study.name for study in loader.studies} >= {"comparison", "fine_tuning"}
 
 
-def test_what_is_wrong_with_the_projects_own_parameters_is_said_in_their_name(
-    project: Path,
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"training": {"epochs": 0}}, ["'training.epochs'"]),
+        ({"training": {"epoch": 1}}, ["'training.epoch'", "'epochs'"]),
+        # close to a block, and to a study
+        ({"trainng": {"epochs": 1}}, ["'trainng'", "'training'"]),
+        ({"fine_tunin": {}}, ["'fine_tunin'", "'fine_tuning'"]),
+        # neither the project nor a file has it
+        ({"batches": 1}, ["'batches'"]),
+        ({"upload": {"bucke": "x"}}, ["'upload.bucke'", "'bucket'"]),
+        ({"mine": {"c": {}}}, ["'mine'", "'c'"]),
+    ],
+)
+def test_a_wrong_parameter_of_the_command_line_is_named(
+    project: Path, given: dict[str, Any], named: list[str]
 ) -> None:
     with pytest.raises(UserError) as caught:
-        load(project, training={"epochs": 0})
-    assert str(caught.value).startswith("parameter 'training.epochs'")
+        load(project, **given)
+    assert all(name in str(caught.value) for name in named)
+    assert "\n" not in str(caught.value)
 
 
-def test_a_mistyped_block_is_no_study(project: Path) -> None:
-    with pytest.raises(UserError, match="unknown parameter 'trainng': did you mean 'training'"):
-        load(project, trainng={"epochs": 1})
+def test_a_block_of_a_users_own_is_kept_and_changed_by_the_command_line(project: Path) -> None:
+    assert load(project)["parameters"]["upload"] == {"bucket": "faces", "tries": 3}
+    changed = load(project, upload={"tries": 5})["parameters"]["upload"]
+    assert changed == {"bucket": "faces", "tries": 5}
 
 
-def test_the_command_line_does_not_change_the_order_of_rows(tmp_path: Path) -> None:
+def test_a_block_in_a_file_whose_name_is_close_to_a_known_one_is_refused(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
-    change_yaml(
-        project / "conf/demo/parameters_studies.yml",
-        studies={"mine": "My own"}, mine={"b": {}, "a": {"training": {"epochs": 1}}},
-    )  # fmt: skip
+    change_yaml(project / "conf/local/parameters.yml", calibraton={"threshold": {"value": 0.6}})
+    with pytest.raises(UserError, match=r"'calibraton'.*'calibration'"):
+        load(project, env="local")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"), [("model: resnet18\nmodel: vgg16\n", "model"), ("a: [1\n", "parameters.yml")]
+)
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, text: str, named: str) -> None:
+    project = make_project(tmp_path / "project")
+    (project / "conf/local/parameters.yml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        load(project, env="local")
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_environment_is_named_with_a_close_one(project: Path) -> None:
+    with pytest.raises(UserError, match=r"'dmo'.*'demo'"):
+        load(project, env="dmo")
+
+
+def test_the_command_line_does_not_change_the_order_of_rows(project: Path) -> None:
     loader = load(project, mine={"a": {"training": {"batch_size": 4}}})
     mine = {study.name: study for study in loader.studies}["mine"]
     assert list(mine.runs) == ["b", "a"]
@@ -63,7 +111,7 @@ def test_the_command_line_does_not_change_the_order_of_rows(tmp_path: Path) -> N
     assert (training.epochs, training.batch_size) == (1, 4)
 
 
-def test_a_study_is_single_box_with_few_ends(project: Path) -> None:
+def test_a_study_is_one_box_with_few_ends(project: Path) -> None:
     for study in load(project).studies:
         pipeline = create_pipeline(study)
         ends = {name for name in pipeline.inputs() if not name.startswith("params:")}
@@ -74,3 +122,75 @@ def test_a_study_is_single_box_with_few_ends(project: Path) -> None:
         assert {node.namespace for node in pipeline.nodes} >= {
             study.name, *(f"{study.name}.{run}" for run in study.runs)
         }  # fmt: skip
+
+
+# ---------------------------------------------------------------- two sessions in one process
+
+
+def open_session(project: Path, env: str, **given: object) -> KedroSession:
+    return KedroSession.create(project_path=project, env=env, runtime_params=given)
+
+
+def trained_in(registered: Mapping[str, Any], study: str) -> int:
+    return sum(node.short_name == "train" for node in registered[study].nodes)
+
+
+class _Listing(SequentialRunner):
+    """Runs nothing, and keeps the names of the nodes that it was given."""
+
+    def run(self, pipeline: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        self.nodes = {node.name for node in pipeline.nodes}
+        return {}
+
+
+@pytest.fixture
+def sessions(project: Path) -> tuple[KedroSession, KedroSession, KedroSession]:
+    """Sessions that differ in their environments, and in the rows of a study."""
+    bootstrap_project(project)
+    return (
+        open_session(project, "demo", mine={"seeds": [0, 1, 2]}),
+        open_session(project, "demo"),
+        # where the study `mine` is not known
+        open_session(project, "base"),
+    )
+
+
+def test_contexts_read_in_turn_have_their_own_studies(
+    sessions: tuple[KedroSession, KedroSession, KedroSession],
+) -> None:
+    contexts = [session.load_context() for session in sessions]
+    for _ in range(2):
+        for context, runs in zip(contexts, (6, 2, None), strict=True):
+            parameters = context.config_loader["parameters"]
+            assert ("mine" in pipelines) == ("mine" in parameters) == (runs is not None)
+            if runs is not None:
+                assert trained_in(pipelines, "mine") == runs
+                assert len(parameters["mine"]["about"]["runs"]) == runs
+                # Kedro validates them by the type hints of the registered pipelines
+                assert len(context.params["mine"]["about"].runs) == runs
+
+
+def test_each_run_has_the_studies_of_its_session(
+    sessions: tuple[KedroSession, KedroSession, KedroSession],
+) -> None:
+    # contexts first: a run makes one of its own
+    for session in sessions:
+        session.load_context()
+    for session, runs in zip(sessions, (6, 2, None), strict=True):
+        runner = _Listing()
+        if runs is None:
+            with pytest.raises(ValueError, match="mine"):
+                session.run(pipeline_names=["mine"], runner=runner)
+        else:
+            session.run(pipeline_names=["mine"], runner=runner)
+            assert sum(name.endswith(".train") for name in runner.nodes) == runs
+
+
+def test_reading_parameters_builds_no_pipeline(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bootstrap_project(project)
+    monkeypatch.setattr(
+        "deepfake_detection.pipeline_registry.register_pipelines", lambda: pytest.fail("built")
+    )
+    load(project, mine={"seeds": [7]})

@@ -51,8 +51,6 @@ def make_training(**changes: Any) -> TrainingParameters:
         "early_stopping": {"patience": None},
         "device": "cpu",
         "devices": 1,
-        "machines": 1,
-        "rendezvous": None,
         "precision": "fp32",
         "compile": False,
         "seed": 3,

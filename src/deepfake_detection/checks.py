@@ -1,103 +1,98 @@
-"""What is checked before a pipeline runs: devices, sizes, and that what it starts from is there."""
+"""Checks before a pipeline runs; each raises a `UserError` that names what is wrong."""
 
-from __future__ import annotations
-
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from kedro.io import DataCatalog
+from kedro.framework.project import pipelines
+from kedro.io import DataCatalog, DatasetError
 from kedro.pipeline import Pipeline
 
-from deepfake_detection.errors import UserError
+from deepfake_detection.config_loader import GIVEN_PATHS
+from deepfake_detection.datasets.image_folder import ImageFolderDataset
+from deepfake_detection.errors import UserError, user_error_behind
 from deepfake_detection.parameters import ProjectParameters, RunParameters, StudyParameters
 
-# What --params takes beside parameters: entries of the catalog given by their path, each with those
-# that it may stand for
-GIVEN_PATHS = {
-    "detector": ("detector",),
-    "images": ("external_images", "pictures_to_check", "unlabelled_images"),
-    "other_detector": ("other_detector",),
-}
-
-# What a pipeline needs beyond the project's own dependencies, known by an entry that it reads: the
-# extra of pyproject.toml, and what it brings
+# By a parameter that only one pipeline reads: the extra of pyproject.toml that it needs
 _EXTRAS = {"params:export": ("export", ("onnx", "onnxruntime", "onnxscript"))}
+
+# What to do where one of these is missing
+_GIVE = {
+    "other_detector": "there is no detector to compare with: give --params other_detector=FILE",
+    "pictures_to_check": "there are no pictures in {path} to check the export on: give --params "
+    "images=FOLDER",
+}
 
 
 def runs_in(
     studies: Sequence[StudyParameters], pipeline: Pipeline
-) -> Iterator[tuple[StudyParameters, str, RunParameters]]:
-    """The runs of studies that a pipeline trains: study, name, settings."""
+) -> Iterator[tuple[str, RunParameters]]:
+    """The runs of studies that a pipeline trains: `STUDY.RUN` and its settings."""
     nodes = {node.name for node in pipeline.nodes}
     for study in studies:
         for name, run in study.runs.items():
             if f"{study.name}.{name}.train" in nodes:
-                yield study, name, run
+                yield f"{study.name}.{name}", run
 
 
 def check_devices(
     parameters: ProjectParameters, studies: Sequence[StudyParameters], pipeline: Pipeline
 ) -> None:
-    """Check that this machine has the devices that a pipeline asks for.
+    """Check that this machine has the devices that a pipeline needs.
 
-    Raises:
-        UserError: Naming the one that it lacks.
+    GPUs are only counted: more would initialise CUDA in this process, and then nodes that
+    ParallelRunner runs in forked processes could not use it. Nodes check the rest themselves.
     """
+    # lets torch.cuda.is_available ask the driver's library, which does not initialise CUDA
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    import torch
+
     from deepfake_detection.models.devices import choose_device, choose_precision
     from deepfake_detection.training.hardware import choose_hardware
 
     asked = pipeline.inputs()
-    if "params:training" in asked:
-        choose_hardware(parameters.training)
     if "params:evaluation" in asked:
         choose_device(parameters.evaluation.device)
     if "params:inference" in asked:
-        inference = parameters.inference
-        device = choose_device(inference.device)
-        choose_precision(inference.precision, device, "inference.precision")
-    for study, name, run in runs_in(studies, pipeline):
+        device = choose_device(parameters.inference.device)
+        if device.type != "cuda":
+            choose_precision(parameters.inference.precision, device, "inference.precision")
+    trainings = {f"study {name}: ": run.training for name, run in runs_in(studies, pipeline)}
+    if "params:training" in asked:
+        trainings[""] = parameters.training
+    there = torch.cuda.device_count()
+    for label, training in trainings.items():
         try:
-            choose_hardware(run.training)
+            device = choose_device(training.device)
+            if device.type != "cuda":
+                choose_hardware(training)
         except UserError as error:
-            raise UserError(f"study {study.name}.{name}: {error}") from None
+            raise UserError(f"{label}{error}") from None
+        if device.type == "cuda" and training.devices != "all" and training.devices > there:
+            raise UserError(
+                f"{label}parameter 'training.devices' is {training.devices}, and this machine has "
+                f"{there} GPUs: a number up to that, or all"
+            )
 
 
-def check_sizes(
-    parameters: ProjectParameters, studies: Sequence[StudyParameters], pipeline: Pipeline
-) -> None:
-    """Check that each backbone of a benchmark or a study takes pictures of its size.
+def check_sizes(studies: Sequence[StudyParameters], pipeline: Pipeline) -> None:
+    """Check that the backbone of each run of a study accepts pictures of its size."""
+    from deepfake_detection.models.backbones import check_crop
 
-    Raises:
-        UserError: Naming the first that does not.
-    """
-    from deepfake_detection.models.backbones import check_backbone, check_crop
-
-    if "params:benchmark" in pipeline.inputs():
-        for model in parameters.benchmark.backbones:
-            try:
-                check_backbone(model)
-            except UserError as error:
-                raise UserError(f"parameter 'benchmark.backbones': {error}") from None
-            check_crop(model, parameters.backbones.preprocessing(model).crop)
-    for study, name, run in runs_in(studies, pipeline):
+    for name, run in runs_in(studies, pipeline):
         try:
             check_crop(run.model, run.preprocessing.crop)
         except UserError as error:
-            raise UserError(f"study {study.name}.{name}: {error}") from None
+            raise UserError(f"study {name}: {error}") from None
 
 
 def check_extras(pipeline: Pipeline) -> None:
-    """Check that the packages are installed that only some pipelines need.
-
-    Raises:
-        UserError: Naming what is missing, and the extra that brings it.
-    """
-    for entry in sorted(pipeline.inputs() & _EXTRAS.keys()):
+    """Check that the packages are installed that only some pipelines need."""
+    for entry in pipeline.inputs() & _EXTRAS.keys():
         extra, packages = _EXTRAS[entry]
-        missing = [package for package in packages if find_spec(package) is None]
-        if missing:
+        if missing := [package for package in packages if find_spec(package) is None]:
             raise UserError(
                 f"the pipeline {extra} needs {', '.join(missing)}, which is not installed: "
                 f"pip install -c constraints.txt -e '.[{extra}]'"
@@ -105,27 +100,17 @@ def check_extras(pipeline: Pipeline) -> None:
 
 
 def check_given_paths(given: Mapping[str, Any], project_path: Path, pipeline: Pipeline) -> None:
-    """Check the paths of the command line, and that the pipeline reads what they stand for.
-
-    Args:
-        given: Parameters of the command line.
-        project_path: What relative paths start from.
-        pipeline: What is to run.
-
-    Raises:
-        UserError: Naming the parameter.
-    """
-    for parameter, entries in GIVEN_PATHS.items():
-        if parameter not in given:
-            continue
+    """Check that paths given with `--params` exist, and that the pipeline reads their entries."""
+    for parameter in sorted(GIVEN_PATHS.keys() & given.keys()):
+        entries = GIVEN_PATHS[parameter]
         if pipeline.inputs().isdisjoint(entries):
             raise UserError(
                 f"--params {parameter}=… is for pipelines that read {' or '.join(entries)} and "
                 "don't make it: kedro run --pipelines inference --params images=…,detector=… (or "
                 "external_evaluation; or --pipelines evaluation --params detector=…)"
             )
-        if not (project_path / str(given[parameter])).exists():
-            raise UserError(f"--params {parameter}={given[parameter]}: no such path")
+        if not (path := project_path / str(given[parameter])).exists():
+            raise UserError(f"--params {parameter}={given[parameter]}: no such path as {path}")
 
 
 def check_inputs(
@@ -134,43 +119,37 @@ def check_inputs(
     catalog: DataCatalog,
     load_versions: Mapping[str, str],
 ) -> None:
-    """Check that what a pipeline starts from has been made.
-
-    Raises:
-        UserError: Naming what is missing, and the command that makes it.
-    """
-    if "other_detector" in pipeline.inputs() and not catalog.exists("other_detector"):
-        raise UserError(
-            "there is no detector to compare with: kedro run --pipelines paired_comparison "
-            "--params other_detector=path/to/file (and detector=…, or the latest is taken)"
-        )
-    if "pictures_to_check" in pipeline.inputs() and not catalog.exists("pictures_to_check"):
-        raise UserError(
-            f"there are no pictures in {path_of('pictures_to_check', catalog)} to check the export "
-            "on: give a folder of them with --params images=FOLDER"
-        )
-    makers = _makers()
-    asked = sorted(pipeline.inputs() & makers.keys())
-    missing = [entry for entry in asked if not catalog.exists(entry)]
+    """Check that the image folders and earlier results that a pipeline reads exist."""
+    inputs = sorted(name for name in pipeline.inputs() if not name.startswith("params:"))
+    for entry in inputs:
+        if entry in _GIVE and not catalog.exists(entry):
+            raise UserError(_GIVE[entry].format(path=path_of(entry, catalog)))
+        if isinstance(dataset := catalog.get(entry), ImageFolderDataset):
+            try:
+                dataset.load()
+            except DatasetError as error:
+                raise user_error_behind(error) or error from None
+    makers = _list_makers()
+    missing = [entry for entry in inputs if entry in makers and not catalog.exists(entry)]
     _check_rows(studies, missing)
     for entry in missing:
         version = f" of version {load_versions[entry]}" if entry in load_versions else ""
         command = f"kedro run --pipelines {makers[entry]}"
         if makers[entry] in {study.name for study in studies}:
             # a part of a study, which lacks what the whole would make
-            command += f" --to-outputs {','.join(_ends_of(pipeline))}"
+            outputs = sorted(pipeline.outputs())
+            ends = [name for name in outputs if name.endswith(".metrics")] or outputs
+            command += f" --to-outputs {','.join(ends)}"
         raise UserError(
             f"there is no '{entry}'{version} in {path_of(entry, catalog)}. Make it first: "
             f"{command} (with the same --env and model)"
         )
 
 
-def _makers() -> dict[str, str]:
+def _list_makers() -> dict[str, str]:
     """The pipeline that makes each entry; the first, where several do."""
-    from deepfake_detection.pipeline_registry import register_pipelines
-
     makers: dict[str, str] = {}
-    for name, registered in register_pipelines().items():
+    for name, registered in pipelines.items():
         if name != "__default__":
             makers |= dict.fromkeys(registered.all_outputs() - makers.keys(), name)
     return makers
@@ -189,14 +168,8 @@ def _check_rows(studies: Sequence[StudyParameters], missing: Sequence[str]) -> N
             )
 
 
-def _ends_of(pipeline: Pipeline) -> list[str]:
-    """What a pipeline makes last."""
-    outputs = sorted(pipeline.outputs())
-    return [entry for entry in outputs if entry.endswith(".metrics")] or outputs
-
-
 def path_of(entry: str, catalog: DataCatalog) -> str:
-    """Where an entry lies: its latest version, or where versions would be."""
+    """The path of an entry: its latest version, or where versions would be."""
     dataset: Any = catalog.get(entry)
     path = Path(str(dataset._describe().get("filepath", entry)))
     versions = sorted(path.glob(f"*/{path.name}"))

@@ -1,36 +1,24 @@
-"""The project's own part of Kedro's command line: `--params` takes lists.
+"""Kedro's `kedro run`, with lists in `--params`, and mistyped names in one line."""
 
-Kedro splits what `--params` is given at every comma, so that `seeds=[0,1,2]` ends in an error.
-"""
-
-from __future__ import annotations
-
+from collections.abc import Iterable, Mapping
 from copy import copy
-from itertools import accumulate
 from typing import Any
 
 import click
 import yaml
-from kedro.framework.cli.project import run as _kedro_run
+from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.project import pipelines
+from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-_DEPTHS = {"[": 1, "{": 1, "]": -1, "}": -1}
+from deepfake_detection.errors import UserError, first_line, suggest
 
 
 def split_params(ctx: click.Context, _: click.Parameter, value: Any) -> Any:
-    """Parameters from what `--params` is given, as Kedro's own callback of that option.
+    """Read `name=value` pairs, separated by commas, where a list in brackets is one value.
 
-    Args:
-        ctx: Of the command.
-        value: `name=value` pairs, separated by commas; a list or a mapping in brackets is one
-            value. Or the parameters themselves, which a file of `--config` gives.
-
-    Returns:
-        The parameters, nested by the dots in their names.
-
-    Raises:
-        click.UsageError: If something is no `name=value`, or its value not YAML.
+    Kedro's own callback splits lists too. A file of `--config` gives a dictionary, which is kept.
     """
     if not isinstance(value, str):
         return value
@@ -38,42 +26,84 @@ def split_params(ctx: click.Context, _: click.Parameter, value: Any) -> Any:
     for item in split_outside_brackets(value):
         name, equals, written = item.partition("=")
         if not equals or not name.strip():
-            ctx.fail(f"--params takes name=value pairs, separated by commas, and '{item}' is none")
+            ctx.fail(f"--params takes name=value pairs, separated by commas, not '{item}'")
         try:
             parameters.merge_with_dotlist([f"{name.strip()}={written}"])
         except (yaml.YAMLError, OmegaConfBaseException) as error:
-            reason = str(error).splitlines()[0]
-            ctx.fail(f"--params: '{item}' cannot be read ({reason}); quotes may be missing in it")
+            ctx.fail(f"--params: '{item}' cannot be read ({first_line(error)}); try quotes")
     return OmegaConf.to_container(parameters)
 
 
 def split_outside_brackets(text: str) -> list[str]:
-    """Parts of a text between commas, those commas left out that square or curly brackets enclose.
-
-    Where brackets don't match, as in a name of a file, every comma counts.
-    """
-    depths = list(accumulate(_DEPTHS.get(character, 0) for character in text))
-    if text and (min(depths) < 0 or depths[-1] != 0):
-        depths = [0] * len(text)
-    ends = [at for at, depth in enumerate(depths) if text[at] == "," and depth == 0]
-    starts = [0, *(at + 1 for at in ends)]
-    parts = [text[start:end] for start, end in zip(starts, [*ends, len(text)], strict=True)]
+    """Split at commas outside of brackets; at all, where brackets do not match, as in a path."""
+    parts: list[str] = []
+    for piece in text.split(","):
+        if parts and _count_open(text) == 0 and _count_open(parts[-1]) > 0:
+            parts[-1] += f",{piece}"
+        else:
+            parts.append(piece)
     return [part.strip() for part in parts if part.strip()]
 
 
+def _count_open(text: str) -> int:
+    return sum((character in "[{") - (character in "]}") for character in text)
+
+
+def check_selection(given: Mapping[str, Any]) -> None:
+    """Check that the options of `kedro run`, by their arguments' names, select some nodes.
+
+    Raises:
+        UserError: Naming the option, and close names.
+    """
+    names = [given["pipeline"]] if given["pipeline"] else given["pipelines"] or ["__default__"]
+    _check_names("pipelines", names, pipelines)
+    chosen = sum((pipelines[name] for name in names), Pipeline([]))
+    nodes = {node.name for node in chosen.nodes}
+    known: dict[str, Iterable[str]] = {
+        "node_names": nodes,
+        "from_nodes": nodes,
+        "to_nodes": nodes,
+        "from_inputs": chosen.datasets(),
+        "to_outputs": chosen.datasets(),
+        "tags": {tag for node in chosen.nodes for tag in node.tags},
+        "namespaces": {name for node in chosen.nodes for name in node.namespace_prefixes},
+    }
+    for option, there in known.items():
+        _check_names(option.replace("node_names", "nodes").replace("_", "-"), given[option], there)
+    selection = {option: given[option] for option in known}
+    selection["node_namespaces"] = selection.pop("namespaces")
+    try:
+        chosen.filter(**selection)
+    except ValueError as error:
+        raise UserError(first_line(error)) from None
+
+
+def _check_names(option: str, names: Iterable[str], known: Iterable[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise UserError(f"--{option}: there is no '{name}': {suggest(name, sorted(known))}")
+
+
+def _run(**given: Any) -> Any:
+    assert kedro_run.callback is not None  # noqa: S101  (every decorated command has one)
+    try:
+        return kedro_run.callback(**given)
+    except ValueError:
+        check_selection(given)
+        raise
+
+
 def _with_lists(option: click.Parameter) -> click.Parameter:
-    changed = copy(option)
-    changed.callback = split_params
-    return changed
+    if option.name == "params":
+        option = copy(option)
+        option.callback = split_params
+    return option
 
 
-run = copy(_kedro_run)
-run.params = [_with_lists(each) if each.name == "params" else each for each in _kedro_run.params]
+_options = [_with_lists(option) for option in kedro_run.params]
+run = click.Command(kedro_run.name, callback=_run, params=_options, help=kedro_run.help)
 
 
-@click.group()
+@click.group(commands=[run])
 def cli() -> None:
     """Commands of this project, which take the place of Kedro's of the same name."""
-
-
-cli.add_command(run)

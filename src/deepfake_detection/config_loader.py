@@ -1,83 +1,116 @@
-"""The project's configuration: Kedro's, checked, with the rows of studies made whole."""
+"""The project's configuration: Kedro's, checked, with the rows of studies completed."""
 
 from collections.abc import Mapping
-from typing import Any
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
-from kedro.config import OmegaConfigLoader
+from kedro.config import MissingConfigException, OmegaConfigLoader
+from kedro.framework.project import pipelines
 from pydantic import ValidationError
 from yaml import YAMLError
 
-from deepfake_detection.checks import GIVEN_PATHS
-from deepfake_detection.errors import UserError
+from deepfake_detection.errors import UserError, suggest
 from deepfake_detection.parameters import ProjectParameters, StudyParameters, describe_problems
+
+# What --params takes beside parameters: paths, each with the catalog entries that it may stand for
+GIVEN_PATHS = {
+    "detector": ("detector",),
+    "images": ("external_images", "pictures_to_check", "unlabelled_images"),
+    "other_detector": ("other_detector",),
+}
 
 
 class StudyConfigLoader(OmegaConfigLoader):
-    """Reads configuration as Kedro's loader does, checks it, and completes each study's block.
+    """Reads configuration as Kedro's loader does, checks parameters, and completes each study.
 
-    In a hook it would be late: Kedro-Viz calls no hooks of the project, and validates parameters.
-    The pipelines of the studies are registered along with it.
+    A hook could not do this for Kedro-Viz, which calls no hooks of the project.
 
     Attributes:
+        latest: The loader whose parameters were read last. Kedro registers pipelines without naming
+            a session; a session reads its parameters before it looks for its pipelines.
         own: The project's own parameters, once they were read.
         studies: The studies that they name.
     """
 
+    latest: ClassVar[Self | None] = None
     own: ProjectParameters
     studies: list[StudyParameters]
 
     def __getitem__(self, key: str) -> Any:
-        """Configuration of one kind, such as `parameters` or `catalog`.
+        """Read one kind of configuration; with `parameters`, register this loader's studies."""
+        if key == "parameters":
+            self.complete()
+            if self.latest is None or self.latest.studies != self.studies:
+                # builds nothing: Kedro registers pipelines when they are next used
+                pipelines.configure(f"{__package__}.pipeline_registry")
+            StudyConfigLoader.latest = self
+        return super().__getitem__(key)
+
+    def complete(self) -> None:
+        """Read and check parameters, and complete the rows of studies, unless that was done.
 
         Raises:
-            UserError: If parameter files cannot be read, or what they hold does not fit.
+            UserError: Naming the parameter or file that is not valid.
         """
-        if key != "parameters" or key in self:
-            return super().__getitem__(key)
-        parameters = self._read_parameters()
-        self.own = check_own(parameters)
-        # torch takes seconds to import, and a mistyped parameter need not wait for it
-        from deepfake_detection.pipeline_registry import use_studies
-        from deepfake_detection.pipelines.studies.plan import plan_studies
+        if "parameters" in self:
+            return
+        given = self.runtime_params or {}
+        parameters = self._read(given)
+        self.own = self._check_own(parameters)
+        # imports torch, which takes seconds that a mistyped parameter need not wait for
+        from deepfake_detection.pipelines.studies import plan
 
-        self["parameters"], self.studies = plan_studies(self._keep_order_of_rows(parameters))
-        use_studies(self.studies)
-        return self["parameters"]
+        if given.keys() & self.own.studies.keys():
+            in_files = self._read({})
+            plan.check_given_rows(given, in_files)
+            parameters = plan.keep_order_of_rows(parameters, in_files)
+        self["parameters"], self.studies = plan.plan_studies(parameters)
 
-    def _read_parameters(self) -> dict[str, Any]:
+    def _read(self, given: dict[str, Any]) -> dict[str, Any]:
+        loader = OmegaConfigLoader(
+            conf_source=self.conf_source,
+            env=self.env,
+            runtime_params=given,
+            base_env=self.base_env,
+            default_run_env=self.default_run_env,
+            merge_strategy=self.merge_strategy,
+        )
         try:
-            return dict(super().__getitem__("parameters"))
+            return dict(loader["parameters"])
+        except MissingConfigException:
+            environments = sorted(path.name for path in Path(self.conf_source).glob("*/"))
+            if self.env is None or self.env in environments:
+                raise
+            hint = suggest(self.env, environments)
+            raise UserError(f"there is no environment '{self.env}': {hint}") from None
         # a key that stands twice, in one file or in two of the same folder
         except (YAMLError, ValueError) as error:
             raise UserError(f"the parameter files: {' '.join(str(error).split())}") from None
 
-    def _keep_order_of_rows(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        from deepfake_detection.pipelines.studies.plan import check_given_rows, keep_order_of_rows
-
+    def _check_own(self, parameters: Mapping[str, Any]) -> ProjectParameters:
+        """Validate the project's blocks; check the names of others, which may be a user's."""
+        fields = ProjectParameters.model_fields
+        studies = parameters.get("studies")
+        known = {*fields, *GIVEN_PATHS, *(studies if isinstance(studies, Mapping) else ())}
+        others = sorted(parameters.keys() - known)
+        for name in others:
+            if close := get_close_matches(name, known, cutoff=0.8):
+                raise UserError(f"unknown parameter '{name}': {suggest(name, close)}")
         given = self.runtime_params or {}
-        if not given.keys() & parameters["studies"].keys():
-            return parameters
-        in_files = OmegaConfigLoader(
-            conf_source=self.conf_source,
-            env=self.env,
-            base_env=self.base_env,
-            default_run_env=self.default_run_env,
-            merge_strategy=self.merge_strategy,
-        )["parameters"]
-        check_given_rows(given, in_files)
-        return keep_order_of_rows(parameters, in_files)
+        if of_user := {name: given[name] for name in others if name in given}:
+            _check_in_files(of_user, self._read({}))
+        own = {name: value for name, value in parameters.items() if name in fields}
+        try:
+            return ProjectParameters.model_validate(own)
+        except ValidationError as error:
+            raise UserError(describe_problems(error, ProjectParameters)) from None
 
 
-def check_own(parameters: Mapping[str, Any]) -> ProjectParameters:
-    """The project's own parameters, beside those of studies and paths of the command line.
-
-    Raises:
-        UserError: Naming all that do not fit.
-    """
-    named = parameters.get("studies")
-    apart = {*GIVEN_PATHS, *(named if isinstance(named, Mapping) else ())}
-    own = {name: value for name, value in parameters.items() if name not in apart}
-    try:
-        return ProjectParameters.model_validate(own)
-    except ValidationError as error:
-        raise UserError(describe_problems(error, ProjectParameters)) from None
+def _check_in_files(given: Mapping[str, Any], in_files: Mapping[str, Any], block: str = "") -> None:
+    """Check that the parameter files have each key that the command line gives."""
+    for name, value in given.items():
+        if name not in in_files:
+            raise UserError(f"unknown parameter '{block}{name}': {suggest(name, sorted(in_files))}")
+        if isinstance(value, Mapping) and isinstance(in_files[name], Mapping):
+            _check_in_files(value, in_files[name], f"{block}{name}.")

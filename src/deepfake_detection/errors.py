@@ -1,6 +1,11 @@
-"""The one error for what a user can mend, and how it tells of others."""
+"""The error for what a user can correct, and how it describes mistyped names and other errors."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 import click
+
+_LISTED = 20
 
 
 class UserError(click.ClickException):
@@ -15,12 +20,22 @@ class UserError(click.ClickException):
 
 
 def user_error_behind(error: BaseException | None) -> UserError | None:
-    """The error of what a user can mend that another came from: the catalog wraps it in others."""
+    """The `UserError` that an exception was raised from; Kedro's catalog wraps it in others."""
     while error is not None and not isinstance(error, UserError):
         error = error.__cause__
     return error
 
 
 def first_line(error: BaseException) -> str:
-    """What another library's error says, in one line of a message; its kind where it is silent."""
+    """The first line of another library's error; its type, if it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Name what a mistyped name is close to; what there is, if it is close to nothing."""
+    known = list(known)
+    inside = [each for each in known if each.endswith(f".{name}")]
+    if close := inside[:3] or get_close_matches(name, known):
+        return f"did you mean {' or '.join(repr(each) for each in close)}?"
+    more = ", …" if len(known) > _LISTED else ""
+    return f"known here: {', '.join(known[:_LISTED])}{more}"

@@ -1,4 +1,4 @@
-"""Hooks: parameters are checked before anything runs, and a run says where its results lie."""
+"""Hooks: checks before anything runs, and log lines that say where results are."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ log = logging.getLogger(__name__)
 _SHOWN_RESULTS = (
     "detector", "final_detector", "predictions", "metric_table",
     "robustness_table", "paired_differences", "scores", "submission", "onnx_detector",
-    "onnx_prepare", "model_card", "report", "benchmark_table", "benchmark_figure",
-    "scoring_benchmark_table", "scoring_benchmark_figure", "table", "page",
+    "onnx_prepare", "model_card", "report", "table", "page",
 )  # fmt: skip
 
 
@@ -52,16 +51,16 @@ class ProjectHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Check all parameters, and that the backbone exists and takes pictures of this size."""
+        """Check all parameters, and that the backbone exists and accepts pictures of this size."""
         self._project_path = Path(context.project_path)
         # not context.params, which Kedro validates too, and ends in a traceback
         loader = cast(StudyConfigLoader, context.config_loader)
-        # read here, so that what does not fit ends in one line
+        # read here, so that an invalid parameter ends in one line
         loader["parameters"]
         self._parameters, self._studies = loader.own, loader.studies
-        self._check_model(self._parameters, context)
+        self._check_model(self._parameters, loader)
 
-    def _check_model(self, parameters: ProjectParameters, context: KedroContext) -> None:
+    def _check_model(self, parameters: ProjectParameters, loader: StudyConfigLoader) -> None:
         # torch takes seconds to import, and a mistyped parameter need not wait for it
         from deepfake_detection.models.backbones import check_backbone, check_crop
 
@@ -71,8 +70,8 @@ class ProjectHooks:
                 check_backbone(name)
             except UserError as error:
                 raise UserError(f"parameter 'backbones': {error}") from None
-        given = (context._runtime_params or {}).get("model")
-        in_paths = given or context.config_loader["globals"]["model"]
+        given = (loader.runtime_params or {}).get("model")
+        in_paths = given or loader["globals"]["model"]
         if parameters.model != in_paths:
             raise UserError(
                 f"parameter 'model' is '{parameters.model}', but result folders are named after "
@@ -86,24 +85,23 @@ class ProjectHooks:
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
-        """Check that what the pipeline starts from is there, and the devices that it asks for."""
+        """Check that the inputs of the pipeline exist, and the devices that it needs."""
         check_extras(pipeline)
-        # other machines have other devices, and look for them themselves
-        if "DaskRunner" not in str(run_params.get("runner")):
-            check_devices(self._parameters, self._studies, pipeline)
-        check_sizes(self._parameters, self._studies, pipeline)
         given = run_params.get("runtime_params") or {}
         check_given_paths(given, self._project_path, pipeline)
         check_inputs(self._studies, pipeline, catalog, run_params.get("load_versions") or {})
+        # a cluster's machines have other devices, and nodes check those themselves
+        if "DaskRunner" not in str(run_params.get("runner")):
+            check_devices(self._parameters, self._studies, pipeline)
+        check_sizes(self._studies, pipeline)
         self._started = 0
         self._titles = {
-            f"{study.name}.{name}.train": run.title
-            for study, name, run in runs_in(self._studies, pipeline)
+            f"{name}.train": run.title for name, run in runs_in(self._studies, pipeline)
         }
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
-        """Say which run of a study is the next."""
+        """Log which run of a study is next."""
         if node.name in self._titles:
             self._started += 1
             log.info(
@@ -135,14 +133,14 @@ class ProjectHooks:
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:
-        """Hand on in its own words what a user can mend: the catalog wraps it in other errors."""
+        """Re-raise the `UserError` that Kedro wrapped."""
         cause = user_error_behind(error)
         if cause is not None and cause is not error:
             raise cause
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Say where the results lie, the report last."""
+        """Log where the results are, the report last."""
         outputs = pipeline.all_outputs()
         shown = [
             name

@@ -1,4 +1,4 @@
-"""Work that is interrupted says how to go on."""
+"""Interrupted work says how to resume it."""
 
 import signal
 import threading
@@ -11,21 +11,21 @@ from deepfake_detection.errors import UserError
 
 
 class InterruptedWorkError(UserError):
-    """Work was interrupted; the message says what is kept and how to go on."""
+    """Work was interrupted; the message says what was saved and how to resume."""
 
-    # the shell's for a command that Ctrl-C ended
+    # as shells report a command that Ctrl-C ended
     exit_code = 128 + signal.SIGINT
 
 
 @contextmanager
 def explaining_interruptions(explain: Callable[[], str]) -> Iterator[None]:
-    """Inside, Ctrl-C and the signal by which schedulers end a job say how to go on.
+    """Turn Ctrl-C, and the signal that ends jobs of schedulers, into a message on how to resume.
 
     Args:
-        explain: Says what was interrupted, what is kept, and how to go on.
+        explain: Returns what was interrupted, what was saved, and how to resume.
 
     Raises:
-        InterruptedWorkError: On either.
+        InterruptedWorkError: On either signal.
     """
     here = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, _interrupt) if here else None

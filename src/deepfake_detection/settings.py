@@ -5,7 +5,7 @@ import warnings
 from deepfake_detection.config_loader import StudyConfigLoader
 from deepfake_detection.hooks import ProjectHooks
 
-# Said on every run, and nothing that a user of this project could act on
+# Printed on every run, and nothing that a user of this project can change
 warnings.filterwarnings("ignore", message=r"register_new_resolver\(\) is deprecated")
 warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
 

@@ -35,12 +35,12 @@ class ImageFolderDataset(AbstractDataset[NoReturn, Path]):
         if not self._folder.is_dir():
             raise UserError(
                 f"there is no image folder {self._folder}. Put the images there, a folder for each "
-                "class (README, Data), or try the generated faces: kedro run --env demo"
+                "class (docs/data.md), or try the generated faces: kedro run --env demo"
             )
         if not any(self._folder.iterdir()):
             raise UserError(
                 f"the image folder {self._folder} is empty. Put a folder for each class there "
-                "(README, Data), or try the generated faces: kedro run --env demo"
+                "(docs/data.md), or try the generated faces: kedro run --env demo"
             )
         return self._folder.resolve()
 

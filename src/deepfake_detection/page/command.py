@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import click
+from pydantic import TypeAdapter, ValidationError
 
-from deepfake_detection.command_options import as_parameter
 from deepfake_detection.errors import UserError
 from deepfake_detection.page.limits import Limits
 from deepfake_detection.page.newest import find_newest_detector
@@ -18,6 +18,13 @@ _LIBRARIES = ("starlette", "uvicorn")
 _MEGA = 10**6
 # Pillow opens no larger pictures
 _MOST_MEGAPIXELS = 178
+
+
+def _check_device(_: click.Context, __: click.Parameter, name: str) -> str:
+    try:
+        return TypeAdapter(Device).validate_python(name)
+    except ValidationError as error:
+        raise click.BadParameter(f"{error.errors()[0]['ctx']['error']} (it is '{name}')") from None
 
 
 @click.command()
@@ -32,7 +39,7 @@ _MOST_MEGAPIXELS = 178
 @click.option("--no-browser", is_flag=True, help="Do not open the page.")
 @click.option(
     "--device",
-    callback=as_parameter(Device),
+    callback=_check_device,
     default="auto",
     show_default=True,
     help="auto, cpu, cuda, cuda:N or mps.",

@@ -3,6 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from deepfake_detection.metrics.predicting import request_scored_pixels
+from deepfake_detection.pipelines.data_preparation.pipeline import create_indexing_pipeline
 from deepfake_detection.pipelines.evaluation.nodes import (
     compare_with_own_split,
     list_label_issues,
@@ -46,9 +47,10 @@ def create_pipeline() -> Pipeline:
 
 
 def create_external_pipeline() -> Pipeline:
-    """From a detector and the image index of a set from elsewhere to predictions and metrics."""
+    """From a folder of labelled images from elsewhere, and a detector, to predictions, metrics."""
     return Pipeline(
         [
+            create_indexing_pipeline(),
             Node(
                 take_all_images,
                 inputs=["image_index", "params:external_evaluation"],
@@ -85,5 +87,17 @@ def create_external_pipeline() -> Pipeline:
                 outputs="label_issues",
                 name="list_label_issues",
             ),
-        ]
+        ],
+        namespace="external",
+        inputs={
+            "training_images": "external_images",
+            "detector": "detector",
+            "finished_scores": "finished_scores",
+        },
+        parameters={
+            "params:data_preparation": "params:external_evaluation",
+            "params:external_evaluation": "params:external_evaluation",
+            "params:evaluation": "params:evaluation",
+            "params:pixels": "params:pixels",
+        },
     )
