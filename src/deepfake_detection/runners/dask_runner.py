@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import uuid4
 
 import kedro.framework.project as kedro_project
-from kedro.io import AbstractDataset, AbstractVersionedDataset, DataCatalog, Version
+from kedro.framework.hooks.markers import HOOK_NAMESPACE
+from kedro.framework.hooks.specs import DatasetSpecs, NodeSpecs
+from kedro.io import AbstractVersionedDataset, DataCatalog, MemoryDataset, Version
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import AbstractRunner, Task
 from kedro.utils import find_kedro_project
+from pluggy import PluginManager
 
-from deepfake_detection.errors import UserError, first_line
+from deepfake_detection.errors import UserError, first_line, user_error_behind
 from deepfake_detection.interruptions import explaining_interruptions
-from deepfake_detection.runners.node_task import Project, run_node
 
 if TYPE_CHECKING:
     import distributed
@@ -37,17 +40,16 @@ _USAGE = "--runner-params address=tcp://HOST:8786"
 class DaskRunner(AbstractRunner):
     """Runs each node on a worker of a Dask cluster; `docs/clusters.md` says how to start one.
 
-    Workers load and save what the catalog names, from a disk that all machines share, and call the
-    project's hooks for nodes and datasets. Hooks for the run are called here. Outputs without a
-    catalog entry travel through this process.
+    Workers load and save what the catalog names, and call the project's hooks for nodes and
+    datasets. Hooks for the run are called here. Outputs without a catalog entry pass through here.
 
-    Dask unpickles what it receives, and so does a worker with a node: whoever reaches the scheduler
-    can run code on all machines. Bind it to a private network interface.
+    Dask and this runner unpickle what they receive: whoever reaches the scheduler can run code on
+    all machines. Bind it to a private network interface.
 
     Args:
         address: Of the scheduler, `tcp://HOST:8786`.
-        resource: A resource of the workers, such as GPU. Each node with the tag `training` takes
-            one unit of it. By default such nodes run anywhere.
+        resource: A resource of the workers, such as GPU; nodes with the tag `training` take one
+            unit of it each. By default they run anywhere.
         is_async: Whether a node's datasets are loaded and saved in threads.
 
     Raises:
@@ -81,13 +83,13 @@ class DaskRunner(AbstractRunner):
         """Run the pipeline in Kedro's own loop.
 
         Raises:
-            UserError: If the scheduler is not there or lost, no worker has the resource, a node
-                cannot be sent or ends its workers, or a node raises it.
+            UserError: If there is no scheduler, it is lost, no worker has the resource, or a node
+                cannot be sent or ends its workers.
             InterruptedWorkError: On Ctrl-C.
-            Exception: Any other error of a node, with its traceback on the worker.
+            Exception: The first error of a node, with its traceback on the worker.
         """
-        package = kedro_project.PACKAGE_NAME
-        self._project = Project(package, find_kedro_project(Path.cwd()) if package else None)
+        self._package = kedro_project.PACKAGE_NAME
+        self._folder = find_kedro_project(Path.cwd()) if self._package else None
         self._versioned = _settle_versions(pipeline, catalog)
         for node in pipeline.nodes:
             self._pack(Task(node, catalog, self._is_async))
@@ -97,7 +99,7 @@ class DaskRunner(AbstractRunner):
         self._failure: Exception | None = None
         self._topic = f"kedro-{uuid4().hex}"
         with _connect(self._address) as self._client:
-            self._check_workers(any(map(self._takes_resource, pipeline.nodes)))
+            self._check_workers(pipeline)
             self._client.subscribe_topic(self._topic, self._note_start)
             with explaining_interruptions(self._interrupt):
                 super()._run(pipeline, catalog, *args, **kwargs)
@@ -106,18 +108,17 @@ class DaskRunner(AbstractRunner):
         return _NodeThreads(self._complete)
 
     def _complete(self, task: Task) -> Node:
-        """Run a node on the cluster, and keep its outputs in memory here.
+        """Run a node on the cluster, and keep here what it does not save; or raise its error."""
+        from distributed.scheduler import KilledWorker
 
-        Raises:
-            Exception: The node's error, or that of the node that has ended the run.
-        """
         if self._failure:
             raise self._failure
         name = task.node.name
         future = self._futures[name] = self._client.submit(
             run_node,
             self._pack(task),
-            self._project,
+            self._package,
+            self._folder,
             name,
             self._topic,
             # Dask expects keys that begin alike to take alike long
@@ -126,68 +127,56 @@ class DaskRunner(AbstractRunner):
             pure=False,
         )
         try:
-            outputs = self._result_of(name, future)
+            outputs = future.result()
         except Exception as error:
-            self._stop(name, error)
-            raise
+            # Dask blames a node, too, that only waited on workers that were lost
+            if isinstance(error, KilledWorker) and name not in self._started:
+                return self._complete(task)
+            self._fail(name, error)
         for output, value in outputs.items():
             task.catalog.save(output, value)
         del self._futures[name]
         return task.node
 
-    def _result_of(self, name: str, future: distributed.Future) -> dict[str, Any]:
+    def _fail(self, name: str, error: Exception) -> NoReturn:
+        """Once a node has failed, start no others; hours may be in those that are running."""
         from distributed import CancelledError
         from distributed.scheduler import KilledWorker
 
-        try:
-            return dict(future.result())
-        except KilledWorker as error:
-            raise UserError(
+        if isinstance(error, CancelledError) or self._client.status != "running":
+            error = self._failure or UserError(
+                f"the connection to the Dask scheduler at {self._address} was lost, and this run "
+                "with it. Saved results are kept, and so are the checkpoints of trainings"
+            )
+        elif isinstance(error, KilledWorker):
+            error = UserError(
                 f"node '{name}' was given to {error.allowed_failures + 1} workers, and each ended "
                 f"while it ran (the last was {error.last_worker.address}). Their own output may "
                 "say why; often it is memory, or Dask's limit to it (--memory-limit 0 sets none)"
-            ) from None
-        except ModuleNotFoundError as error:
-            if name in self._started:
-                raise
-            raise UserError(
-                f"a worker cannot run node '{name}' ({error}): install the project and what it "
-                "needs where the workers are started"
-            ) from None
-        except CancelledError:
-            raise self._failure or UserError(
-                f"the connection to the Dask scheduler at {self._address} was lost, and this run "
-                "with it. Saved results are kept: the same command goes on with unfinished "
-                "trainings"
-            ) from None
-
-    def _stop(self, failed: str, error: Exception) -> None:
-        """Once a node has failed: start no others, and let those finish that are running."""
-        del self._futures[failed]
-        if self._failure:
-            return
-        self._failure = error
-        waiting = [each for name, each in self._futures.items() if name not in self._started]
-        self._client.cancel(waiting)
-        if running := self._list_running():
-            log.warning(
-                "%s failed (%s), so no other nodes start. These finish, since their results are "
-                "kept (Ctrl-C ends them): %s",
-                failed, first_line(error), running,
-            )  # fmt: skip
+            )
+        else:
+            error.add_note(f"In node '{name}' on {self._started.get(name, 'a worker')}")
+            error = user_error_behind(error) or error
+        del self._futures[name]
+        if not self._failure:
+            self._failure = error
+            others = list(self._futures.items())
+            self._client.cancel([future for each, future in others if each not in self._started])
+            if running := self._list_running():
+                log.warning("%s failed: no other nodes start. Still running: %s", name, running)
+        raise error
 
     def _interrupt(self) -> str:
-        """End the nodes that are running, with their workers' processes; what is said of it."""
+        """End the processes of the workers that run nodes; what there is to say about it."""
         running, futures = self._list_running(), list(self._futures.values())
         self._failure = self._failure or UserError("the run was interrupted")
         keys = {future.key for future in futures}
-        # fails if the scheduler is lost
+        # the scheduler may be lost
         with suppress(OSError):
             busy = [at for at, tasks in self._client.processing().items() if keys & set(tasks)]
             # first, since Dask gives a lost worker's nodes to others
             self._client.cancel(futures)
             if busy:
-                log.warning("Interrupted: ending %s", running)
                 # nothing else ends a thread; the worker's nanny starts its process anew
                 self._client.run(os._exit, 1, workers=busy, on_error="ignore")
         return (
@@ -195,17 +184,18 @@ class DaskRunner(AbstractRunner):
             "same command goes on with unfinished trainings"
         )
 
-    # ------------------------------------------------------------ workers
-
     def _takes_resource(self, node: Node) -> bool:
         return self._resource is not None and TRAINING_TAG in node.tags
 
-    def _check_workers(self, needs_resource: bool) -> None:
+    def _check_workers(self, pipeline: Pipeline) -> None:
+        """Raise a UserError if no worker has the resource, and warn if there are no workers yet."""
         how = f"dask worker {self._address} --nthreads 1 --memory-limit 0"
         workers = self._client.scheduler_info()["workers"].values()
         if not workers:
             log.warning("No workers at %s yet: waiting for some (%s)", self._address, how)
-        elif needs_resource and not any(self._resource in each["resources"] for each in workers):
+        elif any(map(self._takes_resource, pipeline.nodes)) and not any(
+            each["resources"].get(self._resource, 0) >= 1 for each in workers
+        ):
             raise UserError(
                 f"no worker at {self._address} has the resource '{self._resource}' that nodes with "
                 f"the tag '{TRAINING_TAG}' take. Start workers with it ({how} --resources "
@@ -224,28 +214,18 @@ class DaskRunner(AbstractRunner):
         return ", ".join(f"{name} on {self._started[name]}" for name in running)
 
     def _pack(self, task: Task) -> bytes:
-        """A task with its node's datasets, and what they hold in memory.
-
-        Raises:
-            UserError: If it cannot be packed.
-        """
+        """A task as bytes, with its node's datasets and what they hold in memory."""
         import cloudpickle
 
-        node = task.node
-        datasets = {
-            name: self._versioned.get(name) or task.catalog[name]
-            for name in {*node.inputs, *node.outputs}
-        }
+        names = {*task.node.inputs, *task.node.outputs}
+        catalog = DataCatalog({n: self._versioned.get(n) or task.catalog[n] for n in names})
         try:
-            return bytes(
-                cloudpickle.dumps(
-                    Task(node, DataCatalog(datasets), task.is_async, run_id=task.run_id)
-                )
-            )
+            packed = Task(task.node, catalog, task.is_async, run_id=task.run_id)
+            return bytes(cloudpickle.dumps(packed))
         # whatever an object's own way of being pickled raises
         except Exception as error:
             raise UserError(
-                f"node '{node.name}' cannot be sent to another machine ({error}): neither its "
+                f"node '{task.node.name}' cannot be sent to another machine ({error}): neither its "
                 "function nor its datasets may hold open files, locks or connections"
             ) from error
 
@@ -266,38 +246,29 @@ class _NodeThreads(ThreadPoolExecutor):
         self.shutdown(wait=kind is None or issubclass(kind, Exception))
 
 
-@contextmanager
-def _connect(address: str) -> Iterator[distributed.Client]:
-    """A client of the scheduler, which logs nothing by itself.
-
-    Raises:
-        UserError: If the scheduler cannot be reached.
-    """
+def _connect(address: str) -> distributed.Client:
+    """A client of the scheduler, which logs nothing itself; a UserError if it is not there."""
+    import dask
     from distributed import Client
     from distributed.comm import get_address_host_port
 
-    for name in ["distributed", *logging.root.manager.loggerDict]:
-        if name.partition(".")[0] == "distributed":
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # that of nodes that hand on weights in memory
+    dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"})
     try:
         # a client that fails takes long to end, and prints a traceback then
         socket.create_connection(get_address_host_port(address), _CONNECT_SECONDS).close()
-        client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False, name="kedro")
+        return Client(address, timeout=_CONNECT_SECONDS, set_as_default=False, name="kedro")
     # what is no address, or something else that answers there, leads to any kind of error
     except Exception as error:
         raise UserError(
             f"there is no Dask scheduler at {address} ({first_line(error)}). Start one (dask "
             f"scheduler), or give the address that it says when it starts: {_USAGE}"
         ) from error
-    try:
-        yield client
-    finally:
-        client.close(timeout=2)
 
 
-def _settle_versions(
-    pipeline: Pipeline, catalog: DataCatalog
-) -> dict[str, AbstractDataset[Any, Any]]:
+def _settle_versions(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, Any]:
     """Copies of the versioned datasets that load and save one version each.
 
     Another run could save a version in between, and a shared disk may show new files late.
@@ -314,3 +285,64 @@ def _settle_versions(
             load = given.get(name) or next(iter(latest), None)
             settled[name] = catalog.get(name, version=Version(load, save))
     return settled
+
+
+# ---------------------------------------------------------------- on the worker
+
+
+def run_node(
+    packed: bytes, package: str | None, folder: Path | None, name: str, topic: str
+) -> dict[str, Any]:
+    """Run a node on this worker; its outputs without a catalog entry, by name.
+
+    Args:
+        packed: A Kedro task. Unpacked here and not by Dask, since imports take seconds.
+        package: The project's package; None outside a project, as `folder`.
+        folder: The project's folder.
+        name: Of the node.
+        topic: Of the event that says where the node runs.
+
+    Raises:
+        UserError: If the project's folder is not on this machine.
+        Exception: Any error of the node.
+    """
+    import cloudpickle
+    from distributed import get_worker
+
+    worker = get_worker()
+    worker.log_event(topic, {"node": name, "worker": worker.address})
+    if folder and not folder.is_dir():
+        raise UserError(
+            f"there is no folder {folder} on the machine of {worker.address}. The project, its "
+            "data included, must be on a disk that all machines share, at the same path"
+        )
+    hooks = _make_hooks(package)
+    task = cloudpickle.loads(packed)
+    task.hook_manager = hooks
+    outputs = {output: task.catalog[output] for output in task.node.outputs}
+    for dataset in outputs.values():
+        _remove_leftover(dataset)
+    task.execute()
+    return {name: each.load() for name, each in outputs.items() if isinstance(each, MemoryDataset)}
+
+
+def _make_hooks(package: str | None) -> PluginManager:
+    """The project's hooks. Those of plugins expect a session, which a worker does not have."""
+    hooks = PluginManager(HOOK_NAMESPACE)
+    hooks.add_hookspecs(NodeSpecs)
+    hooks.add_hookspecs(DatasetSpecs)
+    if package:
+        if package != kedro_project.PACKAGE_NAME:
+            kedro_project.configure_project(package)
+        for each in kedro_project.settings.HOOKS:
+            hooks.register(each)
+    return hooks
+
+
+def _remove_leftover(dataset: Any) -> None:
+    """Remove what a lost worker saved under this run's version: Kedro overwrites no version."""
+    if isinstance(dataset, AbstractVersionedDataset) and dataset.resolve_save_version():
+        for path in map(Path, dataset.list_versions()):
+            if path.parent.name == dataset.resolve_save_version():
+                log.warning("Replacing %s: the worker that wrote it was lost", path)
+                shutil.rmtree(path.parent)
