@@ -31,7 +31,7 @@ def split_in_two(value: int) -> tuple[int, list[int]]:
     return value, [value]
 
 
-def say_and_wait(run: str) -> pd.DataFrame:
+def wait_for_permission(run: str) -> pd.DataFrame:
     Event(f"{run} runs").set()
     assert Event(f"{run} may end").wait(SECONDS)
     return pd.DataFrame({"run": [run]})
@@ -45,9 +45,8 @@ def fail_once_the_other_runs(run: str) -> NoReturn:
         raise LookupError("nothing found") from error
 
 
-def end_the_worker(_: object) -> NoReturn:
+def end_the_worker(_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError
 
 
 def make_table_twice(rows: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -57,7 +56,7 @@ def make_table_twice(rows: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 class UnreadableDataset(AbstractDataset):
     def load(self) -> NoReturn:
-        raise UserError("this file is no good: make another")
+        raise UserError("this file is no good")
 
     def save(self, data: object) -> None: ...
 
@@ -69,7 +68,7 @@ class DeadlyOnceDataset(CSVDataset):
     """Ends the process that saves it, the first time."""
 
     def save(self, data: pd.DataFrame) -> None:
-        mark = Path(str(self._filepath) + ".died")
+        mark = Path(f"{self._filepath}.died")
         if not mark.exists():
             mark.touch()
             end_the_worker(data)
@@ -81,12 +80,12 @@ class NotingHooks:
 
     @hook_impl
     def before_node_run(self, node) -> None:
-        self._note(f"before_node_run {node.name}")
+        self._note(node.name)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name) -> None:
-        self._note(f"after_dataset_saved {dataset_name}")
+        self._note(dataset_name)
 
-    def _note(self, call: str) -> None:
-        with Path(os.environ["HOOK_NOTES"]).open("a") as notes:
-            notes.write(f"{os.getpid()} {call}\n")
+    def _note(self, what: str) -> None:
+        with Path("hook_notes").open("a") as notes:
+            notes.write(f"{os.getpid()} {what}\n")

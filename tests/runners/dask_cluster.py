@@ -1,10 +1,10 @@
-"""Clusters of real processes."""
+"""Clusters of real processes on this machine."""
 
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from distributed import Client
 
 @dataclass(frozen=True)
 class Cluster:
-    """A client that talks to the scheduler beside the runner's, and the folder of the logs."""
+    """A client beside the runner's, the folder in which all runs, and the scheduler's process."""
 
     client: Client
     folder: Path
@@ -25,11 +25,7 @@ class Cluster:
 
     def processes(self) -> dict[str, int]:
         """The process of each worker, by its address."""
-        return self.client.run(os.getpid)
-
-    def logs(self) -> str:
-        """What the workers have said so far."""
-        return "".join(path.read_text() for path in self.folder.glob("worker*.log"))
+        return self.client.run(os.getpid, on_error="ignore")
 
 
 @contextmanager
@@ -43,35 +39,24 @@ def start_cluster(folder: Path, workers: int) -> Iterator[Cluster]:
         "DASK_DISTRIBUTED__WORKER__DAEMON": "False",
         # two workers that end are enough
         "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
-        "HOOK_NOTES": str(folder / "hook_notes"),
         "OMP_NUM_THREADS": "1",
         # on generated faces, processes take longer to start than to decode
         "LOKY_MAX_CPU_COUNT": "1",
     }
-    started = {}
-    for name, arguments in {
-        "scheduler": ["scheduler", *shared, "--port", "0"],
-        **{
-            f"worker{n}": [*worker, "--local-directory", str(folder / str(n))]
-            for n in range(workers)
-        },
-    }.items():
-        with (folder / f"{name}.log").open("w") as log:
-            started[name] = subprocess.Popen(
+    commands = [["scheduler", *shared, "--port", "0"], *[worker] * workers]
+    # ended in reverse: workers that miss their scheduler take seconds to give up
+    with ExitStack() as ends:
+        started = []
+        for number, arguments in enumerate(commands):
+            log = ends.enter_context((folder / f"{number}.log").open("w"))
+            process = subprocess.Popen(
                 [sys.executable, "-m", "dask", *arguments],
                 cwd=folder, stdout=log, stderr=log, env=environment,
             )  # fmt: skip
-    try:
+            ends.callback(process.kill)
+            ends.callback(process.wait, timeout=30)
+            ends.callback(process.terminate)
+            started.append(process)
         # waits until the file is there
         with Client(scheduler_file=str(found), set_as_default=False) as client:
-            yield Cluster(client, folder, started["scheduler"])
-    finally:
-        # the scheduler last: workers that miss it take seconds to give up
-        for process in reversed(started.values()):
-            process.terminate()
-        for process in reversed(started.values()):
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            yield Cluster(client, folder, started[0])
