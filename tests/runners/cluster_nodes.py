@@ -7,8 +7,6 @@ from typing import NoReturn
 
 import pandas as pd
 from distributed import Event, get_worker
-from kedro.framework.hooks import hook_impl
-from kedro.io import AbstractDataset
 from kedro_datasets.pandas import CSVDataset
 
 from deepfake_detection.errors import UserError
@@ -54,18 +52,11 @@ def make_table_twice(rows: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     return table, table
 
 
-class UnreadableDataset(AbstractDataset):
+class DeadlyOnceDataset(CSVDataset):
+    """Cannot be loaded, and ends the process that saves it, the first time."""
+
     def load(self) -> NoReturn:
         raise UserError("this file is no good")
-
-    def save(self, data: object) -> None: ...
-
-    def _describe(self) -> dict:
-        return {}
-
-
-class DeadlyOnceDataset(CSVDataset):
-    """Ends the process that saves it, the first time."""
 
     def save(self, data: pd.DataFrame) -> None:
         mark = Path(f"{self._filepath}.died")
@@ -73,19 +64,3 @@ class DeadlyOnceDataset(CSVDataset):
             mark.touch()
             end_the_worker(data)
         super().save(data)
-
-
-class NotingHooks:
-    """Note in a file who called which hook."""
-
-    @hook_impl
-    def before_node_run(self, node) -> None:
-        self._note(node.name)
-
-    @hook_impl
-    def after_dataset_saved(self, dataset_name) -> None:
-        self._note(dataset_name)
-
-    def _note(self, what: str) -> None:
-        with Path("hook_notes").open("a") as notes:
-            notes.write(f"{os.getpid()} {what}\n")

@@ -78,44 +78,23 @@ def given(**values: object) -> DataCatalog:
 
 
 def test_independent_nodes_run_at_the_same_time_on_different_workers(cluster: Cluster) -> None:
-    pipeline = Pipeline(
-        [
-            Node(nodes.meet, ["one", "two"], "first", tags="training"),
-            Node(nodes.meet, ["two", "one"], "second", tags="training"),
-        ]
-    )
+    first = Node(nodes.meet, ["one", "two"], "first", tags="training")
+    second = Node(nodes.meet, ["two", "one"], "second", tags="training")
+    pipeline = Pipeline([first, second])
     runner = DaskRunner(cluster.address, resource="GPU")
     results = runner.run(pipeline, given(one="one", two="two"))
     assert results["first"].load() != results["second"].load()
 
 
 def test_nodes_hand_on_what_no_entry_of_the_catalog_saves(cluster: Cluster) -> None:
-    pipeline = Pipeline(
-        [
-            Node(nodes.add, ["a", "b"], "sum"),
-            Node(nodes.split_in_two, "sum", ["same", "listed"]),
-            Node(nodes.add, ["same", "a"], "total"),
-        ]
-    )
-    catalog = given(a=1, b=2)
+    split = Node(nodes.split_in_two, "sum", ["same", "listed"])
+    pipeline = Pipeline([*ADD.nodes, split, Node(nodes.add, ["same", "a"], "total")])
+    catalog = given(a=1)
     results = DaskRunner(cluster.address).run(pipeline, catalog)
-    assert {name: dataset.load() for name, dataset in results.items()} == {
-        "listed": [3],
-        "total": 4,
-    }
+    assert [results[name].load() for name in ("listed", "total")] == [[2], 3]
     assert not catalog["sum"].exists()
     # nothing is left on the workers
     wait_until(lambda: not any(cluster.client.has_what().values()))
-
-
-def test_hooks_are_called_once_where_the_node_runs(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("kedro.framework.project.PACKAGE_NAME", "hooked_project")
-    DaskRunner(cluster.address).run(ADD, given(a=1))
-    notes = (cluster.folder / "hook_notes").read_text().split()
-    assert notes[1::2] == ["add", "sum"]
-    assert {int(process) for process in notes[::2]} <= set(cluster.processes().values())
 
 
 def test_a_version_that_is_given_is_loaded(cluster: Cluster, tmp_path: Path) -> None:
@@ -140,13 +119,9 @@ def test_a_failed_node_comes_back_with_its_traceback_while_another_is_let_finish
 ) -> None:
     catalog = given(run="one")
     catalog["kept"] = CSVDataset(filepath=str(tmp_path / "kept.csv"))
-    pipeline = Pipeline(
-        [
-            Node(nodes.wait_for_permission, "run", "kept", name="slow"),
-            Node(nodes.fail_once_the_other_runs, "run", "nothing", name="failing"),
-            Node(nodes.add, "nothing", "never", name="after"),
-        ]
-    )
+    slow = Node(nodes.wait_for_permission, "run", "kept", name="slow")
+    failing = Node(nodes.fail_once_the_other_runs, "run", "nothing", name="failing")
+    pipeline = Pipeline([slow, failing, Node(nodes.add, "nothing", "never", name="after")])
 
     def let_slow_end(_: str) -> None:
         wait_until(lambda: "failing failed" in caplog.text)
@@ -161,17 +136,23 @@ def test_a_failed_node_comes_back_with_its_traceback_while_another_is_let_finish
     assert "after on" not in caplog.text
 
 
-def test_what_a_user_can_mend_comes_back_as_that(cluster: Cluster) -> None:
-    catalog = DataCatalog({"a": nodes.UnreadableDataset()})
-    with pytest.raises(UserError) as caught:
-        DaskRunner(cluster.address).run(ADD, catalog)
-    assert str(caught.value) == "this file is no good"
-
-
-def test_a_node_that_ends_its_workers_is_named_in_the_end(cluster: Cluster) -> None:
-    pipeline = Pipeline([Node(nodes.end_the_worker, "a", "nothing", name="deadly")])
-    with pytest.raises(UserError, match=r"'deadly'.* 2 workers"):
-        DaskRunner(cluster.address).run(pipeline, given(a=1))
+@pytest.mark.parametrize(
+    ("function", "resource", "named"),
+    [
+        (nodes.end_the_worker, None, r"'node'.* 2 workers"),
+        (nodes.add, "TPU", r"'TPU'.*--resources TPU=1"),
+        (nodes.add, None, "^this file is no good$"),
+    ],
+)
+def test_what_a_user_can_mend_is_named(
+    function: Callable, resource: str | None, named: str, cluster: Cluster
+) -> None:
+    of = "file" if named.startswith("^") else "a"
+    catalog = given(a=1)
+    catalog["file"] = nodes.DeadlyOnceDataset(filepath="none.csv")
+    pipeline = Pipeline([Node(function, of, "out", name="node", tags="training")])
+    with pytest.raises(UserError, match=named):
+        DaskRunner(cluster.address, resource=resource).run(pipeline, catalog)
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense://there", "127.0.0.1:x"])
@@ -193,15 +174,10 @@ def test_a_scheduler_that_is_lost_is_named(tmp_path: Path) -> None:
         DaskRunner(cluster.address).run(pipeline, given(run="lost"))
 
 
-def test_a_resource_that_no_worker_has_is_named(cluster: Cluster) -> None:
-    with pytest.raises(UserError, match=r"'TPU'.*--resources TPU=1"):
-        DaskRunner(cluster.address, resource="TPU").run(ADD, given(a=1))
-
-
 def test_a_folder_that_a_worker_lacks_is_named(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kedro.framework.project.PACKAGE_NAME", "hooked_project")
+    monkeypatch.setattr("kedro.framework.project.PACKAGE_NAME", "any")
     monkeypatch.setattr(f"{RUNNER}.find_kedro_project", lambda _: Path("/elsewhere"))
     with pytest.raises(UserError, match=r"/elsewhere .*tcp://"):
         DaskRunner(cluster.address).run(ADD, given(a=1))
@@ -257,12 +233,8 @@ def test_what_a_lost_worker_had_saved_is_written_anew_under_the_same_version(
     catalog = given(rows=3)
     catalog["first"] = CSVDataset(filepath=str(first), version=version)
     catalog["second"] = nodes.DeadlyOnceDataset(filepath=str(second), version=version)
-    pipeline = Pipeline(
-        [
-            Node(nodes.make_table_twice, "rows", ["first", "second"], name="make"),
-            Node(len, "first", "length"),
-        ]
-    )
+    make = Node(nodes.make_table_twice, "rows", ["first", "second"], name="make")
+    pipeline = Pipeline([make, Node(len, "first", "length")])
     results = DaskRunner(cluster.address).run(pipeline, catalog)
     assert caplog.text.count("make on tcp://") == 2
     assert results["length"].load() == 3

@@ -162,26 +162,24 @@ class DaskRunner(AbstractRunner):
             self._failure = error
             others = list(self._futures.items())
             self._client.cancel([future for each, future in others if each not in self._started])
-            if running := self._list_running():
+            if running := ", ".join(self._running()):
                 log.warning("%s failed: no other nodes start. Still running: %s", name, running)
         raise error
 
     def _interrupt(self) -> str:
         """End the processes of the workers that run nodes; what there is to say about it."""
-        running, futures = self._list_running(), list(self._futures.values())
+        running = self._running()
         self._failure = self._failure or UserError("the run was interrupted")
-        keys = {future.key for future in futures}
         # the scheduler may be lost
         with suppress(OSError):
-            busy = [at for at, tasks in self._client.processing().items() if keys & set(tasks)]
             # first, since Dask gives a lost worker's nodes to others
-            self._client.cancel(futures)
-            if busy:
-                # nothing else ends a thread; the worker's nanny starts its process anew
-                self._client.run(os._exit, 1, workers=busy, on_error="ignore")
+            self._client.cancel(list(self._futures.values()))
+            # nothing else ends a thread; the worker's nanny starts its process anew
+            self._client.run(os._exit, 1, workers=list(running.values()), on_error="ignore")
+        ended = ", ".join(f"{name} on {worker}" for name, worker in running.items())
         return (
-            f"the run was interrupted; ended: {running or 'nothing'}. Checkpoints are kept: the "
-            "same command goes on with unfinished trainings"
+            f"the run was interrupted; ended: {ended or 'nothing'}. Checkpoints are kept: the same "
+            "command goes on with unfinished trainings"
         )
 
     def _takes_resource(self, node: Node) -> bool:
@@ -209,9 +207,9 @@ class DaskRunner(AbstractRunner):
         self._started[name] = worker
         log.info("%s on %s", name, worker)
 
-    def _list_running(self) -> str:
-        running = sorted(self._futures.keys() & self._started.keys())
-        return ", ".join(f"{name} on {self._started[name]}" for name in running)
+    def _running(self) -> dict[str, str]:
+        """The worker of each node that is running."""
+        return {name: self._started[name] for name in list(self._futures) if name in self._started}
 
     def _pack(self, task: Task) -> bytes:
         """A task as bytes, with its node's datasets and what they hold in memory."""
