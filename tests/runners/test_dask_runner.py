@@ -9,8 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import cluster_nodes as nodes
@@ -43,25 +42,22 @@ def _outside_of_a_project(
     caplog.set_level(logging.INFO, RUNNER)
 
 
-@contextmanager
-def when_starts(node: str, then: Callable[[str], object]) -> Iterator[None]:
-    """Call a function, once and in a thread, with the worker on which a node starts."""
-    threads = []
+WhenStarts = Callable[[str, Callable[[str], object]], None]
 
-    class Listener(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found = re.match(rf"{node} on (\S+)", record.getMessage())
-            if found and not threads:
-                threads.append(threading.Thread(target=then, args=[found[1]]))
-                threads[0].start()
 
-    listener = Listener()
-    logging.getLogger(RUNNER).addHandler(listener)
-    try:
-        yield
-    finally:
-        logging.getLogger(RUNNER).removeHandler(listener)
-    threads[0].join()
+@pytest.fixture
+def when_starts(caplog: pytest.LogCaptureFixture) -> WhenStarts:
+    """Calls a function, in a thread, with the worker on which a node starts."""
+
+    def start(node: str, then: Callable[[str], object]) -> None:
+        def watch() -> None:
+            while not (found := re.search(rf"{node} on (tcp\S+)", caplog.text)):
+                time.sleep(0.02)
+            then(found[1])
+
+        threading.Thread(target=watch, daemon=True).start()
+
+    return start
 
 
 def wait_until(seen: Callable[[], bool]) -> None:
@@ -115,7 +111,10 @@ def test_a_version_that_is_given_is_loaded(cluster: Cluster, tmp_path: Path) -> 
 
 
 def test_a_failed_node_comes_back_with_its_traceback_while_another_is_let_finish(
-    cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    cluster: Cluster,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    when_starts: WhenStarts,
 ) -> None:
     catalog = given(run="one")
     catalog["kept"] = CSVDataset(filepath=str(tmp_path / "kept.csv"))
@@ -127,7 +126,8 @@ def test_a_failed_node_comes_back_with_its_traceback_while_another_is_let_finish
         wait_until(lambda: "failing failed" in caplog.text)
         Event("one may end", client=cluster.client).set()
 
-    with when_starts("slow", let_slow_end), pytest.raises(LookupError) as caught:
+    when_starts("slow", let_slow_end)
+    with pytest.raises(LookupError) as caught:
         DaskRunner(cluster.address).run(pipeline, catalog)
     said = "".join(traceback.format_exception(caught.value))
     for part in ("fail_once_the_other_runs", "ValueError", "'failing' on tcp://"):
@@ -164,14 +164,12 @@ def test_a_scheduler_that_is_not_there_is_named(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_scheduler_that_is_lost_is_named(tmp_path: Path) -> None:
+def test_a_scheduler_that_is_lost_is_named(tmp_path: Path, when_starts: WhenStarts) -> None:
     pipeline = Pipeline([Node(nodes.wait_for_permission, "run", "nothing", name="slow")])
-    with (
-        start_cluster(tmp_path, workers=1) as cluster,
-        when_starts("slow", lambda _: cluster.scheduler.kill()),
-        pytest.raises(UserError, match=re.escape(cluster.address)),
-    ):
-        DaskRunner(cluster.address).run(pipeline, given(run="lost"))
+    with start_cluster(tmp_path, workers=1) as cluster:
+        when_starts("slow", lambda _: cluster.scheduler.kill())
+        with pytest.raises(UserError, match=re.escape(cluster.address)):
+            DaskRunner(cluster.address).run(pipeline, given(run="lost"))
 
 
 def test_a_folder_that_a_worker_lacks_is_named(
@@ -204,7 +202,9 @@ def test_runner_params_and_packages_that_are_missing_are_named(
 # ---------------------------------------------------------------- interruptions and lost workers
 
 
-def test_ctrl_c_ends_what_is_running_on_the_workers(cluster: Cluster) -> None:
+def test_ctrl_c_ends_what_is_running_on_the_workers(
+    cluster: Cluster, when_starts: WhenStarts
+) -> None:
     before = cluster.processes()
     ended = []
 
@@ -214,10 +214,8 @@ def test_ctrl_c_ends_what_is_running_on_the_workers(cluster: Cluster) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     pipeline = Pipeline([Node(nodes.wait_for_permission, "run", "nothing", name="endless")])
-    with (
-        when_starts("endless", interrupt),
-        pytest.raises(InterruptedWorkError, match="endless on tcp") as caught,
-    ):
+    when_starts("endless", interrupt)
+    with pytest.raises(InterruptedWorkError, match="endless on tcp") as caught:
         DaskRunner(cluster.address).run(pipeline, given(run="endless"))
     assert caught.value.exit_code == 130
     # the worker starts anew, and takes the next
@@ -255,7 +253,10 @@ def _run(project: Path, cluster: Cluster, *pipelines: str) -> str:
 
 
 def test_a_training_goes_on_after_ctrl_c_and_after_its_worker_is_killed(
-    cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    cluster: Cluster,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    when_starts: WhenStarts,
 ) -> None:
     project = make_project(tmp_path / "project")
     change_yaml(project / "conf/demo/catalog.yml", training_images={"sources": 5})
@@ -263,28 +264,24 @@ def test_a_training_goes_on_after_ctrl_c_and_after_its_worker_is_killed(
     def checkpoints() -> list[int]:
         return [path.stat().st_mtime_ns for path in (project / CHECKPOINTS).glob("*.pt")]
 
-    def end_once_a_checkpoint_is_saved(process_of: Callable[[str], int], sign: int) -> Callable:
+    def end_once_a_checkpoint_is_saved(process_of: Callable, sign: int) -> None:
         before = checkpoints()
 
         def wait_and_end(worker: str) -> None:
             wait_until(lambda: checkpoints() != before)
             os.kill(process_of(worker), sign)
 
-        return wait_and_end
+        when_starts("train_detector", wait_and_end)
 
-    end = end_once_a_checkpoint_is_saved(lambda _: os.getpid(), signal.SIGINT)
-    with (
-        when_starts("train_detector", end),
-        pytest.raises(InterruptedWorkError, match="train_detector on tcp"),
-    ):
+    end_once_a_checkpoint_is_saved(lambda _: os.getpid(), signal.SIGINT)
+    with pytest.raises(InterruptedWorkError, match="train_detector on tcp"):
         _run(project, cluster, "data_preparation", "training")
     assert len(checkpoints()) == 1
 
     wait_until(lambda: len(cluster.processes()) == 2)
     caplog.clear()
-    end = end_once_a_checkpoint_is_saved(cluster.processes().get, signal.SIGKILL)
-    with when_starts("train_detector", end):
-        version = _run(project, cluster, "training")
+    end_once_a_checkpoint_is_saved(cluster.processes().get, signal.SIGKILL)
+    version = _run(project, cluster, "training")
     assert caplog.text.count("train_detector on tcp://") == 2
     logs = "".join(path.read_text() for path in cluster.folder.glob("*.log"))
     assert logs.count("Going on after epoch") == 2

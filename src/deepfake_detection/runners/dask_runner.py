@@ -285,9 +285,6 @@ def _settle_versions(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, Any]
     return settled
 
 
-# ---------------------------------------------------------------- on the worker
-
-
 def run_node(
     packed: bytes, package: str | None, folder: Path | None, name: str, topic: str
 ) -> dict[str, Any]:
