@@ -7,13 +7,11 @@ from typing import NoReturn
 
 import pandas as pd
 from distributed import Event, get_worker
-from kedro.framework.hooks import hook_impl
-from kedro.io import AbstractDataset
 from kedro_datasets.pandas import CSVDataset
 
 from deepfake_detection.errors import UserError
 
-SECONDS = 30
+SECONDS = 60
 
 
 def meet(me: str, other: str) -> str:
@@ -31,7 +29,7 @@ def split_in_two(value: int) -> tuple[int, list[int]]:
     return value, [value]
 
 
-def say_and_wait(run: str) -> pd.DataFrame:
+def wait_for_permission(run: str) -> pd.DataFrame:
     Event(f"{run} runs").set()
     assert Event(f"{run} may end").wait(SECONDS)
     return pd.DataFrame({"run": [run]})
@@ -45,20 +43,8 @@ def fail_once_the_other_runs(run: str) -> NoReturn:
         raise LookupError("nothing found") from error
 
 
-def wait_for_ever(note: str) -> None:
-    waiting = Event("never")
-    try:
-        Event("endless waits").set()
-        while not waiting.wait("100ms"):
-            pass
-    except KeyboardInterrupt:
-        Path(note).write_text("interrupted")
-        raise
-
-
-def end_the_worker(_: object) -> NoReturn:
+def end_the_worker(_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError
 
 
 def make_table_twice(rows: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -66,49 +52,15 @@ def make_table_twice(rows: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     return table, table
 
 
-class UnreadableDataset(AbstractDataset):
-    def load(self) -> NoReturn:
-        raise UserError("this file is no good: make another")
-
-    def save(self, data: object) -> None: ...
-
-    def _describe(self) -> dict:
-        return {}
-
-
 class DeadlyOnceDataset(CSVDataset):
-    """Ends the process that saves it, the first time."""
+    """Cannot be loaded, and ends the process that saves it, the first time."""
+
+    def load(self) -> NoReturn:
+        raise UserError("this file is no good")
 
     def save(self, data: pd.DataFrame) -> None:
-        mark = Path(str(self._filepath) + ".died")
+        mark = Path(f"{self._filepath}.died")
         if not mark.exists():
             mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+            end_the_worker(data)
         super().save(data)
-
-
-class NotingHooks:
-    """Note who called which hook in a file."""
-
-    def __init__(self, notes: str) -> None:
-        self.notes = Path(notes)
-
-    def _note(self, hook: str, what: str) -> None:
-        with self.notes.open("a") as notes:
-            notes.write(f"{os.getpid()} {hook} {what}\n")
-
-    @hook_impl
-    def before_node_run(self, node) -> None:
-        self._note("before_node_run", node.name)
-
-    @hook_impl
-    def after_node_run(self, node) -> None:
-        self._note("after_node_run", node.name)
-
-    @hook_impl
-    def after_dataset_loaded(self, dataset_name) -> None:
-        self._note("after_dataset_loaded", dataset_name)
-
-    @hook_impl
-    def after_dataset_saved(self, dataset_name) -> None:
-        self._note("after_dataset_saved", dataset_name)

@@ -1,98 +1,59 @@
-"""Nodes over machines: a Kedro runner that sends them to a Dask cluster."""
+"""A Kedro runner that sends nodes to the workers of a Dask cluster."""
 
 from __future__ import annotations
 
-import asyncio
-import copy
 import logging
-import signal
-import threading
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+import os
+import shutil
+import socket
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import uuid4
 
-from kedro.io import AbstractDataset, AbstractVersionedDataset, CatalogProtocol, Version
-from kedro.io.core import VersionNotFoundError
-from kedro.pipeline import Pipeline
-from kedro.pipeline.node import Node
-from kedro.runner import AbstractRunner
+import kedro.framework.project as kedro_project
+from kedro.framework.hooks.markers import HOOK_NAMESPACE
+from kedro.framework.hooks.specs import DatasetSpecs, NodeSpecs
+from kedro.io import AbstractVersionedDataset, DataCatalog, MemoryDataset, Version
+from kedro.pipeline import Node, Pipeline
+from kedro.runner import AbstractRunner, Task
 from kedro.utils import find_kedro_project
+from pluggy import PluginManager
 
-from deepfake_detection.errors import UserError, first_line
-from deepfake_detection.runners.node_job import (
-    NodeJob,
-    Project,
-    interrupt_nodes,
-    is_in_memory,
-    run_node,
-)
+from deepfake_detection.errors import UserError, first_line, user_error_behind
+from deepfake_detection.interruptions import explaining_interruptions
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
-    from pluggy import PluginManager
+    import distributed
 
 log = logging.getLogger(__name__)
 
-# The tag of nodes that train: each takes one of the resource that the runner was given
+# Nodes with this tag take one unit of the resource that the runner was given
 TRAINING_TAG = "training"
 
-_CONNECT_SECONDS = 8.0
-# How often the workers are looked at while nothing happens
-_POLL_SECONDS = 1.0
-# How long interrupted nodes may take to end: a step of training, on a CPU, and its clearing up
-_INTERRUPT_SECONDS = 60.0
-# An interruption is lost where it comes while Python collects garbage or runs a callback
-_INTERRUPT_AGAIN_SECONDS = 5.0
+_CONNECT_SECONDS = 8
 _USAGE = "--runner-params address=tcp://HOST:8786"
 
 
-class SchedulerLostError(UserError):
-    """The scheduler was there, and is not any more."""
-
-
-class RunInterruptedError(UserError):
-    """A run over a cluster was interrupted; the message says what became of its nodes."""
-
-    # the shell's for a command that Ctrl-C ended
-    exit_code = 128 + signal.SIGINT
-
-
 class DaskRunner(AbstractRunner):
-    """Runs each node on a worker of a Dask cluster; independent nodes at the same time.
+    """Runs each node on a worker of a Dask cluster; `docs/clusters.md` says how to start one.
 
-    The catalog's files must lie on a disk that this machine and all workers share, at the same
-    paths: the worker that runs a node loads its inputs and saves its outputs. What nodes hand on in
-    memory stays on the workers and goes from one to the other; parameters travel with the node. The
-    project's hooks of nodes and datasets are called on the worker, those of the run here; plugins'
-    are called here only, as they expect a session.
+    Workers load and save what the catalog names, and call the project's hooks for nodes and
+    datasets. Hooks for the run are called here. Outputs without a catalog entry pass through here.
 
-    A worker that is lost while it runs a node: Dask gives the node to another, until it has ended
-    more workers than the scheduler's `distributed.scheduler.allowed-failures`. An error that a node
-    raises is not tried again. Nodes that then run elsewhere are let finish, as hours may be in
-    them, and no others are started.
-
-    Ctrl-C, or SIGTERM, ends the nodes that are running: they get a KeyboardInterrupt at their next
-    step, so a training keeps its state and the same command goes on from there. If this process
-    is killed instead, what is queued on the cluster is dropped, and a node that is running runs to
-    its end and saves its files.
-
-    A worker that the scheduler takes for lost though it only cannot be reached goes on with its
-    node, while another does the same: files are then written by both.
+    Dask and this runner unpickle what they receive: whoever reaches the scheduler can run code on
+    all machines. Bind it to a private network interface.
 
     Args:
         address: Of the scheduler, `tcp://HOST:8786`.
-        resource: A resource of the workers, such as GPU, of which each node with the tag
-            `training` takes one; by default such nodes run anywhere.
+        resource: A resource of the workers, such as GPU; nodes with the tag `training` take one
+            unit of it each. By default they run anywhere.
         is_async: Whether a node's datasets are loaded and saved in threads.
 
     Raises:
-        UserError: If `distributed` is not installed, no address is given, or anything else is.
+        UserError: If `distributed` is not installed, `address` is missing, or a name is unknown.
     """
 
     def __init__(
@@ -105,7 +66,7 @@ class DaskRunner(AbstractRunner):
         super().__init__(is_async=is_async)
         if unknown:
             raise UserError(
-                f"--runner-params: DaskRunner knows address and resource, not {', '.join(unknown)}"
+                f"--runner-params: DaskRunner takes address and resource, not {', '.join(unknown)}"
             )
         try:
             import distributed  # noqa: F401
@@ -118,450 +79,265 @@ class DaskRunner(AbstractRunner):
             raise UserError(f"DaskRunner needs the address of a scheduler: {_USAGE}")
         self._address, self._resource = address, resource
 
-    def _get_executor(self, max_workers: int) -> None:
-        """None of Kedro's executors: nodes are submitted to the cluster."""
-
-    def _run(
-        self,
-        pipeline: Pipeline,
-        catalog: CatalogProtocol,
-        hook_manager: PluginManager | None = None,  # noqa: ARG002
-        run_id: str | None = None,
-    ) -> None:
-        """Run the pipeline.
+    def _run(self, pipeline: Pipeline, catalog: Any, *args: Any, **kwargs: Any) -> None:
+        """Run the pipeline in Kedro's own loop.
 
         Raises:
-            UserError: If the scheduler cannot be reached or is lost, no worker has the resource, a
-                dataset cannot travel, a node ends its workers, or that is what a node raised.
-            RunInterruptedError: On Ctrl-C.
-            Exception: Any other that a node raised, with its traceback on the worker.
+            UserError: If there is no scheduler, it is lost, no worker has the resource, or a node
+                cannot be sent or ends its workers.
+            InterruptedWorkError: On Ctrl-C.
+            Exception: The first error of a node, with its traceback on the worker.
         """
-        _check_datasets(pipeline, catalog)
-        with _connect(self._address) as client, _interrupted_by_sigterm():
-            run = _Run(client, self._address, pipeline, catalog, self._resource)
-            run.make_jobs(run_id, self._is_async)
-            try:
-                run.complete()
-            except KeyboardInterrupt:
-                run.interrupt()
-            except Exception:
-                self._suggest_resume_scenario(pipeline, run.done, catalog)
-                raise
-
-
-class _Run:
-    """One run: what is to do, in flight, running and done."""
-
-    def __init__(
-        self,
-        client: Client,
-        address: str,
-        pipeline: Pipeline,
-        catalog: CatalogProtocol,
-        resource: str | None,
-    ) -> None:
-        self._client, self._address, self._resource = client, address, resource
-        self._pipeline, self._catalog = pipeline, catalog
-        self._nodes = {node.name: node for node in pipeline.nodes}
-        self._todo = list(pipeline.nodes)
-        self.done: set[Node] = set()
-        self._futures: dict[str, Future] = {}
-        # the worker of each node that is running
-        self._running: dict[str, str] = {}
-        self._handed: dict[str, Future] = {}
-        self._loads = Counter(name for node in pipeline.nodes for name in node.inputs)
-        self._events: SimpleQueue[tuple[str, str, Any]] = SimpleQueue()
+        self._package = kedro_project.PACKAGE_NAME
+        self._folder = find_kedro_project(Path.cwd()) if self._package else None
+        self._versioned = _settle_versions(pipeline, catalog)
+        for node in pipeline.nodes:
+            self._pack(Task(node, catalog, self._is_async))
+        self._futures: dict[str, distributed.Future] = {}
+        # the worker of each node that has started
+        self._started: dict[str, str] = {}
+        self._failure: Exception | None = None
         self._topic = f"kedro-{uuid4().hex}"
-        self._told: set[str] = set()
-        self._stopping = False
-        client.subscribe_topic(self._topic, self._on_start)
+        with _connect(self._address) as self._client:
+            self._check_workers(pipeline)
+            self._client.subscribe_topic(self._topic, self._note_start)
+            with explaining_interruptions(self._interrupt):
+                super()._run(pipeline, catalog, *args, **kwargs)
 
-    def make_jobs(self, run_id: str | None, is_async: bool) -> None:
-        """Pack all nodes, so that what cannot be sent is found before anything runs."""
-        datasets = _pin_versions(self._pipeline, self._catalog)
-        made = self._pipeline.all_outputs()
-        for name in made:
-            if is_in_memory(datasets[name]):
-                datasets[name].release()
-        self._project = _describe_project()
-        self._jobs = {
-            node.name: NodeJob(
-                node, {name: datasets[name] for name in {*node.inputs, *node.outputs}},
-                run_id, is_async,
-            ).pack()
-            for node in self._pipeline.nodes
-        }  # fmt: skip
-        self._makers = {
-            name: node.name
-            for node in self._pipeline.nodes
-            for name in node.outputs
-            if is_in_memory(datasets[name])
-        }
+    def _get_executor(self, max_workers: int) -> _NodeThreads:  # noqa: ARG002
+        return _NodeThreads(self._complete)
 
-    # ------------------------------------------------------------ the loop
+    def _complete(self, task: Task) -> Node:
+        """Run a node on the cluster, and keep here what it does not save; or raise its error."""
+        from distributed.scheduler import KilledWorker
 
-    def complete(self) -> None:
-        """Run all nodes."""
-        while self._todo or self._futures:
-            self._submit_ready(self._look_at_workers())
-            for kind, name, value in self._next_events():
-                if kind == "started":
-                    self._start(name, value)
-                elif error := self._finish(name, value):
-                    if not isinstance(error, SchedulerLostError):
-                        self._let_others_finish(name, error)
-                    raise error
-
-    def _next_events(self) -> Iterator[tuple[str, str, Any]]:
-        """What has happened, in order; nothing if that takes long."""
-        try:
-            yield self._events.get(timeout=_POLL_SECONDS)
-            while not self._events.empty():
-                yield self._events.get()
-        except Empty:
-            return
-
-    def _on_start(self, event: tuple[float, Any]) -> None:
-        message = event[1]
-        self._events.put(("started", message["node"], message["worker"]))
-
-    def _submit_ready(self, workers: Mapping[str, Any]) -> None:
-        """Submit what can run now, no more than there is room for.
-
-        What waits in a worker's queue would be blamed with the node that ends this worker.
-        """
-        depends = self._pipeline.node_dependencies
-        for node in list(self._todo):
-            if depends[node] <= self.done and self._has_room(node, workers):
-                self._todo.remove(node)
-                self._submit(node)
-
-    def _has_room(self, node: Node, workers: Mapping[str, Any]) -> bool:
-        if len(self._futures) >= sum(each["nthreads"] for each in workers.values()):
-            return False
-        if not self._takes_resource(node):
-            return True
-        taken = sum(self._takes_resource(self._nodes[name]) for name in self._futures)
-        return taken < sum(int(self._supply(each)) for each in workers.values())
-
-    def _submit(self, node: Node) -> None:
-        makers = {self._makers[name] for name in node.inputs if name in self._makers}
-        future = self._client.submit(
+        if self._failure:
+            raise self._failure
+        name = task.node.name
+        future = self._futures[name] = self._client.submit(
             run_node,
-            self._jobs[node.name],
-            self._project,
+            self._pack(task),
+            self._package,
+            self._folder,
+            name,
             self._topic,
-            node.name,
-            *(self._handed[maker] for maker in sorted(makers)),
             # Dask expects keys that begin alike to take alike long
-            key=f"{node.name.rsplit('.', 1)[-1]}-{uuid4().hex}",
-            resources={self._resource: 1} if self._takes_resource(node) else None,
+            key=f"{name.rsplit('.', 1)[-1]}-{uuid4().hex}",
+            resources={self._resource: 1} if self._takes_resource(task.node) else None,
             pure=False,
         )
-        self._futures[node.name] = future
-        future.add_done_callback(lambda done: self._events.put(("ended", node.name, done)))
-
-    # ------------------------------------------------------------ workers
-
-    def _look_at_workers(self) -> Mapping[str, Any]:
-        """The workers by address; says which were lost, and what is waited for.
-
-        Raises:
-            UserError: If the scheduler is gone, or no worker has the resource at the start.
-        """
         try:
-            if self._client.status != "running":
-                raise _lost_scheduler(self._address)
-            # not scheduler_info: what that gives may just have been replaced by one without workers
-            scheduler: Any = self._client.scheduler
-            identity = self._client.sync(scheduler.identity)
-        except OSError as error:
-            raise _lost_scheduler(self._address) from error
-        workers: Mapping[str, Any] = identity["workers"]
-        for name, address in list(self._running.items()):
-            if address not in workers:
-                self._lose(name)
-        if not workers:
-            self._tell_once(
-                f"There are no workers at {self._address}: waiting for some. To start one: "
-                f"dask worker {self._address} --nthreads 1 --memory-limit 0"
-            )
-        elif any(self._takes_resource(node) for node in self._todo):
-            self._check_resource(workers)
-        return workers
+            outputs = future.result()
+        except Exception as error:
+            # Dask blames a node, too, that only waited on workers that were lost
+            if isinstance(error, KilledWorker) and name not in self._started:
+                return self._complete(task)
+            self._fail(name, error)
+        for output, value in outputs.items():
+            task.catalog.save(output, value)
+        del self._futures[name]
+        return task.node
 
-    def _check_resource(self, workers: Mapping[str, Any]) -> None:
-        if any(self._supply(each) >= 1 for each in workers.values()):
-            self._told.add("resource")
-            return
-        how = f"dask worker {self._address} --nthreads 1 --resources {self._resource}=1"
-        # those with it may be about to come back
-        if "resource" in self._told:
-            self._tell_once(f"No worker has {self._resource} any more: waiting for one ({how})")
-            return
-        raise UserError(
-            f"none of the {len(workers)} worker(s) at {self._address} has the resource "
-            f"'{self._resource}' that nodes with the tag '{TRAINING_TAG}' are to take. Start "
-            f"workers with it ({how}), or leave resource out of --runner-params"
+    def _fail(self, name: str, error: Exception) -> NoReturn:
+        """Once a node has failed, start no others; hours may be in those that are running."""
+        from distributed import CancelledError
+        from distributed.scheduler import KilledWorker
+
+        if isinstance(error, CancelledError) or self._client.status != "running":
+            error = self._failure or UserError(
+                f"the connection to the Dask scheduler at {self._address} was lost, and this run "
+                "with it. Saved results are kept, and so are the checkpoints of trainings"
+            )
+        elif isinstance(error, KilledWorker):
+            error = UserError(
+                f"node '{name}' was given to {error.allowed_failures + 1} workers, and each ended "
+                f"while it ran (the last was {error.last_worker.address}). Their own output may "
+                "say why; often it is memory, or Dask's limit to it (--memory-limit 0 sets none)"
+            )
+        else:
+            error.add_note(f"In node '{name}' on {self._started.get(name, 'a worker')}")
+            error = user_error_behind(error) or error
+        del self._futures[name]
+        if not self._failure:
+            self._failure = error
+            others = list(self._futures.items())
+            self._client.cancel([future for each, future in others if each not in self._started])
+            if running := ", ".join(self._running()):
+                log.warning("%s failed: no other nodes start. Still running: %s", name, running)
+        raise error
+
+    def _interrupt(self) -> str:
+        """End the processes of the workers that run nodes; what there is to say about it."""
+        running = self._running()
+        self._failure = self._failure or UserError("the run was interrupted")
+        # the scheduler may be lost
+        with suppress(OSError):
+            # first, since Dask gives a lost worker's nodes to others
+            self._client.cancel(list(self._futures.values()))
+            # nothing else ends a thread; the worker's nanny starts its process anew
+            self._client.run(os._exit, 1, workers=list(running.values()), on_error="ignore")
+        ended = ", ".join(f"{name} on {worker}" for name, worker in running.items())
+        return (
+            f"the run was interrupted; ended: {ended or 'nothing'}. Checkpoints are kept: the same "
+            "command goes on with unfinished trainings"
         )
 
     def _takes_resource(self, node: Node) -> bool:
         return self._resource is not None and TRAINING_TAG in node.tags
 
-    def _supply(self, worker: Mapping[str, Any]) -> float:
-        return float(worker["resources"].get(self._resource, 0))
-
-    def _tell_once(self, message: str) -> None:
-        if message not in self._told:
-            self._told.add(message)
-            log.warning(message)
-
-    # ------------------------------------------------------------ nodes
-
-    def _start(self, name: str, worker: str) -> None:
-        if name in self._running:
-            self._lose(name)
-        if name in self._futures:
-            self._running[name] = worker
-            log.info("%s on %s", name, worker)
-
-    def _lose(self, name: str) -> None:
-        lost = self._running.pop(name)
-        if self._stopping:
-            self._futures.pop(name).cancel()
-            log.warning("The worker %s was lost while it ran %s", lost, name)
-        else:
-            log.warning("The worker %s was lost while it ran %s: another takes it up", lost, name)
-
-    def _finish(self, name: str, future: Future) -> Exception | None:
-        """Take note of a node that has ended; its error, if that was the end."""
-        if self._futures.pop(name, None) is None:
-            return None
-        worker = self._running.pop(name, None)
-        if future.status != "finished":
-            return self._error_of(name, future, worker)
-        node = self._nodes[name]
-        self._keep(node, future)
-        self.done.add(node)
-        log.info("Completed node: %s", name)
-        log.info("Completed %d out of %d tasks", len(self.done), len(self._nodes))
-        return None
-
-    def _keep(self, node: Node, future: Future) -> None:
-        """Hold what a node hands on as long as it is needed, and nothing else.
-
-        A result that is held is computed anew when its worker is lost: a training must not be.
-        """
-        made = {name for name in node.outputs if name in self._makers}
-        for name in sorted(made & self._pipeline.outputs()):
-            self._catalog[name].save(future.result()[name])
-        if any(self._loads[name] for name in made):
-            self._handed[node.name] = future
-        for name in node.inputs:
-            self._loads[name] -= 1
-        for maker in {self._makers[name] for name in node.inputs if name in self._makers}:
-            if not any(self._loads[name] for name in self._nodes[maker].outputs):
-                self._handed.pop(maker, None)
-
-    def _error_of(self, name: str, future: Future, worker: str | None) -> Exception:
-        from distributed.scheduler import KilledWorker
-
-        if future.cancelled():
-            return _lost_scheduler(self._address)
-        error = future.exception()
-        if isinstance(error, KilledWorker):
-            return UserError(
-                f"node '{name}' was given to {error.allowed_failures + 1} workers, and each ended "
-                f"while it ran (the last was {error.last_worker.address}). Their own logs may say "
-                "why; often it is memory, or Dask's limit to it (--memory-limit 0 sets none)"
+    def _check_workers(self, pipeline: Pipeline) -> None:
+        """Raise a UserError if no worker has the resource, and warn if there are no workers yet."""
+        how = f"dask worker {self._address} --nthreads 1 --memory-limit 0"
+        workers = self._client.scheduler_info()["workers"].values()
+        if not workers:
+            log.warning("No workers at %s yet: waiting for some (%s)", self._address, how)
+        elif any(map(self._takes_resource, pipeline.nodes)) and not any(
+            each["resources"].get(self._resource, 0) >= 1 for each in workers
+        ):
+            raise UserError(
+                f"no worker at {self._address} has the resource '{self._resource}' that nodes with "
+                f"the tag '{TRAINING_TAG}' take. Start workers with it ({how} --resources "
+                f"{self._resource}=1), or leave resource out of --runner-params"
             )
-        if isinstance(error, UserError):
-            return error
-        if isinstance(error, ModuleNotFoundError) and worker is None:
-            return UserError(
-                f"a worker cannot run node '{name}' ({error}): install the project and what it "
-                "needs where the workers are started"
-            )
-        return error.with_traceback(future.traceback())
 
-    # ------------------------------------------------------------ the end
+    def _note_start(self, event: tuple[float, Mapping[str, str]]) -> None:
+        name, worker = event[1]["node"], event[1]["worker"]
+        if name in self._started:
+            log.warning("%s was lost on %s and starts again", name, self._started[name])
+        self._started[name] = worker
+        log.info("%s on %s", name, worker)
 
-    def _let_others_finish(self, failed: str, why: Exception) -> None:
-        """Once a node has failed: drop what is queued, and wait for what is running."""
-        self._stopping = True
-        self._drop_queued()
-        if self._running:
-            log.warning(
-                "%s failed (%s): nothing else is started, and what is running is let finish, since "
-                "its results are kept (Ctrl-C ends it): %s",
-                failed, first_line(why), self._list_running(),
-            )  # fmt: skip
-        while self._futures:
-            self._look_at_workers()
-            for kind, name, value in self._next_events():
-                if kind == "ended" and (error := self._finish(name, value)):
-                    log.warning("%s failed, too: %s", name, first_line(error))
+    def _running(self) -> dict[str, str]:
+        """The worker of each node that is running."""
+        return {name: self._started[name] for name in list(self._futures) if name in self._started}
 
-    def interrupt(self) -> NoReturn:
-        """Drop what is queued, and end what is running.
+    def _pack(self, task: Task) -> bytes:
+        """A task as bytes, with its node's datasets and what they hold in memory."""
+        import cloudpickle
 
-        Raises:
-            RunInterruptedError: Always, with what the nodes said.
-        """
-        self._stopping = True
-        in_flight = bool(self._futures)
-        self._drop_queued()
-        said = []
-        if self._running:
-            log.warning("Interrupted: ending %s", self._list_running())
-        until, again = monotonic() + _INTERRUPT_SECONDS, monotonic()
-        while (self._futures or in_flight) and monotonic() < until:
-            if monotonic() >= again:
-                again = monotonic() + _INTERRUPT_AGAIN_SECONDS
-                # all workers: one may have started a node without this having been heard yet
-                self._client.run(interrupt_nodes, self._topic, on_error="ignore")
-            in_flight = False
-            self._look_at_workers()
-            for kind, name, value in self._next_events():
-                if kind == "ended" and (error := self._finish(name, value)):
-                    said.append(
-                        f"{name}: {error if isinstance(error, UserError) else first_line(error)}"
-                    )
-        said += [
-            f"{name} on {worker} has not ended yet: it will after its next step"
-            for name, worker in self._running.items()
-        ]
-        raise RunInterruptedError(" ".join(["the run was interrupted.", *said]))
-
-    def _drop_queued(self) -> None:
-        for name in set(self._futures) - set(self._running):
-            self._futures.pop(name).cancel()
-
-    def _list_running(self) -> str:
-        return ", ".join(f"{name} on {worker}" for name, worker in self._running.items())
+        names = {*task.node.inputs, *task.node.outputs}
+        catalog = DataCatalog({n: self._versioned.get(n) or task.catalog[n] for n in names})
+        try:
+            packed = Task(task.node, catalog, task.is_async, run_id=task.run_id)
+            return bytes(cloudpickle.dumps(packed))
+        # whatever an object's own way of being pickled raises
+        except Exception as error:
+            raise UserError(
+                f"node '{task.node.name}' cannot be sent to another machine ({error}): neither its "
+                "function nor its datasets may hold open files, locks or connections"
+            ) from error
 
 
-# ---------------------------------------------------------------- connection
+class _NodeThreads(ThreadPoolExecutor):
+    """Calls a function with each of Kedro's tasks, in a thread that waits for the cluster."""
+
+    def __init__(self, complete: Callable[[Task], Node]) -> None:
+        # Dask decides how many nodes run at a time
+        super().__init__(max_workers=10_000)
+        self._complete = complete
+
+    def submit(self, task: Any, /, *_: Any, **__: Any) -> Future[Any]:
+        return super().submit(self._complete, task)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        # after Ctrl-C, DaskRunner ends what is running
+        self.shutdown(wait=kind is None or issubclass(kind, Exception))
 
 
-@contextmanager
-def _connect(address: str) -> Iterator[Client]:
-    """A client of the scheduler, which says nothing by itself.
-
-    Raises:
-        UserError: If it cannot be reached.
-    """
+def _connect(address: str) -> distributed.Client:
+    """A client of the scheduler, which logs nothing itself; a UserError if it is not there."""
     import dask
     from distributed import Client
+    from distributed.comm import get_address_host_port
 
-    _quieten_client()
-    configured = dask.utils.parse_timedelta(dask.config.get("distributed.comm.timeouts.connect"))
-    seconds = min(configured, _CONNECT_SECONDS)
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # that of nodes that hand on weights in memory
+    dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"})
     try:
-        # in a thread, since a notebook's own has a loop already
-        with ThreadPoolExecutor(1) as thread:
-            thread.submit(asyncio.run, _reach(address, seconds)).result()
-        client = Client(address, timeout=seconds, set_as_default=False, name="kedro")
+        # a client that fails takes long to end, and prints a traceback then
+        socket.create_connection(get_address_host_port(address), _CONNECT_SECONDS).close()
+        return Client(address, timeout=_CONNECT_SECONDS, set_as_default=False, name="kedro")
     # what is no address, or something else that answers there, leads to any kind of error
     except Exception as error:
         raise UserError(
             f"there is no Dask scheduler at {address} ({first_line(error)}). Start one (dask "
             f"scheduler), or give the address that it says when it starts: {_USAGE}"
         ) from error
-    try:
-        yield client
-    finally:
-        client.close(timeout=2)
 
 
-async def _reach(address: str, seconds: float) -> None:
-    """Fail where a client would: one that fails takes long to end, and says so when it does."""
-    from distributed import Security
-    from distributed.comm import connect
+def _settle_versions(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, Any]:
+    """Copies of the versioned datasets that load and save one version each.
 
-    arguments = Security().get_connection_args("client")
-    # something else that listens there may never answer
-    comm = await asyncio.wait_for(connect(address, seconds, **arguments), seconds + 1)
-    await comm.close()
-
-
-def _lost_scheduler(address: str) -> SchedulerLostError:
-    return SchedulerLostError(
-        f"the connection to the Dask scheduler at {address} was lost, and this run with it. What "
-        "nodes have saved is kept: once it runs again, the same command begins anew, and an "
-        "unfinished training goes on where it was"
-    )
-
-
-def _quieten_client() -> None:
-    """What the client logs of a scheduler that is not there is what this module raises."""
-    for name in ["distributed", *logging.root.manager.loggerDict]:
-        if name == "distributed" or name.startswith("distributed."):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-@contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """The signal by which schedulers end a job does as Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-# ---------------------------------------------------------------- what travels
-
-
-def _describe_project() -> Project:
-    from kedro.framework.project import LOGGING, PACKAGE_NAME
-
-    path = find_kedro_project(Path.cwd()) if PACKAGE_NAME else None
-    return Project(PACKAGE_NAME, path, dict(LOGGING))
-
-
-def _check_datasets(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    for name in sorted(pipeline.datasets()):
-        if getattr(catalog[name], "_SINGLE_PROCESS", False):
-            raise UserError(
-                f"'{name}' is a {type(catalog[name]).__name__}, which one process alone can use: "
-                "give it another type in the catalog to run over several machines"
-            )
-
-
-def _pin_versions(
-    pipeline: Pipeline, catalog: CatalogProtocol
-) -> dict[str, AbstractDataset[Any, Any]]:
-    """Copies of a pipeline's datasets, with all versions settled.
-
-    Each worker would look for the latest by itself: another run could save one in between, and a
-    disk that is shared may show what is new only after a while.
+    Another run could save a version in between, and a shared disk may show new files late.
     """
-    made = {_without_transcoding(name) for name in pipeline.all_outputs()}
-    pinned = {}
+    _, _, given, save = catalog.to_config()
+    # entries of the same file differ in what follows @
+    made = {name.split("@")[0] for name in pipeline.all_outputs()}
+    settled = {}
     for name in pipeline.datasets():
-        dataset = copy.copy(catalog[name])
-        if isinstance(dataset, AbstractVersionedDataset) and dataset._version:
-            load, save = dataset._version.load, dataset.resolve_save_version()
-            if load is None and _without_transcoding(name) in made:
-                load = save
-            elif load is None:
-                load = _latest_version(dataset)
-            dataset._version = Version(load, save)
-        pinned[name] = dataset
-    return pinned
+        dataset = catalog[name]
+        if isinstance(dataset, AbstractVersionedDataset) and dataset.resolve_save_version():
+            save = save or dataset.resolve_save_version()
+            latest = [save] if name.split("@")[0] in made else dataset.list_versions(False)
+            load = given.get(name) or next(iter(latest), None)
+            settled[name] = catalog.get(name, version=Version(load, save))
+    return settled
 
 
-def _latest_version(dataset: AbstractVersionedDataset[Any, Any]) -> str | None:
-    try:
-        return dataset.resolve_load_version()
-    except VersionNotFoundError:
-        # the node that loads it says so
-        return None
+def run_node(
+    packed: bytes, package: str | None, folder: Path | None, name: str, topic: str
+) -> dict[str, Any]:
+    """Run a node on this worker; its outputs without a catalog entry, by name.
+
+    Args:
+        packed: A Kedro task. Unpacked here and not by Dask, since imports take seconds.
+        package: The project's package; None outside a project, as `folder`.
+        folder: The project's folder.
+        name: Of the node.
+        topic: Of the event that says where the node runs.
+
+    Raises:
+        UserError: If the project's folder is not on this machine.
+        Exception: Any error of the node.
+    """
+    import cloudpickle
+    from distributed import get_worker
+
+    worker = get_worker()
+    worker.log_event(topic, {"node": name, "worker": worker.address})
+    if folder and not folder.is_dir():
+        raise UserError(
+            f"there is no folder {folder} on the machine of {worker.address}. The project, its "
+            "data included, must be on a disk that all machines share, at the same path"
+        )
+    hooks = _make_hooks(package)
+    task = cloudpickle.loads(packed)
+    task.hook_manager = hooks
+    outputs = {output: task.catalog[output] for output in task.node.outputs}
+    for dataset in outputs.values():
+        _remove_leftover(dataset)
+    task.execute()
+    return {name: each.load() for name, each in outputs.items() if isinstance(each, MemoryDataset)}
 
 
-def _without_transcoding(name: str) -> str:
-    return name.split("@", 1)[0]
+def _make_hooks(package: str | None) -> PluginManager:
+    """The project's hooks. Those of plugins expect a session, which a worker does not have."""
+    hooks = PluginManager(HOOK_NAMESPACE)
+    hooks.add_hookspecs(NodeSpecs)
+    hooks.add_hookspecs(DatasetSpecs)
+    if package:
+        if package != kedro_project.PACKAGE_NAME:
+            kedro_project.configure_project(package)
+        for each in kedro_project.settings.HOOKS:
+            hooks.register(each)
+    return hooks
+
+
+def _remove_leftover(dataset: Any) -> None:
+    """Remove what a lost worker saved under this run's version: Kedro overwrites no version."""
+    if isinstance(dataset, AbstractVersionedDataset) and dataset.resolve_save_version():
+        for path in map(Path, dataset.list_versions()):
+            if path.parent.name == dataset.resolve_save_version():
+                log.warning("Replacing %s: the worker that wrote it was lost", path)
+                shutil.rmtree(path.parent)

@@ -1,5 +1,0 @@
-from kedro.pipeline import Pipeline
-
-
-def register_pipelines() -> dict[str, Pipeline]:
-    return {}
