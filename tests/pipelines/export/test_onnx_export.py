@@ -23,7 +23,7 @@ from deepfake_detection import Detector
 from deepfake_detection.datasets.onnx_file import OnnxDataset
 from deepfake_detection.errors import UserError
 from deepfake_detection.metrics.finished import KeptMetrics
-from deepfake_detection.models.preparing import prepare
+from deepfake_detection.models.image_inputs import prepare_image
 from deepfake_detection.pipelines.export import create_pipeline
 from deepfake_detection.pipelines.export.agreement import (
     check_agreement,
@@ -43,7 +43,7 @@ def test_it_gives_the_detectors_probabilities_of_every_kind_of_picture(exported:
     detector = exported.detector
     expected = [score.fake_probability for score in detector.score(exported.pictures)]
     assert np.ptp(expected) > 0.1
-    prepared = [prepare(path, detector.preprocessing, None) for path in exported.pictures]
+    prepared = [prepare_image(path, detector.preprocessing) for path in exported.pictures]
     pictures = np.stack([each.pixels for each in prepared])  # type: ignore[misc]
     together = run_onnx(exported.content, pictures)
     assert together.dtype == np.float32

@@ -12,7 +12,7 @@ from natsort import natsorted
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.files import files_below, is_system_file
 from deepfake_detection.models.detector import Detector
-from deepfake_detection.models.preparing import Prepared, prepare
+from deepfake_detection.models.image_inputs import PreparedImage, prepare_image
 from deepfake_detection.parameters import ExportParameters
 from deepfake_detection.pipelines.export.onnx_model import INPUT, OUTPUT
 
@@ -111,8 +111,8 @@ def run_onnx(
     return np.concatenate([session.run([OUTPUT], {INPUT: batch})[0] for batch in batches])
 
 
-def _readable(paths: list[Path], detector: Detector) -> Iterator[Prepared]:
+def _readable(paths: list[Path], detector: Detector) -> Iterator[PreparedImage]:
     for path in paths:
-        picture = prepare(path, detector.preprocessing, None)
+        picture = prepare_image(path, detector.preprocessing)
         if picture.error is None:
             yield picture
