@@ -23,8 +23,11 @@ from deepfake_detection.models.heat_maps import HeatMaps, heat_layer
 from deepfake_detection.models.scoring import TRAINED_ON_IT
 from deepfake_detection.page.app import Limits, make_app
 
-MAX_BYTES = 300_000
-KINDS = ["png", "jpeg", "turned", "alpha", "cmyk", "16 bit", "animated", "webp", "tiff"]
+OTHER_TYPES = [
+    {"Content-Type": "multipart/form-data; boundary=x"},
+    {"Content-Type": "text/plain"},
+    {"Content-Encoding": "gzip"},
+]
 
 
 def scored(page: PageServer, body: Any) -> dict:
@@ -45,41 +48,31 @@ def check_refusal(answer: bytes) -> None:
 def pictures(
     photograph: Callable[..., Image.Image], encode: Callable[..., bytes]
 ) -> dict[str, bytes]:
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    wide = photograph(1, (60, 40))
-    deep = np.linspace(0, 65535, 40 * 40).reshape(40, 40).astype(np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = 6
     return {
-        "png": encode(photograph(2)),
-        "jpeg": encode(photograph(3), "JPEG"),
-        "turned": encode(wide, "JPEG", exif=turned),
-        "alpha": encode(photograph(4).convert("RGBA")),
-        "cmyk": encode(photograph(5).convert("CMYK"), "JPEG"),
-        "16 bit": encode(Image.fromarray(deep)),
-        "animated": encode(
-            photograph(6), "GIF", save_all=True, append_images=[photograph(7)], duration=40
-        ),
+        "png": encode(photograph(2).convert("RGBA")),
+        "jpeg": encode(photograph(5).convert("CMYK"), "JPEG"),
+        "turned": encode(photograph(1, (60, 40)), "JPEG", exif=exif),
+        "animated": encode(photograph(6), "GIF", save_all=True, append_images=[photograph(7)]),
         "webp": encode(photograph(8), "WEBP"),
-        "tiff": encode(wide, "TIFF"),
+        "tiff": encode(photograph(1, (60, 40)), "TIFF"),
     }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["png", "jpeg", "turned", "animated", "webp", "tiff"])
 def test_page_scores_as_the_detector_does(
     page: PageServer, detector: Detector, pictures: dict[str, bytes], kind: str
 ):
-    answer = scored(page, pictures[kind])
-    expected = asdict(detector.score(open_picture(pictures[kind])))
+    body = pictures[kind]
+    answer = scored(page, body)
+    expected = asdict(detector.score(open_picture(body)))
     for name in ("fake_probability", "threshold"):
         assert answer[name] == pytest.approx(expected[name], abs=1e-6)
     for name in ("verdict", "width", "height", "warning"):
         assert answer[name] == expected[name]
     assert f"{answer['fake_probability']:.3f}" in answer["sentence"]
-
-
-def test_scores_differ_between_pictures(page: PageServer, pictures: dict[str, bytes]):
-    scores = {scored(page, pictures[kind])["fake_probability"] for kind in ("png", "jpeg", "webp")}
-    assert max(scores) - min(scores) > 1e-3
+    assert scored(page, iter([body[:100], body[100:]])) == answer
 
 
 def test_heat_map_is_that_of_the_verdict_and_covers_the_scored_part(
@@ -103,47 +96,25 @@ def test_a_training_image_is_recognised(page: PageServer, trained_picture: bytes
 
 
 @pytest.mark.parametrize(
-    ("body", "status"),
+    ("body", "headers", "status"),
     [
-        (b"", 400),
-        (b"no picture at all", 400),
+        (b"", {}, 400),
+        (b"no picture at all", {}, 400),
         # a type with which Pillow starts a program
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 400),
-        (png_of_size(1001, 1000), 413),
-        (png_of_size(60_000, 60_000), 413),
-        (b"x" * (MAX_BYTES + 1), 413),
-        ([b"x" * 1000] * (MAX_BYTES // 1000 + 1), 413),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", {}, 400),
+        # a damaged file, one of too many pixels, and a decompression bomb
+        (png_of_size(100, 100), {}, 400),
+        (png_of_size(1001, 1000), {}, 413),
+        (png_of_size(60_000, 60_000), {}, 413),
+        # more than 0.3 MB, with and without a length
+        (b"x" * 300_001, {}, 413),
+        ([b"x" * 1000] * 301, {}, 413),
+        *[(b"x", headers, 415) for headers in OTHER_TYPES],
     ],
-    ids=["empty", "text", "eps", "pixels", "bomb", "bytes", "chunks"],
 )
-def test_other_files_are_refused(page: PageServer, body: Any, status: int):
-    found, _, answer = page.score(iter(body) if isinstance(body, list) else body)
+def test_other_files_are_refused(page: PageServer, body: Any, headers: dict, status: int):
+    found, _, answer = page.score(iter(body) if isinstance(body, list) else body, **headers)
     assert found == status
-    check_refusal(answer)
-
-
-def test_damaged_picture(page: PageServer, pictures: dict[str, bytes]):
-    status, _, answer = page.score(pictures["jpeg"][:-200])
-    assert status == 400
-    check_refusal(answer)
-
-
-def test_picture_in_chunks(page: PageServer, pictures: dict[str, bytes]):
-    body = pictures["png"]
-    assert scored(page, iter([body[:100], body[100:]])) == scored(page, body)
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Content-Type": "multipart/form-data; boundary=x"},
-        {"Content-Type": "text/plain"},
-        {"Content-Encoding": "gzip"},
-    ],
-)
-def test_other_bodies_are_refused(page: PageServer, headers: dict[str, str]):
-    status, _, answer = page.score(b"x", **headers)
-    assert status == 415
     check_refusal(answer)
 
 

@@ -43,7 +43,7 @@ def export_detector(
     content = make_onnx_model(detector, export.opset)
     agreement = check_agreement(content, detector, pictures_to_check, export)
     log.info(
-        "The ONNX model (%.0f MB) agrees with the detector on %d pictures: fake probabilities "
+        "The ONNX model (%.0f MB) agrees with the detector on %d images: fake probabilities "
         "differ by %.1g at most",
         len(content) / 1e6, agreement.pictures, agreement.largest_difference,
     )  # fmt: skip
