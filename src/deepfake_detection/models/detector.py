@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from deepfake_detection.errors import UserError
 from deepfake_detection.images.pixel_cache import PixelArray, prefetch_batches
 from deepfake_detection.models.detector_card import DetectorCard
 from deepfake_detection.models.detector_file import read_detector_file
 from deepfake_detection.models.devices import choose_device, choose_precision
 from deepfake_detection.models.image_inputs import is_single
 from deepfake_detection.models.memory import keeping_memory
-from deepfake_detection.models.scoring import Score, raise_error, score_images
+from deepfake_detection.models.scoring import Score, score_images
 from deepfake_detection.parameters import PreprocessingParameters
 
 if TYPE_CHECKING:
@@ -131,16 +132,18 @@ class Detector:
             TypeError: If an image is of another type or dtype.
             ValueError: If an array or tensor has another shape, or floats outside of 0…1.
         """
-        check: Callable[[Score], Score] = raise_error if errors == "raise" else lambda each: each
-        one = is_single(images)
-        several = cast("Sequence[ImageInput]", [images] if one else images)
-        scores = self.score_each(
+        single = is_single(images)
+        several = cast("Sequence[ImageInput]", [images] if single else images)
+        scores = []
+        for score in self.score_each(
             several,
             flip=flip, batch_size=batch_size, device=device, precision=precision,
             max_pixels=max_pixels,
-        )  # fmt: skip
-        scored = [check(each) for each in scores]
-        return scored[0] if one else scored
+        ):  # fmt: skip
+            if errors == "raise" and score.error is not None:
+                raise UserError(f"{score.path or 'an image in memory'}: {score.error}")
+            scores.append(score)
+        return scores[0] if single else scores
 
     def score_each(
         self,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import joblib
 import numpy as np
 
-from deepfake_detection.errors import UserError
 from deepfake_detection.images.input_shift import describe_input_shift
 from deepfake_detection.images.prefetch import batched, prefetch
 from deepfake_detection.models.image_inputs import PreparedImage, prepare_image
@@ -81,17 +80,6 @@ def score_images(
             for each in batch:
                 logit = next(logits) if each.error is None else math.nan
                 yield _make_score(detector, each, logit)
-
-
-def raise_error(score: Score) -> Score:
-    """Return the score unchanged.
-
-    Raises:
-        UserError: If the image could not be read, naming it.
-    """
-    if score.error is not None:
-        raise UserError(f"{score.path or 'an image in memory'}: {score.error}")
-    return score
 
 
 def _score_batch(
