@@ -87,21 +87,19 @@ def put_version(project: Path, model: str, version: str, data: str = "data") -> 
 
 
 def test_newest_detector_of_any_backbone_is_taken(tmp_path: Path):
-    put_version(tmp_path, "vgg16", "2026-01-01T00.00.00.000Z")
-    newest = put_version(tmp_path, "resnet18", "2026-03-01T00.00.00.000Z")
-    put_version(tmp_path, "vgg16", "2026-02-01T00.00.00.000Z")
-    (tmp_path / "notebooks").mkdir()
-    assert find_newest_detector(tmp_path) == newest
-    assert find_newest_detector(tmp_path / "notebooks") == newest
-
-
-def test_project_without_a_detector_names_the_demo_s(tmp_path: Path):
     (tmp_path / "data/06_models").mkdir(parents=True)
+    (tmp_path / "notebooks").mkdir()
     with pytest.raises(UserError, match="kedro run"):
         find_newest_detector(tmp_path)
+    # only the demo has one
     demo = put_version(tmp_path, "resnet18", "2026-01-01T00.00.00.000Z", "data/demo")
     with pytest.raises(UserError, match=str(demo)):
         find_newest_detector(tmp_path)
+    put_version(tmp_path, "vgg16", "2026-01-01T00.00.00.000Z")
+    newest = put_version(tmp_path, "resnet18", "2026-03-01T00.00.00.000Z")
+    put_version(tmp_path, "vgg16", "2026-02-01T00.00.00.000Z")
+    assert find_newest_detector(tmp_path) == newest
+    assert find_newest_detector(tmp_path / "notebooks") == newest
 
 
 def test_outside_of_the_project_a_detector_has_to_be_named(

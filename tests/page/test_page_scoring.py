@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from page_server import PageServer
 from picture_samples import png_of_size
 from PIL import Image
@@ -116,19 +114,6 @@ def test_other_files_are_refused(page: PageServer, body: Any, headers: dict, sta
     found, _, answer = page.score(iter(body) if isinstance(body, list) else body, **headers)
     assert found == status
     check_refusal(answer)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.data())
-def test_no_body_makes_it_fail(page: PageServer, pictures: dict[str, bytes], data: st.DataObject):
-    body = bytearray(data.draw(st.sampled_from([*pictures.values(), b""])))
-    for _ in range(data.draw(st.integers(0, 5))):
-        at = data.draw(st.integers(0, len(body)))
-        body[at : at + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=9))
-    status, _, answer = page.score(bytes(body))
-    assert status in {200, 400, 413}
-    if status != 200:
-        check_refusal(answer)
 
 
 def test_nothing_is_written_or_logged(page: PageServer, pictures: dict[str, bytes]):

@@ -253,10 +253,7 @@ def _in_full_precision(device: torch.device) -> Iterator[None]:
 
 
 class Normalise(nn.Module):
-    """From uint8 [n, 3, h, w] to float32 of the mean and deviation that the network expects.
-
-    torchvision's ToTensor and Normalize in one step.
-    """
+    """torchvision's ToTensor and Normalize in one step: uint8 [n, 3, h, w] to float32."""
 
     mean: Tensor
     std: Tensor
@@ -269,8 +266,8 @@ class Normalise(nn.Module):
         self.register_buffer("std", std)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Normalise; float input is taken as 0…255 too."""
-        # the first operation makes a new tensor, which the others may change
+        """Normalise; floating-point input is in 0…255 too."""
+        # the first operation makes a new tensor, so the others may work in place
         return (batch / 255).sub_(self.mean).div_(self.std)
 
 

@@ -4,15 +4,14 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from detector_samples import VOUCHED_BY, build_detector
+from export_samples import Exported
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -227,17 +226,15 @@ def test_any_text_reads_as_what_it_is(text: str) -> None:
 
 
 def test_its_python_for_onnx_works_when_copied(
-    tmp_path: Path, put_exported: Callable[[], Path], exported: Any
+    tmp_path: Path, exported_folder: Path, exported: Exported
 ) -> None:
-    folder = put_exported()
     card = write_model_card(exported.detector, exported.agreement, KeptMetrics(tmp_path))
-    (folder / "picture.jpg").write_bytes((folder / "photo.jpg").read_bytes())
+    (exported_folder / "photo.jpg").rename(exported_folder / "picture.jpg")
     code = re.findall(r"```python\n(.+?)```", card, re.DOTALL)[0]
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.modules['torch'] = None\n{code}"],
-        cwd=folder, capture_output=True, text=True, check=False,
+        cwd=exported_folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    expected = exported.detector.score(folder / "picture.jpg").fake_probability
+    expected = exported.detector.score(exported_folder / "picture.jpg").fake_probability
     assert float(done.stdout.strip("[] \n")) == pytest.approx(expected, abs=1e-4)
-    assert np.isfinite(expected)

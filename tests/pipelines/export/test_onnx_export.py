@@ -5,7 +5,6 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,11 +75,8 @@ def test_the_file_has_the_metadata_that_its_use_needs(exported: Exported) -> Non
         assert place.encode() not in exported.content
 
 
-def test_it_scores_where_there_is_no_torch(
-    exported: Exported, put_exported: Callable[[], Path]
-) -> None:
-    folder = put_exported()
-    (folder / "broken.png").write_bytes(b"no picture")
+def test_it_scores_where_there_is_no_torch(exported: Exported, exported_folder: Path) -> None:
+    (exported_folder / "broken.png").write_bytes(b"no picture")
     names = [path.name for path in exported.pictures]
     code = (
         "import runpy, sys; sys.modules |= dict.fromkeys(['torch', 'deepfake_detection']); "
@@ -88,7 +84,7 @@ def test_it_scores_where_there_is_no_torch(
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "prepare.py", "detector.onnx", *names, "broken.png"],
-        cwd=folder, capture_output=True, text=True, check=False,
+        cwd=exported_folder, capture_output=True, text=True, check=False,
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
     )  # fmt: skip
     assert done.returncode == 1
@@ -103,14 +99,13 @@ def test_it_scores_where_there_is_no_torch(
 
 
 def test_prepare_refuses_the_file_of_a_detector_with_other_sizes(
-    put_exported: Callable[[], Path],
+    exported_folder: Path,
 ) -> None:
-    folder = put_exported()
-    code = (folder / "prepare.py").read_text().replace("RESIZE = 40", "RESIZE = 41")
-    (folder / "prepare.py").write_text(code)
+    code = (exported_folder / "prepare.py").read_text().replace("RESIZE = 40", "RESIZE = 41")
+    (exported_folder / "prepare.py").write_text(code)
     done = subprocess.run(
         [sys.executable, "prepare.py", "detector.onnx", "photo.jpg"],
-        cwd=folder, capture_output=True, text=True, check=False,
+        cwd=exported_folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.startswith("detector.onnx ")
