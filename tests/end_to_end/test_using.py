@@ -17,6 +17,7 @@ from kedro.framework.startup import bootstrap_project
 
 from deepfake_detection import Detector
 from deepfake_detection.errors import UserError
+from deepfake_detection.models.scoring import TRAINED_ON_IT
 
 MODELS = f"data/demo/06_models/{MODEL}"
 INFERENCE = "data/demo/07_model_output/inference"
@@ -71,7 +72,7 @@ def test_a_final_detector_learns_from_all_images_and_says_who_vouches(
     run_here(project, "inference", images=f"{FACES}/real", **given)
     scores = pd.read_csv(latest(project, f"{INFERENCE}/scores.csv"))
     assert set(scores["detector"]) == {card.run_fingerprint}
-    assert scores["warning"].str.contains("trained on this very file").all()
+    assert scores["warning"].str.contains(TRAINED_ON_IT).all()
 
 
 def test_a_folder_is_scored_and_answers_are_written(
@@ -104,7 +105,7 @@ def test_a_folder_is_scored_and_answers_are_written(
     assert submission["Expected"].tolist() == [
         1 if verdict == "real" else 0 for verdict in scores["verdict"]
     ]
-    assert "1 of the 51 answers are a guess" in caplog.text
+    assert "1 of 51 images" in caplog.text
     assert "generated faces" in caplog.text
     # pipeline and Python agree
     detector = Detector.load(project / f"{MODELS}/detector.safetensors")
@@ -139,21 +140,20 @@ def test_an_interrupted_scoring_says_in_one_line_how_to_go_on(
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     (line,) = [line for line in err.splitlines() if line.startswith("Error")]
-    assert "scoring was interrupted after" in line
-    assert "the same command goes on from there" in line
+    assert str(state) in line
     kept = [
         json.loads(each) for each in next(state.glob("*.jsonl")).read_text().splitlines() if each
     ]
     assert len(kept) % 4 == 0
-    assert f"after {len(kept)} of 800 files" in line
+    assert f"{len(kept)} of 800 files" in line
     run_here(project, "inference", images=str(folder), inference={"batch_size": 4})
-    assert f"Going on: {len(kept)} of 800 files" in caplog.text
+    assert f"{len(kept)} of 800 files" in caplog.text
     assert len(pd.read_csv(latest(project, f"{INFERENCE}/scores.csv"))) == 800
     assert not state.exists()
 
 
 def test_pictures_that_are_not_there_are_named(demo_project: Path, run_here) -> None:
-    with pytest.raises(UserError, match=r"images=nowhere: no such path"):
+    with pytest.raises(UserError, match=r"images=nowhere"):
         run_here(demo_project, "inference", images="nowhere")
-    with pytest.raises(UserError, match=r"there are no pictures in .*unlabelled_images"):
+    with pytest.raises(UserError, match=r"unlabelled_images.*images="):
         run_here(demo_project, "inference")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from detector_samples import make_sensitive_detector
+from detector_samples import VOUCHED_BY, make_sensitive_detector
 from page_server import PageServer, start_page
 from PIL import Image
 
@@ -35,17 +35,31 @@ def detector_file(detector: Detector, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
+def final_file(detector: Detector, detector_file: Path) -> Path:
+    """A detector trained on all images, which has no validation accuracy."""
+    card = replace(
+        detector.card,
+        best_validation_accuracy=None,
+        split=detector.card.split | {"method": "all"},
+        vouched_by=VOUCHED_BY,
+    )
+    path = detector_file.with_name("final_detector.safetensors")
+    write_detector(replace(detector, card=card), path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def started(
-    detector_file: Path, tmp_path_factory: pytest.TempPathFactory
+    detector_file: Path, final_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[list[PageServer]]:
-    """Two pages, started at once since each takes seconds: with small limits, and as it comes."""
+    """Two servers, started at once since each takes seconds: with small limits, and defaults."""
     limits = [
         "--max-megabytes", "0.3", "--max-megapixels", "1", "--max-waiting", "2",
         "--upload-seconds", "2",
     ]  # fmt: skip
     servers = [
-        start_page(tmp_path_factory.mktemp("page"), str(detector_file), *options)
-        for options in (limits, [])
+        start_page(tmp_path_factory.mktemp("page"), str(file), *options)
+        for file, options in ((detector_file, limits), (final_file, []))
     ]
     yield servers
     for server in servers:
@@ -54,11 +68,11 @@ def started(
 
 @pytest.fixture(scope="session")
 def page(started: list[PageServer]) -> PageServer:
-    """The page with limits small enough to be met."""
+    """A page with limits small enough to be reached."""
     return started[0].wait()
 
 
 @pytest.fixture(scope="session")
-def page_to_end(started: list[PageServer]) -> PageServer:
-    """The page that one test ends."""
+def final_page(started: list[PageServer]) -> PageServer:
+    """The page of the detector trained on all images; one test stops it."""
     return started[1].wait()

@@ -1,45 +1,32 @@
 """Detector files in the catalog."""
 
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-from kedro.io import AbstractVersionedDataset, Version
-from kedro.io.core import VersionNotFoundError
 
 from deepfake_detection.datasets.handle import HandleDataset
+from deepfake_detection.datasets.versioned_file import VersionedFileDataset
 from deepfake_detection.errors import UserError
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.detector_file import DetectorFile, DetectorSlot, write_detector
 
 
-class DetectorDataset(AbstractVersionedDataset[Detector | DetectorFile, Detector]):
-    """A detector file, versioned, or a plain file given by its path.
+class DetectorDataset(VersionedFileDataset[Detector | DetectorFile, Detector]):
+    """A detector file and its versions.
 
-    Args:
-        filepath: Of the file; with `versioned: true` the folder of its versions.
-        version: Filled in by Kedro.
-        metadata: For plugins; ignored.
+    `filepath` may also be a detector file from elsewhere (`--params detector=…`): it is loaded,
+    whatever the version, and never replaced.
     """
 
-    def __init__(
-        self,
-        *,
-        filepath: str,
-        version: Version | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        # a detector from elsewhere is a file, where a versioned entry expects a folder
-        self._given = version is not None and Path(filepath).is_file()
-        super().__init__(filepath=PurePosixPath(filepath), version=None if self._given else version)
-        self.metadata = metadata
-
     def load(self) -> Detector:
-        """The detector, on the CPU."""
+        """Load the detector onto the CPU."""
         return Detector.load(Path(self._get_load_path()))
 
     def save(self, data: Detector | DetectorFile) -> None:
-        """Write the file, whole or not at all; one that is a file already is linked or copied."""
-        if self._given:
+        """Write the file; an existing detector file is linked or copied.
+
+        Raises:
+            UserError: If `filepath` is a detector file from elsewhere.
+        """
+        if self._is_given():
             raise UserError(
                 f"{self._filepath} was given with --params detector=…, and is only read: run a "
                 "pipeline that does not train"
@@ -50,20 +37,19 @@ class DetectorDataset(AbstractVersionedDataset[Detector | DetectorFile, Detector
         else:
             write_detector(data, path)
 
-    def _exists(self) -> bool:
-        try:
-            return Path(self._get_load_path()).is_file()
-        except VersionNotFoundError:
-            return False
+    def _is_given(self) -> bool:
+        """Whether the path is a file where the catalog expects a folder of versions."""
+        return self._version is not None and Path(self._filepath).is_file()
 
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath), "version": self._version}
+    def _get_load_path(self) -> PurePosixPath:
+        return self._filepath if self._is_given() else super()._get_load_path()
 
 
 class DetectorSlotDataset(HandleDataset):
-    """A place for a detector file that a node may fill while it runs.
+    """A path to which a node may write a detector file while it runs.
 
-    A node's outputs are saved after it returns. What must outlast its failure goes here.
+    Outputs of a node are saved after it returns. A detector that must survive an error of the node
+    is written here.
     """
 
     handle = DetectorSlot

@@ -1,31 +1,23 @@
-"""Pictures without labels in the catalog: a folder, one picture, or a list of them."""
+"""Images without labels in the catalog: a folder, one image, or a list."""
 
 from pathlib import Path
-from typing import Any, NoReturn
 
-from kedro.io import AbstractDataset
-
+from deepfake_detection.datasets.read_only import ReadOnlyDataset
 from deepfake_detection.errors import UserError
 
 
-class UnlabelledImagesDataset(AbstractDataset[NoReturn, Path]):
-    """Pictures to be scored; loading gives their path.
+class UnlabelledImagesDataset(ReadOnlyDataset):
+    """Images to score; loading gives their path.
 
-    Args:
-        filepath: A folder, in which pictures lie at any depth; a picture; or a text file (.txt)
-            with a path in each line.
-        metadata: For plugins; ignored.
+    `filepath` is a folder with images at any depth; an image; or a text file (.txt) with a path in
+    each line.
     """
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._path = Path(filepath)
-        self.metadata = metadata
-
     def load(self) -> Path:
-        """The path, absolute.
+        """Return the absolute path.
 
         Raises:
-            UserError: If there is nothing.
+            UserError: If it does not exist.
         """
         if not self._path.exists():
             raise UserError(
@@ -34,13 +26,3 @@ class UnlabelledImagesDataset(AbstractDataset[NoReturn, Path]):
                 "images=path/to/folder"
             )
         return self._path.absolute()
-
-    def save(self, data: NoReturn) -> NoReturn:  # noqa: ARG002
-        """Pictures are never written."""
-        raise UserError(f"{self._path} is only read, never written")
-
-    def _exists(self) -> bool:
-        return self._path.exists()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._path)}

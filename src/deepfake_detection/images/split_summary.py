@@ -32,8 +32,8 @@ def describe_split(
 
     Returns:
         method, ratios, seed, images (by subset and class), groups (by subset),
-        groups_in_more_than_one_subset, fingerprint, note, looks (sizes and proportions of the
-        pictures), and the settings of the image set.
+        groups_in_more_than_one_subset, fingerprint, note, image_sizes (see
+        `summarise_sizes`), and the settings of the image set.
     """
     return {
         "method": method,
@@ -44,7 +44,9 @@ def describe_split(
         "groups_in_more_than_one_subset": count_torn_groups(split),
         "fingerprint": fingerprint_of_split(split),
         "note": image_set.note,
-        "looks": summarise_sizes(image_index["width"].tolist(), image_index["height"].tolist()),
+        "image_sizes": summarise_sizes(
+            image_index["width"].tolist(), image_index["height"].tolist()
+        ),
         "data_preparation": image_set.model_dump(),
     }
 

@@ -1,9 +1,9 @@
-"""A detector: network, preprocessing, class names, and where they came from."""
+"""A detector: a network with its preprocessing, classes, settings and split."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
@@ -13,11 +13,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from deepfake_detection.errors import UserError
 from deepfake_detection.images.pixel_cache import PixelArray, prefetch_batches
+from deepfake_detection.models.detector_card import DetectorCard
+from deepfake_detection.models.detector_file import read_detector_file
 from deepfake_detection.models.devices import choose_device, choose_precision, use_ieee_float32
 from deepfake_detection.models.image_inputs import is_single
 from deepfake_detection.models.memory import keeping_memory
-from deepfake_detection.models.scoring import Score, raise_error, score_images
+from deepfake_detection.models.scoring import Score, score_images
 from deepfake_detection.parameters import PreprocessingParameters
 
 if TYPE_CHECKING:
@@ -30,65 +33,14 @@ Errors = Literal["raise", "record"]
 
 
 @dataclass(frozen=True)
-class DetectorCard:
-    """What a detector says of itself, as plain JSON.
-
-    Attributes:
-        backbone: torchvision's name of the network.
-        transform_input: See `backbones.build_network`.
-        preprocessing: resize, crop (pixels), mean, std (of RGB in [0, 1]).
-        class_names: Of the outputs, in order: real, fake.
-        classes: Class folders that it was trained on, each with its label.
-        threshold: From this fake probability on, the verdict is fake.
-        temperature: Logits are divided by it before the softmax.
-        best_epoch: The epoch, from 1, that the weights are of.
-        best_validation_accuracy: In that epoch, in [0, 1]; None where all images trained it.
-        split: Summary of the split: method, ratios, seed, images, fingerprint …
-        settings: All parameters of the run.
-        run_fingerprint: SHA-256 over `identity`.
-        identity: What determines the weights (see `run_identity`).
-        versions: Of the libraries that made it.
-        computed_on: Device, processes, precision and threads of its training.
-        calibration: Which of threshold and temperature validation chose (`fitted`), and what has to
-            be known of them (`notes`).
-        vouched_by: Of a detector that was trained on all images, and has no score of its own: the
-            run that its settings and epochs come from. run_fingerprint, split_fingerprint,
-            split_method, images (that it was trained on), best_epoch, best_validation_accuracy.
-    """
-
-    backbone: str
-    transform_input: bool
-    preprocessing: dict[str, Any]
-    class_names: list[str]
-    classes: dict[str, str]
-    threshold: float
-    temperature: float
-    best_epoch: int
-    best_validation_accuracy: float | None
-    split: dict[str, Any]
-    settings: dict[str, Any]
-    run_fingerprint: str
-    versions: dict[str, str]
-    identity: dict[str, Any] = field(default_factory=dict)
-    computed_on: dict[str, Any] = field(default_factory=dict)
-    calibration: dict[str, Any] = field(default_factory=dict)
-    vouched_by: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def known_fakes(self) -> list[str]:
-        """Class folders of the fakes that it was trained on."""
-        return [name for name, label in self.classes.items() if label == "fake"]
-
-
-@dataclass(frozen=True)
 class Detector:
-    """Tells real face pictures from fake ones.
+    """Tells real face images from fake ones.
 
     Attributes:
         network: In evaluation mode; [n, 3, crop, crop] float32, normalised, to [n, 2] logits.
-        card: What it says of itself.
-        trained_on: uint8, [images, 32]: SHA-256 of each file that it was trained on.
-        validated_on: The same of the files that chose its epoch.
+        card: Its metadata.
+        trained_on: uint8, [images, 32]: SHA-256 of each training file.
+        validated_on: uint8, [images, 32]: SHA-256 of each validation file.
     """
 
     network: nn.Module
@@ -98,25 +50,20 @@ class Detector:
 
     @classmethod
     def load(cls, path: str | Path) -> Detector:
-        """Read a detector file, onto the CPU.
-
-        Args:
-            path: The file; or a folder of its versions, as the catalog writes them: the latest.
+        """Read a detector file, or the latest of a folder of versions, onto the CPU.
 
         Raises:
             UserError: If there is no such file, or it is damaged or not a detector.
         """
-        from deepfake_detection.models.detector_file import read_detector
-
-        return read_detector(Path(path))
+        return cls(*read_detector_file(Path(path)))
 
     @property
     def preprocessing(self) -> PreprocessingParameters:
-        """Sizes and normalisation of its pictures."""
+        """Sizes and normalisation of its images."""
         return PreprocessingParameters.model_validate(self.card.preprocessing)
 
     def describe(self) -> dict[str, Any]:
-        """Its card as a plain dictionary."""
+        """Return the card as a plain dictionary."""
         return asdict(self.card)
 
     @cached_property
@@ -161,40 +108,41 @@ class Detector:
         max_pixels: int | None = None,
         errors: Errors = "raise",
     ) -> Score | list[Score]:
-        """Score one picture or many.
+        """Score one image or several.
 
         Args:
-            images: Paths of files of any type that Pillow reads; PIL images; arrays, [h, w, 3],
-                or tensors, [3, h, w], of uint8 in 0…255 or floating in 0…1, red first, before any
-                resizing and normalisation (`detector.given.to_image` says what else). A sequence
-                of any of these, an array [n, h, w, 3] or a tensor [n, 3, h, w] is many.
-            flip: Average the logits of each picture and its mirror image.
-            batch_size: Pictures scored at once.
+            images: A path, a PIL image, an array [h, w, 3] or a tensor [3, h, w] (RGB, uint8 in
+                0…255 or floating point in 0…1, neither resized nor normalised; `to_image` lists
+                all forms). Several: a sequence of these, an array [n, h, w, 3] or a tensor
+                [n, 3, h, w].
+            flip: Average the logits of each image and its mirror image.
+            batch_size: Images in a batch.
             device: auto (cuda, then mps, then cpu), cpu, cuda, cuda:N or mps.
-            precision: fp32; bf16; auto: bf16 where the device is faster in it.
-            max_pixels: Width × height above which a file is not opened; None: Pillow's own limit
-                against decompression bombs.
-            errors: What becomes of a picture that cannot be read: `raise`; or `record`, which gives
-                it a score without a verdict that holds the reason.
+            precision: fp32, bf16, or auto (bf16 if the device is faster with it).
+            max_pixels: Files of more pixels (width × height) are not opened; None: Pillow's own
+                limit against decompression bombs.
+            errors: `raise`; or `record`: an image that cannot be read gets a score with `error`.
 
         Returns:
-            A score for one picture, a list of them for many, in order.
+            A score for one image; a list of scores, in order, for several.
 
         Raises:
-            UserError: If a picture cannot be read, naming it; or this machine lacks the device.
-            TypeError: If a picture is of another type or dtype.
+            UserError: If an image cannot be read, or this machine lacks the device.
+            TypeError: If an image is of another type or dtype.
             ValueError: If an array or tensor has another shape, or floats outside of 0…1.
         """
-        check: Callable[[Score], Score] = raise_error if errors == "raise" else lambda each: each
-        one = is_single(images)
-        several = cast("Sequence[ImageInput]", [images] if one else images)
-        scores = self.score_each(
+        single = is_single(images)
+        several = cast("Sequence[ImageInput]", [images] if single else images)
+        scores = []
+        for score in self.score_each(
             several,
             flip=flip, batch_size=batch_size, device=device, precision=precision,
             max_pixels=max_pixels,
-        )  # fmt: skip
-        scored = [check(each) for each in scores]
-        return scored[0] if one else scored
+        ):  # fmt: skip
+            if errors == "raise" and score.error is not None:
+                raise UserError(f"{score.path or 'an image in memory'}: {score.error}")
+            scores.append(score)
+        return scores[0] if single else scores
 
     def score_each(
         self,
@@ -206,23 +154,19 @@ class Detector:
         precision: str = "fp32",
         max_pixels: int | None = None,
     ) -> Iterator[Score]:
-        """Score pictures one after the other, in flat memory for any number of them.
+        """Score images in order, in constant memory; arguments as for `score`.
 
-        Args:
-            images: As for `score`; they are taken only when their turn comes.
-            flip: See `score`, as for the others.
-            batch_size: See `score`.
-            device: See `score`.
-            precision: See `score`.
-            max_pixels: See `score`.
-
-        Yields:
-            A score for each, in order; of a picture that cannot be read, one that says why.
+        `images` is consumed one batch ahead. An image that cannot be read gets a score with
+        `error`.
         """
         return score_images(
-            self, images, flip=flip, batch_size=batch_size, device=device, precision=precision,
+            self,
+            Forward(self, device, precision),
+            images,
+            flip=flip,
+            batch_size=batch_size,
             max_pixels=max_pixels,
-        )  # fmt: skip
+        )
 
     def logits(
         self,
@@ -232,16 +176,16 @@ class Detector:
         batch_size: int = 64,
         device: torch.device | str = "cpu",
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Score preprocessed pixels, in float32.
+        """Compute logits of preprocessed pixels, in float32.
 
         Args:
-            pixels: uint8, [n, crop, crop, 3], as `crop_pixels` gives them, or files in their place.
-            rows: Which of them, in this order; all, if None.
-            batch_size: Pictures scored at once.
-            device: Where to compute.
+            pixels: uint8, [n, crop, crop, 3], in memory or read from files.
+            rows: Indices of the images to score, in order; None for all.
+            batch_size: Images in a batch.
+            device: cpu, cuda, cuda:N or mps.
 
         Returns:
-            float64, [rows]: logit of fake minus logit of real, without temperature.
+            float64, [rows]: logit of fake minus logit of real, before the temperature.
         """
         chosen = np.arange(len(pixels)) if rows is None else np.asarray(list(rows), dtype=np.intp)
         forward = Forward(self, str(device), "fp32")
@@ -256,7 +200,7 @@ class Detector:
     def probabilities(
         self, logits: np.ndarray[Any, np.dtype[np.float64]]
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Fake probabilities of logits (fake minus real), with the detector's temperature."""
+        """Convert logits (fake minus real) to fake probabilities, with the temperature."""
         scaled = torch.tensor(logits, dtype=torch.float64) / self.card.temperature
         return np.asarray(torch.sigmoid(scaled))
 
@@ -295,10 +239,7 @@ class Forward:
 
 
 class Normalise(nn.Module):
-    """From uint8 [n, 3, h, w] to float32 of the mean and deviation that the network expects.
-
-    torchvision's ToTensor and Normalize in one step.
-    """
+    """torchvision's ToTensor and Normalize in one step: uint8 [n, 3, h, w] to float32."""
 
     mean: Tensor
     std: Tensor
@@ -311,8 +252,8 @@ class Normalise(nn.Module):
         self.register_buffer("std", std)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Normalise; float input is taken as 0…255 too."""
-        # the first operation makes a new tensor, which the others may change
+        """Normalise; floating-point input is in 0…255 too."""
+        # the first operation makes a new tensor, so the others may work in place
         return (batch / 255).sub_(self.mean).div_(self.std)
 
 

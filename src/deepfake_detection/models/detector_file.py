@@ -1,45 +1,53 @@
-"""The detector file: safetensors, with all that the detector says of itself in the metadata."""
+"""The detector file: safetensors, with the detector's card in the metadata."""
+
+from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
+from deepfake_detection.atomic_write import atomic_write
 from deepfake_detection.errors import UserError
-from deepfake_detection.models.backbones import (
-    build_detecting_network,
-    list_backbones,
-)
-from deepfake_detection.models.detector import Detector, DetectorCard
+from deepfake_detection.models.backbones import build_detecting_network, list_backbones
+from deepfake_detection.models.detector_card import DetectorCard
 from deepfake_detection.models.run_identity import (
     complete_settings,
     fingerprint_of,
     identify_older_run,
 )
 
-# Raised when an older reader could not make sense of the file.
+if TYPE_CHECKING:
+    from deepfake_detection.models.detector import Detector
+
+# Raised when older readers could not read a new file.
 FORMAT_VERSION = 1
 _METADATA_KEY = "deepfake_detection"
 _TRAINED_ON, _VALIDATED_ON, _NETWORK = "trained_on", "validated_on", "network."
+# Keys of `split` in older files, with their names today
+_RENAMED = {"looks": "image_sizes"}
+
+
+class DetectorContent(NamedTuple):
+    """What a detector file holds; see `Detector`."""
+
+    network: nn.Module
+    card: DetectorCard
+    trained_on: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+    validated_on: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
 
 
 def write_detector(detector: Detector, path: Path) -> None:
-    """Write a detector file, whole or not at all.
-
-    Args:
-        detector: What to write.
-        path: Of the file; its folder is made.
-    """
+    """Write a detector file, whole or not at all; its folder is created."""
     tensors = {
         # channels-last weights are not contiguous, and only contiguous ones can be written
         f"{_NETWORK}{name}": value.detach().cpu().contiguous()
@@ -50,30 +58,12 @@ def write_detector(detector: Detector, path: Path) -> None:
     card = {"format_version": FORMAT_VERSION} | asdict(detector.card)
     metadata = {_METADATA_KEY: json.dumps(card, sort_keys=True, allow_nan=False)}
 
-    with written_beside(path) as beside:
-        save_file(tensors, beside, metadata)
-
-
-@contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
-    """A file to write into, which takes the place of `path` in the end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    beside = Path(name)
-    try:
-        yield beside
-        beside.chmod(0o644)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, metadata)
 
 
 def find_detector_file(path: Path) -> Path:
-    """The detector file of this path, which may also be a folder of its versions: the latest.
-
-    Args:
-        path: A file; or what the catalog writes, a folder with a folder for each version.
+    """The file at this path; if it is a folder of versions, as the catalog writes, the latest.
 
     Raises:
         UserError: If there is none.
@@ -86,8 +76,8 @@ def find_detector_file(path: Path) -> Path:
     return versions[-1]
 
 
-def read_detector(path: Path) -> Detector:
-    """Read a detector file, onto the CPU.
+def read_detector_file(path: Path) -> DetectorContent:
+    """Read a detector file, or the latest of a folder of versions, onto the CPU.
 
     Raises:
         UserError: If there is no such file, or it is damaged, or not a detector of a known format.
@@ -110,7 +100,7 @@ def read_detector(path: Path) -> Detector:
     trained_on, validated_on = (
         np.empty((0, 32), np.uint8) if each is None else each.numpy() for each in hashes
     )
-    return Detector(network.eval(), card, trained_on, validated_on)
+    return DetectorContent(network.eval(), card, trained_on, validated_on)
 
 
 @contextmanager
@@ -120,14 +110,14 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     except (SafetensorError, OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path} is truncated, damaged or no detector file ({error}). "
+            f"{path} is truncated, damaged or not a detector file ({error}). "
             "Copy it again, or train again."
         ) from error
 
 
 def _read_card(path: Path, metadata: dict[str, str]) -> DetectorCard:
     if _METADATA_KEY not in metadata:
-        raise UserError(f"{path} holds weights, but is no detector file: its metadata lacks a card")
+        raise UserError(f"{path} is not a detector file: its metadata have no detector card")
     content: dict[str, Any] = json.loads(metadata[_METADATA_KEY])
     version = content.pop("format_version", None)
     if version != FORMAT_VERSION:
@@ -135,26 +125,29 @@ def _read_card(path: Path, metadata: dict[str, str]) -> DetectorCard:
             f"{path} is a detector file of format {version}; this version of deepfake-detection "
             f"reads format {FORMAT_VERSION}"
         )
-    # what has a default came later than the format, and older files lack it
+    # fields with a default were added later, and older files lack them
     needed = {field.name for field in fields(DetectorCard) if field.default_factory is MISSING}
     if missing := needed - content.keys():
-        raise UserError(f"{path} is no whole detector file: its card lacks {min(missing)}")
+        raise UserError(f"{path} is incomplete: its detector card lacks {min(missing)}")
     if content["backbone"] not in list_backbones():
-        raise UserError(f"{path} is of {content['backbone']}, which this torchvision does not have")
+        raise UserError(
+            f"{path} needs the backbone {content['backbone']}, which this torchvision does not have"
+        )
+    content["split"] = {_RENAMED.get(key, key): value for key, value in content["split"].items()}
     try:
         if "identity" not in content:
             content["identity"] = identify_older_run(content)
             content["run_fingerprint"] = fingerprint_of(content["identity"])
         content["settings"] = complete_settings(content["settings"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is no whole detector file: its settings lack {error}") from None
+        raise UserError(f"{path} is incomplete: its settings lack {error}") from None
     known = {field.name for field in fields(DetectorCard)}
     return DetectorCard(**{name: content[name] for name in known & content.keys()})
 
 
 @dataclass(frozen=True)
 class DetectorFile:
-    """A detector that lies in a file, and need not be loaded to be put elsewhere.
+    """A detector file that is copied without being loaded.
 
     Attributes:
         path: Of the file.
@@ -163,7 +156,7 @@ class DetectorFile:
     path: Path
 
     def read_card(self) -> DetectorCard:
-        """What the detector says of itself, without its weights.
+        """Read the card without the weights.
 
         Raises:
             UserError: If the file is damaged, or not a detector of a known format.
@@ -172,19 +165,18 @@ class DetectorFile:
             return _read_card(self.path, file.metadata() or {})
 
     def put(self, path: Path) -> None:
-        """Put the file at another place too, whole or not at all; as a link where it can be."""
-        with written_beside(path) as beside:
-            beside.unlink()
+        """Hard-link the file to another path, or copy it where links are not possible."""
+        with atomic_write(path) as temporary:
+            temporary.unlink()
             try:
-                beside.hardlink_to(self.path)
-            # another disk, or one that knows no links
+                temporary.hardlink_to(self.path)
             except OSError:
-                shutil.copyfile(self.path, beside)
+                shutil.copyfile(self.path, temporary)
 
 
 @dataclass(frozen=True)
 class DetectorSlot:
-    """A place for one detector file.
+    """A path to which a node may write a detector file while it runs.
 
     Attributes:
         path: Of the file.
@@ -193,5 +185,5 @@ class DetectorSlot:
     path: Path
 
     def fill(self, detector: Detector) -> None:
-        """Write a detector there, in place of what was there."""
+        """Write a detector there; an older one is replaced."""
         write_detector(detector, self.path)

@@ -1,16 +1,26 @@
-"""Pictures in every form that a detector takes them."""
+"""From a path, PIL image, array or tensor to the pixels that a network takes."""
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from PIL import Image
 
-from deepfake_detection.images.reading import to_rgb
+from deepfake_detection.images.preprocessing import crop_pixels
+from deepfake_detection.images.reading import (
+    UnreadablePictureError,
+    open_picture,
+    read_content,
+    saying_what_is_wrong,
+    to_rgb,
+)
+from deepfake_detection.parameters import PreprocessingParameters
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,8 +28,62 @@ if TYPE_CHECKING:
     ImageInput = str | Path | Image.Image | np.ndarray[Any, Any] | Tensor
 
 
+_TAKEN = "a detector scores paths, PIL images, arrays and tensors"
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """An image as the network takes it, or the reason why it could not be read.
+
+    Attributes:
+        path: Of its file, as it was given; None for an image in memory.
+        pixels: uint8, [crop, crop, 3]; None if there is an error.
+        size: Width and height of the upright image in pixels; None if there is an error.
+        sha256: Of its file.
+        error: Why it could not be read.
+    """
+
+    path: str | None
+    pixels: np.ndarray[Any, np.dtype[np.uint8]] | None = None
+    size: tuple[int, int] | None = None
+    sha256: bytes | None = None
+    error: str | None = None
+
+
+def prepare_image(
+    image: ImageInput, preprocessing: PreprocessingParameters, max_pixels: int | None = None
+) -> PreparedImage:
+    """Read, decode, resize and crop an image.
+
+    Args:
+        image: A path, or an image in memory.
+        preprocessing: Sizes in pixels.
+        max_pixels: Files of more pixels (width × height) are not opened; None: Pillow's own limit.
+
+    Raises:
+        TypeError: If an image in memory has a type or dtype that `to_image` does not take.
+        ValueError: If it has another shape, or values out of range.
+    """
+    path, sha256 = None, None
+    try:
+        if isinstance(image, str | Path):
+            path = str(image)
+            content = read_content(Path(image))
+            sha256 = hashlib.sha256(content).digest()
+            picture = open_picture(content, max_pixels)
+        elif isinstance(image, Image.Image):
+            # PIL decodes an image when its pixels are first used
+            with saying_what_is_wrong():
+                picture = to_image(image)
+        else:
+            picture = to_image(image)
+    except UnreadablePictureError as error:
+        return PreparedImage(path, error=str(error))
+    return PreparedImage(path, crop_pixels(picture, preprocessing), picture.size, sha256)
+
+
 def is_single(images: ImageInput | Sequence[ImageInput]) -> bool:
-    """Whether this is one picture, not several.
+    """Whether this is one image, not several.
 
     Raises:
         TypeError: If it is neither.
@@ -30,20 +94,17 @@ def is_single(images: ImageInput | Sequence[ImageInput]) -> bool:
         return images.ndim != 4
     if isinstance(images, Sequence):
         return False
-    raise TypeError(
-        f"a detector scores paths, PIL images, arrays and tensors, or a sequence of them, not "
-        f"{type(images).__name__}"
-    )
+    raise TypeError(f"{_TAKEN}, or a sequence of them, not {type(images).__name__}")
 
 
 def to_image(image: Image.Image | np.ndarray[Any, Any] | Tensor) -> Image.Image:
-    """Turn a picture from memory into 8-bit RGB, as its file would be opened.
+    """Convert an image in memory to 8-bit RGB, as if it was read from its file.
 
     Args:
-        image: A PIL image of any mode, turned upright by its EXIF orientation. Or an array, [h, w],
-            [h, w, 1], [h, w, 3] (red, green, blue) or [h, w, 4] (alpha, which is dropped); or a
-            tensor, [h, w], [1, h, w], [3, h, w] or [4, h, w], on any device. Either is of uint8 in
-            0…255, uint16 in 0…65535, or floating in 0…1, which is rounded to 8 bit.
+        image: A PIL image of any mode, turned upright by its EXIF orientation. Or an array [h, w],
+            [h, w, 1], [h, w, 3] (RGB) or [h, w, 4] (RGBA; alpha is dropped), or a tensor [h, w],
+            [1, h, w], [3, h, w] or [4, h, w] on any device: uint8 in 0…255, uint16 in 0…65535, or
+            floating point in 0…1, which is rounded to 8 bits.
 
     Raises:
         TypeError: If it is of another type or dtype.
@@ -55,13 +116,11 @@ def to_image(image: Image.Image | np.ndarray[Any, Any] | Tensor) -> Image.Image:
         return _from_array(_channels_last(image.detach().cpu()).numpy())
     if isinstance(image, np.ndarray):
         return _from_array(image)
-    raise TypeError(
-        f"a detector scores paths, PIL images, arrays and tensors, not {type(image).__name__}"
-    )
+    raise TypeError(f"{_TAKEN}, not {type(image).__name__}")
 
 
 def _is_tensor(image: object) -> TypeGuard[Tensor]:
-    # torch takes seconds to import; without it there are no tensors
+    # importing torch takes seconds, and without it there are no tensors
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(image, torch.Tensor)
 
@@ -87,7 +146,7 @@ def _from_array(array: np.ndarray[Any, Any]) -> Image.Image:
             f"this one is {list(array.shape)}"
         )
     if not array.size:
-        raise ValueError(f"there are no pixels in a picture of {list(array.shape)}")
+        raise ValueError(f"an image of {list(array.shape)} has no pixels")
     return Image.fromarray(np.ascontiguousarray(_to_8_bit(array))).convert("RGB")
 
 
@@ -97,10 +156,10 @@ def _to_8_bit(array: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint8]
     if array.dtype == np.uint16:
         return (array >> 8).astype(np.uint8)
     if not np.issubdtype(array.dtype, np.floating):
-        raise TypeError(f"pixels are uint8, uint16 or floating in 0…1, not {array.dtype}")
+        raise TypeError(f"pixels are uint8, uint16 or floating point in 0…1, not {array.dtype}")
     if not (array.min() >= 0 and array.max() <= 1):
         raise ValueError(
-            "floating pixels lie in 0…1, before any normalisation; these go from "
-            f"{array.min():g} to {array.max():g}"
+            "floating-point pixels are in 0…1, before any normalisation; these are in "
+            f"{array.min():g}…{array.max():g}"
         )
     return np.rint(array.astype(np.float32) * 255).astype(np.uint8)

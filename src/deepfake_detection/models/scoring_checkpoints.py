@@ -1,4 +1,4 @@
-"""Scores that are kept while many pictures are being scored, to go on after an interruption."""
+"""Scores kept on disk while many images are scored, so that an interrupted run can resume."""
 
 import json
 import logging
@@ -11,17 +11,17 @@ from deepfake_detection.models.scoring import Score
 
 log = logging.getLogger(__name__)
 
-# Raised when scores that were kept could not be taken up.
+# Part of the file name: raised when older scores can no longer be read.
 _FORMAT = 1
 
 
 @dataclass
 class ScoringCheckpoint:
-    """The scores of one detector in one place, one line for each picture.
+    """The scores of one scoring run: a file of JSON lines, one for each image.
 
     Attributes:
         path: Of the file.
-        scores: What is in it, by path and stamp of the picture.
+        scores: Those in the file, by path and stamp of the image.
     """
 
     path: Path
@@ -34,16 +34,16 @@ class ScoringCheckpoint:
             try:
                 row = json.loads(line)
                 self.scores[row["path"], row["stamp"]] = Score(**row["score"])
-            # a kill while it was written
+            # an incomplete line: the process was killed while it wrote
             except (ValueError, KeyError, TypeError):
                 continue
 
     def find(self, path: str) -> Score | None:
-        """The score of a picture, if it has one and its file is what it was."""
+        """Return the score of an image, if there is one and the file has not changed since."""
         return self.scores.get((path, stamp_of(path)))
 
     def keep(self, scores: Sequence[tuple[str, Score]]) -> None:
-        """Add scores, each with the stamp that its file had before it was read."""
+        """Append scores, each with the stamp of its file from before it was read."""
         lines = [
             json.dumps({"path": score.path, "stamp": stamp, "score": asdict(score)})
             for stamp, score in scores
@@ -51,27 +51,31 @@ class ScoringCheckpoint:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
-                # a line that a kill cut off ends here
+                # the first newline ends an incomplete line
                 file.write("\n" + "\n".join(lines) + "\n")
         except OSError as error:
-            log.warning("Scores cannot be kept in %s (%s)", self.path, error.strerror)
+            log.warning("Cannot write scores to %s (%s)", self.path, error.strerror)
 
 
 @dataclass
 class ScoringCheckpoints:
-    """The folder of scores that are kept, a file for each detector and place that is unfinished."""
+    """The folder of kept scores, a file for each unfinished scoring run."""
 
     folder: Path
     _used: set[Path] = field(default_factory=set)
 
     def open(self, fingerprint: str) -> ScoringCheckpoint:
-        """The scores of one detector, with its settings, in one place."""
+        """Open the scores of one scoring run.
+
+        Args:
+            fingerprint: SHA-256 of what its scores depend on.
+        """
         path = self.folder / f"{fingerprint[:16]}-{_FORMAT}.jsonl"
         self._used.add(path)
         return ScoringCheckpoint(path)
 
     def remove_used(self) -> None:
-        """Remove what is finished: all that was opened here."""
+        """Delete the files that were opened here, whose runs are finished."""
         for path in self._used:
             path.unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
@@ -79,9 +83,9 @@ class ScoringCheckpoints:
 
 
 def stamp_of(path: str) -> str:
-    """Size and time of change of a file; empty if there is none."""
+    """Size and modification time of a file; empty if it does not exist."""
     try:
-        status = os.stat(path)  # noqa: PTH116  (also of a name that is no text)
+        status = os.stat(path)  # noqa: PTH116  (os.stat takes names that are not valid text)
     except (OSError, ValueError):
         return ""
     return f"{status.st_size}-{status.st_mtime_ns}"

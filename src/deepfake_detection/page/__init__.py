@@ -1,1 +1,1 @@
-"""A page on this machine to try a detector on pictures: a small server, and what it serves."""
+"""A local web page on which a detector scores images."""

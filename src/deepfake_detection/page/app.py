@@ -1,140 +1,160 @@
-"""The page's addresses: the page itself, the detector's card, and the scoring of one picture."""
+"""The web application: the page, the detector's card, and the scoring of one image.
 
-import base64
-import hashlib
+Any site open in the same browser can send requests to 127.0.0.1, and can let a domain of its own
+point there (DNS rebinding). So the requested host has to be this machine, and a request that
+computes needs a header that pages of other sites cannot send, and no origin but the page's own.
+"""
+
+import asyncio
 import logging
-import re
-from dataclasses import asdict
-from typing import Any
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, NamedTuple
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
+from deepfake_detection.images.reading import TooManyPixelsError, UnreadablePictureError
 from deepfake_detection.models.detector import Detector
-from deepfake_detection.page.answers import Answers, list_types
-from deepfake_detection.page.guard import OWN_HEADER, Guard
-from deepfake_detection.page.knowledge import tell_what_it_knows
-from deepfake_detection.page.limits import Limits
-from deepfake_detection.page.problems import Problem
-from deepfake_detection.page.upload import NAME_HEADER, discard_upload, read_name, read_upload
-from deepfake_detection.page.waiting_line import LineFullError, WaitingLine
+from deepfake_detection.page.scoring import FORMATS
+from deepfake_detection.page.statements import describe_detector
 from deepfake_detection.reports.document import render_document
 
 log = logging.getLogger(__name__)
 
-_PACKAGE = "deepfake_detection.page"
-_RETRY_SECONDS = 1
+OWN_HEADER = "X-Deepfake-Page"
+# On every answer. The page restricts itself further, in its head
+_HEADERS = [
+    ("Content-Security-Policy", "frame-ancestors 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+]
 
 
-def make_app(detector: Detector, answers: Answers, limits: Limits, port: int) -> ASGIApp:
-    """The application that serves one detector.
+class Limits(NamedTuple):
+    """Bounds on the memory and the time that uploads can take."""
 
-    `GET /` is the page; `GET /detector` the detector's card; `POST /score` takes the file of one
-    picture as its body and gives what `Answer` holds, and the picture's `name`. Whatever cannot be
-    done is answered by a fitting status and `{"error": sentence}`.
+    max_megabytes: float  # of one image file
+    max_megapixels: float  # width × height of one image
+    max_waiting: int  # images received, queued or scored at a time; more wait in their browser
+    upload_seconds: float  # within which an image has to arrive
 
-    Args:
-        detector: Whose card is shown.
-        answers: That score the pictures.
-        limits: Of what is taken.
-        port: That the page is served at.
+
+def make_app(
+    detector: Detector, scorer: Callable[[bytes], dict[str, Any]], limits: Limits, *, explains: bool
+) -> Starlette:
+    """Make the application; `scorer` is called in one thread, `explains` says if it has heat maps.
+
+    `GET /` is the page; `GET /detector` the detector's card; `POST /score` takes an image file as
+    its body and returns what `scorer` returns. An error is a status and `{"error": sentence}`.
     """
-    document = render_page(detector, limits, explained=answers.explain)
-    page = HTMLResponse(document, headers={"Content-Security-Policy": write_policy(document)})
+    contents = {
+        "backbone": detector.card.backbone, "statements": describe_detector(detector),
+        "limits": limits, "explains": explains, "formats": FORMATS, "own_header": OWN_HEADER,
+    }  # fmt: skip
+    document = render_document("deepfake_detection.page", "try.html.j2", contents, "try.js")
+    page = HTMLResponse(document)
     card = JSONResponse(detector.describe())
-    line = WaitingLine(limits.max_waiting)
-
-    async def show_page(_: Request) -> Response:
-        return page
-
-    async def show_card(_: Request) -> Response:
-        return card
+    queue = asyncio.Semaphore(limits.max_waiting)
+    # always the same thread: PyTorch keeps a pool of threads for each thread that calls it
+    worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
 
     async def score(request: Request) -> Response:
-        try:
-            with line.place():
-                content = await read_upload(request, limits)
-                answer = await line.work(answers, content)
-        except LineFullError:
-            await discard_upload(request, limits)
-            raise Problem(
-                503,
-                "Too many pictures are waiting already. Try again in a moment.",
-                {"Retry-After": str(_RETRY_SECONDS)},
-            ) from None
-        return JSONResponse(asdict(answer) | {"name": read_name(request)})
+        check_sender(request)
+        async with queue:
+            content = await read_upload(request, limits)
+            try:
+                loop = asyncio.get_running_loop()
+                return JSONResponse(await loop.run_in_executor(worker, scorer, content))
+            except TooManyPixelsError:
+                problem = f"The image has more than {limits.max_megapixels:g} megapixels."
+                raise HTTPException(413, problem) from None
+            except UnreadablePictureError as error:
+                raise HTTPException(400, f"This cannot be read as an image: {error}.") from None
 
-    routes = [
-        Route("/", show_page),
-        Route("/detector", show_card),
-        Route("/score", score, methods=["POST"]),
-    ]
-    handlers: Any = {
-        Problem: _answer_problem,
-        HTTPException: _answer_refusal,
-        Exception: _answer_failure,
-    }
-    return Guard(Starlette(routes=routes, exception_handlers=handlers), port)
-
-
-async def _answer_problem(_: Request, problem: Problem) -> Response:
-    return problem.answer()
-
-
-async def _answer_refusal(_: Request, refusal: HTTPException) -> Response:
-    sentence = f"{refusal.detail}: there are GET /, GET /detector and POST /score."
-    return Problem(refusal.status_code, sentence, refusal.headers).answer()
-
-
-async def _answer_failure(_: Request, error: Exception) -> Response:
-    log.error("A picture could not be scored", exc_info=error)
-    return Problem(500, "Scoring failed. What happened stands where the page was started.").answer()
-
-
-def render_page(detector: Detector, limits: Limits, *, explained: bool) -> str:
-    """The page: one HTML document with its own style and script.
-
-    Args:
-        detector: That it is to try.
-        limits: Of what it takes.
-        explained: Whether there are heat maps.
-    """
-    description = detector.describe()
-    contents = {
-        "description": description,
-        "statements": tell_what_it_knows(description, len(detector.trained_on)),
-        "limits": limits,
-        "explained": explained,
-        "types": list_types(),
-        "own_header": OWN_HEADER,
-        "name_header": NAME_HEADER,
-    }
-    return render_document(_PACKAGE, "try.html.j2", contents)
-
-
-def write_policy(document: str) -> str:
-    """The Content-Security-Policy that lets a page do what it is for, and nothing else.
-
-    Its own style and script are known by their hashes; pictures come from the person's own files
-    (blob) and from answers (data); and it speaks to where it came from.
-
-    Args:
-        document: The page, each of whose styles and scripts stands in it.
-    """
-    return (
-        "default-src 'none'; "
-        f"script-src {_hash_each(document, 'script')}; "
-        f"style-src {_hash_each(document, 'style')}; "
-        "img-src blob: data:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    return Starlette(
+        routes=[
+            Route("/", lambda _: page),
+            Route("/detector", lambda _: card),
+            Route("/score", score, methods=["POST"]),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, ["127.0.0.1", "localhost"])],
+        exception_handlers={HTTPException: _answer_refusal, Exception: _answer_failure},
     )
 
 
-def _hash_each(document: str, element: str) -> str:
-    contents = re.findall(rf"<{element}>(.*?)</{element}>", document, re.DOTALL)
-    digests = [hashlib.sha256(each.encode("utf-8")).digest() for each in contents]
-    return " ".join(f"'sha256-{base64.b64encode(each).decode('ascii')}'" for each in digests)
+def serve(app: Starlette, listener: socket.socket) -> None:
+    """Answer requests until Ctrl-C."""
+    config = uvicorn.Config(
+        app,
+        # parts that every installation of uvicorn has
+        loop="asyncio", http="h11", ws="none", lifespan="off",
+        # requests are not logged; errors are logged by the application
+        log_config=None, log_level="critical", access_log=False,
+        proxy_headers=False, server_header=False, headers=_HEADERS,
+        # then an image that is being scored is given up
+        timeout_graceful_shutdown=2,
+    )  # fmt: skip
+    # uvicorn raises it again after it has stopped
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+async def _answer_refusal(_: Request, error: Any) -> Response:
+    # the rest of an upload is not waited for
+    headers = {"Connection": "close"} | dict(error.headers or {})
+    return JSONResponse({"error": error.detail}, error.status_code, headers)
+
+
+async def _answer_failure(_: Request, error: Exception) -> Response:
+    log.error("An image could not be scored", exc_info=error)
+    return JSONResponse({"error": "Scoring failed. The terminal of deepfake-page says why."}, 500)
+
+
+def check_sender(request: Request) -> None:
+    """Refuse (`HTTPException`) a request that a page of another site may have sent."""
+    if OWN_HEADER not in request.headers:
+        raise HTTPException(403, f"A request that computes needs the header {OWN_HEADER}.")
+    own = f"http://{request.headers['host']}".lower()
+    if any(origin.lower() != own for origin in request.headers.getlist("origin")):
+        raise HTTPException(403, "Pages of other sites cannot have images scored here.")
+
+
+async def read_upload(request: Request, limits: Limits) -> bytes:
+    """Receive one image file as the body of a request, in bounded memory and time.
+
+    Raises:
+        HTTPException: If its type is not that of an image, or it is too large or too slow.
+    """
+    kind = request.headers.get("content-type", "image/any").lower()
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    if not kind.startswith(("image/", "application/octet-stream")) or encoding != "identity":
+        raise HTTPException(415, "The body has to be an image file, neither a form nor compressed.")
+    max_bytes = int(limits.max_megabytes * 1e6)
+    too_large = HTTPException(413, f"The file has more than {limits.max_megabytes:g} MB.")
+    # uvicorn refuses a length that is not a number
+    if int(request.headers.get("content-length", 0)) > max_bytes:
+        raise too_large
+    content = bytearray()
+    try:
+        async with asyncio.timeout(limits.upload_seconds):
+            async for chunk in request.stream():
+                content += chunk
+                if len(content) > max_bytes:
+                    raise too_large
+    except TimeoutError:
+        raise HTTPException(408, f"No image within {limits.upload_seconds:g} seconds.") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "The upload was interrupted.") from None
+    return bytes(content)

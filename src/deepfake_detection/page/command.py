@@ -1,147 +1,116 @@
-"""The command `deepfake-page`: try a detector on pictures, in a browser on this machine."""
+"""The command `deepfake-page`: score images in a browser on this machine."""
 
 import socket
 import threading
 import webbrowser
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 from pydantic import TypeAdapter, ValidationError
 
-from deepfake_detection.errors import UserError
-from deepfake_detection.page.limits import Limits
-from deepfake_detection.page.newest import find_newest_detector
+from deepfake_detection.errors import UserError, first_line
 from deepfake_detection.parameters import Device
 
-_LIBRARIES = ("starlette", "uvicorn")
-_MEGA = 10**6
-# Pillow opens no larger pictures
-_MOST_MEGAPIXELS = 178
+_ADDRESS = "127.0.0.1"
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+# Pillow opens no larger images
+_MAX_MEGAPIXELS = 178
+_MODELS = Path("data/06_models")
+_FILE = "detector.safetensors"
 
 
-def _check_device(_: click.Context, __: click.Parameter, name: str) -> str:
+def _check_device(_: click.Context, __: click.Parameter, value: str) -> str:
     try:
-        return TypeAdapter(Device).validate_python(name)
-    except ValidationError as error:
-        raise click.BadParameter(f"{error.errors()[0]['ctx']['error']} (it is '{name}')") from None
+        return TypeAdapter(Device).validate_python(value)
+    except ValidationError:
+        raise click.BadParameter(f"'{value}' is not auto, cpu, cuda, cuda:N or mps") from None
 
 
-@click.command()
+@click.command(context_settings={"show_default": True})
 @click.argument("detector", required=False, type=click.Path(path_type=Path))
 @click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    show_default=True,
-    help="At 127.0.0.1; 0 takes any that is free.",
+    "--port", type=click.IntRange(0, 65535), default=8000, help="On 127.0.0.1; 0: any free one."
 )
 @click.option("--no-browser", is_flag=True, help="Do not open the page.")
 @click.option(
-    "--device",
-    callback=_check_device,
-    default="auto",
-    show_default=True,
-    help="auto, cpu, cuda, cuda:N or mps.",
+    "--device", callback=_check_device, default="auto", help="auto, cpu, cuda, cuda:N or mps."
 )
-@click.option(
-    "--max-megabytes",
-    type=click.FloatRange(min=0, min_open=True),
-    default=20,
-    show_default=True,
-    help="Of one picture's file.",
-)
+@click.option("--max-megabytes", type=_POSITIVE, default=20, help="Largest image file.")
 @click.option(
     "--max-megapixels",
-    type=click.FloatRange(min=0, min_open=True, max=_MOST_MEGAPIXELS),
+    type=click.FloatRange(min=0, min_open=True, max=_MAX_MEGAPIXELS),
     default=50,
-    show_default=True,
-    help="Width × height of one picture.",
+    help="Largest image, width × height.",
 )
 @click.option(
-    "--max-waiting",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    help="Pictures at a time, over all open pages; further ones wait in their browser.",
+    "--max-waiting", type=click.IntRange(min=1), default=8, help="Images received at a time."
 )
-@click.option(
-    "--upload-seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    default=30,
-    show_default=True,
-    help="In which a picture has to arrive.",
-)
-def main(
-    detector: Path | None,
-    port: int,
-    device: str,
-    max_megabytes: float,
-    max_megapixels: float,
-    max_waiting: int,
-    upload_seconds: float,
-    *,
-    no_browser: bool,
-) -> None:
-    """Try DETECTOR on pictures, in a page that this machine alone can reach.
+@click.option("--upload-seconds", type=_POSITIVE, default=30, help="For an image to arrive.")
+def main(detector: Path | None, port: int, device: str, *, no_browser: bool, **limits: Any) -> None:
+    """Score images with DETECTOR on a page that only this machine can reach.
 
-    DETECTOR is a detector file or a folder of its versions; left out inside of the project, it is
-    the one that was trained last. Pictures are scored in memory, and neither kept nor sent on.
+    DETECTOR is a detector file or a folder of its versions. Inside the project it may be left out:
+    the latest one is taken. Images are scored in memory, neither stored nor sent elsewhere.
     """
-    check_libraries()
-    path = detector or find_newest_detector(Path.cwd())
-    limits = Limits(
-        int(max_megabytes * _MEGA), int(max_megapixels * _MEGA), max_waiting, upload_seconds
-    )
-    # what is heavy comes when it is needed: --help and mistakes need not wait for it
-    from deepfake_detection.page.server import open_port
-
-    with open_port(port) as listener:
-        run_page(path, device, limits, listener, opened=not no_browser)
-    click.echo("The page has ended.")
-
-
-def run_page(
-    path: Path, device: str, limits: Limits, listener: socket.socket, *, opened: bool
-) -> None:
-    """Load a detector and serve its page until Ctrl-C.
-
-    Args:
-        path: A detector file, or a folder of its versions.
-        device: auto, cpu, cuda, cuda:N or mps.
-        limits: Of what the page takes.
-        listener: Where it is served.
-        opened: Whether a browser is opened.
-
-    Raises:
-        UserError: If there is no such detector, or it is damaged; or this machine lacks the device.
-    """
-    from deepfake_detection.models.detector_file import find_detector_file, read_detector
-    from deepfake_detection.page.answers import Answers
-    from deepfake_detection.page.app import make_app
-    from deepfake_detection.page.server import serve
-
-    path = find_detector_file(path)
-    detector = read_detector(path)
-    host, port = listener.getsockname()
-    app = make_app(detector, Answers(detector, device, limits.max_pixels), limits, port)
-    address = f"http://{host}:{port}"
-    click.echo(f"Detector: {detector.card.backbone}, {path}")
-    click.echo(f"Page:     {address}")
-    click.echo("Pictures stay on this machine. Ctrl-C ends the page.")
-    if opened:
-        # some browsers return only when they are closed
-        threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
-    serve(app, listener)
-
-
-def check_libraries() -> None:
-    """Check that what the page is built on is installed.
-
-    Raises:
-        UserError: If it is not.
-    """
-    if missing := [name for name in _LIBRARIES if find_spec(name) is None]:
+    if missing := [name for name in ("starlette", "uvicorn") if find_spec(name) is None]:
         raise UserError(
             f"the page needs {' and '.join(missing)}: pip install 'deepfake-detection[page]'"
         )
+    path = detector or find_newest_detector(Path.cwd())
+    with open_port(port) as listener:
+        # torch takes seconds to import: --help and mistakes need not wait for it
+        from deepfake_detection.models.detector import Detector
+        from deepfake_detection.models.detector_file import find_detector_file
+        from deepfake_detection.page.app import Limits, make_app, serve
+        from deepfake_detection.page.scoring import ImageScorer
+
+        path = find_detector_file(path)
+        loaded = Detector.load(path)
+        scorer = ImageScorer(loaded, device, int(limits["max_megapixels"] * 1e6))
+        app = make_app(loaded, scorer, Limits(**limits), explains=scorer.heat_maps is not None)
+        address = f"http://{_ADDRESS}:{listener.getsockname()[1]}"
+        click.echo(f"Detector: {loaded.card.backbone}, {path}")
+        click.echo(f"Page:     {address}")
+        click.echo("Images stay on this machine. Ctrl-C stops the page.")
+        if not no_browser:
+            # some browsers return only when they are closed
+            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+        serve(app, listener)
+    click.echo("The page has stopped.")
+
+
+def find_newest_detector(folder: Path) -> Path:
+    """Find the newest detector of the project around a folder, or raise a `UserError`."""
+    folder = folder.resolve()
+    projects = (each for each in (folder, *folder.parents) if (each / _MODELS).is_dir())
+    if (project := next(projects, None)) is None:
+        raise UserError(
+            f"{folder} is in no deepfake-detection project: name a detector file, as in "
+            f"deepfake-page {_FILE}"
+        )
+    if newest := _find_newest(project / _MODELS):
+        return newest
+    demo = _find_newest(project / "data/demo/06_models")
+    other = f"name one, as in deepfake-page {demo}" if demo else "name a detector file"
+    raise UserError(
+        f"there is no detector in {project / _MODELS}/*/ yet: kedro run makes one, or {other}"
+    )
+
+
+def _find_newest(models: Path) -> Path | None:
+    # a version is named after the time at which it was saved
+    versions = models.glob(f"*/{_FILE}/*/{_FILE}")
+    return max(versions, key=lambda path: path.parent.name, default=None)
+
+
+def open_port(port: int) -> socket.socket:
+    """Listen on a port of this machine's own address, or raise a `UserError`."""
+    try:
+        return socket.create_server((_ADDRESS, port))
+    except OSError as error:
+        reason = error.strerror or first_line(error)
+        raise UserError(
+            f"--port: {_ADDRESS}:{port} cannot be opened ({reason}). 0 takes any free one."
+        ) from None

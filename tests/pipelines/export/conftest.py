@@ -1,6 +1,5 @@
 """A detector that was exported once, for all tests that look at the result."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,14 +22,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 @pytest.fixture
-def put_exported(exported: Exported, tmp_path: Path) -> Callable[[], Path]:
-    """A folder with nothing but the exported files and the pictures, as copied elsewhere."""
-
-    def put() -> Path:
-        (tmp_path / "detector.onnx").write_bytes(exported.content)
-        (tmp_path / "prepare.py").write_text(exported.prepare, encoding="utf-8")
-        for path in exported.pictures:
-            (tmp_path / path.name).write_bytes(path.read_bytes())
-        return tmp_path
-
-    return put
+def exported_folder(exported: Exported, tmp_path: Path) -> Path:
+    """A folder with only the exported files and the images, as copied elsewhere."""
+    (tmp_path / "detector.onnx").write_bytes(exported.content)
+    (tmp_path / "prepare.py").write_text(exported.prepare, encoding="utf-8")
+    for path in exported.pictures:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path

@@ -11,7 +11,7 @@ from export_samples import EXPORT, draw_pixels, least_crop, make_lively_detector
 from deepfake_detection import Detector
 from deepfake_detection.models.backbones import list_backbones
 from deepfake_detection.models.detector import Normalise, to_batch
-from deepfake_detection.models.preparing import prepare
+from deepfake_detection.models.image_inputs import prepare_image
 from deepfake_detection.pipelines.export.agreement import check_agreement, run_onnx
 from deepfake_detection.pipelines.export.onnx_model import make_onnx_model
 
@@ -58,7 +58,7 @@ def _measure_rounding(detector: Detector, paths: list[Path]) -> float:
     """How far the detector's probabilities in single precision are from those in double."""
     network = copy.deepcopy(detector.network).double()
     normalise = Normalise(detector.preprocessing)
-    prepared = [prepare(path, detector.preprocessing, None) for path in paths]
+    prepared = [prepare_image(path, detector.preprocessing) for path in paths]
     pixels = np.stack([each.pixels for each in prepared])  # type: ignore[misc]
     with torch.no_grad():
         logits = network(normalise(to_batch(pixels, "cpu").double())).numpy()

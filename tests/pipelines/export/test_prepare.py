@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from export_samples import put_pictures
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -28,14 +27,6 @@ def _load(preprocessing: PreprocessingParameters) -> types.ModuleType:
     return module
 
 
-def _agree(path: Path, preprocessing: PreprocessingParameters) -> None:
-    ours = crop_pixels(read_picture(path), preprocessing)
-    theirs = _load(preprocessing).prepare(path)
-    assert theirs.dtype == np.uint8
-    assert theirs.shape == (preprocessing.crop, preprocessing.crop, 3)
-    assert np.array_equal(ours, theirs)
-
-
 @settings(max_examples=60, deadline=None)
 @example(3, 100, "RGB", 1, PreprocessingParameters(resize=9, crop=8, mean=(0,) * 3, std=(1,) * 3))
 @example(99, 2, "L", 1, PreprocessingParameters(resize=9, crop=8, mean=(0,) * 3, std=(1,) * 3))
@@ -52,27 +43,16 @@ def test_it_gives_the_projects_pixels_at_any_size(
     exif[0x0112] = orientation
     path = tmp_path_factory.getbasetemp() / "picture.png"
     Image.fromarray(pixels).convert(mode).save(path, exif=exif)
-    _agree(path, preprocessing)
+    ours = crop_pixels(read_picture(path), preprocessing)
+    theirs = _load(preprocessing).prepare(path)
+    assert theirs.dtype == np.uint8
+    assert theirs.shape == (preprocessing.crop, preprocessing.crop, 3)
+    assert np.array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize(("resize", "crop"), [(256, 224), (299, 299), (64, 33)])
-def test_it_gives_the_projects_pixels_of_every_kind_of_file(
-    tmp_path: Path, resize: int, crop: int
-) -> None:
-    preprocessing = PreprocessingParameters(
-        resize=resize, crop=crop, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)
-    )
-    paths = put_pictures(tmp_path)
-    assert len(paths) == 6
-    for path in paths:
-        _agree(path, preprocessing)
-
-
-def test_it_refuses_greyscale_of_more_than_8_bit(tmp_path: Path) -> None:
+def test_it_refuses_greyscale_of_more_than_8_bits(tmp_path: Path) -> None:
     deep = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
     Image.fromarray(deep).save(tmp_path / "deep.png")
-    preprocessing = PreprocessingParameters(
-        resize=9, crop=8, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)
-    )
-    with pytest.raises(ValueError, match="more than 8 bit"):
+    preprocessing = PreprocessingParameters(resize=9, crop=8, mean=(0.5,) * 3, std=(1,) * 3)
+    with pytest.raises(ValueError, match="8 bit"):
         _load(preprocessing).prepare(tmp_path / "deep.png")

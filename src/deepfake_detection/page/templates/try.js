@@ -8,28 +8,22 @@ const progress = document.getElementById("progress");
 const clearing = document.getElementById("clear");
 const results = document.getElementById("results");
 
-const TRIES = 20;
+// all images since the last Clear, which starts a new batch
+let batch = newBatch();
 
-// all since the last clearing; `batch` is another one after each
-let batch = { pictures: [], done: 0, busy: false, stopped: new AbortController() };
-
-// what has no look of its own, such as marks that turn the reading direction, is written as a code
-function printable(text) {
-  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, found => "\\u" + found.codePointAt(0).toString(16).padStart(4, "0"));
+function newBatch() {
+  return { pictures: [], done: 0, busy: false, stopped: new AbortController() };
 }
 
-function encoded(name) {
-  try {
-    return encodeURIComponent(name);
-  } catch {
-    return "picture"; // half a character
-  }
+// invisible characters, such as marks that change the reading direction, are shown as escapes
+function printable(text) {
+  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, found => "\\u" + found.codePointAt(0).toString(16).padStart(4, "0"));
 }
 
 function add(files) {
   for (const file of files) {
     const card = document.getElementById("result").content.cloneNode(true).querySelector("li");
-    const name = printable(file.name || "pasted picture");
+    const name = printable(file.name || "pasted image");
     const picture = { file, name, card, address: URL.createObjectURL(file) };
     card.classList.add("waiting");
     card.querySelector(".name bdi").textContent = name;
@@ -59,7 +53,7 @@ function shape(card, ratio) {
   card.querySelector(".frame").style.setProperty("--ratio", ratio);
 }
 
-// one after the other; pictures that are added meanwhile come in their turn
+// one at a time; images that are added meanwhile wait
 async function work(mine) {
   if (mine.busy) {
     return;
@@ -79,21 +73,15 @@ async function work(mine) {
 }
 
 async function ask(file, signal) {
-  if (file.size > Number(page.maxBytes)) {
-    return { error: `The file is larger than ${Number(page.maxBytes) / 1e6} MB, the most that is taken.` };
+  if (file.size > 1e6 * Number(page.maxMegabytes)) {
+    return { error: `The file has more than ${page.maxMegabytes} MB.` };
   }
-  const headers = { "Content-Type": "application/octet-stream", [page.ownHeader]: "1", [page.nameHeader]: encoded(file.name) };
+  const headers = { "Content-Type": "application/octet-stream", [page.ownHeader]: "1" };
   try {
-    for (let attempt = 1; ; attempt += 1) {
-      const response = await fetch("/score", { method: "POST", body: file, headers, signal });
-      if (response.status !== 503 || attempt === TRIES) {
-        return await response.json();
-      }
-      await new Promise(go => setTimeout(go, 1000 * Number(response.headers.get("Retry-After") || 1)));
-      signal.throwIfAborted();
-    }
+    const response = await fetch("/score", { method: "POST", body: file, headers, signal });
+    return await response.json();
   } catch {
-    return { error: "There was no answer. Is the command that started this page still running, and the file still there?" };
+    return { error: "No answer. Check that deepfake-page is still running and that the file still exists." };
   }
 }
 
@@ -130,7 +118,7 @@ function showHeat(card, answer) {
   }
   layers[0].src = answer.heat_map;
   const label = card.querySelector(".switch");
-  label.querySelector("span").textContent = `What spoke for “${answer.verdict}”`;
+  label.querySelector("span").textContent = `Heat map of “${answer.verdict}”`;
   label.hidden = false;
   label.querySelector("input").addEventListener("change", event => {
     layers.forEach(layer => { layer.hidden = !event.target.checked; });
@@ -147,7 +135,7 @@ function capitalised(word) {
 
 function tell(last) {
   const total = batch.pictures.length;
-  said.textContent = total ? `${batch.done} of ${total} done. ${last}` : "No pictures yet.";
+  said.textContent = total ? `${batch.done} of ${total} done. ${last}` : "No images yet.";
   progress.max = Math.max(total, 1);
   progress.value = batch.done;
 }
@@ -155,7 +143,7 @@ function tell(last) {
 clearing.addEventListener("click", () => {
   batch.stopped.abort();
   batch.pictures.forEach(picture => URL.revokeObjectURL(picture.address));
-  batch = { pictures: [], done: 0, busy: false, stopped: new AbortController() };
+  batch = newBatch();
   results.replaceChildren();
   clearing.disabled = true;
   picker.focus();
@@ -169,7 +157,7 @@ picker.addEventListener("change", () => {
 
 document.addEventListener("paste", event => add([...event.clipboardData.files]));
 
-// anywhere on the page: a picture dropped beside the field would otherwise be opened in its place
+// on the whole page: the browser would open an image that is dropped beside the field
 document.addEventListener("dragover", event => {
   event.preventDefault();
   drop.classList.add("over");

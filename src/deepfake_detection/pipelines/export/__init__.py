@@ -1,4 +1,4 @@
-"""From a detector to files with which it is used elsewhere, without this project."""
+"""Export a detector to files that work without this project."""
 
 from deepfake_detection.pipelines.export.pipeline import create_pipeline
 

@@ -1,4 +1,4 @@
-"""Whether an ONNX model says of pictures what its detector says."""
+"""Compare an ONNX model with its detector on real images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from natsort import natsorted
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.files import files_below, is_system_file
 from deepfake_detection.models.detector import Detector
-from deepfake_detection.models.preparing import Prepared, prepare
+from deepfake_detection.models.image_inputs import PreparedImage, prepare_image
 from deepfake_detection.parameters import ExportParameters
 from deepfake_detection.pipelines.export.onnx_model import INPUT, OUTPUT
 
@@ -22,8 +22,8 @@ class Agreement:
     """How far an ONNX model agrees with its detector.
 
     Attributes:
-        pictures: On how many pictures both were asked.
-        largest_difference: Between the fake probabilities of one picture.
+        pictures: Number of images that were compared.
+        largest_difference: Of the two fake probabilities of one image.
     """
 
     pictures: int
@@ -37,43 +37,43 @@ def check_agreement(
 
     Args:
         model: Content of the ONNX file.
-        detector: It was made of.
-        folder: Of pictures.
-        export: How many are drawn, with which seed, and the largest difference allowed.
+        detector: That was exported.
+        folder: Of images.
+        export: How many images to draw, the seed, and the tolerance.
 
     Raises:
-        UserError: If a probability differs by more, or the folder holds no picture.
+        UserError: If a probability differs by more, or the folder has no image.
     """
     order = draw_pictures(folder, export.seed)
-    pictures = list(islice(_readable(order, detector), export.check_images))
-    if not pictures:
+    images = list(islice(_readable(order, detector), export.check_images))
+    if not images:
         raise UserError(
             f"there is no picture in {folder} to check the export on: give a folder of them with "
             "--params images=FOLDER"
         )
-    paths = [picture.path for picture in pictures if picture.path is not None]
+    paths = [image.path for image in images if image.path is not None]
     scores = detector.score(paths, device="cpu")
     expected = np.array([score.fake_probability for score in scores])
-    found = run_onnx(model, np.stack([picture.pixels for picture in pictures]))  # type: ignore[misc]
+    found = run_onnx(model, np.stack([image.pixels for image in images]))  # type: ignore[misc]
     difference = np.abs(found - expected)
     worst = int(difference.argmax())
-    # so that a difference that is no number does not pass
+    # written so that NaN does not pass
     if not difference.max() <= export.tolerance:
         raise UserError(
-            f"the ONNX model does not agree with the detector: of {paths[worst]} it says "
+            f"the ONNX model does not agree with the detector: for {paths[worst]} it gives "
             f"{found[worst]:.6f} and the detector {expected[worst]:.6f}, a difference of "
             f"{difference[worst]:.2g} (export.tolerance is {export.tolerance:g}). Nothing was "
             "written. Another export.opset may help."
         )
-    return Agreement(len(pictures), float(difference.max()))
+    return Agreement(len(images), float(difference.max()))
 
 
 def draw_pictures(folder: Path, seed: int) -> list[Path]:
-    """All files below a folder in a drawn order that takes its class folders in turn.
+    """Shuffle all files below a folder, alternating between its class folders.
 
     Args:
-        folder: Of pictures; those that lie in it directly count as a class of their own.
-        seed: Of the draw.
+        folder: Files directly in it count as a class of their own.
+        seed: Of the shuffling.
     """
     by_class: dict[str, list[Path]] = {}
     for path in files_below(folder):
@@ -91,7 +91,7 @@ def draw_pictures(folder: Path, seed: int) -> list[Path]:
 def run_onnx(
     model: bytes, pictures: np.ndarray[Any, np.dtype[np.uint8]]
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Run an ONNX model on a CPU, once on the first picture alone and once on all others.
+    """Run an ONNX model on a CPU.
 
     Args:
         model: Content of the file.
@@ -103,16 +103,16 @@ def run_onnx(
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    # errors only; what it warns of is its own optimisation
+    # errors only; its warnings are about its own optimisation
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    # so that a model that takes batches of one size only does not pass
+    # two batch sizes, so that a model with a fixed batch size fails
     batches = [batch for batch in (pictures[:1], pictures[1:]) if len(batch)]
     return np.concatenate([session.run([OUTPUT], {INPUT: batch})[0] for batch in batches])
 
 
-def _readable(paths: list[Path], detector: Detector) -> Iterator[Prepared]:
+def _readable(paths: list[Path], detector: Detector) -> Iterator[PreparedImage]:
     for path in paths:
-        picture = prepare(path, detector.preprocessing, None)
-        if picture.error is None:
-            yield picture
+        image = prepare_image(path, detector.preprocessing)
+        if image.error is None:
+            yield image

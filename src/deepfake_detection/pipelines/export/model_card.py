@@ -1,6 +1,7 @@
-"""The model card: what has to be known of a detector before it is used."""
+"""The model card of a detector, in Markdown."""
 
 import math
+import re
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
@@ -11,43 +12,64 @@ from deepfake_detection.metrics.calibration import choices_on_validation
 from deepfake_detection.metrics.metrics import COUNTS
 from deepfake_detection.models.detector import DetectorCard
 from deepfake_detection.pipelines.export.agreement import Agreement
-from deepfake_detection.pipelines.export.markdown import Markdown, in_markdown
 from deepfake_detection.pipelines.export.onnx_model import INPUT, OUTPUT
 from deepfake_detection.reports.settings import flatten_settings
-from deepfake_detection.reports.words import counted
+from deepfake_detection.reports.words import counted, printable
 
 _NAMES = {
     "roc_auc": "ROC AUC",
-    "recall_of_kind": "Share found of",
+    "recall_of_kind": "Recall of",
     "recall": "Recall of",
     "precision": "Precision of",
     "f1": "F1 of",
 }
 _SUBSETS = ("train", "validation", "test")
 _METHODS = {
-    "group": (
-        "by group: all pictures of a group (one source, or several that belong together) stand in "
-        "one subset"
-    ),
-    "all": "not at all: every labelled picture trained it",
-    "individual": "picture by picture: neighbours of a training picture may be in another subset",
+    "group": "by group (images that belong together are in one subset)",
+    "all": "none (all labelled images are training images)",
+    "individual": "by image (neighbours of a training image may be in another subset)",
 }
+# Characters with a meaning in Markdown, or in the HTML, tables or formulas in it. An underscore
+# inside a word has none
+_MARKUP = re.compile(r"[\\`*\[\]<>#|~$&]|(?<![^\W_])_|_(?![^\W_])")
+# viewers of Markdown turn bare addresses into links
+_ADDRESS = re.compile(r"(?<=\w)://|(?<=www)\.|(?<=\w)@(?=\w)", re.IGNORECASE)
+
+
+class Markdown(str):
+    """Text that is Markdown already."""
+
+    __slots__ = ()
+
+
+def in_markdown(value: object) -> object:
+    r"""Escape text so that Markdown shows it as it is; return anything else unchanged.
+
+    Characters that matter only at the start of a line are not escaped: put words before them.
+
+    >>> print(in_markdown("<b>fake_deepfake|*"))
+    \<b\>fake_deepfake\|\*
+    """
+    if isinstance(value, Markdown) or not isinstance(value, str):
+        return value
+    escaped = _MARKUP.sub(r"\\\g<0>", printable(value))
+    return _ADDRESS.sub(lambda found: f"\\{found[0]}", escaped)
 
 
 def render_model_card(
     card: DetectorCard, metric_table: pd.DataFrame | None, agreement: Agreement
 ) -> str:
-    """The model card in Markdown, with the front matter of the Hugging Face Hub.
+    """Render the model card, with the front matter of the Hugging Face Hub.
 
     Args:
-        card: What the detector says of itself.
-        metric_table: Of its own split, or of that of the run that vouches for it: metric, subset,
-            level, class_name, value, low, high, n; None where it is not known.
+        card: Of the detector.
+        metric_table: Metrics on its own split, or, if it was trained on all images, of the run that
+            its settings come from; None if unknown.
         agreement: Of its ONNX model with it.
     """
     environment = Environment(
         loader=PackageLoader("deepfake_detection.pipelines.export"),
-        autoescape=False,  # noqa: S701  (for HTML; `in_markdown` escapes every value)
+        autoescape=False,  # noqa: S701  (that is for HTML; `in_markdown` escapes every value)
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -77,14 +99,14 @@ def render_model_card(
 
 
 def _headline(metric_table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the subset on which nothing was chosen, or else of the first there is."""
+    """Return the rows of the test subset, or of the first subset if there is no test."""
     subsets = list(metric_table["subset"])
     chosen = "test" if "test" in subsets else subsets[0]
     return metric_table[metric_table["subset"] == chosen]
 
 
 def _describe_metrics(table: pd.DataFrame) -> Iterable[dict[str, Any]]:
-    """A row for each metric, with what it is by image and by source."""
+    """Yield a row for each metric, with its values by image and by source."""
     keys = ["metric", "class_name"]
     for (metric, class_name), rows in table.groupby(keys, sort=False, dropna=False):
         if metric in COUNTS:
@@ -100,11 +122,11 @@ def _describe_metrics(table: pd.DataFrame) -> Iterable[dict[str, Any]]:
 def _name_class(class_name: Any, *, kind: bool) -> str:
     if not isinstance(class_name, str):
         return ""
-    return class_name if kind else {"fake": "fakes", "real": "real ones"}[class_name]
+    return class_name if kind else {"fake": "fake images", "real": "real images"}[class_name]
 
 
 def _write_figure(row: Mapping[Hashable, Any] | None) -> str:
-    """A metric with its interval, and how many images or sources it rests on."""
+    """Write a metric with its interval and the number of images or sources."""
     if row is None:
         return ""
     if math.isnan(row["value"]):
@@ -114,7 +136,7 @@ def _write_figure(row: Mapping[Hashable, Any] | None) -> str:
 
 
 def _compose(card: DetectorCard) -> dict[str, Any]:
-    """Pictures by class folder and subset; no rows where the card does not say."""
+    """Count images by class folder and subset; no rows if the counts are unknown."""
     images: Mapping[str, Mapping[str, int]] = card.split.get("images", {})
     subsets = [name for name in _SUBSETS if sum(images.get(name, {}).values())]
     rows = [
@@ -132,7 +154,7 @@ def _list_settings(settings: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 
 
 def _describe_calibration(card: DetectorCard) -> list[tuple[str, float, str]]:
-    """Threshold and temperature: name, value, and what set it."""
+    """List name, value and origin of threshold and temperature."""
     fitted = card.calibration.get("fitted", [])
     rules = card.settings.get("calibration", {})
     described = []

@@ -1,4 +1,4 @@
-"""Nodes of `export`: from a detector to files with which it is used elsewhere."""
+"""Nodes of `export`."""
 
 import logging
 from pathlib import Path
@@ -17,33 +17,33 @@ log = logging.getLogger(__name__)
 def export_detector(
     detector: Detector, pictures_to_check: Path, model: str, export: ExportParameters
 ) -> tuple[bytes, str, Agreement]:
-    """Export a detector to ONNX, and check the result against it on real pictures.
+    """Export a detector to ONNX and compare the result with it on real images.
 
-    All in one node, so that nothing is written that was not checked.
+    This is one node, so that nothing is written that was not checked.
 
     Args:
-        detector: What is exported.
-        pictures_to_check: A folder of pictures.
-        model: The backbone in whose folder the files will lie.
-        export: Opset, and how the result is checked.
+        detector: To export.
+        pictures_to_check: A folder of images.
+        model: The backbone after which the output folder is named.
+        export: The block `export`.
 
     Returns:
-        Content of the ONNX file; code that prepares pictures for it; how far both agree.
+        Content of the ONNX file; Python code that prepares images for it; the agreement.
 
     Raises:
-        UserError: If the network cannot be exported, or the result says something else.
+        UserError: If the network cannot be exported, or the ONNX model does not agree with it.
     """
     if detector.card.backbone != model:
         log.warning(
-            "The detector is of %s, and its files will lie in the folder of %s: --params model=%s "
-            "puts them in its own",
+            "The backbone of the detector is %s, but its files go to the folder of %s: --params "
+            "model=%s changes that",
             detector.card.backbone, model, detector.card.backbone,
         )  # fmt: skip
     log.info("Exporting %s to ONNX, which may take a minute or more", detector.card.backbone)
     content = make_onnx_model(detector, export.opset)
     agreement = check_agreement(content, detector, pictures_to_check, export)
     log.info(
-        "The ONNX model (%.0f MB) agrees with the detector on %d pictures: fake probabilities "
+        "The ONNX model (%.0f MB) agrees with the detector on %d images: fake probabilities "
         "differ by %.1g at most",
         len(content) / 1e6, agreement.pictures, agreement.largest_difference,
     )  # fmt: skip
@@ -53,21 +53,21 @@ def export_detector(
 def write_model_card(
     detector: Detector, onnx_check: Agreement, finished_scores: FinishedScores
 ) -> str:
-    """Write what has to be known of a detector before it is used, as Markdown.
+    """Write the model card of a detector, in Markdown.
 
     Args:
-        detector: What is described.
-        onnx_check: How far its ONNX model agrees with it.
-        finished_scores: Where those of its own split are, if they are known here.
+        detector: To describe.
+        onnx_check: Agreement of its ONNX model with it.
+        finished_scores: Earlier evaluations.
     """
     card = detector.card
-    # a detector that was trained on all images has none of its own
+    # a detector trained on all images has no metrics of its own
     scored = card.vouched_by.get("run_fingerprint", card.run_fingerprint)
     metric_table = finished_scores.find_metric_table(scored)
     if metric_table is None:
         log.warning(
-            "How the detector of run %s did on its own split is not known here, and the model "
-            "card says so: kedro run --pipelines evaluation makes it, where it was made",
+            "The model card has no metrics: there is no evaluation of run %s here. Where it was "
+            "trained, kedro run --pipelines evaluation makes one",
             scored[:12],
         )
     return render_model_card(card, metric_table, onnx_check)

@@ -1,4 +1,4 @@
-"""A detector as an ONNX model: from cropped pictures to fake probabilities, in one piece."""
+"""Export a detector to one ONNX file: from cropped images to fake probabilities."""
 
 import contextlib
 import io
@@ -16,16 +16,12 @@ from deepfake_detection.models.detector import FAKE, Detector, DetectorCard, Nor
 
 INPUT, OUTPUT = "picture", "fake_probability"
 
-# No protobuf message is longer than 2 GiB; a graph takes less than the rest
+# A protobuf message has at most 2 GiB, of which the graph takes a little
 _LARGEST_WEIGHTS = 2**31 - 2**24
 
 
 class PictureNetwork(nn.Module):
-    """A detector's network with all that stands around it but decoding, resizing and cropping.
-
-    Args:
-        detector: Whose normalisation, network and temperature it has.
-    """
+    """A detector's normalisation, network, temperature and softmax."""
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
@@ -42,16 +38,15 @@ class PictureNetwork(nn.Module):
 def make_onnx_model(detector: Detector, opset: int | None) -> bytes:
     """Make the ONNX model of a detector.
 
-    Input `picture`: uint8 [n, crop, crop, 3], red, green, blue, any n. Output `fake_probability`:
-    float32 [n].
+    Input `picture`: uint8 [n, crop, crop, 3], RGB, any n. Output `fake_probability`: float32 [n].
 
     Args:
         detector: On the CPU.
-        opset: Version of the operators; None for the one that PyTorch takes.
+        opset: Version of the operators; None for PyTorch's default.
 
     Returns:
-        The file's content, one protobuf message with all weights. Its metadata say what has to be
-        known to use it (`describe_for_onnx`), and nothing of the machine that made it.
+        The content of the file: one protobuf message with all weights, with the metadata of
+        `describe_for_onnx`.
 
     Raises:
         UserError: If the network cannot be exported, or not in this opset, or is too large.
@@ -64,13 +59,13 @@ def make_onnx_model(detector: Detector, opset: int | None) -> bytes:
     if opset is not None and made != opset:
         raise UserError(
             f"parameter 'export.opset': {detector.card.backbone} cannot be written in opset "
-            f"{opset}, only in {made}. null takes the one that PyTorch writes."
+            f"{opset}, only in {made}. null takes PyTorch's default."
         )
-    _forget_where_it_was_made(model)
+    _remove_debugging_information(model)
     model.producer_name = "deepfake-detection"
     model.doc_string = (
-        f"Input {INPUT}: uint8 [n, crop, crop, 3], RGB. Output {OUTPUT}: float32 [n]. The metadata "
-        "say the rest."
+        f"Input {INPUT}: uint8 [n, crop, crop, 3], RGB. Output {OUTPUT}: float32 [n]. Sizes and "
+        "threshold are in the metadata."
     )
     onnx.helper.set_model_props(model, describe_for_onnx(detector.card))
     content = bytes(model.SerializeToString())
@@ -79,7 +74,7 @@ def make_onnx_model(detector: Detector, opset: int | None) -> bytes:
 
 
 def describe_for_onnx(card: DetectorCard) -> dict[str, str]:
-    """What an ONNX file's metadata say of a detector; lists and blocks as JSON."""
+    """Make the metadata of the ONNX file; lists and blocks as JSON."""
     return {
         "backbone": card.backbone,
         "classes": json.dumps(card.classes),
@@ -106,10 +101,10 @@ def _check_size(detector: Detector) -> None:
 def _export(detector: Detector, opset: int | None) -> Any:
     crop = detector.preprocessing.crop
     network = PictureNetwork(detector).eval()
-    # two of them, since a size of one would be taken for a fixed one
+    # two images, since the exporter takes a batch size of one for fixed
     pictures = torch.zeros(2, crop, crop, 3, dtype=torch.uint8)
     try:
-        with _without_chatter():
+        with _silenced():
             program = torch.onnx.export(
                 network,
                 (pictures,),
@@ -120,20 +115,20 @@ def _export(detector: Detector, opset: int | None) -> Any:
                 dynamic_shapes=({0: torch.export.Dim("n")},),
                 opset_version=opset,
             )
-    # the exporter raises errors of many kinds, for whatever a network has that it cannot translate
+    # the exporter raises errors of many kinds if it cannot translate a part of the network
     except Exception as error:
         raise UserError(
             f"{detector.card.backbone} cannot be exported to ONNX ({first_line(error)}): export a "
             "detector with another backbone"
         ) from error
     if program is None:
-        raise TypeError("the exporter gave no program")
+        raise TypeError("the exporter returned no program")
     return program.model_proto
 
 
 @contextlib.contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Inside, the exporter's progress, notes and tracebacks of its fallbacks are not shown."""
+def _silenced() -> Iterator[None]:
+    """Hide the exporter's progress, notes and tracebacks of its fallbacks."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -148,8 +143,8 @@ def _without_chatter() -> Iterator[None]:
         logging.disable(before)
 
 
-def _forget_where_it_was_made(model: Any) -> None:
-    """Drop what the exporter writes for debugging: lines of code with paths of this machine."""
+def _remove_debugging_information(model: Any) -> None:
+    """Remove lines of code with paths of this machine, which the exporter adds."""
     graph = model.graph
     for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         del part.metadata_props[:]

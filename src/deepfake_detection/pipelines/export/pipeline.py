@@ -6,7 +6,7 @@ from deepfake_detection.pipelines.export.nodes import export_detector, write_mod
 
 
 def create_pipeline() -> Pipeline:
-    """From a detector to an ONNX file, the code that prepares its pictures, and a model card."""
+    """From a detector to an ONNX file, code that prepares images for it, and a model card."""
     return Pipeline(
         [
             Node(

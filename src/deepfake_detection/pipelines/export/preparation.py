@@ -1,4 +1,4 @@
-"""The code that stands beside an ONNX file: from a picture file to what the file takes."""
+"""The Python file next to an ONNX file, which prepares images for it."""
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -7,17 +7,17 @@ from deepfake_detection.pipelines.export.onnx_model import INPUT, OUTPUT
 
 
 def render_prepare(preprocessing: PreprocessingParameters) -> str:
-    """Python code that needs Pillow and NumPy alone, with a detector's sizes filled in.
+    """Render Python code that needs only Pillow and NumPy.
 
-    Its function `prepare` gives the pixels of `open_picture` and `crop_pixels`; greyscale of more
-    than 8 bit, it refuses.
+    Its function `prepare` gives the same pixels as `open_picture` and `crop_pixels`, but refuses
+    greyscale of more than 8 bits.
 
     Args:
         preprocessing: Sizes in pixels.
     """
     environment = Environment(
         loader=PackageLoader("deepfake_detection.pipelines.export"),
-        autoescape=False,  # noqa: S701  (code, filled with two numbers)
+        autoescape=False,  # noqa: S701  (it is code, with two numbers filled in)
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )

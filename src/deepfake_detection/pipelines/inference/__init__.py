@@ -1,4 +1,4 @@
-"""Scoring pictures that nobody labelled."""
+"""Score images without labels."""
 
 from deepfake_detection.pipelines.inference.pipeline import create_pipeline
 

@@ -1,4 +1,4 @@
-"""Finding the pictures that are to be scored."""
+"""List the files to score."""
 
 from pathlib import Path, PurePosixPath
 
@@ -12,13 +12,13 @@ _LIST = ".txt"
 
 
 def list_files(path: Path) -> list[tuple[str, Path]]:
-    """Every file that a path stands for: its name in tables, and where it is.
+    """List the files that a path stands for: name in tables, and path.
 
     Args:
-        path: A folder: all files at any depth, in natural order, named by their path in it; system
-            files (hidden ones, Thumbs.db, desktop.ini) are passed over. A text file (.txt): the
-            paths that it lists, one in each line, in its order, relative ones from its own folder;
-            empty lines and lines that begin with # are passed over. Anything else: this file.
+        path: A folder: all files at any depth, in natural order, named by their path in it, without
+            system files (hidden ones, Thumbs.db, desktop.ini). A text file (.txt): the paths in its
+            lines, relative ones from its own folder, without empty lines and lines that begin with
+            #. Any other file: this file.
 
     Raises:
         UserError: If there are none, or the list is not text.
@@ -26,7 +26,7 @@ def list_files(path: Path) -> list[tuple[str, Path]]:
     if path.is_dir():
         found = [each.relative_to(path) for each in files_below(path)]
         names = [each.as_posix() for each in found if not is_system_file(each)]
-        # sorted first, so that names such as 1.png and 01.png have an order too
+        # sorted first: natural order does not tell 1.png from 01.png
         files = [(name, path / name) for name in natsorted(sorted(names), alg=ns.PATH)]
     elif path.suffix.lower() == _LIST:
         files = [(line, path.parent / line) for line in _read_lines(path)]
@@ -41,11 +41,11 @@ def _read_lines(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no list of paths: it is not UTF-8 text ({error})") from None
+        raise UserError(f"{path} is not a list of paths: it is not UTF-8 text ({error})") from None
     stripped = [line.strip() for line in lines]
     return [line for line in stripped if line and not line.startswith("#")]
 
 
 def is_named_as_picture(path: str) -> bool:
-    """Whether a path ends as those of pictures do, of any type that Pillow knows."""
+    """Whether a path has the suffix of an image format that Pillow knows."""
     return PurePosixPath(path).suffix.lower() in Image.registered_extensions()

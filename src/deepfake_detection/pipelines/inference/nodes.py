@@ -1,4 +1,4 @@
-"""Nodes of `inference`: from pictures to scores and a file of answers."""
+"""Nodes of `inference`."""
 
 import hashlib
 import json
@@ -38,19 +38,18 @@ def score_pictures(
     scoring_checkpoints: ScoringCheckpoints,
     inference: InferenceParameters,
 ) -> pd.DataFrame:
-    """Score every file of a folder or a list; what an interrupted scoring found is taken up.
+    """Score all files of a folder or a list; resume an interrupted run.
 
     Args:
-        unlabelled_images: A folder, a picture, or a list in a text file (see `list_files`).
+        unlabelled_images: A folder, an image, or a list in a text file (see `list_files`).
         detector: That scores.
         scoring_checkpoints: Where scores are kept until the table is saved.
-        inference: How.
+        inference: The block `inference`.
 
     Returns:
         A row for each file: path, fake_probability, verdict (real, fake), threshold, logit, source
-        (where a rule is given), width, height, warning, error (why it could not be read),
-        known_fakes (class folders of fakes that the detector was trained on), detector (fingerprint
-        of its run).
+        (if there is a rule), width, height, warning, error (why it could not be read), known_fakes
+        (kinds of fake in the training), detector (fingerprint of its run).
 
     Raises:
         UserError: If there are no files.
@@ -64,7 +63,7 @@ def score_pictures(
         for (name, _), score in zip(files, found, strict=True)
     ]
     scores = pd.DataFrame(rows)
-    # whole numbers, and none where there is an error
+    # nullable integers: there is no size if there is an error
     scores = scores.astype({"width": "Int64", "height": "Int64"})
     scores["source"] = _name_sources(scores, inference.source)
     scores["known_fakes"] = ", ".join(detector.card.known_fakes)
@@ -80,7 +79,7 @@ def _score_files(
     waiting = [file for file in files if file not in kept]
     if kept:
         log.info(
-            "Going on: %d of %d files were scored before (%s)", len(kept), len(files), state.path
+            "Resuming: %d of %d files have been scored (%s)", len(kept), len(files), state.path
         )
     stamps = iter([stamp_of(file) for file in waiting])
 
@@ -88,8 +87,8 @@ def _score_files(
         if not kept:
             return "scoring was interrupted before any file was scored."
         return (
-            f"scoring was interrupted after {len(kept)} of {counted(len(files), 'file')}. They are "
-            f"kept in {state.path}: the same command goes on from there."
+            f"scoring was interrupted after {len(kept)} of {counted(len(files), 'file')}. Their "
+            f"scores are in {state.path}: run the same command again to continue."
         )
 
     bar = tqdm(
@@ -107,7 +106,7 @@ def _score_files(
         unsaved: list[tuple[str, Score]] = []
         for score in scores:
             unsaved.append((next(stamps), score))
-            # whole batches, so that those after an interruption hold the same pictures
+            # whole batches only, so that a resumed run has the same batches
             if len(unsaved) == inference.batch_size:
                 state.keep(unsaved)
                 kept |= {str(each.path): each for _, each in unsaved}
@@ -118,7 +117,7 @@ def _score_files(
 
 
 def _fingerprint(detector: Detector, images: Path, inference: InferenceParameters) -> str:
-    """Of all that a score depends on but the picture, and of the place."""
+    """SHA-256 over the path and all that a score depends on, except the images."""
     card = detector.card
     own = [card.run_fingerprint, card.threshold, card.temperature]
     settings = inference.model_dump(mode="json", exclude={"submission", "source"})
@@ -127,14 +126,14 @@ def _fingerprint(detector: Detector, images: Path, inference: InferenceParameter
 
 
 def _in_utf8(name: str) -> str:
-    """A name as text that a file can hold: bytes that are no UTF-8 are written as escapes."""
+    """Write bytes of a name that are not UTF-8 as escapes."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _name_sources(scores: pd.DataFrame, rule: SourceRule | None) -> pd.Series:
     if rule is None:
         return pd.Series(None, index=scores.index, dtype=object)
-    # files in a row are counted folder by folder, while a pattern is searched in the whole path
+    # consecutive files are counted in each folder; a pattern is searched in the whole path
     by_folder = rule.rule == "consecutive"
     folders = scores["path"].map(lambda path: path.rpartition("/")[0] if by_folder else "")
     return name_sources(scores["path"], folders, scores["error"].isna(), rule)
@@ -143,12 +142,12 @@ def _name_sources(scores: pd.DataFrame, rule: SourceRule | None) -> pd.Series:
 def _log_scores(scores: pd.DataFrame, detector: Detector) -> None:
     card, counts = detector.card, scores["verdict"].value_counts()
     log.info(
-        "Scored %s by %s (run %s): %d fake, %d real, from a fake probability of %.3g on",
+        "Scored %s with %s (run %s): %d fake, %d real (threshold %.3g)",
         counted(len(scores), "file"), card.backbone, card.run_fingerprint[:12],
         counts.get("fake", 0), counts.get("real", 0), card.threshold,
     )  # fmt: skip
     log.info(
-        "The detector was trained on fakes of the kind %s. What it says of others is not known",
+        "The detector was trained on %s. Its accuracy on other kinds of fake is unknown",
         ", ".join(card.known_fakes),
     )
     if card.split.get("note"):
@@ -158,21 +157,21 @@ def _log_scores(scores: pd.DataFrame, detector: Detector) -> None:
         if len(told):
             first = told.iloc[0]
             log.warning(
-                "%d of %d files %s, the first being %s: %s",
+                "%d of %d files %s; the first is %s: %s",
                 len(told), len(scores), what, printable(first["path"]), first[column],
             )  # fmt: skip
 
 
 def average_sources(scores: pd.DataFrame, detector: Detector) -> pd.DataFrame:
-    """Score each source by the mean logit of its pictures.
+    """Score each source by the mean logit of its images.
 
     Args:
-        scores: What `score_pictures` gave.
+        scores: From `score_pictures`.
         detector: That scored them.
 
     Returns:
         A row for each source: source, images, fake_probability, verdict, threshold, logit,
-        known_fakes, detector. None where sources are not known.
+        known_fakes, detector. No rows if sources are unknown.
     """
     read = scores[scores["error"].isna() & scores["source"].notna()]
     grouped = read.groupby("source", sort=False)["logit"]
@@ -192,29 +191,29 @@ def average_sources(scores: pd.DataFrame, detector: Detector) -> pd.DataFrame:
 
 
 def write_submission(scores: pd.DataFrame, inference: InferenceParameters) -> pd.DataFrame:
-    """Make the file of answers: a line for each picture, none missing.
+    """Make the submission file: a row for each image.
 
-    Files that cannot be read count as pictures if they are named like one.
+    An unreadable file counts as an image if it has the suffix of one.
 
     Args:
-        scores: What `score_pictures` gave.
-        inference: Names of the columns, and the value of each answer.
+        scores: From `score_pictures`.
+        inference: Names of the columns, and the value of each verdict.
 
     Raises:
-        UserError: If two pictures would have the same name.
+        UserError: If two images would have the same name.
     """
     submission = inference.submission
     pictures = scores[scores["verdict"].notna() | scores["path"].map(is_named_as_picture)]
     if left := sorted(set(scores["path"]) - set(pictures["path"])):
         log.warning(
-            "Left out of the submission: %s, by name and content no picture, as %s",
+            "Not in the submission (no image by name or content): %s; the first is %s",
             counted(len(left), "file"), printable(left[0]),
         )  # fmt: skip
     unread = int(pictures["verdict"].isna().sum())
     if unread:
         log.warning(
-            "%d of the %d answers are a guess, %r (inference.submission.unreadable): these files "
-            "could not be read",
+            "%d of %d images could not be read; their value in the submission is %r "
+            "(inference.submission.unreadable)",
             unread, len(pictures), submission.unreadable,
         )  # fmt: skip
     return make_submission(pictures, submission)

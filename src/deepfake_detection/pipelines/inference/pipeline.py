@@ -10,7 +10,7 @@ from deepfake_detection.pipelines.inference.nodes import (
 
 
 def create_pipeline() -> Pipeline:
-    """From pictures that nobody labelled, and a detector, to scores and a file of answers."""
+    """From images and a detector to scores and a submission file."""
     return Pipeline(
         [
             Node(

@@ -1,4 +1,4 @@
-"""The file of answers that a competition or a course takes."""
+"""The submission file of a competition or a course."""
 
 from pathlib import PurePosixPath
 
@@ -10,14 +10,14 @@ from deepfake_detection.parameters import SubmissionParameters
 
 
 def make_submission(scores: pd.DataFrame, submission: SubmissionParameters) -> pd.DataFrame:
-    """An answer for each picture, in natural order of the names.
+    """Make a row for each image, in natural order of the names.
 
     Args:
-        scores: path, verdict (real, fake, or none where a picture could not be read).
-        submission: Names of the columns, and the value of each answer.
+        scores: path, verdict (real, fake, or None for an unreadable image).
+        submission: Names of the columns, and the value of each verdict.
 
     Raises:
-        UserError: If two pictures would have the same name.
+        UserError: If two images would have the same name.
     """
     names = [_name(path, submission.name) for path in scores["path"]]
     answers = [
@@ -25,7 +25,7 @@ def make_submission(scores: pd.DataFrame, submission: SubmissionParameters) -> p
         for verdict in scores["verdict"].astype(object)
     ]
     table = pd.DataFrame(
-        # of whole numbers and text in one column neither is changed
+        # as objects: a column may hold both integers and text
         {
             submission.name_column: pd.Series(names, dtype=object),
             submission.value_column: pd.Series(answers, dtype=object),

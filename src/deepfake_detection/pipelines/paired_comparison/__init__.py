@@ -1,4 +1,4 @@
-"""Two detectors on the same images: where they differ, and how sure that is."""
+"""Compare two detectors on the same images."""
 
 from deepfake_detection.pipelines.paired_comparison.pipeline import create_pipeline
 

@@ -1,4 +1,4 @@
-"""Nodes of `paired_comparison`: two detectors on the images that neither was trained on."""
+"""Nodes of `paired_comparison`."""
 
 import logging
 from dataclasses import asdict
@@ -10,10 +10,7 @@ from deepfake_detection.errors import UserError
 from deepfake_detection.images.fingerprints import unpack_hashes
 from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.metrics.calibration import choices_on_validation
-from deepfake_detection.metrics.differences import (
-    Difference,
-    measure_differences,
-)
+from deepfake_detection.metrics.differences import Difference, measure_differences
 from deepfake_detection.metrics.metrics import average_over_sources
 from deepfake_detection.metrics.predicting import predict
 from deepfake_detection.models.detector import Detector
@@ -39,7 +36,7 @@ def predict_unseen(
         The predictions of each, as in `evaluation`, with the same rows in the same order.
 
     Raises:
-        UserError: If either was trained on some of these images, or there are none.
+        UserError: If one was trained on some of these images, or there are none.
     """
     scored = split[split["subset"] != "train"]
     if scored.empty:
@@ -65,16 +62,16 @@ def compare_predictions(
     split_summary: dict[str, Any],
     evaluation: EvaluationParameters,
 ) -> pd.DataFrame:
-    """The paired differences of two detectors' metrics on each subset, at both levels.
+    """Compute the paired differences of two detectors' metrics, by subset and level.
 
     Args:
         predictions: Of the detector.
-        other_predictions: Of the other one, of the same images.
-        detector: Its threshold and temperature count, and what chose them.
+        other_predictions: Of the other one, on the same images.
+        detector: For its threshold, temperature, and training and validation images.
         other_detector: Likewise.
-        split: Where the images come from.
-        split_summary: Of the same split; its note on the images is said.
-        evaluation: The confidence of the intervals.
+        split: Of the images.
+        split_summary: Of the same split; its note is logged.
+        evaluation: For the confidence of the intervals.
 
     Returns:
         A row for each metric: metric, subset, level, class_name, value, other_value, difference,
@@ -121,7 +118,7 @@ def _align(others: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
         subset, path, _ = min(left ^ right, default=("", "an image given twice", 0))
         raise UserError(
             f"the two detectors were not scored on the same images: {path} ({subset}) is not in "
-            "both predictions. Score both on one split with kedro run --pipelines paired_comparison"
+            "both predictions. Score both on one split: kedro run --pipelines paired_comparison"
         )
     order = ours[["subset", "path"]]
     return order.merge(others, on=["subset", "path"], how="left", validate="one_to_one")
@@ -130,30 +127,32 @@ def _align(others: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
 def _explain(
     scored: pd.DataFrame, split: pd.DataFrame, detector: Detector, other_detector: Detector
 ) -> str | None:
-    """What the differences on these images must be read with; None for nothing."""
+    """Explain why the differences on these images may be biased; None if they are not."""
     notes = []
     for each, name in zip((detector, other_detector), _NAMES, strict=True):
         if scored["sha256"].isin(unpack_hashes(each.validated_on)).any():
             chosen = choices_on_validation(each.card.calibration)
-            notes.append(f"these images also chose {chosen} of {name}")
+            notes.append(f"these images were used to choose {chosen} of {name}")
         learned = split.loc[split["sha256"].isin(unpack_hashes(each.trained_on)), "group"]
         if neighbours := int(scored["group"].isin(learned).sum()):
-            notes.append(f"inflated: {name} was trained on neighbours of {neighbours} of them")
+            notes.append(
+                f"inflated: {name} was trained on neighbours of {neighbours} of these images"
+            )
     return "; ".join(notes) or None
 
 
 def _log_differences(table: pd.DataFrame, notes: dict[str, str | None]) -> None:
     shown = table[(table["level"] == "image") & table["metric"].isin(_SHOWN)]
     for subset, rows in shown.groupby("subset", sort=False):
-        figures = ", ".join(_say(row) for _, row in rows.iterrows())
-        basis = notes[str(subset)]
+        figures = ", ".join(_write_difference(row) for _, row in rows.iterrows())
+        note = notes[str(subset)]
         log.info(
-            "The detector minus the other on %s: %s%s", subset, figures,
-            f" ({basis})" if basis else "",
+            "Detector minus other detector on %s: %s%s", subset, figures,
+            f" ({note})" if note else "",
         )  # fmt: skip
 
 
-def _say(row: pd.Series) -> str:
+def _write_difference(row: pd.Series) -> str:
     name = row["metric"].replace("_", " ")
     if isinstance(row["class_name"], str):
         name = f"{name} of {row['class_name']}"

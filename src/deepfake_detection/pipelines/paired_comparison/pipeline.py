@@ -3,14 +3,11 @@
 from kedro.pipeline import Node, Pipeline
 
 from deepfake_detection.metrics.predicting import request_scored_pixels
-from deepfake_detection.pipelines.paired_comparison.nodes import (
-    compare_predictions,
-    predict_unseen,
-)
+from deepfake_detection.pipelines.paired_comparison.nodes import compare_predictions, predict_unseen
 
 
 def create_pipeline() -> Pipeline:
-    """From two detectors and a split to the differences of their metrics, with intervals."""
+    """From two detectors and a split to differences of their metrics, with intervals."""
     return Pipeline(
         [
             Node(

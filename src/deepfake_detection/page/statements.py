@@ -1,0 +1,81 @@
+"""What a user has to know about a detector before believing its scores, from its card."""
+
+from collections.abc import Iterator, Mapping
+
+from deepfake_detection.metrics.calibration import choices_on_validation
+from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.detector_card import DetectorCard
+from deepfake_detection.reports.parts import Statement
+from deepfake_detection.reports.words import counted, percent
+
+# At which the accuracy of an epoch is measured
+_EPOCH_THRESHOLD = 0.5
+
+
+def describe_detector(detector: Detector) -> list[Statement]:
+    """List what is known about a detector: warnings first, then its training, then its limits."""
+    card = detector.card
+    training = [_describe_images(card, len(detector.trained_on)), *_describe_validation(card)]
+    statements = [
+        Statement("plain", "Training and validation", " ".join(training)),
+        Statement("plain", "Limits", _describe_limits(card)),
+    ]
+    if _is_inflated(card):
+        text = (
+            "Related images, such as neighbouring frames of a video, were both in training and in "
+            "validation. The validation accuracy is too high, and new images are scored worse."
+        )
+        statements.insert(0, Statement("warning", "Inflated validation accuracy", text))
+    if note := card.split.get("note"):
+        text = (
+            f"{note.strip()} Scores of any other kind of image mean nothing. A detector trained on "
+            "drawings says nothing about photographs."
+        )
+        statements.insert(0, Statement("warning", "Note on the training images", text))
+    return statements
+
+
+def _is_inflated(card: DetectorCard) -> bool:
+    method = card.vouched_by.get("split_method", card.split.get("method"))
+    return method == "individual" or bool(card.split.get("groups_in_more_than_one_subset"))
+
+
+def _describe_images(card: DetectorCard, trained_on: int) -> str:
+    start = f"A {card.backbone} trained on {counted(trained_on, 'image')}"
+    counts: Mapping[str, int] = card.split.get("images", {}).get("train", {})
+    folders = [f"{n:,} {name} ({card.classes.get(name)})" for name, n in counts.items() if n]
+    if not folders:
+        return f"{start}. Its kinds of fake: {', '.join(card.known_fakes)}."
+    return f"{start}: {', '.join(folders)}. It knows no other kind of fake."
+
+
+def _describe_validation(card: DetectorCard) -> Iterator[str]:
+    if card.best_validation_accuracy is None:
+        yield "No image was left for validation, so it has no validation accuracy of its own."
+        of_run = card.vouched_by.get("best_validation_accuracy")
+        if of_run is not None:
+            yield (
+                "Its settings come from a run whose detector, trained on "
+                f"{counted(card.vouched_by['images'], 'image')}, had a validation accuracy of "
+                f"{percent(of_run)}. Validation also chose its epoch, so expect less on new images."
+            )
+        return
+    validation = sum(card.split.get("images", {}).get("validation", {}).values())
+    on = f" on {counted(validation, 'image')}" if validation else ""
+    at = f" at a threshold of {_EPOCH_THRESHOLD}" if card.threshold != _EPOCH_THRESHOLD else ""
+    yield f"Its validation accuracy{on} is {percent(card.best_validation_accuracy)}{at}."
+    chosen = choices_on_validation(card.calibration)
+    yield f"Validation also chose {chosen}, so expect less on new images."
+    if card.split.get("method") == "group" and not _is_inflated(card):
+        yield "The split kept related images in one subset."
+
+
+def _describe_limits(card: DetectorCard) -> str:
+    crop, resize = card.preprocessing["crop"], card.preprocessing["resize"]
+    return (
+        "Its accuracy on other kinds of fake, other cameras and other people is unknown. It does "
+        f"not search for faces. It resizes an image to a shorter side of {resize} pixels and "
+        f"scores the {crop}×{crop} pixels in the centre. Give it images cropped to one face: any "
+        "other image gets a score too. A score is not evidence. It says how much an image "
+        "resembles the fakes of the training, not who made it or how."
+    )

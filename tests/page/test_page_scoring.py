@@ -1,0 +1,153 @@
+"""What the page answers to images, and to other files."""
+
+import asyncio
+import base64
+import io
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pytest
+from page_server import PageServer
+from picture_samples import png_of_size
+from PIL import Image
+
+from deepfake_detection import Detector
+from deepfake_detection.images.preprocessing import crop_pixels, seen_box
+from deepfake_detection.images.reading import open_picture
+from deepfake_detection.models.heat_maps import HeatMaps, heat_layer
+from deepfake_detection.models.scoring import TRAINED_ON_IT
+from deepfake_detection.page.app import Limits, make_app
+
+OTHER_TYPES = [
+    {"Content-Type": "multipart/form-data; boundary=x"},
+    {"Content-Type": "text/plain"},
+    {"Content-Encoding": "gzip"},
+]
+
+
+def scored(page: PageServer, body: Any) -> dict:
+    status, _, answer = page.score(body)
+    assert status == 200, answer
+    return json.loads(answer)
+
+
+def check_refusal(answer: bytes) -> None:
+    """An error is one short text."""
+    content = json.loads(answer)
+    assert list(content) == ["error"]
+    assert 0 < len(content["error"]) < 200
+    assert "\n" not in content["error"]
+
+
+@pytest.fixture(scope="module")
+def pictures(
+    photograph: Callable[..., Image.Image], encode: Callable[..., bytes]
+) -> dict[str, bytes]:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return {
+        "png": encode(photograph(2).convert("RGBA")),
+        "jpeg": encode(photograph(5).convert("CMYK"), "JPEG"),
+        "turned": encode(photograph(1, (60, 40)), "JPEG", exif=exif),
+        "animated": encode(photograph(6), "GIF", save_all=True, append_images=[photograph(7)]),
+        "webp": encode(photograph(8), "WEBP"),
+        "tiff": encode(photograph(1, (60, 40)), "TIFF"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "turned", "animated", "webp", "tiff"])
+def test_page_scores_as_the_detector_does(
+    page: PageServer, detector: Detector, pictures: dict[str, bytes], kind: str
+):
+    body = pictures[kind]
+    answer = scored(page, body)
+    expected = asdict(detector.score(open_picture(body)))
+    for name in ("fake_probability", "threshold"):
+        assert answer[name] == pytest.approx(expected[name], abs=1e-6)
+    for name in ("verdict", "width", "height", "warning"):
+        assert answer[name] == expected[name]
+    assert f"{answer['fake_probability']:.3f}" in answer["sentence"]
+    assert scored(page, iter([body[:100], body[100:]])) == answer
+
+
+def test_heat_map_is_that_of_the_verdict_and_covers_the_scored_part(
+    page: PageServer, detector: Detector, pictures: dict[str, bytes]
+):
+    answer = scored(page, pictures["turned"])
+    picture = open_picture(pictures["turned"])
+    assert answer["box"] == pytest.approx(seen_box(picture.size, detector.preprocessing))
+    start, _, content = answer["heat_map"].partition(",")
+    assert start == "data:image/png;base64"
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
+    pixels = np.stack([crop_pixels(picture, detector.preprocessing)])
+    expected = np.asarray(heat_layer(HeatMaps(detector).explain(pixels)[0], (32, 32)))
+    assert shown.shape == (32, 32, 4)
+    assert shown[..., 3].max() > 100
+    np.testing.assert_allclose(shown[..., 3].astype(int), expected[..., 3].astype(int), atol=2)
+
+
+def test_a_training_image_is_recognised(page: PageServer, trained_picture: bytes):
+    assert TRAINED_ON_IT in scored(page, trained_picture)["warning"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"", {}, 400),
+        (b"no picture at all", {}, 400),
+        # a type with which Pillow starts a program
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", {}, 400),
+        # a damaged file, one of too many pixels, and a decompression bomb
+        (png_of_size(100, 100), {}, 400),
+        (png_of_size(1001, 1000), {}, 413),
+        (png_of_size(60_000, 60_000), {}, 413),
+        # more than 0.3 MB, with and without a length
+        (b"x" * 300_001, {}, 413),
+        ([b"x" * 1000] * 301, {}, 413),
+        *[(b"x", headers, 415) for headers in OTHER_TYPES],
+    ],
+)
+def test_other_files_are_refused(page: PageServer, body: Any, headers: dict, status: int):
+    found, _, answer = page.score(iter(body) if isinstance(body, list) else body, **headers)
+    assert found == status
+    check_refusal(answer)
+
+
+def test_nothing_is_written_or_logged(page: PageServer, pictures: dict[str, bytes]):
+    # the first image loads what is imported late
+    scored(page, pictures["png"])
+    before = page.complaints()
+    for body in pictures.values():
+        scored(page, body)
+    page.score(b"no picture")
+    assert page.complaints() == before
+    assert list(page.folder.iterdir()) == []
+
+
+def test_an_error_of_the_program_is_logged_and_not_answered(
+    detector: Detector, caplog: pytest.LogCaptureFixture
+):
+    def fail(content: bytes) -> dict[str, Any]:
+        raise RuntimeError(f"a secret of the program at {content!r}")
+
+    app = make_app(detector, fail, Limits(1, 1, 1, 9), explains=False)
+    headers = [(b"host", b"localhost"), (b"x-deepfake-page", b"1")]
+    scope = {"type": "http", "method": "POST", "path": "/score", "headers": headers}
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"x", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    with pytest.raises(RuntimeError):
+        asyncio.run(app(scope, receive, send))
+    start, body = sent
+    assert start["status"] == 500
+    check_refusal(body["body"])
+    assert b"secret" not in body["body"]
+    assert "a secret of the program" in caplog.text
