@@ -1,4 +1,5 @@
-"""A page: one HTML document that needs no other file, no network, and no script from elsewhere."""
+"""One self-contained HTML document: no other file, no network, no script but its own."""
+
 
 import base64
 import hashlib
@@ -24,17 +25,18 @@ _PATH_LENGTH = 90
 def render_document(
     package: str, template: str, contents: Mapping[str, Any], script: str | None = None
 ) -> str:
-    """A template of a package, filled.
+    """Render a template of a package as an HTML document.
 
-    The template extends `page.html.j2`, which holds the style, and forbids the page to load
-    anything and to run anything but the script given here, which it knows by its hash. All contents
-    are escaped.
+    The template extends `page.html.j2` (the style, and a policy that forbids the page to load
+    anything and to run any script but the one given here) or `document.html.j2` (the same with
+    the header of a report). All contents are escaped.
 
     Args:
-        package: Name of the package in whose folder `templates` the template lies.
+        package: The package in whose folder `templates` the template lies.
         template: Its file name.
-        contents: What it shows.
-        script: File name of a script beside the template, for a page that has one.
+        contents: The template's variables. `document.html.j2` itself takes eyebrow, heading, notes,
+            verdict (a list of sentences), cards, statements, and sections ({id: title}).
+        script: File name of a script beside the template.
     """
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package), PackageLoader(_PACKAGE)]),
@@ -58,13 +60,13 @@ def render_document(
 
 
 def _read_script(environment: Environment, name: str) -> str:
-    # as it stands in the file: a template's rules have no place in it
+    # unrendered: a script may hold what Jinja takes for its own syntax
     assert environment.loader is not None  # noqa: S101  (for the type checker)
     return environment.loader.get_source(environment, name)[0]
 
 
 def _hash(script: str) -> str:
-    """What a Content-Security-Policy knows a script by."""
+    """The script's hash, as a Content-Security-Policy takes it."""
     digest = hashlib.sha256(script.encode("utf-8")).digest()
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"
 
@@ -76,5 +78,5 @@ class _Printable(str):
 
 
 def _finalize(value: object) -> object:
-    # Markup is the template's own; everything else may come from outside
+    # Markup comes from the templates; any other string may come from outside
     return printable(value) if type(value) is str else value

@@ -1,50 +1,54 @@
-"""Figures in a page, as images that lie in the page itself."""
+"""Figures as part of a page: one SVG element that takes its neutral colours from the page."""
 
 import base64
 import io
-from collections.abc import Callable
+import re
 from dataclasses import dataclass
 
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from deepfake_detection.reports.style import Theme, drawing
+from deepfake_detection.reports.style import PAGE_COLOURS, drawing
+
+# What an SVG element inside HTML does without; comments repeat the drawn texts.
+_LEFT_OUT = re.compile(
+    r'<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>| xmlns(:xlink)?="[^"]*"', re.DOTALL
+)
+_COLOUR = re.compile("|".join(PAGE_COLOURS), re.IGNORECASE)
+_REFERENCE = re.compile(r'(\bid="|href="#|url\(#)')
 
 
 @dataclass(frozen=True)
 class PageFigure:
-    """A figure in the page, as an SVG image for a light and one for a dark background."""
+    """A figure in a page: its name, what it shows in words, its SVG element, and a caption."""
 
     name: str
     alt: str
-    light: str
-    dark: str
+    svg: Markup
     caption: str = ""
 
 
-def page_figure(
-    name: str, alt: str, draw: Callable[[Theme], Figure], caption: str = ""
-) -> PageFigure:
-    """The figure, drawn once for each theme.
+def embed_figure(name: str, alt: str, figure: Figure, caption: str = "") -> PageFigure:
+    """Turn a drawn figure into an SVG element; the same figure gives the same element.
 
     Args:
-        name: What it is.
+        name: Name of the figure, once in a page.
         alt: What it shows, in words.
-        draw: Draws it for a theme.
-        caption: What stands beneath it.
+        figure: Drawn inside `drawing`.
+        caption: Shown beneath it.
     """
-    return PageFigure(name, alt, svg(draw, "light"), svg(draw, "dark"), caption)
-
-
-def svg(draw: Callable[[Theme], Figure], theme: Theme) -> str:
-    """A drawn figure as the data URI of an SVG image; the same figure makes the same one."""
-    figure = draw(theme)
-    buffer = io.BytesIO()
-    with drawing(theme):
-        # the page's own surface shows through; no date, so that the same run is the same page
+    buffer = io.StringIO()
+    with drawing():
+        # the page's background shows through; without a date, so that equal runs give equal pages
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return data_uri("image/svg+xml", buffer.getvalue())
+    svg = _LEFT_OUT.sub("", buffer.getvalue())
+    svg = _COLOUR.sub(lambda found: f"var({PAGE_COLOURS[found[0].lower()]})", svg)
+    # ids are unique in a page
+    svg = _REFERENCE.sub(rf"\g<1>{re.sub('[^a-z0-9]+', '-', name.lower())}-", svg)
+    spoken = f'<svg role="img" aria-label="{escape(alt)}"'
+    return PageFigure(name, alt, Markup(svg[svg.index("<svg") :].replace("<svg", spoken, 1)), caption)
 
 
 def data_uri(media_type: str, content: bytes) -> str:
-    """Bytes as an address that holds them."""
+    """A data URI that holds these bytes."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
