@@ -1,17 +1,18 @@
 """One self-contained HTML document: no other file, no network, no script but its own."""
 
-
 import base64
 import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from deepfake_detection.reports.settings import setting_in_words
 from deepfake_detection.reports.style import COLOURS
 from deepfake_detection.reports.words import (
     counted,
+    percent,
     printable,
     probability,
     shortened,
@@ -51,6 +52,8 @@ def render_document(
         "shortened": lambda text: shortened(printable(text), _PATH_LENGTH),
         "counted": counted,
         "words": setting_in_words,
+        "percent": percent,
+        "number": lambda value, form: "\N{EN DASH}" if pd.isna(value) else format(value, form),
         "unbroken": lambda text: _Printable(unbroken(printable(text))),
     }
     source = _read_script(environment, script) if script else ""

@@ -59,7 +59,6 @@ class Table:
         captioned: Whether the name stands above the table.
         tall: Whether a long table scrolls in its own box.
         best: Index of the row to highlight.
-        total: Whether the last row is a sum.
     """
 
     name: str
@@ -69,4 +68,3 @@ class Table:
     captioned: bool = False
     tall: bool = False
     best: int | None = None
-    total: bool = False

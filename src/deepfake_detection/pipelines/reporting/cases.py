@@ -1,27 +1,31 @@
-"""The page's gallery: explained cases with their pictures and heat maps, ready to be shown."""
+"""Pictures on the page: explained cases with their heat maps, and possible label errors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from deepfake_detection.metrics.cases import ExplainedCase, Kind
+from deepfake_detection.metrics.cases import FALSE_KINDS, ExplainedCase, Kind
 from deepfake_detection.metrics.subsets import headline_predictions
 from deepfake_detection.pipelines.reporting.embedding import embed_heat, embed_picture
-from deepfake_detection.pipelines.reporting.galleries import KINDS, collect_gallery
-from deepfake_detection.reports.tiles import Picture, load_picture
+from deepfake_detection.pipelines.reporting.galleries import collect_gallery
+from deepfake_detection.reports.tiles import load_picture
 
-# Half of the 5 MB that a page may weigh is for the pictures, at the first of these edges in pixels
-# with which they keep within it; and there are never more of them than fit at the last.
+# Half of the 5 MB that a page may weigh is for the pictures: they have the largest of these edges
+# (pixels) with which they stay within it, and no kind has more of them than fit with the smallest.
 _PICTURE_BYTES = 2_200_000
 _EDGES = (288, 224, 160, 112, 80)
 _MOST_OF_A_KIND = 100
+# small: it is enough to judge a label
+_ISSUE_EDGE = 160
+_MOST_ISSUES = 24
 
-# label of the right verdicts of a kind, and what they are called
+# label and name of the right verdicts of a kind
 _RIGHT: dict[Kind, tuple[int, str]] = {
-    "certain fake": (1, "fakes found"),
-    "certain real": (0, "real ones passed"),
+    "certain fake": (1, "fakes detected"),
+    "certain real": (0, "real images accepted"),
 }
 
 
@@ -45,7 +49,7 @@ class CaseTile:
 
     @property
     def place(self) -> str:
-        """Where the heat map lies on the picture, as CSS: what the network saw of it."""
+        """Where the heat map lies on the picture, as CSS: on what the network saw of it."""
         left, top, right, bottom = (100 * share for share in self.case.box)
         return (
             f"left:{left:.2f}%;top:{top:.2f}%;width:{right - left:.2f}%;height:{bottom - top:.2f}%"
@@ -54,17 +58,17 @@ class CaseTile:
 
 @dataclass(frozen=True)
 class KindOfCase:
-    """The cases of one kind: how many are shown, and of how many."""
+    """The cases of one kind: how many are shown, and of how many, in words."""
 
     kind: Kind
     shown: int
-    told: str
+    words: str
 
 
 def choose_cases(
     cases: Sequence[ExplainedCase], predictions: pd.DataFrame, most: int
 ) -> list[ExplainedCase]:
-    """The false cases, explained or not, the most confident first; then the explained right ones.
+    """The errors, explained or not, the most confident first; then the explained right verdicts.
 
     Args:
         cases: Those that were explained.
@@ -74,32 +78,32 @@ def choose_cases(
     shown = min(most, _MOST_OF_A_KIND)
     explained = {case.path: case for case in cases}
     chosen = [
-        explained.get(each.path)
-        or ExplainedCase(each.path, kind, each.class_name, each.source, each.fake_probability, None)
-        for kind in KINDS
-        for each in collect_gallery(predictions, kind, shown).cases
+        explained.get(case["path"]) or ExplainedCase(kind=kind, heat=None, **case)
+        for kind in FALSE_KINDS
+        for case in collect_gallery(predictions, kind, shown).cases.to_dict("records")
     ]
     return chosen + [case for kind in _RIGHT for case in _of_kind(cases, kind)[:shown]]
 
 
-def tell_kinds(chosen: Sequence[ExplainedCase], predictions: pd.DataFrame) -> list[KindOfCase]:
-    """What there is to say of each kind: how many cases of it there are, and how many are shown.
+def describe_kinds(chosen: Sequence[ExplainedCase], predictions: pd.DataFrame) -> list[KindOfCase]:
+    """How many cases of each kind there are, and how many are shown.
 
     Args:
         chosen: The cases on the page.
         predictions: A row for each scored image.
     """
-    told = []
-    for kind in KINDS:
+    described = []
+    for kind in FALSE_KINDS:
         shown = len(_of_kind(chosen, kind))
-        told.append(KindOfCase(kind, shown, collect_gallery(predictions, kind, shown).in_words()))
+        gallery = collect_gallery(predictions, kind, shown)
+        described.append(KindOfCase(kind, shown, gallery.in_words()))
     subset, scored = headline_predictions(predictions)
     for right_kind, (label, name) in _RIGHT.items():
         right = int(((scored["label"] == label) & (scored["predicted"] == label)).sum())
         if shown := len(_of_kind(chosen, right_kind)):
             words = f"{shown:,} of the {right:,} {name} of {subset}, among the most certain."
-            told.append(KindOfCase(right_kind, shown, words))
-    return told
+            described.append(KindOfCase(right_kind, shown, words))
+    return described
 
 
 def fill_tiles(chosen: Sequence[ExplainedCase], folder: Path) -> list[CaseTile]:
@@ -110,35 +114,44 @@ def fill_tiles(chosen: Sequence[ExplainedCase], folder: Path) -> list[CaseTile]:
         folder: The image folder.
     """
     pictures = [load_picture(folder, case.path, _EDGES[0]) for case in chosen]
-    *larger, least = _EDGES
-    fitting = (images for edge in larger if (images := _embed_within(pictures, edge)) is not None)
-    images = next(fitting, None) or [_embed(picture, least) for picture in pictures]
-    return [
-        _tile(case, picture, image)
-        for case, picture, image in zip(chosen, pictures, images, strict=True)
-    ]
-
-
-def _embed_within(pictures: Sequence[Picture], edge: int) -> list[str] | None:
-    """All pictures with this edge; None as soon as they weigh too much."""
-    images, weight = [], 0
-    for picture in pictures:
-        images.append(_embed(picture, edge))
-        weight += len(images[-1])
-        if weight > _PICTURE_BYTES:
-            return None
-    return images
-
-
-def _embed(picture: Picture, edge: int) -> str:
-    return "" if picture.image is None else embed_picture(picture.image, edge)
-
-
-def _tile(case: ExplainedCase, picture: Picture, image: str) -> CaseTile:
-    if picture.image is None:
-        return CaseTile(case, "", "", picture.problem, 1.0)
-    return CaseTile(case, image, embed_heat(case), "", picture.image.width / picture.image.height)
+    for edge in _EDGES:
+        tiles, weight = [], 0
+        for case, picture in zip(chosen, pictures, strict=True):
+            if picture.image is None:
+                tiles.append(CaseTile(case, "", "", picture.problem, 1.0))
+                continue
+            image, ratio = embed_picture(picture.image, edge), picture.image.width
+            tiles.append(CaseTile(case, image, embed_heat(case), "", ratio / picture.image.height))
+            weight += len(image)
+            if weight > _PICTURE_BYTES and edge != _EDGES[-1]:
+                break
+        else:
+            break
+    return tiles
 
 
 def _of_kind(cases: Sequence[ExplainedCase], kind: Kind) -> list[ExplainedCase]:
     return [case for case in cases if case.kind == kind]
+
+
+def show_label_issues(label_issues: pd.DataFrame, folder: Path, most: int) -> list[dict[str, Any]]:
+    """The first of the possible label errors, each with `labelled`, `image` and `problem`.
+
+    `image` is a data URI, or empty where `problem` says why.
+
+    Args:
+        label_issues: subset, path, label, source, label_probability, source_label_probability, the
+            least probable label first.
+        folder: The image folder.
+        most: How many, at most; a page never holds more than 24.
+    """
+    shown = []
+    for row in label_issues.head(min(most, _MOST_ISSUES)).to_dict("records"):
+        picture = load_picture(folder, str(row["path"]), _ISSUE_EDGE)
+        image = "" if picture.image is None else embed_picture(picture.image, _ISSUE_EDGE)
+        labelled = "fake" if row["label"] == 1 else "real"
+        shown.append(
+            {str(name): value for name, value in row.items()}
+            | {"labelled": labelled, "image": image, "problem": picture.problem}
+        )
+    return shown

@@ -1,6 +1,5 @@
 """The nodes of reporting: plain functions from tables to figures and to the page."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,21 +10,66 @@ from matplotlib.figure import Figure
 from deepfake_detection.errors import UserError
 from deepfake_detection.metrics.cases import ExplainedCase
 from deepfake_detection.metrics.caveats import check_run
+from deepfake_detection.metrics.subsets import scored_subsets
 from deepfake_detection.parameters import EvaluationParameters, ReportingParameters
+from deepfake_detection.pipelines.reporting.cases import (
+    choose_cases,
+    describe_kinds,
+    fill_tiles,
+    show_label_issues,
+)
+from deepfake_detection.pipelines.reporting.embedding import embed_heat_scale
 from deepfake_detection.pipelines.reporting.figures import (
-    draw_accuracy,
-    draw_confusion_matrix,
-    draw_loss,
+    draw_confusion_matrices,
+    draw_curves,
     draw_precision_recall,
     draw_roc,
+    why_no_curves,
 )
-from deepfake_detection.pipelines.reporting.galleries import Kind, collect_gallery, draw_gallery
-from deepfake_detection.pipelines.reporting.page import Report, render_page
-from deepfake_detection.pipelines.reporting.reliability import draw_reliability
+from deepfake_detection.pipelines.reporting.galleries import collect_gallery, draw_gallery
+from deepfake_detection.pipelines.reporting.headline import count_outcomes, pick_cards
+from deepfake_detection.pipelines.reporting.reliability import bin_reliability, draw_reliability
+from deepfake_detection.pipelines.reporting.tables import (
+    TOO_FEW,
+    count_images,
+    is_of_run,
+    list_notes,
+    say_differences,
+    say_weakest,
+    tabulate_metrics,
+    tabulate_robustness,
+)
+from deepfake_detection.pipelines.reporting.trust import weigh_trust
+from deepfake_detection.reports.curves import best_row
+from deepfake_detection.reports.document import render_document
+from deepfake_detection.reports.effects import draw_effects
+from deepfake_detection.reports.embedded_figures import (
+    PageFigure,
+    describe_figure,
+    embed_figure,
+)
+from deepfake_detection.reports.robustness_figure import draw_robustness
+from deepfake_detection.reports.settings import flatten_settings
+
+_PACKAGE = "deepfake_detection.pipelines.reporting"
+_REJECTED_SHOWN = 20
+_RUN = "run_fingerprint"
+_SECTIONS = {
+    "trust": "How far to trust this score",
+    "data": "Data",
+    "training": "Training",
+    "scores": "Scores",
+    "robustness": "Robustness",
+    "errors": "Errors",
+    "error-measures": "What the errors have in common",
+    "label-issues": "Possible label errors",
+    "settings": "Settings",
+    "provenance": "Provenance",
+}
 
 
 class Described(Protocol):
-    """Anything that says in plain data what it is, as a detector does."""
+    """An object that describes itself in plain data, as a detector does."""
 
     def describe(self) -> dict[str, Any]:
         """All that is known of it, as plain JSON."""
@@ -34,128 +78,104 @@ class Described(Protocol):
 def describe_scored_detector(
     detector: Described, metrics: Mapping[str, Any], training_history: pd.DataFrame
 ) -> dict[str, Any]:
-    """The detector's description, once it is sure that metrics and history are its own.
+    """The detector's description, after a check that metrics and history are of its run.
 
     Args:
         detector: The trained detector.
         metrics: What the evaluation found, with the `run_fingerprint` of the detector it scored.
-        training_history: A row for each epoch: epoch, validation_accuracy.
+        training_history: A row for each epoch, with `run_fingerprint`; files of older versions do
+            not have that column.
 
     Raises:
-        UserError: If the metrics or the history are of another detector.
+        UserError: If the metrics or the history are of another run.
     """
     description = detector.describe()
-    check_run(description["run_fingerprint"], metrics)
-    epoch, best = description["best_epoch"], description["best_validation_accuracy"]
-    its_epoch = training_history[training_history["epoch"] == epoch]
-    accuracies = its_epoch["validation_accuracy"].tolist()
-    # a table that was written as text and read again may differ in the last digit
-    if not any(_is_same(each, best) for each in accuracies):
+    check_run(description[_RUN], metrics)
+    named = set(training_history.get(_RUN, pd.Series(dtype=str)).astype(str))
+    if named - {description[_RUN]}:
         raise UserError(
-            "the training history is of another detector than the one loaded: its epoch "
-            f"{epoch} has another validation accuracy. Pick versions that "
-            "belong together with --load-versions, or run kedro run --pipelines training again."
+            f"the training history is of another detector (run {min(named)[:12]}) than the one "
+            f"loaded (run {description[_RUN][:12]}). Pick versions that belong together with "
+            "--load-versions, or run kedro run --pipelines training again."
         )
     return description
 
 
-def _is_same(accuracy: float, best: float | None) -> bool:
-    # a training without validation has no validation accuracy, in neither place
-    return math.isnan(accuracy) if best is None else math.isclose(accuracy, best)
-
-
-def draw_loss_curve(training_history: pd.DataFrame) -> Figure:
-    """Loss of train and validation by epoch.
-
-    Args:
-        training_history: A row for each epoch: epoch, train_loss, validation_loss,
-            validation_accuracy.
-    """
-    return draw_loss(training_history)
-
-
-def draw_accuracy_curve(training_history: pd.DataFrame) -> Figure:
-    """Accuracy of train and validation by epoch.
+def draw_figures(
+    *,
+    description: Mapping[str, Any],
+    training_history: pd.DataFrame,
+    predictions: pd.DataFrame,
+    robustness_table: pd.DataFrame,
+    false_case_measures: pd.DataFrame,
+    evaluation: EvaluationParameters,
+) -> dict[str, Any]:
+    """Draw each figure once, and embed those that show anything in SVG for the page.
 
     Args:
-        training_history: A row for each epoch: epoch, train_accuracy, validation_accuracy.
-    """
-    return draw_accuracy(training_history)
-
-
-def draw_confusion_matrices(predictions: pd.DataFrame) -> Figure:
-    """Confusion matrix of each scored subset, the headline subset first.
-
-    Args:
-        predictions: A row for each scored image: label, predicted, subset.
-    """
-    return draw_confusion_matrix(predictions)
-
-
-def draw_roc_curves(predictions: pd.DataFrame, description: Mapping[str, Any]) -> Figure:
-    """ROC curve of each scored subset, with the detector's operating point.
-
-    Args:
-        predictions: A row for each scored image: label, logit, predicted, subset.
         description: The detector's own, with its threshold.
+        training_history: A row for each epoch.
+        predictions: A row for each scored image.
+        robustness_table: Left out if it is of another run.
+        false_case_measures: Left out if it is of another run.
+        evaluation: Bins of the reliability diagram, and confidence of its intervals.
+
+    Returns:
+        The figures that have an entry in the catalog, by its name; and `page_figures`, by name.
     """
-    return draw_roc(predictions, float(description["threshold"]))
+    history, threshold = _named_history(training_history), float(description["threshold"])
+    bins, confidence = evaluation.calibration_bins, evaluation.confidence
+    drawn: dict[str, Figure] = {
+        "loss_curve": draw_curves(history, "loss"),
+        "accuracy_curve": draw_curves(history, "accuracy"),
+        "confusion_matrix": draw_confusion_matrices(predictions),
+        "roc_curve": draw_roc(predictions, threshold),
+        "precision_recall_curve": draw_precision_recall(predictions, threshold),
+        "reliability_diagram": draw_reliability(predictions, bins, confidence),
+    }
+    empty = set()
+    if history.empty:
+        empty |= {"loss_curve", "accuracy_curve"}
+    if predictions.empty:
+        empty |= {"confusion_matrix", "reliability_diagram"}
+    if len(why_no_curves(predictions)) == len(scored_subsets(predictions)):
+        empty |= {"roc_curve", "precision_recall_curve"}
+    shown = {name: figure for name, figure in drawn.items() if name not in empty}
+    if is_of_run(robustness_table, description[_RUN]):
+        shown["robustness"] = draw_robustness(robustness_table, description["split"].get("note"))
+    if is_of_run(false_case_measures, description[_RUN]) and not _too_few(false_case_measures):
+        shown["error_measures"] = draw_effects(false_case_measures)
+    embedded = {
+        name: embed_figure(name.replace("_", " ").capitalize(), describe_figure(figure), figure)
+        for name, figure in shown.items()
+    }
+    return {**drawn, "page_figures": embedded}
 
 
-def draw_precision_recall_curves(
-    predictions: pd.DataFrame, description: Mapping[str, Any]
-) -> Figure:
-    """Precision by recall of each scored subset, with the detector's operating point.
-
-    Args:
-        predictions: A row for each scored image: label, logit, predicted, subset.
-        description: The detector's own, with its threshold.
-    """
-    return draw_precision_recall(predictions, float(description["threshold"]))
+def _named_history(training_history: pd.DataFrame) -> pd.DataFrame:
+    """No rows of a history that does not name its run: it may be of another."""
+    return training_history if _RUN in training_history else training_history.head(0)
 
 
-def draw_reliability_diagram(predictions: pd.DataFrame, evaluation: EvaluationParameters) -> Figure:
-    """Share of fakes by fake probability for each scored subset, with images in each bin.
-
-    Args:
-        predictions: A row for each scored image: label, fake_probability, group, subset.
-        evaluation: Bins, and confidence of the intervals.
-    """
-    return draw_reliability(predictions, evaluation.calibration_bins, evaluation.confidence)
+def _too_few(false_case_measures: pd.DataFrame) -> bool:
+    return bool((false_case_measures["differs"] == TOO_FEW).all())
 
 
-def show_false_negatives(
+def draw_galleries(
     predictions: pd.DataFrame, folder: Path, parameters: ReportingParameters
-) -> Figure:
-    """Gallery of the fakes that the detector took for real, the most confident first.
+) -> tuple[Figure, Figure]:
+    """Galleries of the false negatives and of the false positives, the most confident first.
 
     Args:
         predictions: A row for each scored image: path, class_name, label, source, subset, logit,
             fake_probability, predicted.
         folder: The image folder.
-        parameters: Size and columns of the gallery.
+        parameters: Size and columns of the galleries.
     """
-    return _show(predictions, "false negative", folder, parameters)
-
-
-def show_false_positives(
-    predictions: pd.DataFrame, folder: Path, parameters: ReportingParameters
-) -> Figure:
-    """Gallery of the real images that the detector took for fakes, the most confident first.
-
-    Args:
-        predictions: As for the false negatives.
-        folder: The image folder.
-        parameters: Size and columns of the gallery.
-    """
-    return _show(predictions, "false positive", folder, parameters)
-
-
-def _show(
-    predictions: pd.DataFrame, kind: Kind, folder: Path, parameters: ReportingParameters
-) -> Figure:
-    gallery = collect_gallery(predictions, kind, parameters.gallery_size)
-    return draw_gallery(gallery, folder, parameters.gallery_columns)
+    size, columns = parameters.gallery_size, parameters.gallery_columns
+    missed = collect_gallery(predictions, "false negative", size)
+    flagged = collect_gallery(predictions, "false positive", size)
+    return draw_gallery(missed, folder, columns), draw_gallery(flagged, folder, columns)
 
 
 def write_report(
@@ -171,51 +191,143 @@ def write_report(
     robustness_table: pd.DataFrame,
     explained_cases: Sequence[ExplainedCase],
     false_case_measures: pd.DataFrame,
+    figures: Mapping[str, PageFigure],
     folder: Path,
     parameters: ReportingParameters,
     evaluation: EvaluationParameters,
 ) -> str:
-    """The report as one self-contained HTML page.
+    """The report as one self-contained HTML page, under 5 MB.
+
+    Names and settings are escaped. The page forbids itself to load anything, and to run anything
+    but its one script, without which it shows the same. Sections that have nothing to show are
+    omitted, and so are the robustness table and the measures if they are of another run.
 
     Args:
         description: The detector's own, as `describe()` gives it.
-        split_summary: method, ratios, seed, images, groups, groups_in_more_than_one_subset,
-            fingerprint.
-        leakage_summary: split_fingerprint, found, compared, settings.
+        split_summary: Of the split that is shown; perhaps with a note on the images.
+        leakage_summary: Of the same split, or the page warns.
         rejected_images: path, reason.
-        training_history: A row for each epoch: epoch, learning rates, losses, accuracies,
-            seconds, images_per_second.
+        training_history: A row for each epoch.
         predictions: A row for each scored image.
-        metric_table: metric, subset, level, class_name, value, n, note, and perhaps low, high.
-        label_issues: subset, path, class_name, label, source, label_probability,
-            source_label_probability, the most doubted first.
-        robustness_table: run_fingerprint, subset, distortion, strength, strength_name, metric,
-            value, low, high, n. Of another run's it is left out, and the page says so.
-        explained_cases: Those of the headline subset that have a heat map; a false case that is
-            not among them is shown without.
-        false_case_measures: run_fingerprint, kind, region, measure, false_median, right_median,
-            effect, low, high, n_false, n_right, differs, note. As the robustness table.
+        metric_table: A row for each metric, subset, level and class.
+        label_issues: The images whose label is improbable, the least probable first.
+        robustness_table: A row for each distortion, strength and metric.
+        explained_cases: With heat maps; an error that is not among them is shown without.
+        false_case_measures: A row for each kind of error, region and measure.
+        figures: As `draw_figures` embeds them.
         folder: The image folder.
-        parameters: Size of the galleries.
-        evaluation: Bins of the reliability diagram, and confidence of its intervals.
+        parameters: Sizes of the galleries.
+        evaluation: Bins of the reliability diagram, and confidence of the intervals.
     """
-    return render_page(
-        Report(
-            description=description,
-            split_summary=split_summary,
-            leakage_summary=leakage_summary,
-            rejected_images=rejected_images,
-            history=training_history,
-            predictions=predictions,
-            metric_table=metric_table,
-            label_issues=label_issues,
-            robustness_table=robustness_table,
-            explained_cases=explained_cases,
-            false_case_measures=false_case_measures,
-            folder=folder,
-            cases_shown=parameters.gallery_size,
-            label_issues_shown=parameters.label_issues_shown,
-            calibration_bins=evaluation.calibration_bins,
-            confidence=evaluation.confidence,
-        )
+    calibration, history = description.get("calibration", {}), _named_history(training_history)
+    notes = [description["split"].get("note"), split_summary.get("note")]
+    metrics, footnotes = tabulate_metrics(metric_table)
+    robustness = _show_robustness(robustness_table, description)
+    measures = _show_measures(false_case_measures, description)
+    absent = {
+        "robustness": not robustness,
+        "error-measures": not measures,
+        "label-issues": label_issues.empty,
+    }
+    best = best_row(history)
+    contents = {
+        "eyebrow": "Deepfake detection report",
+        "heading": description["backbone"],
+        "notes": list(dict.fromkeys(note for note in notes if note)),
+        "cards": pick_cards(metric_table, predictions, evaluation.confidence),
+        "statements": weigh_trust(predictions, description, split_summary, leakage_summary),
+        "sections": {id_: title for id_, title in _SECTIONS.items() if not absent.get(id_)},
+        "figures": figures,
+        "description": description,
+        "scored": count_outcomes(predictions),
+        "split": split_summary,
+        "images": count_images(split_summary),
+        "rejected": rejected_images.head(_REJECTED_SHOWN).to_dict("records"),
+        "rejected_total": len(rejected_images),
+        "history": history.to_dict("records"),
+        "best_epoch": None if best is None else best["epoch"],
+        "no_curves": list(why_no_curves(predictions).values()),
+        "reliability": _bin_subsets(predictions, evaluation),
+        "fitted": calibration.get("fitted", []),
+        "calibration_notes": calibration.get("notes", []),
+        "metrics": metrics,
+        "footnotes": footnotes,
+        "confidence": evaluation.confidence,
+        "robustness": robustness,
+        **_show_cases(explained_cases, predictions, folder, parameters.gallery_size),
+        "measures": measures,
+        "label_issues": show_label_issues(label_issues, folder, parameters.label_issues_shown),
+        "label_issues_total": len(label_issues),
+        "settings": flatten_settings(description["settings"]),
+        "provenance": _list_provenance(description, split_summary),
+    }
+    return render_document(_PACKAGE, "report.html.j2", contents, script="cases.js")
+
+
+def _show_robustness(table: pd.DataFrame, description: Mapping[str, Any]) -> dict[str, Any]:
+    """Table and sentence; empty where the table is of another run, or of none."""
+    if not is_of_run(table, description[_RUN]):
+        return {}
+    return {"words": say_weakest(table), "table": tabulate_robustness(table)}
+
+
+def _show_measures(table: pd.DataFrame, description: Mapping[str, Any]) -> dict[str, Any]:
+    """Rows, sentence and notes; empty where the table is of another run, or of none."""
+    if not is_of_run(table, description[_RUN]):
+        return {}
+    rows = table.to_dict("records")
+    return {"words": say_differences(table), "rows": rows, "notes": list_notes(table)}
+
+
+def _bin_subsets(
+    predictions: pd.DataFrame, evaluation: EvaluationParameters
+) -> dict[str, list[dict[Any, Any]]]:
+    """The bins of the reliability diagram, by subset."""
+    bins, confidence = evaluation.calibration_bins, evaluation.confidence
+    parts = {
+        subset: predictions[predictions["subset"] == subset]
+        for subset in scored_subsets(predictions)
+    }
+    return {
+        subset: bin_reliability(part, bins, confidence).to_dict("records")
+        for subset, part in parts.items()
+    }
+
+
+def _show_cases(
+    explained: Sequence[ExplainedCase], predictions: pd.DataFrame, folder: Path, most: int
+) -> dict[str, Any]:
+    """The gallery of cases, and what it says of each kind."""
+    chosen = choose_cases(explained, predictions, most)
+    tiles = fill_tiles(chosen, folder)
+    return {
+        "tiles": tiles,
+        "kinds": describe_kinds(chosen, predictions),
+        "case_classes": list(dict.fromkeys(case.class_name for case in chosen)),
+        "not_shown": [tile for tile in tiles if tile.problem],
+        "has_heat": any(tile.heat for tile in tiles),
+        "heat_scale": embed_heat_scale(),
+    }
+
+
+def _list_provenance(
+    description: Mapping[str, Any], split_summary: Mapping[str, Any]
+) -> dict[str, list[tuple[str, str]]]:
+    """The detector, the versions and the fingerprints, as blocks of settings."""
+    detector = {
+        "backbone": description["backbone"],
+        "preprocessing": description["preprocessing"],
+        "outputs": description["class_names"],
+        "class folders": description["classes"],
+        "threshold": description["threshold"],
+        "temperature": description["temperature"],
+        "file format": description.get("format_version"),
+    }
+    fingerprints = {
+        "run": description[_RUN],
+        "split of the training": description["split"]["fingerprint"],
+        "split shown here": split_summary["fingerprint"],
+    }
+    return flatten_settings(
+        {"Detector": detector, "Versions": description["versions"], "Fingerprints": fingerprints}
     )
