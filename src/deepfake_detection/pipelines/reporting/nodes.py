@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from deepfake_detection.errors import UserError
 from deepfake_detection.metrics.cases import ExplainedCase
 from deepfake_detection.metrics.caveats import check_run
+from deepfake_detection.metrics.reliability import bin_reliability
 from deepfake_detection.metrics.subsets import scored_subsets
 from deepfake_detection.parameters import EvaluationParameters, ReportingParameters
 from deepfake_detection.pipelines.reporting.cases import (
@@ -28,7 +29,7 @@ from deepfake_detection.pipelines.reporting.figures import (
 )
 from deepfake_detection.pipelines.reporting.galleries import collect_gallery, draw_gallery
 from deepfake_detection.pipelines.reporting.headline import count_outcomes, pick_cards
-from deepfake_detection.pipelines.reporting.reliability import bin_reliability, draw_reliability
+from deepfake_detection.pipelines.reporting.reliability import draw_reliability
 from deepfake_detection.pipelines.reporting.tables import (
     TOO_FEW,
     count_images,
@@ -191,7 +192,7 @@ def write_report(
     robustness_table: pd.DataFrame,
     explained_cases: Sequence[ExplainedCase],
     false_case_measures: pd.DataFrame,
-    figures: Mapping[str, PageFigure],
+    page_figures: Mapping[str, PageFigure],
     folder: Path,
     parameters: ReportingParameters,
     evaluation: EvaluationParameters,
@@ -214,7 +215,7 @@ def write_report(
         robustness_table: A row for each distortion, strength and metric.
         explained_cases: With heat maps; an error that is not among them is shown without.
         false_case_measures: A row for each kind of error, region and measure.
-        figures: As `draw_figures` embeds them.
+        page_figures: As `draw_figures` embeds them.
         folder: The image folder.
         parameters: Sizes of the galleries.
         evaluation: Bins of the reliability diagram, and confidence of the intervals.
@@ -237,7 +238,7 @@ def write_report(
         "cards": pick_cards(metric_table, predictions, evaluation.confidence),
         "statements": weigh_trust(predictions, description, split_summary, leakage_summary),
         "sections": {id_: title for id_, title in _SECTIONS.items() if not absent.get(id_)},
-        "figures": figures,
+        "figures": page_figures,
         "description": description,
         "scored": count_outcomes(predictions),
         "split": split_summary,

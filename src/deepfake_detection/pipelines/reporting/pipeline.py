@@ -9,30 +9,21 @@ from deepfake_detection.pipelines.reporting.nodes import (
     write_report,
 )
 
-_FIGURES = (
-    "loss_curve",
-    "accuracy_curve",
-    "confusion_matrix",
-    "roc_curve",
-    "precision_recall_curve",
-    "reliability_diagram",
-    "page_figures",
-)
-_TABLES = ("training_history", "predictions", "robustness_table", "false_case_measures")
-_SHOWN = (
-    "split_summary",
-    "leakage_summary",
-    "rejected_images",
-    "metric_table",
-    "label_issues",
-    "explained_cases",
-)
-
 
 def create_pipeline() -> Pipeline:
     """From a scored detector to its figures and its page."""
-    described = {"description": "detector_description", "evaluation": "params:evaluation"}
-    tables = {name: name for name in _TABLES}
+    drawn = _named(
+        "loss_curve accuracy_curve confusion_matrix roc_curve precision_recall_curve "
+        "reliability_diagram page_figures"
+    )
+    tables = _named("training_history predictions robustness_table false_case_measures") | {
+        "description": "detector_description",
+        "evaluation": "params:evaluation",
+    }
+    shown = _named(
+        "split_summary leakage_summary rejected_images metric_table label_issues explained_cases "
+        "page_figures"
+    )
     return Pipeline(
         [
             Node(
@@ -41,12 +32,7 @@ def create_pipeline() -> Pipeline:
                 outputs="detector_description",
                 name="describe_scored_detector",
             ),
-            Node(
-                draw_figures,
-                inputs={**described, **tables},
-                outputs={name: name for name in _FIGURES},
-                name="draw_figures",
-            ),
+            Node(draw_figures, inputs=tables, outputs=drawn, name="draw_figures"),
             Node(
                 draw_galleries,
                 inputs=["predictions", "training_images", "params:reporting"],
@@ -56,10 +42,8 @@ def create_pipeline() -> Pipeline:
             Node(
                 write_report,
                 inputs={
-                    **described,
                     **tables,
-                    **{name: name for name in _SHOWN},
-                    "figures": "page_figures",
+                    **shown,
                     "folder": "training_images",
                     "parameters": "params:reporting",
                 },
@@ -68,3 +52,8 @@ def create_pipeline() -> Pipeline:
             ),
         ]
     )
+
+
+def _named(names: str) -> dict[str, str]:
+    """Arguments that have the names of their datasets."""
+    return {name: name for name in names.split()}

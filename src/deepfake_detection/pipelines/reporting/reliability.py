@@ -1,7 +1,4 @@
-"""Reliability: how well fake probabilities agree with the share of fakes.
-
-After Murphy and Winkler 1977, with the bins of the expected calibration error (Naeini et al. 2015).
-"""
+"""The reliability diagram."""
 
 import numpy as np
 import pandas as pd
@@ -10,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from deepfake_detection.metrics.intervals import interval, share_influence
-from deepfake_detection.metrics.metrics import expected_calibration_error, place_in_bins
+from deepfake_detection.metrics.metrics import expected_calibration_error
+from deepfake_detection.metrics.reliability import bin_reliability
 from deepfake_detection.metrics.subsets import scored_subsets
 from deepfake_detection.reports.style import colour_of, drawing, finished, message_figure
 
@@ -19,44 +16,6 @@ _TITLE = "Reliability"
 _MARKERS = {"validation": "s"}
 # areas of the markers of bins with few and with many images, in points squared
 _SMALLEST, _LARGEST = 10.0, 90.0
-
-
-def bin_reliability(scored: pd.DataFrame, bins: int, confidence: float) -> pd.DataFrame:
-    """Mean fake probability and share of fakes in each bin that holds an image.
-
-    Args:
-        scored: The images of one subset: label, fake_probability, group.
-        bins: Number of bins of equal width over the fake probability.
-        confidence: Of the intervals, such as 0.95.
-
-    Returns:
-        A row for each bin with images: lower and upper (its edges), images, mean_probability,
-        share_of_fakes, low and high (its interval between groups; NaN for a single group), all but
-        images in [0, 1].
-    """
-    places = place_in_bins(scored["fake_probability"].to_numpy(dtype=np.float64), bins)
-    rows = []
-    for place, part in scored.groupby(places):
-        fakes = part["label"].to_numpy(dtype=np.float64)
-        influence = share_influence(fakes, np.ones(len(fakes)))
-        ends = interval(float(fakes.mean()), influence, part["group"].to_numpy(), confidence)
-        edges = (int(str(place)) / bins, (int(str(place)) + 1) / bins)
-        rows.append(
-            (*edges, len(part), float(part["fake_probability"].mean()), float(fakes.mean()), *ends)
-        )
-    names = ["lower", "upper", "images", "mean_probability", "share_of_fakes", "low", "high"]
-    return pd.DataFrame(rows, columns=names)
-
-
-def calibration_error(scored: pd.DataFrame, bins: int) -> float:
-    """Expected calibration error of a subset's images, in [0, 1].
-
-    Args:
-        scored: The images of one subset, at least one: label, fake_probability.
-        bins: Number of bins of equal width over the fake probability.
-    """
-    probabilities = scored["fake_probability"].to_numpy(dtype=np.float64)
-    return expected_calibration_error(scored["label"].to_numpy(), probabilities, bins)
 
 
 def draw_reliability(predictions: pd.DataFrame, bins: int, confidence: float) -> Figure:
@@ -81,12 +40,14 @@ def draw_reliability(predictions: pd.DataFrame, bins: int, confidence: float) ->
         for number, subset in enumerate(subsets):
             scored = predictions[predictions["subset"] == subset]
             found = bin_reliability(scored, bins, confidence)
-            error = calibration_error(scored, bins)
+            error = expected_calibration_error(
+                scored["label"].to_numpy(), scored["fake_probability"].to_numpy(np.float64), bins
+            )
             _add_shares(above, found, subset, f"{subset}: expected calibration error {error:.3f}")
-            middle = (number - (len(subsets) - 1) / 2) * width
+            middle = (found["lower"] + found["upper"] - (len(subsets) - 1) * width) / 2
             below.bar(
-                (found["lower"] + found["upper"]) / 2 + middle, found["images"],
-                width=0.9 * width, color=colour_of(subset), linewidth=0,
+                middle + number * width, found["images"], width=0.9 * width,
+                color=colour_of(subset), linewidth=0,
             )  # fmt: skip
         above.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="Share of fakes")
         # the legend stands between title and axes, where no error bar can run through it
