@@ -1,5 +1,6 @@
 """Pictures on the page: explained cases with their heat maps, and possible label errors."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,11 @@ import pandas as pd
 
 from deepfake_detection.metrics.cases import FALSE_KINDS, ExplainedCase, Kind
 from deepfake_detection.metrics.subsets import headline_predictions
-from deepfake_detection.pipelines.reporting.embedding import embed_heat, embed_picture
+from deepfake_detection.pipelines.reporting.embedding import (
+    embed_heat,
+    embed_heat_scale,
+    embed_picture,
+)
 from deepfake_detection.pipelines.reporting.galleries import collect_gallery
 from deepfake_detection.reports.tiles import load_picture
 
@@ -56,13 +61,27 @@ class CaseTile:
         )
 
 
-@dataclass(frozen=True)
-class KindOfCase:
-    """The cases of one kind: how many are shown, and of how many, in words."""
+def show_cases(
+    explained: Sequence[ExplainedCase], predictions: pd.DataFrame, folder: Path, most: int
+) -> dict[str, Any]:
+    """The gallery of cases, as its template takes it.
 
-    kind: Kind
-    shown: int
-    words: str
+    Args:
+        explained: Cases with heat maps.
+        predictions: A row for each scored image.
+        folder: The image folder.
+        most: Cases of a kind, at most.
+    """
+    chosen = choose_cases(explained, predictions, most)
+    tiles = fill_tiles(chosen, folder)
+    return {
+        "tiles": tiles,
+        "kinds": describe_kinds(chosen, predictions),
+        "case_classes": list(dict.fromkeys(case.class_name for case in chosen)),
+        "not_shown": [tile for tile in tiles if tile.problem],
+        "has_heat": any(tile.heat for tile in tiles),
+        "heat_scale": embed_heat_scale(),
+    }
 
 
 def choose_cases(
@@ -82,27 +101,25 @@ def choose_cases(
         for kind in FALSE_KINDS
         for case in collect_gallery(predictions, kind, shown).cases.to_dict("records")
     ]
-    return chosen + [case for kind in _RIGHT for case in _of_kind(cases, kind)[:shown]]
+    right = [[case for case in cases if case.kind == kind] for kind in _RIGHT]
+    return chosen + [case for of_kind in right for case in of_kind[:shown]]
 
 
-def describe_kinds(chosen: Sequence[ExplainedCase], predictions: pd.DataFrame) -> list[KindOfCase]:
-    """How many cases of each kind there are, and how many are shown.
-
-    Args:
-        chosen: The cases on the page.
-        predictions: A row for each scored image.
-    """
-    described = []
-    for kind in FALSE_KINDS:
-        shown = len(_of_kind(chosen, kind))
-        gallery = collect_gallery(predictions, kind, shown)
-        described.append(KindOfCase(kind, shown, gallery.in_words()))
+def describe_kinds(
+    chosen: Sequence[ExplainedCase], predictions: pd.DataFrame
+) -> dict[Kind, tuple[int, str]]:
+    """For each kind, how many cases are shown, and of how many, in words."""
+    shown = Counter(case.kind for case in chosen)
+    described = {
+        kind: (shown[kind], collect_gallery(predictions, kind, shown[kind]).in_words())
+        for kind in FALSE_KINDS
+    }
     subset, scored = headline_predictions(predictions)
-    for right_kind, (label, name) in _RIGHT.items():
+    for kind, (label, name) in _RIGHT.items():
         right = int(((scored["label"] == label) & (scored["predicted"] == label)).sum())
-        if shown := len(_of_kind(chosen, right_kind)):
-            words = f"{shown:,} of the {right:,} {name} of {subset}, among the most certain."
-            described.append(KindOfCase(right_kind, shown, words))
+        if count := shown[kind]:
+            words = f"{count:,} of the {right:,} {name} of {subset}, among the most certain."
+            described[kind] = (count, words)
     return described
 
 
@@ -128,10 +145,6 @@ def fill_tiles(chosen: Sequence[ExplainedCase], folder: Path) -> list[CaseTile]:
         else:
             break
     return tiles
-
-
-def _of_kind(cases: Sequence[ExplainedCase], kind: Kind) -> list[ExplainedCase]:
-    return [case for case in cases if case.kind == kind]
 
 
 def show_label_issues(label_issues: pd.DataFrame, folder: Path, most: int) -> list[dict[str, Any]]:

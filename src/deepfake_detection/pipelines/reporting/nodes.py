@@ -13,42 +13,13 @@ from deepfake_detection.metrics.caveats import check_run
 from deepfake_detection.metrics.reliability import bin_reliability
 from deepfake_detection.metrics.subsets import scored_subsets
 from deepfake_detection.parameters import EvaluationParameters, ReportingParameters
-from deepfake_detection.pipelines.reporting.cases import (
-    choose_cases,
-    describe_kinds,
-    fill_tiles,
-    show_label_issues,
-)
-from deepfake_detection.pipelines.reporting.embedding import embed_heat_scale
-from deepfake_detection.pipelines.reporting.figures import (
-    draw_confusion_matrices,
-    draw_curves,
-    draw_precision_recall,
-    draw_roc,
-    why_no_curves,
-)
-from deepfake_detection.pipelines.reporting.galleries import collect_gallery, draw_gallery
-from deepfake_detection.pipelines.reporting.headline import count_outcomes, pick_cards
+from deepfake_detection.pipelines.reporting import cases, figures, galleries, headline, tables
 from deepfake_detection.pipelines.reporting.reliability import draw_reliability
-from deepfake_detection.pipelines.reporting.tables import (
-    TOO_FEW,
-    count_images,
-    is_of_run,
-    list_notes,
-    say_differences,
-    say_weakest,
-    tabulate_metrics,
-    tabulate_robustness,
-)
 from deepfake_detection.pipelines.reporting.trust import weigh_trust
 from deepfake_detection.reports.curves import best_row
 from deepfake_detection.reports.document import render_document
 from deepfake_detection.reports.effects import draw_effects
-from deepfake_detection.reports.embedded_figures import (
-    PageFigure,
-    describe_figure,
-    embed_figure,
-)
+from deepfake_detection.reports.embedded_figures import PageFigure, describe_figure, embed_figure
 from deepfake_detection.reports.robustness_figure import draw_robustness
 from deepfake_detection.reports.settings import flatten_settings
 
@@ -111,15 +82,9 @@ def draw_figures(
     false_case_measures: pd.DataFrame,
     evaluation: EvaluationParameters,
 ) -> dict[str, Any]:
-    """Draw each figure once, and embed those that show anything in SVG for the page.
+    """Draw each figure once, and embed those that show anything as SVG for the page.
 
-    Args:
-        description: The detector's own, with its threshold.
-        training_history: A row for each epoch.
-        predictions: A row for each scored image.
-        robustness_table: Left out if it is of another run.
-        false_case_measures: Left out if it is of another run.
-        evaluation: Bins of the reliability diagram, and confidence of its intervals.
+    Robustness and measures are left out if they are of another run.
 
     Returns:
         The figures that have an entry in the catalog, by its name; and `page_figures`, by name.
@@ -127,11 +92,11 @@ def draw_figures(
     history, threshold = _named_history(training_history), float(description["threshold"])
     bins, confidence = evaluation.calibration_bins, evaluation.confidence
     drawn: dict[str, Figure] = {
-        "loss_curve": draw_curves(history, "loss"),
-        "accuracy_curve": draw_curves(history, "accuracy"),
-        "confusion_matrix": draw_confusion_matrices(predictions),
-        "roc_curve": draw_roc(predictions, threshold),
-        "precision_recall_curve": draw_precision_recall(predictions, threshold),
+        "loss_curve": figures.draw_curves(history, "loss"),
+        "accuracy_curve": figures.draw_curves(history, "accuracy"),
+        "confusion_matrix": figures.draw_confusion_matrices(predictions),
+        "roc_curve": figures.draw_roc(predictions, threshold),
+        "precision_recall_curve": figures.draw_precision_recall(predictions, threshold),
         "reliability_diagram": draw_reliability(predictions, bins, confidence),
     }
     empty = set()
@@ -139,13 +104,14 @@ def draw_figures(
         empty |= {"loss_curve", "accuracy_curve"}
     if predictions.empty:
         empty |= {"confusion_matrix", "reliability_diagram"}
-    if len(why_no_curves(predictions)) == len(scored_subsets(predictions)):
+    if len(figures.why_no_curves(predictions)) == len(scored_subsets(predictions)):
         empty |= {"roc_curve", "precision_recall_curve"}
     shown = {name: figure for name, figure in drawn.items() if name not in empty}
-    if is_of_run(robustness_table, description[_RUN]):
-        shown["robustness"] = draw_robustness(robustness_table, description["split"].get("note"))
-    if is_of_run(false_case_measures, description[_RUN]) and not _too_few(false_case_measures):
-        shown["error_measures"] = draw_effects(false_case_measures)
+    if len(own := _of_run(robustness_table, description)):
+        shown["robustness"] = draw_robustness(own, description["split"].get("note"))
+    own = _of_run(false_case_measures, description)
+    if (own["differs"] != tables.TOO_FEW).any():
+        shown["error_measures"] = draw_effects(own)
     embedded = {
         name: embed_figure(name.replace("_", " ").capitalize(), describe_figure(figure), figure)
         for name, figure in shown.items()
@@ -158,8 +124,10 @@ def _named_history(training_history: pd.DataFrame) -> pd.DataFrame:
     return training_history if _RUN in training_history else training_history.head(0)
 
 
-def _too_few(false_case_measures: pd.DataFrame) -> bool:
-    return bool((false_case_measures["differs"] == TOO_FEW).all())
+def _of_run(table: pd.DataFrame, description: Mapping[str, Any]) -> pd.DataFrame:
+    """No rows of a table that is of another run."""
+    named = set(table[_RUN].astype(str))
+    return table if named == {description[_RUN]} else table.head(0)
 
 
 def draw_galleries(
@@ -174,9 +142,11 @@ def draw_galleries(
         parameters: Size and columns of the galleries.
     """
     size, columns = parameters.gallery_size, parameters.gallery_columns
-    missed = collect_gallery(predictions, "false negative", size)
-    flagged = collect_gallery(predictions, "false positive", size)
-    return draw_gallery(missed, folder, columns), draw_gallery(flagged, folder, columns)
+    missed = galleries.collect_gallery(predictions, "false negative", size)
+    flagged = galleries.collect_gallery(predictions, "false positive", size)
+    return galleries.draw_gallery(missed, folder, columns), galleries.draw_gallery(
+        flagged, folder, columns
+    )
 
 
 def write_report(
@@ -201,83 +171,57 @@ def write_report(
 
     Names and settings are escaped. The page forbids itself to load anything, and to run anything
     but its one script, without which it shows the same. Sections that have nothing to show are
-    omitted, and so are the robustness table and the measures if they are of another run.
-
-    Args:
-        description: The detector's own, as `describe()` gives it.
-        split_summary: Of the split that is shown; perhaps with a note on the images.
-        leakage_summary: Of the same split, or the page warns.
-        rejected_images: path, reason.
-        training_history: A row for each epoch.
-        predictions: A row for each scored image.
-        metric_table: A row for each metric, subset, level and class.
-        label_issues: The images whose label is improbable, the least probable first.
-        robustness_table: A row for each distortion, strength and metric.
-        explained_cases: With heat maps; an error that is not among them is shown without.
-        false_case_measures: A row for each kind of error, region and measure.
-        page_figures: As `draw_figures` embeds them.
-        folder: The image folder.
-        parameters: Sizes of the galleries.
-        evaluation: Bins of the reliability diagram, and confidence of the intervals.
+    omitted, and so are the robustness table and the measures if they are of another run. `explained_cases` have heat maps; an error that is not among them is
+    shown without. `folder` is the image folder, `page_figures` are those of `draw_figures`.
     """
     calibration, history = description.get("calibration", {}), _named_history(training_history)
     notes = [description["split"].get("note"), split_summary.get("note")]
-    metrics, footnotes = tabulate_metrics(metric_table)
-    robustness = _show_robustness(robustness_table, description)
-    measures = _show_measures(false_case_measures, description)
-    absent = {
-        "robustness": not robustness,
-        "error-measures": not measures,
-        "label-issues": label_issues.empty,
+    metrics, footnotes = tables.tabulate_metrics(metric_table)
+    robustness_table = _of_run(robustness_table, description)
+    measures = _of_run(false_case_measures, description)
+    shown = {
+        "robustness": len(robustness_table),
+        "error-measures": len(measures),
+        "label-issues": len(label_issues),
     }
     best = best_row(history)
     contents = {
         "eyebrow": "Deepfake detection report",
         "heading": description["backbone"],
         "notes": list(dict.fromkeys(note for note in notes if note)),
-        "cards": pick_cards(metric_table, predictions, evaluation.confidence),
+        "cards": headline.pick_cards(metric_table, predictions, evaluation.confidence),
         "statements": weigh_trust(predictions, description, split_summary, leakage_summary),
-        "sections": {id_: title for id_, title in _SECTIONS.items() if not absent.get(id_)},
+        "sections": {id_: title for id_, title in _SECTIONS.items() if shown.get(id_, 1)},
         "figures": page_figures,
         "description": description,
-        "scored": count_outcomes(predictions),
+        "scored": headline.count_outcomes(predictions),
         "split": split_summary,
-        "images": count_images(split_summary),
+        "images": tables.count_images(split_summary),
         "rejected": rejected_images.head(_REJECTED_SHOWN).to_dict("records"),
         "rejected_total": len(rejected_images),
         "history": history.to_dict("records"),
         "best_epoch": None if best is None else best["epoch"],
-        "no_curves": list(why_no_curves(predictions).values()),
+        "no_curves": list(figures.why_no_curves(predictions).values()),
         "reliability": _bin_subsets(predictions, evaluation),
         "fitted": calibration.get("fitted", []),
         "calibration_notes": calibration.get("notes", []),
         "metrics": metrics,
         "footnotes": footnotes,
         "confidence": evaluation.confidence,
-        "robustness": robustness,
-        **_show_cases(explained_cases, predictions, folder, parameters.gallery_size),
-        "measures": measures,
-        "label_issues": show_label_issues(label_issues, folder, parameters.label_issues_shown),
+        "weakest": tables.say_weakest(robustness_table),
+        "robustness": tables.tabulate_robustness(robustness_table),
+        **cases.show_cases(explained_cases, predictions, folder, parameters.gallery_size),
+        "measures": measures.to_dict("records"),
+        "differences": tables.say_differences(measures),
+        "measure_notes": tables.list_notes(measures),
+        "label_issues": cases.show_label_issues(
+            label_issues, folder, parameters.label_issues_shown
+        ),
         "label_issues_total": len(label_issues),
         "settings": flatten_settings(description["settings"]),
         "provenance": _list_provenance(description, split_summary),
     }
     return render_document(_PACKAGE, "report.html.j2", contents, script="cases.js")
-
-
-def _show_robustness(table: pd.DataFrame, description: Mapping[str, Any]) -> dict[str, Any]:
-    """Table and sentence; empty where the table is of another run, or of none."""
-    if not is_of_run(table, description[_RUN]):
-        return {}
-    return {"words": say_weakest(table), "table": tabulate_robustness(table)}
-
-
-def _show_measures(table: pd.DataFrame, description: Mapping[str, Any]) -> dict[str, Any]:
-    """Rows, sentence and notes; empty where the table is of another run, or of none."""
-    if not is_of_run(table, description[_RUN]):
-        return {}
-    rows = table.to_dict("records")
-    return {"words": say_differences(table), "rows": rows, "notes": list_notes(table)}
 
 
 def _bin_subsets(
@@ -292,22 +236,6 @@ def _bin_subsets(
     return {
         subset: bin_reliability(part, bins, confidence).to_dict("records")
         for subset, part in parts.items()
-    }
-
-
-def _show_cases(
-    explained: Sequence[ExplainedCase], predictions: pd.DataFrame, folder: Path, most: int
-) -> dict[str, Any]:
-    """The gallery of cases, and what it says of each kind."""
-    chosen = choose_cases(explained, predictions, most)
-    tiles = fill_tiles(chosen, folder)
-    return {
-        "tiles": tiles,
-        "kinds": describe_kinds(chosen, predictions),
-        "case_classes": list(dict.fromkeys(case.class_name for case in chosen)),
-        "not_shown": [tile for tile in tiles if tile.problem],
-        "has_heat": any(tile.heat for tile in tiles),
-        "heat_scale": embed_heat_scale(),
     }
 
 

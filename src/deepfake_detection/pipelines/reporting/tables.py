@@ -20,11 +20,6 @@ _FIRST = ("accuracy", "roc_auc")
 _Cells = dict[tuple[str, Cell], Cell]
 
 
-def is_of_run(table: pd.DataFrame, run_fingerprint: str) -> bool:
-    """Whether a table has rows, and all of this run (column run_fingerprint)."""
-    return set(table["run_fingerprint"].astype(str)) == {run_fingerprint}
-
-
 def count_images(split_summary: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     """Images by subset (from train to test, those that hold any) and class folder.
 
