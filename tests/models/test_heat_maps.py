@@ -175,7 +175,7 @@ def test_known_verdicts_are_explained_whatever_the_network_computes_now(marked: 
 def test_an_unknown_verdict_comes_from_scoring(marked: np.ndarray, monkeypatch) -> None:
     """Scores of a pass in another precision would have the other sign near the threshold."""
     detector = with_network(_ReadsRed(), 32)
-    monkeypatch.setattr(detector, "logits", lambda pixels, **_: np.full(len(pixels), -1.0))
+    monkeypatch.setattr(Detector, "logits", lambda _, pixels, **__: np.full(len(pixels), -1.0))
     maps = HeatMaps(detector)
     assert np.array_equal(maps.explain(marked), maps.explain(marked, "real"))
 

@@ -76,10 +76,10 @@ class HeatMaps:
             float32, [n, crop, crop], in [0, 1]: relative to the hottest place of the picture; 0
             everywhere if nothing contributes.
         """
-        signs = self._signs(pixels, towards, batch_size)
         network = self._detector.network.to(self._device)
         heat = np.empty((len(pixels), self._crop, self._crop), np.float32)
         with _evaluating(network), keeping_memory(self._device):
+            signs = self._signs(pixels, towards, batch_size)
             for at in range(0, len(pixels), batch_size):
                 # a copy: torch warns of read-only arrays
                 batch = np.array(pixels[at : at + batch_size])

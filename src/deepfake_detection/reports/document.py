@@ -70,8 +70,9 @@ def _environment(package: str, *, escape: bool) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        # Markup comes from the templates; any other string may come from outside
-        finalize=lambda value: printable(value) if type(value) is str else value,
+        # Markup comes from the templates; any other string may come from outside. What a macro
+        # returns is a plain string where nothing is escaped.
+        finalize=lambda value: printable(value) if escape and type(value) is str else value,
     )
     environment.filters |= {
         "probability": probability,

@@ -78,7 +78,7 @@ def test_what_was_planted_is_found_and_nothing_else() -> None:
     assert differing["corrected_high"].item() < 0.5
     said = check_guesses(table)
     assert "blurred: yes" in said
-    assert "dimmed: not shown" in said
+    assert "dark: not shown" in said
     assert "with open mouths, by the contrast there: not shown" in said
     assert "blurred: the opposite" in check_guesses(
         compare_false_cases(*_draw(0, planted=-2.0), 5, 0.95)

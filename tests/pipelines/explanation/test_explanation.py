@@ -112,7 +112,7 @@ def test_without_predictions_there_is_nothing_to_explain(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("node", [explain_cases, measure_false_cases])
 def test_predictions_of_another_detector_are_refused(node, folder: Path) -> None:
-    with pytest.raises(UserError, match="ffff.*kedro run --pipelines evaluation"):
+    with pytest.raises(UserError, match=r"ffff.*kedro run --pipelines evaluation"):
         node(
             DETECTOR, {"run_fingerprint": "ff" * 32}, make_predictions(ROWS), folder,
             make_explanation(), EVALUATION,

@@ -22,7 +22,7 @@ EVALUATION = EvaluationParameters(
 
 # one empty element stands for every figure: drawing them takes most of the time of a page
 FIGURES = {
-    name: PageFigure(name, f"what {name} shows", Markup(f'<svg id="figure-{name}"></svg>'))
+    name: PageFigure(name, f"what {name} shows", Markup('<svg id="figure-{}"></svg>').format(name))
     for name in (
         "loss_curve", "accuracy_curve", "confusion_matrix", "roc_curve", "precision_recall_curve",
         "reliability_diagram", "robustness", "error_measures",

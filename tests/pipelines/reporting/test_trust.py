@@ -21,6 +21,9 @@ def test_nothing_found_is_no_warning_and_names_what_was_searched():
     assert statement.tone == "plain"
     for searched in ("900 images", "8 bits", "0.97"):
         assert searched in statement.text
+    # one paragraph, without escapes of the template's own line breaks
+    assert "\\" not in statement.text
+    assert "\n" not in statement.text
 
 
 def test_copies_are_counted_by_kind_and_subset():

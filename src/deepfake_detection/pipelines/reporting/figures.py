@@ -36,6 +36,8 @@ _NOTHING_SCORED = "No image was scored."
 # Opacity of a cell of the confusion matrix that holds none and all of its class.
 _PALEST, _DEEPEST = 0.06, 0.55
 _SQUARE = (4.7, 4.8)
+# Looks of the line that guessing reaches
+_DASHED: dict[str, Any] = {"linewidth": 1, "linestyle": (0, (4, 4))}
 
 
 def draw_curves(history: pd.DataFrame, quantity: Literal["loss", "accuracy"]) -> Figure:
@@ -137,7 +139,8 @@ def _fill_confusion(axes: Axes, counts: np.ndarray, subset: str) -> None:
 def draw_roc(predictions: pd.DataFrame, threshold: float) -> Figure:
     """ROC curve of each scored subset over images, with the detector's operating point.
 
-    A subset with images of one class only has no curve; the figure says so.
+    A subset with images of one class only has no curve; the figure says so. Curves are by logit:
+    certain scores all round to the probability 1 and would tie.
 
     Args:
         predictions: A row for each scored image: label, logit, predicted, subset.
@@ -145,55 +148,45 @@ def draw_roc(predictions: pd.DataFrame, threshold: float) -> Figure:
             legend. The point itself comes from `predicted`.
     """
 
-    def add(axes: Axes, scored: pd.DataFrame, subset: str) -> None:
-        # by logit: certain scores all round to the probability 1 and would tie
+    def add(axes: Axes, scored: pd.DataFrame, subset: str) -> tuple[float, float]:
         RocCurveDisplay.from_predictions(
             scored["label"], scored["logit"], ax=axes, curve_kwargs={"color": colour_of(subset)},
             name=f"{subset}, {counted(len(scored), 'image')}",
         )  # fmt: skip
-        counts = confusion_counts(scored)
-        rates = counts[:, 1] / counts.sum(axis=1)
-        _add_ring(axes, *rates, colour_of(subset))
+        (_, false_positives), (_, detected) = confusion_counts(scored)
+        fakes = scored["label"].sum()
+        return false_positives / (len(scored) - fakes), detected / fakes
 
+    names = {
+        "title": "ROC curve",
+        "xlabel": "False positive rate (share of real images)",
+        "ylabel": "Recall (share of fakes detected)",
+    }
     with drawing():
-        figure, axes = _draw_by_subset(predictions, threshold, "ROC curve", add)
-        if axes:
-            axes.plot([0, 1], [0, 1], **_guessing())
-            axes.set_xlabel("False positive rate (share of real images)")
-            axes.set_ylabel("Recall (share of fakes detected)")
-            axes.legend(loc="lower right")
-        return finished(figure)
+        return _draw_by_subset(predictions, threshold, add, names, diagonal=True)
 
 
 def draw_precision_recall(predictions: pd.DataFrame, threshold: float) -> Figure:
-    """Precision by recall of each scored subset over images, with the detector's operating point.
+    """Precision by recall, as `draw_roc`; guessing, the share of fakes, is dashed."""
 
-    The level of guessing, the share of fakes, is dashed in the subset's colour.
-
-    Args:
-        predictions: As for `draw_roc`.
-        threshold: As for `draw_roc`.
-    """
-
-    def add(axes: Axes, scored: pd.DataFrame, subset: str) -> None:
+    def add(axes: Axes, scored: pd.DataFrame, subset: str) -> tuple[float, float]:
         colour, label, predicted = colour_of(subset), scored["label"], scored["predicted"]
+        guessing = {"color": colour, "label": f"{subset}: guessing {label.mean():.2f}"}
         PrecisionRecallDisplay.from_predictions(
             label, scored["logit"], ax=axes, name=subset, curve_kwargs={"color": colour},
-            drop_intermediate=True, plot_chance_level=True,
-            chance_level_kw=_guessing()
-            | {"color": colour, "label": f"{subset}: guessing {label.mean():.2f}"},
+            drop_intermediate=True, plot_chance_level=True, chance_level_kw=_DASHED | guessing,
         )  # fmt: skip
-        if predicted.any():
-            point = recall_score(label, predicted), precision_score(label, predicted)
-            _add_ring(axes, *point, colour)
+        # a detector that calls nothing fake has no precision
+        precision = precision_score(label, predicted, zero_division=np.nan)
+        return recall_score(label, predicted), precision
 
+    names = {
+        "title": "Precision and recall",
+        "xlabel": "Recall (share of fakes detected)",
+        "ylabel": "Precision (share of fakes among those called fake)",
+    }
     with drawing():
-        figure, axes = _draw_by_subset(predictions, threshold, "Precision and recall", add)
-        if axes:
-            axes.set_xlabel("Recall (share of fakes detected)")
-            axes.set_ylabel("Precision (share of fakes among those called fake)")
-            axes.legend(loc="lower left")
-        return finished(figure)
+        return _draw_by_subset(predictions, threshold, add, names, diagonal=False)
 
 
 def why_no_curves(predictions: pd.DataFrame) -> dict[str, str]:
@@ -212,29 +205,31 @@ def why_no_curves(predictions: pd.DataFrame) -> dict[str, str]:
 def _draw_by_subset(
     predictions: pd.DataFrame,
     threshold: float,
-    title: str,
-    add: Callable[[Axes, pd.DataFrame, str], None],
-) -> tuple[Figure, Axes | None]:
-    """A square with a curve for each subset that has both classes; no axes where none has."""
+    add: Callable[[Axes, pd.DataFrame, str], tuple[float, float]],
+    names: dict[str, str],
+    *,
+    diagonal: bool,
+) -> Figure:
+    """A square with a curve and an operating point for each subset that has both classes."""
     subsets, undefined = scored_subsets(predictions), why_no_curves(predictions)
     if len(undefined) == len(subsets):
-        return message_figure("\n".join(undefined.values()) or _NOTHING_SCORED, title), None
+        reasons = "\n".join(undefined.values())
+        return message_figure(reasons or _NOTHING_SCORED, names["title"])
     figure = Figure(figsize=_SQUARE)
     axes = figure.add_subplot()
     for subset in subsets:
         if subset not in undefined:
-            add(axes, predictions[predictions["subset"] == subset], subset)
+            point = add(axes, predictions[predictions["subset"] == subset], subset)
+            _add_ring(axes, *point, colour_of(subset))
     for reason in undefined.values():
         axes.plot([], [], linestyle="none", label=reason)
-    named = f"at the detector's threshold, {threshold:.3g}"
-    _add_ring(axes, np.nan, np.nan, rcParams["text.color"], label=named)
-    axes.set(title=title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    return figure, axes
-
-
-def _guessing() -> dict[str, Any]:
-    """Looks of the line that guessing reaches."""
-    return {"color": rcParams["axes.edgecolor"], "linewidth": 1, "linestyle": (0, (4, 4))}
+    if diagonal:
+        axes.plot([0, 1], [0, 1], color=rcParams["axes.edgecolor"], **_DASHED)
+    ink = rcParams["text.color"]
+    _add_ring(axes, np.nan, np.nan, ink, label=f"at the detector's threshold, {threshold:.3g}")
+    axes.set(**names, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.legend(loc="lower right" if diagonal else "lower left")
+    return finished(figure)
 
 
 def _add_ring(

@@ -84,8 +84,7 @@ def _card(
 
 def _find(table: pd.DataFrame, key: tuple[str, str | None], level: str) -> pd.Series | None:
     metric, class_name = key
-    of_class = (
-        table["class_name"].isna() if class_name is None else table["class_name"] == class_name
-    )
+    classes = table["class_name"]
+    of_class = classes.isna() if class_name is None else classes == class_name
     rows = table[(table["metric"] == metric) & (table["level"] == level) & of_class]
     return None if rows.empty else rows.iloc[0]

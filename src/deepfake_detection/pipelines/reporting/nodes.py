@@ -171,8 +171,10 @@ def write_report(
 
     Names and settings are escaped. The page forbids itself to load anything, and to run anything
     but its one script, without which it shows the same. Sections that have nothing to show are
-    omitted, and so are the robustness table and the measures if they are of another run. `explained_cases` have heat maps; an error that is not among them is
-    shown without. `folder` is the image folder, `page_figures` are those of `draw_figures`.
+    omitted, and so are the robustness table and the measures if they are of another run.
+
+    `explained_cases` have heat maps; an error that is not among them is shown without. `folder` is
+    the image folder, `page_figures` are those of `draw_figures`.
     """
     calibration, history = description.get("calibration", {}), _named_history(training_history)
     notes = [description["split"].get("note"), split_summary.get("note")]
