@@ -40,7 +40,7 @@ def points_in(figure: Figure) -> list[tuple[float, float]]:
     (axes,) = figure.axes
     rings = [line for line in axes.lines if line.get_marker() == "o"]
     return [
-        (line.get_xdata()[0], line.get_ydata()[0]) for line in rings if line.get_xdata()[0] >= 0
+        (line.get_xdata()[0], line.get_ydata()[0]) for line in rings if line.get_ydata()[0] >= 0
     ]
 
 

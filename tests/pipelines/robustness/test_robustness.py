@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.distortions import Distortion
 from deepfake_detection.metrics.differences import measure_differences
+from deepfake_detection.models import memory
 from deepfake_detection.models.detector import Detector, DetectorCard
 from deepfake_detection.parameters import EvaluationParameters, RobustnessParameters
 from deepfake_detection.pipelines.robustness import renditions
@@ -161,6 +162,24 @@ def test_figures_and_paired_differences_are_those_of_the_scores(detector: Detect
     assert (row["difference_low"], row["difference_high"]) == (paired.low, paired.high)
 
 
+def test_memory_is_kept_over_all_windows_and_given_back_once(
+    detector: Detector, predictions: pd.DataFrame, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, int]] = []
+
+    class Libc:
+        def mallopt(self, option: int, value: int) -> None:
+            calls.append(("mallopt", value))
+
+        def malloc_trim(self, pad: int) -> None:
+            calls.append(("trim", pad))
+
+    monkeypatch.setattr(memory, "_glibc", Libc)
+    monkeypatch.setattr(renditions, "images_of_a_window", lambda *_: 2)
+    score_distorted(detector, predictions, METRICS, folder, _robustness(), EVALUATION)
+    assert [name for name, _ in calls].count("trim") == 1
+
+
 def test_windows_of_any_size_give_the_same_scores_and_bound_what_is_in_memory(
     detector: Detector,
     predictions: pd.DataFrame,
@@ -225,7 +244,7 @@ def test_a_file_that_changed_is_warned_of(
     with caplog.at_level("WARNING"):
         score_distorted(detector, predictions, METRICS, folder, _robustness(), EVALUATION)
     assert "1 of 16 undistorted images" in caplog.text
-    assert "the first being 11.png" in caplog.text
+    assert "11.png (logit" in caplog.text
 
 
 def test_predictions_of_another_detector_are_refused(
