@@ -32,9 +32,10 @@ def draw_effects(table: pd.DataFrame) -> Figure:
         if table.empty:
             return message_figure("No picture could be measured.", _TITLE)
         if compared.empty:
-            counts = "\n".join(line.get_label() for line in _legend(table))
+            counts = "\n".join(str(line.get_label()) for line in _legend(table))
             return message_figure(f"Too few errors to compare:\n{counts}", _TITLE)
-        names = list(table[["region", "measure"]].drop_duplicates().itertuples(index=False))
+        pairs = zip(table["region"].astype(str), table["measure"].astype(str), strict=True)
+        names = list(dict.fromkeys(pairs))
         figure = Figure(figsize=(5.2, 2.1 + 0.36 * len(names)))
         axes = figure.add_subplot()
         axes.set_title(_TITLE)
@@ -72,7 +73,8 @@ def _label(axes: Axes, names: list[tuple[str, str]]) -> None:
 
 def _legend(table: pd.DataFrame) -> list[Line2D]:
     handles = []
-    for kind, row in table.groupby("kind", sort=False).first().iterrows():
+    for _, row in table.drop_duplicates("kind").iterrows():
+        kind = str(row["kind"])
         count = f"{counted(row['n_false'], kind)} against {row['n_right']:,} {_AGAINST[kind]}"
         few = row["differs"] == "too few"
         handles.append(

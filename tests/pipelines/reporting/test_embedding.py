@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from deepfake_detection.metrics.cases import ExplainedCase
-from deepfake_detection.pipelines.reporting.embedding import embed_heat, embed_picture
+from deepfake_detection.pipelines.reporting.cases import embed_heat, embed_picture
 
 
 def opened(address: str) -> Image.Image:

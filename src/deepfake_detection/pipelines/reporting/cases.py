@@ -1,21 +1,21 @@
 """Pictures on the page: explained cases with their heat maps, and possible label errors."""
 
+import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from PIL import Image
 
 from deepfake_detection.metrics.cases import FALSE_KINDS, ExplainedCase, Kind
 from deepfake_detection.metrics.subsets import headline_predictions
-from deepfake_detection.pipelines.reporting.embedding import (
-    embed_heat,
-    embed_heat_scale,
-    embed_picture,
-)
+from deepfake_detection.models.heat_maps import heat_layer
 from deepfake_detection.pipelines.reporting.galleries import collect_gallery
+from deepfake_detection.reports.embedded_figures import data_uri
 from deepfake_detection.reports.tiles import load_picture
 
 # Half of the 5 MB that a page may weigh is for the pictures: they have the largest of these edges
@@ -26,6 +26,12 @@ _MOST_OF_A_KIND = 100
 # small: it is enough to judge a label
 _ISSUE_EDGE = 160
 _MOST_ISSUES = 24
+
+_JPEG_QUALITY = 82
+# A heat map is no finer than the network's last grid (7×7 to 8×8 for photographs): so few pixels
+# each way lose nothing of it.
+_HEAT_PIXELS = 24
+_SCALE_STEPS = 32
 
 # label and name of the right verdicts of a kind
 _RIGHT: dict[Kind, tuple[int, str]] = {
@@ -64,14 +70,7 @@ class CaseTile:
 def show_cases(
     explained: Sequence[ExplainedCase], predictions: pd.DataFrame, folder: Path, most: int
 ) -> dict[str, Any]:
-    """The gallery of cases, as its template takes it.
-
-    Args:
-        explained: Cases with heat maps.
-        predictions: A row for each scored image.
-        folder: The image folder.
-        most: Cases of a kind, at most.
-    """
+    """The gallery of cases, as its template takes it."""
     chosen = choose_cases(explained, predictions, most)
     tiles = fill_tiles(chosen, folder)
     return {
@@ -87,19 +86,15 @@ def show_cases(
 def choose_cases(
     cases: Sequence[ExplainedCase], predictions: pd.DataFrame, most: int
 ) -> list[ExplainedCase]:
-    """The errors, explained or not, the most confident first; then the explained right verdicts.
-
-    Args:
-        cases: Those that were explained.
-        predictions: A row for each scored image.
-        most: Of a kind, at most.
-    """
+    """The errors, explained or not, the most confident first; then the explained right verdicts."""
     shown = min(most, _MOST_OF_A_KIND)
     explained = {case.path: case for case in cases}
     chosen = [
-        explained.get(case["path"]) or ExplainedCase(kind=kind, heat=None, **case)
+        explained.get(path) or ExplainedCase(path, kind, class_name, source, probability, heat=None)
         for kind in FALSE_KINDS
-        for case in collect_gallery(predictions, kind, shown).cases.to_dict("records")
+        for path, class_name, source, probability in collect_gallery(
+            predictions, kind, shown
+        ).cases.itertuples(index=False, name=None)
     ]
     right = [[case for case in cases if case.kind == kind] for kind in _RIGHT]
     return chosen + [case for of_kind in right for case in of_kind[:shown]]
@@ -124,12 +119,7 @@ def describe_kinds(
 
 
 def fill_tiles(chosen: Sequence[ExplainedCase], folder: Path) -> list[CaseTile]:
-    """The cases with their pictures, as large as the page's weight admits.
-
-    Args:
-        chosen: The cases on the page.
-        folder: The image folder.
-    """
+    """The cases with their pictures, as large as the page's weight admits."""
     pictures = [load_picture(folder, case.path, _EDGES[0]) for case in chosen]
     for edge in _EDGES:
         tiles, weight = [], 0
@@ -168,3 +158,32 @@ def show_label_issues(label_issues: pd.DataFrame, folder: Path, most: int) -> li
             | {"labelled": labelled, "image": image, "problem": picture.problem}
         )
     return shown
+
+
+def embed_picture(image: Image.Image, edge: int) -> str:
+    """An RGB picture as the data URI of a JPEG image, its longer edge at most `edge` pixels."""
+    smaller = image.copy()
+    smaller.thumbnail((edge, edge), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    smaller.save(buffer, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    return data_uri("image/jpeg", buffer.getvalue())
+
+
+def embed_heat(case: ExplainedCase) -> str:
+    """A case's heat map as the data URI of a PNG image to lay over its picture; "" without one."""
+    if case.heat is None:
+        return ""
+    side = min(_HEAT_PIXELS, case.heat.shape[0])
+    return _embed_layer(heat_layer(np.asarray(case.heat, dtype=np.float32), (side, side)))
+
+
+def embed_heat_scale() -> str:
+    """The colours of heat maps, from no heat on the left to the most on the right."""
+    steps = np.linspace(0, 1, _SCALE_STEPS, dtype=np.float32)[None]
+    return _embed_layer(heat_layer(steps, (_SCALE_STEPS, 1)))
+
+
+def _embed_layer(layer: Image.Image) -> str:
+    buffer = io.BytesIO()
+    layer.save(buffer, "PNG", optimize=True)
+    return data_uri("image/png", buffer.getvalue())

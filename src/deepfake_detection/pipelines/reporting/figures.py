@@ -1,6 +1,8 @@
 """The report's figures of training and scores: curves over epochs and thresholds, counts.
 
-Every function returns a new Matplotlib figure that belongs to no window and needs no closing.
+Every function returns a new Matplotlib figure that belongs to no window and needs no closing. A
+history has a row for each epoch, as training saves it; predictions have one for each scored image:
+label and predicted (1 fake, 0 real), logit, subset.
 """
 
 from collections.abc import Callable
@@ -41,13 +43,7 @@ _DASHED: dict[str, Any] = {"linewidth": 1, "linestyle": (0, (4, 4))}
 
 
 def draw_curves(history: pd.DataFrame, quantity: Literal["loss", "accuracy"]) -> Figure:
-    """Loss or accuracy of train and validation by epoch, the best epoch marked.
-
-    Args:
-        history: A row for each epoch: epoch, validation_accuracy, and the quantity of train and
-            validation, such as train_loss.
-        quantity: What to draw.
-    """
+    """Loss or accuracy of train and validation by epoch, the best epoch marked."""
     title = quantity.capitalize()
     with drawing():
         if history.empty:
@@ -87,22 +83,14 @@ def _mark_best_epoch(axes: Axes, history: pd.DataFrame, column: str) -> None:
 
 
 def confusion_counts(predictions: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Images by true class (rows: real, fake) and predicted class (columns), int [2, 2].
-
-    Args:
-        predictions: label and predicted, 1 for fake and 0 for real.
-    """
+    """Images by true class (rows: real, fake) and predicted class (columns), int [2, 2]."""
     if predictions.empty:
         return np.zeros((2, 2), dtype=np.int64)
     return confusion_matrix(predictions["label"], predictions["predicted"], labels=[0, 1])
 
 
 def draw_confusion_matrices(predictions: pd.DataFrame) -> Figure:
-    """Counts and shares of each class, a matrix for each scored subset, the headline subset first.
-
-    Args:
-        predictions: A row for each scored image: label, predicted, subset.
-    """
+    """Counts and shares of each class, a matrix for each scored subset, the headline one first."""
     subsets = scored_subsets(predictions)
     with drawing():
         if not subsets:
@@ -142,10 +130,7 @@ def draw_roc(predictions: pd.DataFrame, threshold: float) -> Figure:
     A subset with images of one class only has no curve; the figure says so. Curves are by logit:
     certain scores all round to the probability 1 and would tie.
 
-    Args:
-        predictions: A row for each scored image: label, logit, predicted, subset.
-        threshold: Fake probability from which the detector calls a picture fake; named in the
-            legend. The point itself comes from `predicted`.
+    The threshold is only named in the legend; the point comes from `predicted`.
     """
 
     def add(axes: Axes, scored: pd.DataFrame, subset: str) -> tuple[float, float]:
@@ -190,11 +175,7 @@ def draw_precision_recall(predictions: pd.DataFrame, threshold: float) -> Figure
 
 
 def why_no_curves(predictions: pd.DataFrame) -> dict[str, str]:
-    """The subsets that have no curve over thresholds, since they hold one class only, and why.
-
-    Args:
-        predictions: A row for each scored image: label, subset.
-    """
+    """The subsets that have no curve over thresholds, since they hold one class only, and why."""
     return {
         subset: f"{subset}: undefined, it holds only {_CLASSES[int(labels.iloc[0])]} images"
         for subset in scored_subsets(predictions)

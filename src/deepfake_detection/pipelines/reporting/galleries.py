@@ -61,14 +61,7 @@ class Gallery:
 
 
 def collect_gallery(predictions: pd.DataFrame, kind: Kind, size: int) -> Gallery:
-    """The errors of the headline subset, the most confident first, at most `size` of them.
-
-    Args:
-        predictions: A row for each scored image: path, class_name, label, source, subset, logit,
-            fake_probability, predicted.
-        kind: `false negative` (a fake called real) or `false positive` (a real image called fake).
-        size: How many to keep.
-    """
+    """The errors of the headline subset, the most confident first, at most `size` of them."""
     subset, scored = headline_predictions(predictions)
     errors = rank_cases(scored, kind)
     cases = errors[["path", "class_name", "source", "fake_probability"]].head(size)
@@ -80,11 +73,6 @@ def draw_gallery(gallery: Gallery, folder: Path, columns: int) -> Figure:
     """The gallery as a figure: under each picture its path, fake probability and source.
 
     A picture that is missing or unreadable is named on a grey tile in its place.
-
-    Args:
-        gallery: What to show.
-        folder: The image folder.
-        columns: Pictures in a row.
     """
     title = f"{gallery.kind.capitalize()}s"
     with drawing():

@@ -1,4 +1,4 @@
-"""The headline figures."""
+"""The headline figures: what became of the images of the headline subset."""
 
 from typing import Any
 
@@ -12,9 +12,6 @@ from deepfake_detection.reports.words import counted, percent
 
 def count_outcomes(predictions: pd.DataFrame) -> dict[str, Any]:
     """Images of the headline subset by class and outcome.
-
-    Args:
-        predictions: A row for each scored image: label, predicted, source, subset.
 
     Returns:
         subset, images, sources, real, accepted (real images called real), fakes, and detected
@@ -32,13 +29,7 @@ def count_outcomes(predictions: pd.DataFrame) -> dict[str, Any]:
 def pick_cards(
     metric_table: pd.DataFrame, predictions: pd.DataFrame, confidence: float
 ) -> list[Card]:
-    """The four headline figures of the headline subset.
-
-    Args:
-        metric_table: metric, subset, level, class_name, value, n and perhaps low, high.
-        predictions: A row for each scored image: label, predicted, source, subset.
-        confidence: Of the intervals, such as 0.95.
-    """
+    """The four headline figures of the headline subset."""
     counts = count_outcomes(predictions)
     subset, fakes, real = counts["subset"], counts["fakes"], counts["real"]
     missed, false_positives = fakes - counts["detected"], real - counts["accepted"]

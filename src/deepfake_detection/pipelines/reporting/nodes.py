@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,6 +12,7 @@ from deepfake_detection.metrics.cases import ExplainedCase
 from deepfake_detection.metrics.caveats import check_run
 from deepfake_detection.metrics.reliability import bin_reliability
 from deepfake_detection.metrics.subsets import scored_subsets
+from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import EvaluationParameters, ReportingParameters
 from deepfake_detection.pipelines.reporting import cases, figures, galleries, headline, tables
 from deepfake_detection.pipelines.reporting.reliability import draw_reliability
@@ -40,23 +41,12 @@ _SECTIONS = {
 }
 
 
-class Described(Protocol):
-    """An object that describes itself in plain data, as a detector does."""
-
-    def describe(self) -> dict[str, Any]:
-        """All that is known of it, as plain JSON."""
-
-
 def describe_scored_detector(
-    detector: Described, metrics: Mapping[str, Any], training_history: pd.DataFrame
+    detector: Detector, metrics: Mapping[str, Any], training_history: pd.DataFrame
 ) -> dict[str, Any]:
     """The detector's description, after a check that metrics and history are of its run.
 
-    Args:
-        detector: The trained detector.
-        metrics: What the evaluation found, with the `run_fingerprint` of the detector it scored.
-        training_history: A row for each epoch, with `run_fingerprint`; files of older versions do
-            not have that column.
+    A history of an older version has no `run_fingerprint`: it passes, and is not shown.
 
     Raises:
         UserError: If the metrics or the history are of another run.
@@ -133,14 +123,7 @@ def _of_run(table: pd.DataFrame, description: Mapping[str, Any]) -> pd.DataFrame
 def draw_galleries(
     predictions: pd.DataFrame, folder: Path, parameters: ReportingParameters
 ) -> tuple[Figure, Figure]:
-    """Galleries of the false negatives and of the false positives, the most confident first.
-
-    Args:
-        predictions: A row for each scored image: path, class_name, label, source, subset, logit,
-            fake_probability, predicted.
-        folder: The image folder.
-        parameters: Size and columns of the galleries.
-    """
+    """Galleries of the false negatives and of the false positives, the most confident first."""
     size, columns = parameters.gallery_size, parameters.gallery_columns
     missed = galleries.collect_gallery(predictions, "false negative", size)
     flagged = galleries.collect_gallery(predictions, "false positive", size)

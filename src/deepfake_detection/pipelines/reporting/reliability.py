@@ -19,13 +19,7 @@ _SMALLEST, _LARGEST = 10.0, 90.0
 
 
 def draw_reliability(predictions: pd.DataFrame, bins: int, confidence: float) -> Figure:
-    """Share of fakes by fake probability for each scored subset, and images in each bin beneath.
-
-    Args:
-        predictions: A row for each scored image: label, fake_probability, group, subset.
-        bins: Number of bins of equal width over the fake probability.
-        confidence: Of the intervals, such as 0.95.
-    """
+    """Share of fakes by fake probability for each scored subset, and images in each bin beneath."""
     subsets = scored_subsets(predictions)
     with drawing():
         if not subsets:

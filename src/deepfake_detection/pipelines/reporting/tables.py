@@ -1,4 +1,9 @@
-"""The report's tables, and sentences that say what they hold."""
+"""The report's tables, and sentences that say what they hold.
+
+The tables come from the catalog: `robustness_table` has a row for each distortion (`none` for the
+undistorted pictures), strength and metric, `false_case_measures` one for each kind of error, region
+and measure.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,11 +26,7 @@ _Cells = dict[tuple[str, Cell], Cell]
 
 
 def count_images(split_summary: Mapping[str, Any]) -> dict[str, dict[str, int]]:
-    """Images by subset (from train to test, those that hold any) and class folder.
-
-    Args:
-        split_summary: `images` ({subset: {class: count}}).
-    """
+    """Images by subset (from train to test, those that hold any) and class folder."""
     images = split_summary["images"]
     folders = dict.fromkeys(name for counts in images.values() for name in counts)
     held = [subset for subset, counts in images.items() if sum(counts.values())]
@@ -51,13 +52,15 @@ def tabulate_metrics(metric_table: pd.DataFrame) -> tuple[Table, list[str]]:
         known = isinstance(note, str) and note
         return notes.setdefault(note, len(notes) + 1) if known else 0
 
-    parts = dict(list(table.groupby(["subset", "level"], sort=False)))
-    subsets = in_reading_order(table["subset"])
+    parts = [
+        ((str(subset), level), part)
+        for (subset, level), part in table.groupby(["subset", "level"], sort=False)
+    ]
+    subsets = in_reading_order(table["subset"].astype(str))
     # in the order of the whole table, also where a subset's part begins otherwise
     cells: _Cells = {(name, Cell("")): Cell("") for name in _name_metrics(table)}
     columns = []
-    for subset, level in sorted(parts, key=lambda key: subsets.index(key[0])):
-        part = parts[subset, level]
+    for (subset, level), part in sorted(parts, key=lambda part: subsets.index(part[0][0])):
         shared = _shared_note(part["note"])
         column = Cell(subset, f"by {level}", note=number(shared), thing=subset)
         columns.append(column)
@@ -74,12 +77,7 @@ def _shared_note(notes: pd.Series) -> str | None:
 
 
 def tabulate_robustness(robustness_table: pd.DataFrame) -> Table:
-    """Metrics of each distortion and strength side by side, accuracy and ROC AUC first.
-
-    Args:
-        robustness_table: subset, distortion, strength, strength_name, metric, value, low, high, n,
-            and perhaps class_name; the undistorted pictures are distortion `none`.
-    """
+    """Metrics of each distortion and strength side by side, accuracy and ROC AUC first."""
     # the undistorted pictures come first, all others as they stand in the table
     distorted = robustness_table["distortion"] != _UNDISTORTED
     table = robustness_table.assign(distorted=distorted).sort_values("distorted", kind="stable")
@@ -99,11 +97,7 @@ def tabulate_robustness(robustness_table: pd.DataFrame) -> Table:
 
 
 def say_weakest(robustness_table: pd.DataFrame) -> str:
-    """The distortion that costs the most accuracy, in a sentence; "" where none was measured.
-
-    Args:
-        robustness_table: As for `tabulate_robustness`.
-    """
+    """The distortion that costs the most accuracy, in a sentence; "" where none was measured."""
     subset = next(iter(in_reading_order(robustness_table["subset"].astype(str))), None)
     of_subset = robustness_table["subset"] == subset
     table = robustness_table[of_subset & (robustness_table["metric"] == "accuracy")]
@@ -112,7 +106,7 @@ def say_weakest(robustness_table: pd.DataFrame) -> str:
     distorted = table[table["distortion"] != _UNDISTORTED]
     if plain.empty or distorted.empty:
         return ""
-    before, worst = plain["value"].iloc[0], distorted.loc[distorted["value"].idxmin()]
+    before, worst = plain["value"].iloc[0], distorted.sort_values("value", kind="stable").iloc[0]
     tried = counted(len(distorted), "distortion")
     if worst["value"] >= before:
         return f"None of {tried} lowers the accuracy ({percent(before)} undistorted)."
@@ -133,11 +127,7 @@ def _name_distortion(row: pd.Series) -> str:
 
 
 def say_differences(false_case_measures: pd.DataFrame) -> str:
-    """How many of the comparisons differ, and which, in a sentence.
-
-    Args:
-        false_case_measures: kind, region, measure, differs.
-    """
+    """How many of the comparisons differ, and which, in a sentence."""
     compared = false_case_measures[false_case_measures["differs"] != TOO_FEW]
     differing = [
         f"{row['measure']} of {row['region']} ({row['kind']}s)"
@@ -154,11 +144,7 @@ def say_differences(false_case_measures: pd.DataFrame) -> str:
 
 
 def list_notes(false_case_measures: pd.DataFrame) -> list[str]:
-    """What the comparisons must be read with, each note once.
-
-    Args:
-        false_case_measures: note: what a row must be read with, parts between semicolons.
-    """
+    """What the comparisons must be read with, each note once."""
     notes = false_case_measures["note"].dropna().astype(str)
     return list(dict.fromkeys(part for note in notes for part in note.split("; ") if part))
 

@@ -24,14 +24,7 @@ def weigh_trust(
     split_summary: Mapping[str, Any],
     leakage_summary: Mapping[str, Any],
 ) -> list[Statement]:
-    """What limits or supports the trust in the score, the warnings first.
-
-    Args:
-        predictions: A row for each scored image: label, predicted, source, subset.
-        description: The detector's own, with its split's method and fingerprint.
-        split_summary: method, images, groups_in_more_than_one_subset, fingerprint.
-        leakage_summary: split_fingerprint, found, compared, settings.
-    """
+    """What limits or supports the trust in the score, the warnings first."""
     statements = [
         _weigh_split(split_summary),
         weigh_leaks(leakage_summary, split_summary),
