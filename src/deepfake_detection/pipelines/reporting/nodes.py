@@ -74,7 +74,7 @@ def draw_figures(
 ) -> dict[str, Any]:
     """Draw each figure once, and embed those that show anything as SVG for the page.
 
-    Robustness and measures are left out if they are of another run.
+    Robustness and measures of another run are left out.
 
     Returns:
         The figures that have an entry in the catalog, by its name; and `page_figures`, by name.
@@ -89,22 +89,16 @@ def draw_figures(
         "precision_recall_curve": figures.draw_precision_recall(predictions, threshold),
         "reliability_diagram": draw_reliability(predictions, bins, confidence),
     }
-    empty = set()
-    if history.empty:
-        empty |= {"loss_curve", "accuracy_curve"}
-    if predictions.empty:
-        empty |= {"confusion_matrix", "reliability_diagram"}
-    if len(figures.why_no_curves(predictions)) == len(scored_subsets(predictions)):
-        empty |= {"roc_curve", "precision_recall_curve"}
-    shown = {name: figure for name, figure in drawn.items() if name not in empty}
-    if len(own := _of_run(robustness_table, description)):
-        shown["robustness"] = draw_robustness(own, description["split"].get("note"))
-    own = _of_run(false_case_measures, description)
-    if (own["differs"] != tables.TOO_FEW).any():
-        shown["error_measures"] = draw_effects(own)
+    note = description["split"].get("note")
+    shown = drawn | {
+        "robustness": draw_robustness(_of_run(robustness_table, description), note),
+        "error_measures": draw_effects(_of_run(false_case_measures, description)),
+    }
     embedded = {
         name: embed_figure(name.replace("_", " ").capitalize(), describe_figure(figure), figure)
         for name, figure in shown.items()
+        # axes are off where there is only a message
+        if figure.axes[0].axison
     }
     return {**drawn, "page_figures": embedded}
 
@@ -204,7 +198,6 @@ def write_report(
         ),
         "label_issues_total": len(label_issues),
         "settings": flatten_settings(description["settings"]),
-        "provenance": _list_provenance(description, split_summary),
     }
     return render_document(_PACKAGE, "report.html.j2", contents, script="cases.js")
 
@@ -222,26 +215,3 @@ def _bin_subsets(
         subset: bin_reliability(part, bins, confidence).to_dict("records")
         for subset, part in parts.items()
     }
-
-
-def _list_provenance(
-    description: Mapping[str, Any], split_summary: Mapping[str, Any]
-) -> dict[str, list[tuple[str, str]]]:
-    """The detector, the versions and the fingerprints, as blocks of settings."""
-    detector = {
-        "backbone": description["backbone"],
-        "preprocessing": description["preprocessing"],
-        "outputs": description["class_names"],
-        "class folders": description["classes"],
-        "threshold": description["threshold"],
-        "temperature": description["temperature"],
-        "file format": description.get("format_version"),
-    }
-    fingerprints = {
-        "run": description[_RUN],
-        "split of the training": description["split"]["fingerprint"],
-        "split shown here": split_summary["fingerprint"],
-    }
-    return flatten_settings(
-        {"Detector": detector, "Versions": description["versions"], "Fingerprints": fingerprints}
-    )
