@@ -23,9 +23,7 @@ def draw_effects(table: pd.DataFrame) -> Figure:
     The thick line is the interval of one comparison, the thin one that corrected for all of them;
     the point is filled where the latter excludes 0.5.
 
-    Args:
-        table: kind, region, measure, effect, low, high, corrected_low, corrected_high, differs,
-            n_false, n_right.
+    The table is that of `compare_false_cases`.
     """
     compared = table[table["differs"] != "too few"]
     with drawing():

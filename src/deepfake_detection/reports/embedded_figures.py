@@ -30,13 +30,9 @@ class PageFigure:
 
 
 def embed_figure(name: str, alt: str, figure: Figure, caption: str = "") -> PageFigure:
-    """Turn a drawn figure into an SVG element; the same figure gives the same element.
+    """Turn a figure into an SVG element; the same figure gives the same element.
 
-    Args:
-        name: Name of the figure, once in a page.
-        alt: What it shows, in words.
-        figure: Drawn inside `drawing`.
-        caption: Shown beneath it.
+    The figure was drawn inside `drawing`. No two of a page have the same name.
     """
     buffer = io.StringIO()
     with drawing():

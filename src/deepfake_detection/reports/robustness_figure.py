@@ -31,10 +31,7 @@ def draw_robustness(robustness_table: pd.DataFrame, note: str | None) -> Figure:
 
     A panel starts at the undistorted pictures and goes on from mild to strong, at equal distances.
 
-    Args:
-        robustness_table: subset, distortion, strength, metric, value, low, high, n, note; within a
-            distortion from mild to strong, `none` for the undistorted pictures.
-        note: A note on the images, shown on the figure.
+    The undistorted pictures are distortion `none`. The note on the images is shown beneath.
     """
     plain = robustness_table[robustness_table["distortion"] == "none"]
     direction = np.where(robustness_table["strength"] < 1, "darker", "brighter")

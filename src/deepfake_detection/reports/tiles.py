@@ -30,13 +30,7 @@ class Picture:
 
 
 def load_picture(folder: Path, path: str, edge: int) -> Picture:
-    """A picture in RGB, its longer edge at most `edge` pixels; or why it cannot be shown.
-
-    Args:
-        folder: The image folder.
-        path: The picture's path in it, with `/`.
-        edge: Pixels.
-    """
+    """A picture in RGB, its longer edge at most `edge` pixels; or why it cannot be shown."""
     try:
         image = open_picture((folder / path).read_bytes())
     except (FileNotFoundError, NotADirectoryError):

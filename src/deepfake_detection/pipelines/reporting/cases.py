@@ -42,21 +42,13 @@ _RIGHT: dict[Kind, tuple[int, str]] = {
 
 @dataclass(frozen=True)
 class CaseTile:
-    """A case in the page.
-
-    Attributes:
-        case: What was scored.
-        image: The picture's data URI; empty where `problem` says why.
-        heat: That of its heat map; empty where `case.problem` says why.
-        problem: `missing` or `unreadable`, or empty.
-        ratio: The picture's width by its height.
-    """
+    """A case in the page: images are data URIs, empty where a `problem` says why."""
 
     case: ExplainedCase
     image: str
     heat: str
-    problem: str
-    ratio: float
+    problem: str  # missing, unreadable, or empty
+    ratio: float  # width by height
 
     @property
     def place(self) -> str:

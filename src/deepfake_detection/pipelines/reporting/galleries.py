@@ -29,22 +29,13 @@ _TILE_PIXELS = 320
 
 @dataclass(frozen=True)
 class Gallery:
-    """The errors of one kind in one subset.
-
-    Attributes:
-        kind: False negative or false positive.
-        subset: The subset they come from.
-        cases: Those shown, the most confident error first: path, class_name, source,
-            fake_probability.
-        total: How many there are.
-        candidates: How many images of that class there are.
-    """
+    """The errors of one kind in one subset."""
 
     kind: Kind
     subset: str
-    cases: pd.DataFrame
-    total: int
-    candidates: int
+    cases: pd.DataFrame  # path, class_name, source, fake_probability, the most confident first
+    total: int  # errors, shown or not
+    candidates: int  # images of their class
 
     def in_words(self) -> str:
         """How many errors there are, among how many images, and how many are shown."""

@@ -11,12 +11,7 @@ from deepfake_detection.reports.words import counted, percent
 
 
 def count_outcomes(predictions: pd.DataFrame) -> dict[str, Any]:
-    """Images of the headline subset by class and outcome.
-
-    Returns:
-        subset, images, sources, real, accepted (real images called real), fakes, and detected
-        (fakes called fake).
-    """
+    """Images of the headline subset: accepted are real images called real, detected fakes."""
     subset, scored = headline_predictions(predictions)
     counts = confusion_counts(scored)
     real, fakes = counts.sum(axis=1).tolist()

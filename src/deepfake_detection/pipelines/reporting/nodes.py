@@ -207,11 +207,8 @@ def _bin_subsets(
 ) -> dict[str, list[dict[Any, Any]]]:
     """The bins of the reliability diagram, by subset."""
     bins, confidence = evaluation.calibration_bins, evaluation.confidence
-    parts = {
-        subset: predictions[predictions["subset"] == subset]
-        for subset in scored_subsets(predictions)
-    }
+    subsets = predictions.groupby("subset")
     return {
-        subset: bin_reliability(part, bins, confidence).to_dict("records")
-        for subset, part in parts.items()
+        subset: bin_reliability(subsets.get_group(subset), bins, confidence).to_dict("records")
+        for subset in scored_subsets(predictions)
     }

@@ -39,11 +39,8 @@ def count_images(split_summary: Mapping[str, Any]) -> dict[str, dict[str, int]]:
 def tabulate_metrics(metric_table: pd.DataFrame) -> tuple[Table, list[str]]:
     """All metrics, a column for each subset and level, and the footnotes in order.
 
-    A note shared by a whole column stands at its head; any other at its cell.
-
-    Args:
-        metric_table: metric, subset, level, class_name, value, n, note and perhaps low, high;
-            NaN in class_name, value, note, low and high where there is none.
+    A note shared by a whole column stands at its head; any other at its cell. NaN in class_name,
+    value, note, low and high stands for none; low and high may lack.
     """
     table = metric_table.reindex(columns=[*metric_table.columns.union(["low", "high"])])
     notes: dict[object, int] = {}
