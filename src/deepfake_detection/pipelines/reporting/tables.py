@@ -16,7 +16,12 @@ from deepfake_detection.reports.words import counted, percent
 
 TOO_FEW = "too few"
 _UNDISTORTED = "none"
-_NAMES = {"roc_auc": "ROC AUC", "f1": "F1", "true_negatives": "Real images accepted"}
+_NAMES = {
+    "roc_auc": "ROC AUC",
+    "f1": "F1",
+    "true_positives": "Fakes detected",
+    "true_negatives": "Real images accepted",
+}
 _COUNTS = ("false_negatives", "false_positives", "true_positives", "true_negatives")
 # the metrics that the page speaks of come first
 _FIRST = ("accuracy", "roc_auc")
