@@ -1,1 +1,1 @@
-"""How every figure of the project looks."""
+"""One style for all figures, and one document builder for the report and the studies' pages."""

@@ -1,23 +1,54 @@
-"""Small parts that pages show."""
+"""Parts of a page that templates/parts.html.j2 renders: cards, statements, tables."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 
 @dataclass(frozen=True)
 class Card:
-    """One headline figure: its name, its value in words, and what stands small beneath it."""
+    """One headline figure: its name, its value in words, and small lines beneath it."""
 
     name: str
     value: str
     beneath: tuple[str, ...]
-    thing: str = ""
+    thing: str = ""  # the card has its colour
 
 
 @dataclass(frozen=True)
 class Statement:
-    """Something the reader has to know before trusting a score; a `warning` takes trust away."""
+    """What the reader must know before trusting a score; a `warning` lowers that trust."""
 
     tone: Literal["warning", "plain"]
     heading: str
     text: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table: its value, and what stands around it."""
+
+    value: str
+    beneath: str = ""  # a small second line
+    note: int = 0  # number of a footnote; 0 for none
+    thing: str = ""  # a dot in its colour stands before the value
+    tag: str = ""  # a framed word after the value
+    style: str = ""  # CSS class: words (left-aligned), path, each
+    rows: int = 1  # how many rows it spans, as the header of rows
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column holds the rows' headers.
+
+    A row under a header that spans several begins with None. Styles are CSS classes: `numbers`
+    right-aligns all but the first column; `metrics`, `study`.
+    """
+
+    name: str
+    head: Sequence[Cell | str]
+    rows: Sequence[Sequence[Cell | str | None]]
+    style: str = "numbers"
+    captioned: bool = False  # the name stands above it
+    tall: bool = False  # it scrolls in a box of its own
+    best: int | None = None  # index of the highlighted row

@@ -11,8 +11,8 @@ Theme = Literal["light", "dark"]
 
 _SHEET = "deepfake_detection.reports.report"
 
-# Okabe and Ito's palette, and two of Tol's muted one for the ways to split. A thing keeps its
-# colour in every figure and on the page.
+# Okabe and Ito's palette, and two of Tol's muted one for the split methods. All are legible on
+# white and on near-black. A thing keeps its colour in every figure and on the page.
 COLOURS = {
     "train": "#E69F00",
     "validation": "#0072B2",
@@ -34,6 +34,16 @@ COLOURS = {
 }
 _ANY_OTHER = "#56B4E9"
 
+# Colours of the style sheet, and the CSS variables of page.css that replace them in a page, so that
+# one drawing is legible on a light and on a dark background.
+PAGE_COLOURS = {
+    "#1f2328": "--ink",
+    "#59636e": "--quiet",
+    "#848d97": "--edge",
+    "#e1e4e8": "--line",
+    "#ffffff": "--surface",
+}
+
 
 def colour_of(thing: str) -> str:
     """The colour of a subset or of a kind of error, the same wherever it is drawn."""
@@ -41,29 +51,28 @@ def colour_of(thing: str) -> str:
 
 
 @contextmanager
-def drawing(theme: Theme = "light") -> Iterator[None]:
+def drawing(_theme: Theme = "light") -> Iterator[None]:
     """Inside this context Matplotlib draws and saves in the report's style.
 
-    Settings of the machine's own Matplotlib file are left out, and come back afterwards.
+    Settings of the user's own Matplotlib file are ignored, and restored afterwards.
     """
-    sheets = [_SHEET] if theme == "light" else [_SHEET, f"{_SHEET}_{theme}"]
-    with style.context(sheets, after_reset=True):
+    with style.context(_SHEET, after_reset=True):
         yield
 
 
 def finished(figure: Figure) -> Figure:
-    """The figure with all its parts made, so that it looks the same when saved outside the style.
+    """Draw all parts of a figure, so that it looks the same when saved outside the style.
 
     Matplotlib makes ticks only when it first draws, from the settings of that moment.
     """
     figure.draw_without_rendering()
-    # the layout stands; computing it again would take as long as all the rest of saving
+    # computing the layout again would take as long as all the rest of saving
     figure.set_layout_engine("none")
     return figure
 
 
 def message_figure(message: str, title: str) -> Figure:
-    """A figure that says in words why there is nothing to draw. To be used in `drawing`."""
+    """A figure that says why there is nothing to draw. Call it inside `drawing`."""
     figure = Figure()
     axes = figure.add_subplot()
     axes.set_title(title)

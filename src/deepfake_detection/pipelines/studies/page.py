@@ -1,10 +1,8 @@
 """A study's page: one HTML document that needs no other file, no network and no script."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from deepfake_detection.pipelines.studies.columns import (
     NONE,
@@ -33,9 +31,8 @@ from deepfake_detection.pipelines.studies.wording import (
     write_verdict,
 )
 from deepfake_detection.reports.document import render_document
-from deepfake_detection.reports.embedded_figures import PageFigure, page_figure
+from deepfake_detection.reports.embedded_figures import PageFigure, embed_figure
 from deepfake_detection.reports.settings import flatten_settings
-from deepfake_detection.reports.style import Theme
 from deepfake_detection.reports.words import counted, shortened
 
 _PACKAGE = "deepfake_detection.pipelines.studies"
@@ -195,7 +192,7 @@ def _draw_scores(results: StudyResults) -> PageFigure:
         for _, runs in rows[:_ALT_ROWS]
     )
     alt = f"Best validation accuracy of {counted(len(rows), 'row')}: {said}."
-    return page_figure("Scores", alt, _bind(draw_scores, results))
+    return embed_figure("Scores", alt, draw_scores(results))
 
 
 def _draw_inflation(results: StudyResults) -> PageFigure | None:
@@ -206,7 +203,7 @@ def _draw_inflation(results: StudyResults) -> PageFigure | None:
         for pair in _inflation(results.inflation)[:_ALT_ROWS]
     )
     alt = f"Scores with a group split and with an individual one, joined. Inflation: {said}."
-    return page_figure("Inflation", alt, _bind(draw_inflation, results))
+    return embed_figure("Inflation", alt, draw_inflation(results))
 
 
 def _draw_curves(results: StudyResults) -> list[PageFigure]:
@@ -218,26 +215,20 @@ def _draw_curves(results: StudyResults) -> list[PageFigure]:
         else ""
     )
     return [
-        page_figure(
+        embed_figure(
             "Compared by validation accuracy",
             "Validation accuracy by epoch, the rows of the study compared.",
-            _bind(draw_comparisons, results),
+            draw_comparisons(results),
             grid,
         ),
-        page_figure(
+        embed_figure(
             "Accuracy, row by row",
             f"{panels}: accuracy of train and validation by epoch, the best epoch marked.",
-            _bind(draw_curves, results),
+            draw_curves(results),
         ),
-        page_figure(
+        embed_figure(
             "Loss, row by row",
             f"{panels}: loss of train and validation by epoch, the best epoch marked.",
-            _bind(draw_losses, results),
+            draw_losses(results),
         ),
     ]
-
-
-def _bind(
-    draw: Callable[[StudyResults, Theme], Figure], results: StudyResults
-) -> Callable[[Theme], Figure]:
-    return lambda theme: draw(results, theme)
