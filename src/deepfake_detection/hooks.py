@@ -35,8 +35,7 @@ log = logging.getLogger(__name__)
 _SHOWN_RESULTS = (
     "detector", "final_detector", "recalibrated_detector", "predictions", "metric_table",
     "robustness_table", "paired_differences", "scores", "submission", "onnx_detector",
-    "onnx_prepare", "model_card", "report", "benchmark_table", "benchmark_figure",
-    "scoring_benchmark_table", "scoring_benchmark_figure", "table", "page",
+    "onnx_prepare", "model_card", "report", "table", "page",
 )  # fmt: skip
 
 

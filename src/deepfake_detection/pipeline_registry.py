@@ -13,7 +13,6 @@ from deepfake_detection.config_loader import StudyConfigLoader
 from deepfake_detection.errors import first_line
 from deepfake_detection.parameters import StudyParameters
 from deepfake_detection.pipelines import (
-    benchmark,
     calibration,
     data_preparation,
     evaluation,
@@ -77,7 +76,6 @@ def register_pipelines() -> dict[str, Pipeline]:
         "external_evaluation": external_evaluation,
         "final_training": final_training.create_pipeline(),
         "inference": inference.create_pipeline(),
-        "benchmark": benchmark.create_pipeline(),
         "calibration": calibration.create_pipeline(),
         "export": export.create_pipeline(),
         "paired_comparison": paired_comparison.create_pipeline(),
