@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from picture_samples import png_of_size
 from PIL import Image, ImageOps
 
+from deepfake_detection.images.parallel import map_in_processes
 from deepfake_detection.images.reading import (
     TooManyPixelsError,
     UnreadablePictureError,
-    map_in_processes,
     open_picture,
     read_picture,
     to_rgb,

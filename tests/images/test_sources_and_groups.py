@@ -102,6 +102,23 @@ def test_without_one_row_of_numbers_natural_order_counts(names):
     assert list(sources_of({"real": names}, size=2).values()) == ["real/0"] * 2 + ["real/1"] * 2
 
 
+def test_sources_end_with_a_folder_where_numbers_start_again(caplog):
+    names = [
+        *numbered(range(7), "vid1/"),
+        *numbered(range(3), "vid2/"),
+        *numbered([0, 9], "vid10/"),
+    ]
+    sources = sources_of({"real": names, "fake": numbered(range(7))})
+    found = [source for path, source in sources.items() if path.startswith("real")]
+    expected = ["vid1/0"] * 5 + ["vid1/1"] * 2 + ["vid2/0"] * 3 + ["vid10/0", "vid10/1"]
+    assert found == [f"real/{name}" for name in expected]
+    assert sources["fake/6.png"] == "fake/1"
+    assert len(caplog.records) == 1
+    # numbers that go on from folder to folder count through
+    through = sources_of({"real": [*numbered(range(4), "a/"), *numbered(range(4, 8), "b/")]})
+    assert list(through.values()) == ["real/0"] * 5 + ["real/1"] * 3
+
+
 @pytest.mark.parametrize("names", [numbered([4, 5, 9]), ["x.png", "y.png", "z.png"]])
 def test_size_one_makes_every_image_a_source(names):
     assert len(set(sources_of({"real": names}, size=1).values())) == 3

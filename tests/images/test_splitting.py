@@ -239,19 +239,22 @@ def test_identical_files_share_a_subset_with_either_method(images, seed):
         assert (split.groupby("sha256")["subset"].nunique() == 1).all()
 
 
-def test_the_individual_method_tears_groups_and_says_so():
-    index = course(200).assign(width=299, height=299)
-    parameters = cut_by("individual")
-    images = ImageSetParameters.model_validate(
+def images_of(rule: str = "source") -> ImageSetParameters:
+    return ImageSetParameters.model_validate(
         {
             "classes": {name: "real" if name == "real" else "fake" for name in CLASSES},
             "source": {"rule": "consecutive", "size": 5, "pattern": None},
-            "group": {"rule": "source", "pattern": None},
+            "group": {"rule": rule, "pattern": None},
             "max_rejected_share": 0.0,
             "max_pixels": 1,
             "note": None,
         }
     )
+
+
+def test_the_individual_method_splits_groups_and_counts_them():
+    index = course(200).assign(width=299, height=299)
+    parameters, images = cut_by("individual"), images_of()
     split = split_images(index, parameters)
     summary = summarise_split(split, index, parameters, images)
     torn = sum(len(set(subsets)) > 1 for _, subsets in split.groupby("group")["subset"])
@@ -261,6 +264,32 @@ def test_the_individual_method_tears_groups_and_says_so():
     whole = summarise_split(split_images(index, cut_by("group")), index, cut_by("group"), images)
     assert whole["groups_in_more_than_one_subset"] == 0
     assert whole["fingerprint"] != summary["fingerprint"]
+
+
+def test_numbers_that_classes_share_are_reported_under_the_group_rule_source(caplog):
+    """By default a fake and the real video of its number may stand in different subsets."""
+    index = course(200).assign(width=299, height=299)
+    own_names = {f"real/{number}": f"real/other_{number}" for number in range(30)}
+    index["source"] = index["source"].replace(own_names)
+    split = split_images(index, cut_by())
+    shared = summarise_split(split, index, cut_by(), images_of())["shared_source_numbers"]
+    # numbers 0 to 29 occur in two classes, 30 to 39 in all three
+    assert shared["sources"] == 30 * 2 + 10 * 3
+    numbers = split["source"].str.extract(r"/(\d+)$", expand=False)
+    subsets = split.groupby(numbers)["subset"].nunique()
+    classes = split.groupby(numbers)["class_name"].nunique()
+    assert shared["split_between_subsets"] == classes[subsets > 1].sum() > 20
+    assert "data_preparation.group.rule=same_number" in caplog.text
+    caplog.clear()
+
+    together = index.assign(group=index["source"].str.split("/").str[1])
+    split = split_images(together, cut_by())
+    summary = summarise_split(split, together, cut_by(), images_of("same_number"))
+    assert "shared_source_numbers" not in summary
+    split = split_images(index, cut_by("individual"))
+    summary = summarise_split(split, index, cut_by("individual"), images_of())
+    assert "shared_source_numbers" not in summary
+    assert "same_number" not in caplog.text
 
 
 @SOME

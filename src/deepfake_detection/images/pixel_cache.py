@@ -24,13 +24,10 @@ import PIL
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.fingerprints import pack_hashes
+from deepfake_detection.images.parallel import map_in_processes
 from deepfake_detection.images.prefetch import prefetch
 from deepfake_detection.images.preprocessing import crop_pixels
-from deepfake_detection.images.reading import (
-    UnreadablePictureError,
-    map_in_processes,
-    open_picture,
-)
+from deepfake_detection.images.reading import open_indexed_picture
 from deepfake_detection.parameters import PreprocessingParameters
 
 log = logging.getLogger(__name__)
@@ -111,7 +108,8 @@ class ImageFiles:
         pixels = np.empty((len(rows), *self.shape[1:]), np.uint8)
         for at, row in enumerate(rows.tolist()):
             path = self.folder / self.paths[row]
-            pixels[at] = _read_pixels(path, self.sha256s[row], self.preprocessing)
+            image = open_indexed_picture(path, self.sha256s[row])
+            pixels[at] = crop_pixels(image, self.preprocessing)
         return pixels
 
 
@@ -338,23 +336,10 @@ def _write_rows(
     array = np.load(array_path, mmap_mode="r+")
     for row, (path, sha256) in enumerate(images, start):
         try:
-            array[row] = _read_pixels(path, sha256, preprocessing)
+            array[row] = crop_pixels(open_indexed_picture(path, sha256), preprocessing)
         except UserError as error:
             return str(error)
     return None
-
-
-def _read_pixels(
-    path: Path, sha256: str, preprocessing: PreprocessingParameters
-) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
-    try:
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() == sha256:
-            return crop_pixels(open_picture(content), preprocessing)
-        problem = "has changed since it was indexed"
-    except (OSError, UnreadablePictureError) as error:
-        problem = f"cannot be read any more ({getattr(error, 'strerror', None) or error})"
-    raise UserError(f"{path} {problem}. Run kedro run --pipelines data_preparation again.")
 
 
 def _full_disk_message(request: PixelRequest, folder: Path) -> str:

@@ -13,11 +13,8 @@ from PIL import Image
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.files import files_below, is_system_file
 from deepfake_detection.images.image_statistics import ImageStatistics, measure_statistics
-from deepfake_detection.images.reading import (
-    UnreadablePictureError,
-    map_in_processes,
-    open_picture,
-)
+from deepfake_detection.images.parallel import map_in_processes
+from deepfake_detection.images.reading import UnreadablePictureError, open_picture
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from deepfake_detection.images.preprocessing import crop_pixels
 from deepfake_detection.images.reading import (
     UnreadablePictureError,
     open_picture,
+    pillow_errors,
     read_content,
-    saying_what_is_wrong,
 )
 from deepfake_detection.models.image_inputs import to_image
 from deepfake_detection.parameters import PreprocessingParameters
@@ -66,7 +66,7 @@ def prepare(
             picture = open_picture(content, max_pixels)
         elif isinstance(image, Image.Image):
             # PIL images are decoded when they are first needed
-            with saying_what_is_wrong():
+            with pillow_errors():
                 picture = to_image(image)
         else:
             picture = to_image(image)
