@@ -83,25 +83,25 @@ def test_class_folders_may_be_nested_and_some_left_out(folder):
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "named"),
     [
-        (["real/0.png"], r"class folder 'fake' is missing in .*, which has 'real'\. .*'classes'"),
-        (["0.png"], r"class folder 'real' is missing in .*, which has no folders\."),
-        (["real/0.png", "fake/.hidden"], r"class folder 'fake' in .* has no files"),
-        (["real/0.png", "fake/a/Thumbs.db"], r"class folder 'fake' in .* has no files"),
-        (["real/0.png", "fake/0.png", "more/0.png"], r"folder 'more' in .* 'classes'.*null"),
-        (["real/0.png", "fake"], r"class folder 'fake' is missing"),
+        (["real/0.png"], r"'fake' .*'real'.*'classes'"),
+        (["0.png"], "'real'"),
+        (["real/0.png", "fake/.hidden"], "'fake'"),
+        (["real/0.png", "fake/a/Thumbs.db"], "'fake'"),
+        (["real/0.png", "fake/0.png", "more/0.png"], r"'more'.*'classes'.*null"),
+        (["real/0.png", "fake"], "'fake'"),
     ],
 )
-def test_a_layout_that_differs_from_the_parameters_is_an_error(folder, names, said):
-    with pytest.raises(UserError, match=said) as caught:
+def test_a_layout_that_differs_from_the_parameters_is_an_error(folder, names, named):
+    with pytest.raises(UserError, match=named) as caught:
         find_files(folder(*names), CLASSES)
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_beside_nested_class_folders_must_be_named_too(folder):
     images = folder("train/real/0.png", "train/fake/0.png", "train/more/0.png")
-    with pytest.raises(UserError, match="folder 'train/more'"):
+    with pytest.raises(UserError, match="'train/more'"):
         find_files(images, {"train/real": "real", "train/fake": "fake"})
 
 
@@ -168,18 +168,13 @@ def test_each_unusable_file_is_listed_with_its_reason(scanned):
     assert list(rejected.columns) == ["path", "reason"]
     reasons = dict(zip(rejected["path"], rejected["reason"], strict=True))
     expected = {
-        "real/4.png": r"empty file",
-        "real/notes.txt": r"not an image, or of a type that Pillow cannot read",
-        "fake/2.jpg": r"damaged image \(.*truncated.*\)",
-        "fake/3.jpg": r"101×100 pixels are more than max_pixels \(10000\)",
-        "fake/4.jpg": r"cannot be read \(No such file or directory\)",
-        "fake/pipe": r"not a regular file",
-        "fake/?.jpg": r"the file's name is not valid UTF-8: rename it",
-        "loose.png": r"outside of all class folders",
-    }
-    assert set(expected) - set(reasons) <= {"fake/pipe", "fake/?.jpg"}
-    for path, reason in reasons.items():
-        assert re.fullmatch(expected[path], reason)
+        "real/4.png", "real/notes.txt", "fake/2.jpg", "fake/3.jpg", "fake/4.jpg", "fake/pipe",
+        "fake/?.jpg", "loose.png",
+    }  # fmt: skip
+    assert expected - {"fake/pipe", "fake/?.jpg"} <= set(reasons) <= expected
+    assert len(set(reasons.values())) == len(reasons)
+    assert "101×100" in reasons["fake/3.jpg"]
+    assert "max_pixels" in reasons["fake/3.jpg"]
 
 
 def test_nothing_is_dropped_silently(scanned):
@@ -231,7 +226,8 @@ def test_files_of_one_picture_under_both_labels_are_warned_of(scanned, caplog):
     copied = both.index[both["path"] == "fake/0.jpg"][0]
     both.loc[both["path"] == "real/0.png", "sha256"] = both.loc[copied, "sha256"]
     index = index_images(both, list_rejected_images(both), images_of())
-    assert "2 files stand under both labels, the first being real/0.png" in caplog.text
+    assert "2 files" in caplog.text
+    assert "real/0.png" in caplog.text
     groups = index.set_index("path")["group"]
     assert groups["fake/0.jpg"] == groups["real/0.png"]
 
@@ -243,7 +239,8 @@ def test_rejected_files_stop_a_run_only_above_the_limit(scanned):
     with pytest.raises(UserError) as caught:
         index_images(scanned, rejected, images_of(share - 1e-9))
     message = str(caught.value)
-    assert message.startswith(f"{len(rejected)} of {len(scanned)} files ({share:.1%})")
+    assert f"{len(rejected)} of {len(scanned)}" in message
+    assert f"{share:.1%}" in message
     assert f"{rejected['path'][0]} ({rejected['reason'][0]})" in message
     assert "rejected_images" in message
     assert "max_rejected_share" in message
@@ -252,7 +249,7 @@ def test_rejected_files_stop_a_run_only_above_the_limit(scanned):
 def test_a_class_without_a_readable_image_is_an_error(scanned):
     broken = scanned.copy()
     broken.loc[broken["class_name"] == "fake", "reason"] = "empty file"
-    with pytest.raises(UserError, match="class folder 'fake' has no image that can be read"):
+    with pytest.raises(UserError, match="'fake'"):
         index_images(broken, list_rejected_images(broken), images_of())
 
 

@@ -310,22 +310,22 @@ def test_a_fake_without_its_original_stands_in_one_subset(fakes, seed):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "method", "ratios", "said"),
+    ("sizes", "method", "ratios", "named"),
     [
-        ({"real": [5, 5], "fake": [9]}, "group", (0.8, 0.2, 0.0), "class 'fake' has 1 group,"),
-        ({"real": [5, 5], "fake": [9]}, "group", (1.0, 0.0, 0.0), "class 'fake' has 1 group,"),
-        ({"a": [1] * 9, "b": [4, 4]}, "group", (0.6, 0.2, 0.2), "class 'b' has 2 groups, .* 3 at"),
-        ({"a": [9], "b": [1]}, "individual", (0.8, 0.2, 0.0), "class 'b' has 1 different image,"),
+        ({"real": [5, 5], "fake": [9]}, "group", (0.8, 0.2, 0.0), "'fake' has 1 "),
+        ({"real": [5, 5], "fake": [9]}, "group", (1.0, 0.0, 0.0), "'fake' has 1 "),
+        ({"a": [1] * 9, "b": [4, 4]}, "group", (0.6, 0.2, 0.2), "'b' has 2 .* 3 "),
+        ({"a": [9], "b": [1]}, "individual", (0.8, 0.2, 0.0), "'b' has 1 "),
     ],
 )
-def test_too_few_groups_are_an_error_that_names_the_class(sizes, method, ratios, said):
-    with pytest.raises(UserError, match=said):
+def test_too_few_groups_are_an_error_that_names_the_class(sizes, method, ratios, named):
+    with pytest.raises(UserError, match=named):
         draw_subsets(index_of_sizes(sizes), cut_by(method, ratios))
 
 
 def test_copies_of_one_file_are_not_two_images():
     index = index_of([("real", "r/0"), ("real", "r/1"), ("fake", "f/0")] * 2, ["a", "b", "c"] * 2)
-    with pytest.raises(UserError, match="class 'fake' has 1 different image,"):
+    with pytest.raises(UserError, match="'fake' has 1 "):
         draw_subsets(index, cut_by("individual"))
 
 
@@ -333,7 +333,7 @@ def test_groups_that_hang_together_are_an_error_rather_than_an_empty_class():
     """Any two subsets leave one of these three classes without images in one of them."""
     pairs = [("a", "b"), ("b", "c"), ("c", "a")]
     index = index_of([(name, "+".join(pair)) for pair in pairs for name in pair])
-    with pytest.raises(UserError, match=r"class '[abc]' has no images left for \w+: its groups"):
+    with pytest.raises(UserError, match=r"'[abc]'.*split\.ratios"):
         draw_subsets(index, cut_by())
 
 

@@ -1,7 +1,7 @@
-"""Pixel caches: the preprocessed pixels of a set of images, once on disk, memory-mapped.
+"""Pixel caches: the preprocessed pixels of a set of images, in one memory-mapped file.
 
-Where a set is larger than the disk, a list of its files takes the store's place, and pixels are
-made from the files whenever they are asked for.
+Where a set does not fit on the disk, a list of its files takes the array's place, and the files are
+decoded at each access.
 """
 
 import errno
@@ -32,7 +32,7 @@ from deepfake_detection.parameters import PreprocessingParameters
 
 log = logging.getLogger(__name__)
 
-# Raised when the same images and sizes would give other pixels than before.
+# Increased when the same images and sizes give other pixels than before.
 _FORMAT = 1
 _ROWS_OF_A_TASK = 32
 _ARRAY, _DIGESTS = "pixels.npy", "sha256.npy"
@@ -44,7 +44,7 @@ Rows = np.ndarray[tuple[int], np.dtype[np.intp]]
 
 
 class PixelArray(Protocol):
-    """A store's array, or files in its place: uint8, [images, crop, crop, 3]."""
+    """A cache's array, or files in its place: uint8, [images, crop, crop, 3]."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -57,14 +57,14 @@ class PixelArray(Protocol):
 
 @dataclass(frozen=True)
 class PixelRequest:
-    """Which pixels are wanted: images, and what is done to them. Nothing is read yet.
+    """Images and their preprocessing; nothing is read yet.
 
     Attributes:
         folder: The image folder.
         paths: Of the images, relative to the folder.
         sha256s: Of the files, hexadecimal, in the same order.
-        preprocessing: Sizes in pixels; the normalisation plays no part.
-        stored: Whether they are kept on disk, or read from the files each time.
+        preprocessing: Sizes in pixels; the normalisation is not used.
+        stored: Whether an array is written, or the files are decoded at each access.
     """
 
     folder: Path
@@ -76,7 +76,7 @@ class PixelRequest:
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Image files that look like the array of a store, and are decoded when asked for.
+    """Image files with the interface of a cache's array; decoded at each access.
 
     Attributes:
         folder: The image folder.
@@ -135,15 +135,15 @@ class Pixels:
 
 @dataclass(frozen=True)
 class PixelCache:
-    """The folder of pixel caches. Each is found by what it holds, so none is ever out of date."""
+    """The folder of pixel caches. The name of each depends on its content, so none is outdated."""
 
     folder: Path
 
     def open(self, sha256s: Sequence[str], preprocessing: PreprocessingParameters) -> Pixels:
-        """Open the store of just these images at these sizes, or the list of their files.
+        """Open the cache of exactly these images at these sizes, or the list of their files.
 
         Raises:
-            UserError: If there is neither, or the store is damaged.
+            UserError: If there is neither, or the cache is damaged.
         """
         path = self.folder / _key(sha256s, preprocessing)
         try:
@@ -165,17 +165,17 @@ class PixelCache:
         return Pixels(files, digests)
 
     def build(self, request: PixelRequest) -> None:
-        """Build the store of these images, unless it is there; or list their files.
+        """Build the cache of these images, unless it exists; or list their files.
 
-        It is written beside its place and then renamed, so that it appears whole or not at all,
-        and two runs that build the same one don't harm each other.
+        It is written under another name and then renamed: it appears whole or not at all, and two
+        runs may build the same one at once.
 
         Raises:
             UserError: If a file has changed since it was indexed, or the disk is full.
         """
         path = self.folder / _key(request.sha256s, request.preprocessing)
         if _is_whole(path):
-            log.info("Pixel cache %s is there already", path)
+            log.info("Pixel cache %s exists already", path)
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         _sweep(self.folder)
@@ -183,7 +183,7 @@ class PixelCache:
             _write_list(request, _list_of(path))
             return
         if any(self.folder.glob(f"{_sizes(request.preprocessing)}-*/")):
-            log.info("The images are not those of the pixel caches at these sizes: another is made")
+            log.info("No pixel cache at these sizes holds these images: a new one is built")
         partial_path = self.folder / f".partial-{uuid4().hex}"
         partial_path.mkdir()
         try:
@@ -200,10 +200,10 @@ class PixelCache:
 def prefetch_batches(
     array: PixelArray, batches: Sequence[Rows]
 ) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
-    """Read the pixels of each batch of rows, while the one before it is being used.
+    """Read the pixels of each batch of rows while the batch before it is in use.
 
-    A thread reads a store's rows, batch by batch. Files are decoded in as many threads as there are
-    cores, a batch in each; no more batches than that wait to be used, so that memory stays flat.
+    One thread reads an array's rows. Files are decoded in as many threads as there are cores, a
+    batch in each; at most that many batches wait, so that memory is bounded.
 
     Yields:
         uint8, [rows, crop, crop, 3], for each batch in turn.
@@ -213,7 +213,7 @@ def prefetch_batches(
 
 
 def _list_of(path: Path) -> Path:
-    """Beside where the store would be: the list of the files that it would be made of."""
+    """Path of the list of files that stands in for a cache."""
     return path.with_name(f"{path.name}.files.json")
 
 
@@ -228,7 +228,7 @@ def _write_list(request: PixelRequest, path: Path) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a store is there and can be opened; one that cannot is taken away."""
+    """Whether a cache exists and can be opened; a damaged one is deleted."""
     if not path.exists():
         return False
     try:
@@ -238,13 +238,13 @@ def _is_whole(path: Path) -> bool:
         reason = "its parts are of different lengths"
     except (OSError, ValueError, EOFError) as error:
         reason = str(error)
-    log.warning("Pixel cache %s is damaged (%s), and is built again", path, reason)
+    log.warning("Pixel cache %s is damaged (%s) and is built again", path, reason)
     shutil.rmtree(path)
     return False
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what builds that were killed more than a day ago left behind."""
+    """Remove the files of builds that were killed more than a day ago."""
     for left in folder.glob(".partial-*"):
         if time.time() - left.stat().st_mtime > _SECONDS_OF_A_DAY:
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
@@ -254,14 +254,14 @@ def _move(partial_path: Path, path: Path) -> None:
     try:
         partial_path.rename(path)
     except OSError:
-        # another run was faster; its store holds the same
+        # another run was faster; its cache has the same content
         if not path.exists():
             raise
 
 
 def _key(sha256s: Sequence[str], preprocessing: PreprocessingParameters) -> str:
     content = hashlib.sha256()
-    # Pillow's decoders and filters change now and then, in the last bit
+    # Pillow's decoders and filters differ between versions, in the last bit
     how = [_FORMAT, PIL.__version__, preprocessing.resize, preprocessing.crop]
     content.update(json.dumps(how).encode())
     content.update(_unique_digests(sha256s).tobytes())
@@ -282,7 +282,7 @@ def _unique_digests(sha256s: Sequence[str]) -> Digests:
 
 
 def _hex(digests: Digests) -> list[str]:
-    # numpy cuts trailing zero bytes off a single byte string
+    # NumPy drops trailing zero bytes of a single byte string
     return [bytes(digest).ljust(32, b"\0").hex() for digest in digests]
 
 
@@ -317,7 +317,7 @@ def _write(request: PixelRequest, folder: Path) -> None:
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> None:
-    """Make an array file with its room on disk taken: a full disk is an error, not a crash."""
+    """Create the array's file and allocate its space: a full disk is an error, not a crash."""
     np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape).flush()
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
@@ -346,6 +346,6 @@ def _full_disk_message(request: PixelRequest, folder: Path) -> str:
     size = len(request.sha256s) * request.preprocessing.crop**2 * 3 / 1e6
     return (
         f"the disk is full: a pixel cache of {len(request.sha256s)} images needs {size:.1f} MB in "
-        f"{folder}. Remove stores that are no longer used (each is made again on demand), or read "
-        "from the files: --params pixels=files."
+        f"{folder}. Remove caches that are no longer used (each is built again on demand), or "
+        "decode the files at each access: --params pixels=files."
     )
