@@ -29,12 +29,6 @@ STARTS = [
 ]
 
 
-@pytest.mark.parametrize("size", [(200, 200), (60_000, 60_000)])
-def test_too_many_pixels_are_told_apart_from_damage(size):
-    with pytest.raises(TooManyPixelsError):
-        open_picture(png_of_size(*size), max_pixels=10_000)
-
-
 def test_only_the_types_that_are_admitted_are_opened(photograph, encode):
     bitmap = encode(photograph(), "BMP")
     assert open_picture(bitmap, types=("PNG", "BMP")).size == (32, 32)
@@ -65,12 +59,13 @@ def test_files_without_loss_give_the_same_pixels_whatever_their_type(kind, photo
     np.testing.assert_array_equal(np.asarray(opened), np.asarray(image))
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "JPEG2000"])
-def test_files_with_loss_give_nearly_the_same_pixels(kind, photograph, encode):
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("JPEG", "RGB"), ("WEBP", "RGB"), ("JPEG2000", "RGB"), ("JPEG", "CMYK")]
+)
+def test_files_with_loss_give_nearly_the_same_pixels(kind, mode, photograph, encode):
     image = photograph(size=(64, 48))
-    opened = open_picture(
-        encode(image, kind, quality=95) if kind != "JPEG2000" else encode(image, kind)
-    )
+    quality = {} if kind == "JPEG2000" else {"quality": 95}
+    opened = open_picture(encode(image.convert(mode), kind, **quality))
     assert (opened.mode, opened.size) == ("RGB", (64, 48))
     difference = np.asarray(opened, dtype=float) - np.asarray(image, dtype=float)
     assert np.abs(difference).mean() < 4
@@ -86,13 +81,6 @@ def test_every_mode_of_a_file_becomes_rgb(mode, photograph, encode):
     assert opened.mode == "RGB"
     # an alpha channel is dropped, not blended over black
     np.testing.assert_array_equal(np.asarray(opened), np.asarray(image.convert("RGB")))
-
-
-def test_cmyk_files_keep_their_colours(photograph, encode):
-    image = photograph(size=(64, 64))
-    opened = open_picture(encode(image.convert("CMYK"), "JPEG", quality=95))
-    difference = np.asarray(opened, dtype=float) - np.asarray(image, dtype=float)
-    assert np.abs(difference).mean() < 4
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
@@ -144,8 +132,10 @@ def test_each_damage_has_its_reason(photograph, encode):
     assert all(reasons)
 
 
-def test_a_decompression_bomb_is_refused_unopened():
-    assert "900000000" in reason_for(png_of_size(30_000, 30_000))
+def test_too_many_pixels_are_refused_before_decoding():
+    for size, max_pixels in (((30_000, 30_000), None), ((200, 200), 10_000)):
+        with pytest.raises(TooManyPixelsError):
+            open_picture(png_of_size(*size), max_pixels=max_pixels)
     reason = reason_for(png_of_size(9_000, 9_000), max_pixels=50_000_000)
     assert "9000×9000" in reason
     assert "max_pixels (50000000)" in reason
