@@ -1,4 +1,3 @@
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,14 +18,8 @@ from deepfake_detection.images.reading import (
 MANY = settings(max_examples=150, deadline=None)
 
 STARTS = [
-    b"",
-    b"\x89PNG\r\n\x1a\n",
-    b"\xff\xd8\xff",
-    b"GIF89a",
-    b"BM",
-    b"II*\0",
-    b"RIFF \0\0\0WEBPVP8 ",
-]
+    b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"BM", b"II*\0", b"RIFF \0\0\0WEBPVP8 ",
+]  # fmt: skip
 
 
 def test_only_the_types_that_are_admitted_are_opened(photograph, encode):
@@ -180,7 +173,10 @@ def test_a_damaged_file_is_read_or_refused(kind, kept, flips, photograph, encode
     assert_read_or_refused(bytes(content[: int(kept * len(content))]))
 
 
-def test_a_missing_file_is_unreadable(tmp_path):
+def test_a_file_is_read_by_its_path(tmp_path, photograph):
+    photograph().save(tmp_path / "a.png")
+    expected = np.asarray(photograph())
+    np.testing.assert_array_equal(np.asarray(read_picture(tmp_path / "a.png")), expected)
     with pytest.raises(UnreadablePictureError):
         read_picture(tmp_path / "gone.png")
 
@@ -200,9 +196,3 @@ def test_processes_give_results_in_order():
     items = [b"x" * length for length in (5, 0, 9, 2)]
     assert list(map_in_processes(_length, items, description="Lengths", total=4)) == [5, 0, 9, 2]
     assert list(map_in_processes(_length, [], description="Lengths", total=0)) == []
-
-
-def test_a_path_may_be_read(tmp_path: Path, photograph):
-    photograph().save(tmp_path / "a.png")
-    expected = np.asarray(photograph())
-    np.testing.assert_array_equal(np.asarray(read_picture(tmp_path / "a.png")), expected)
