@@ -22,7 +22,7 @@ from deepfake_detection.parameters import ImageSetParameters, LeakageParameters
 from deepfake_detection.pipelines.data_preparation.leakage_gallery import choose_pairs, draw_pairs
 from deepfake_detection.pipelines.data_preparation.nodes import audit_split, draw_leaks, scan_images
 
-CONF = Path(__file__).parents[3] / "conf/base"
+CONF = Path(__file__).parents[2] / "conf/base"
 CLASSES = {"real": "real", "fake_deepfake": "fake", "fake_face2face": "fake"}
 DEFAULTS = yaml.safe_load((CONF / "parameters_data_preparation.yml").read_text())["leakage"]
 
@@ -57,11 +57,11 @@ def audit(
     split = images[["path", "sha256", "class_name", "label", "source", "group"]]
     split = split.assign(subset=subsets)
     summary = {"method": method, "fingerprint": "f" * 64}
-    leaks, said = audit_split(images, split, summary, folder, looking_for(**changed))
-    json.dumps(said, allow_nan=False)
+    leaks, found = audit_split(images, split, summary, folder, looking_for(**changed))
+    json.dumps(found, allow_nan=False)
     assert leaks.notna().all(axis=None)
     assert leaks["correlation"].is_monotonic_decreasing
-    return leaks, said
+    return leaks, found
 
 
 def by_source(images: pd.DataFrame) -> list[str]:
@@ -226,8 +226,10 @@ def test_flat_pictures_are_no_leaks_of_each_other(put_images, encode, least_cont
     assert (summary["compared"]["candidate_pairs"] > 0) == (least_contrast == 0)
 
 
-def test_a_crowd_of_one_picture_is_bounded_and_said(put_images, photograph, encode, caplog):
-    """A title card in a thousand files: each stands in a pair, and what is left out is counted."""
+def test_candidates_of_many_copies_of_one_picture_are_limited(
+    put_images, photograph, encode, caplog
+):
+    """Each copy stands in a pair, and what is left out is counted."""
     card = photograph(5, (48, 48))
     files = {f"real/c{n}.png": encode(card, compress_level=n % 9) + bytes(n) for n in range(200)}
     folder, images = put_images(files)
@@ -237,9 +239,8 @@ def test_a_crowd_of_one_picture_is_bounded_and_said(put_images, photograph, enco
     compared = summary["compared"]
     assert compared["candidate_pairs"] == len(leaks) <= 500
     assert compared["candidate_pairs"] + compared["candidate_pairs_left_out"] == 50 * 150
-    assert (
-        f"{compared['candidate_pairs_left_out']:,} pairs with close hashes were not" in caplog.text
-    )
+    assert f"{compared['candidate_pairs_left_out']:,}" in caplog.text
+    assert "leakage.most_candidates" in caplog.text
 
 
 @settings(max_examples=60, deadline=None)
@@ -281,11 +282,11 @@ def test_files_that_are_missing_or_have_changed_are_named(put_images, photograph
     with pytest.raises(UserError) as caught:
         audit(folder, images, subsets)
     message = str(caught.value)
-    assert message.startswith(f"{folder / 'real/c1.jpg'} cannot be read any more (No such file")
-    assert "(and 1 more such files). Run kedro run --pipelines data_preparation again." in message
+    assert message.startswith(str(folder / "real/c1.jpg"))
+    assert "data_preparation" in message
     assert "\n" not in message
     shutil.copy(folder / "real/c0.jpg", folder / "real/c1.jpg")
-    with pytest.raises(UserError, match=r"c1\.jpg has changed since it was indexed"):
+    with pytest.raises(UserError, match=r"c1\.jpg"):
         audit(folder, images, subsets)
 
 
@@ -294,8 +295,7 @@ def test_a_grouped_split_with_torn_groups_is_refused(put_images, photograph, enc
     numbered = images["path"].str.startswith("real").sum()
     subsets = ["train"] * len(images)
     subsets[0] = subsets[5] = subsets[numbered - 1] = "validation"
-    said = r"3 groups of a grouped split .* first being '0' \(train, validation\).*data_preparation"
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=r"3 groups.*'0' \(train, validation\).*data_preparation"):
         audit(folder, images, subsets)
     _, summary = audit(folder, images, subsets, "individual")
     assert summary["groups_in_more_than_one_subset"] == {"train and validation": 3}
@@ -306,25 +306,23 @@ def test_a_split_of_another_index_is_refused(put_images, photograph, encode):
     split = images.assign(subset="train")
     split.loc[0, "sha256"] = "0" * 64
     summary = {"method": "group", "fingerprint": ""}
-    with pytest.raises(UserError, match=r"1 of the 7 images of the split are not in the image"):
+    with pytest.raises(UserError, match=r"1 of the 7 images.*data_preparation"):
         audit_split(images, split, summary, folder, looking_for())
 
 
-# ---------------------------------------------------------------- what is said and shown
+# ---------------------------------------------------------------- log and gallery
 
 
-def test_the_log_is_calm_without_leaks_and_gives_numbers_with_them(
-    put_images, photograph, encode, caplog
-):
+def test_leaks_are_a_warning_with_their_number(put_images, photograph, encode, caplog):
     caplog.set_level("INFO")
     folder, images = put_images(copies_of_one(photograph, encode))
     audit(folder, images, ["train"] * len(images))
     assert [record.levelname for record in caplog.records] == ["INFO"]
-    assert "No leak between subsets: of 0 pairs with close hashes" in caplog.text
     caplog.clear()
     audit(folder, images, ["test" if path == "real/c0.jpg" else "train" for path in images["path"]])
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "2 near-duplicates of train and test" in caplog.text
+    assert "2 near-duplicates" in caplog.text
+    assert "leakage_audit" in caplog.text
     assert "same_number" not in caplog.text
 
 
@@ -353,22 +351,26 @@ def test_the_gallery_shows_each_leaked_image_once_with_its_most_alike(leaking):
     figure = draw_leaks(leaks, folder, looking_for(gallery_pairs=2))
     words = words_in(figure)
     assert sum(len(axes.images) for axes in figure.axes) == 4
-    assert "6 pairs, of 3 images of the later subset; 2 of these are shown" in words
+    assert "6 pairs" in words
+    assert "3 images" in words
     assert "test\nreal/c2.jpg" in words or "test\nreal/c3.jpg" in words
     assert re.search(r"correlation (0\.99\d\d|1\.0000), \d bits? apart", words)
 
 
-def test_a_gallery_without_leaks_says_so(leaking):
+def test_a_gallery_without_leaks_has_no_pictures(leaking):
     folder, leaks = leaking
-    assert "No picture of one subset was" in words_in(draw_pairs(leaks.head(0), folder, 5, 3))
+    figure = draw_pairs(leaks.head(0), folder, 5, 3)
+    assert not any(axes.images for axes in figure.axes)
+    assert words_in(figure)
 
 
-def test_a_picture_that_is_gone_is_named_in_its_place(leaking):
+def test_a_picture_that_is_gone_has_a_tile_in_its_place(leaking):
     folder, leaks = leaking
-    (folder / "real/c0.jpg").unlink()
-    (folder / "real/c1.jpg").unlink()
+    whole = draw_pairs(leaks, folder, 10, 3)
+    for name in ("c0", "c1"):
+        (folder / f"real/{name}.jpg").unlink()
     figure = draw_pairs(leaks, folder, 10, 3)
-    assert "No such file" in words_in(figure)
+    assert len(figure.axes) == len(whole.axes)
     assert sum(len(axes.images) for axes in figure.axes) == 3
 
 

@@ -53,7 +53,7 @@ def folder(tmp_path: Path, put_files: Callable[..., Path]) -> Callable[..., Path
 # ---------------------------------------------------------------- finding files
 
 
-def test_files_come_class_by_class_in_natural_order(folder):
+def test_files_come_class_by_class_in_natural_order(folder, tmp_path, put_files):
     names = ["10.png", "9.png", "1.png", "a/2.png", "a/11.png", "b10/1.png", "b9/1.png"]
     images = folder(*(f"real/{name}" for name in names), "fake/0.png")
     ordered = ["1.png", "9.png", "10.png", "a/2.png", "a/11.png", "b9/1.png", "b10/1.png"]
@@ -61,13 +61,11 @@ def test_files_come_class_by_class_in_natural_order(folder):
         ("fake/0.png", "fake"),
         *((f"real/{name}", "real") for name in ordered),
     ]
-
-
-def test_names_that_are_equal_in_natural_order_have_an_order_too(tmp_path, put_files):
+    # names that are equal in natural order have a fixed order too
     names = ["real/1.png", "real/01.png", "real/001.png", "fake/0.png"]
     found = [
-        find_files(put_files(tmp_path / str(turn), dict.fromkeys(names[::turn], b"")), CLASSES)
-        for turn in (1, -1)
+        find_files(put_files(tmp_path / str(step), dict.fromkeys(names[::step], b"")), CLASSES)
+        for step in (1, -1)
     ]
     assert found[0] == found[1]
 
@@ -80,29 +78,25 @@ def test_class_folders_may_be_nested_and_some_left_out(folder):
         ("train/fake/0.png", "train/fake"),
     ]
     assert find_files(images, {**classes, "never_there": None})
+    with pytest.raises(UserError, match="'train/odd'"):
+        find_files(images, {"train/real": "real", "train/fake": "fake", "old": None})
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "named"),
     [
-        (["real/0.png"], r"class folder 'fake' is missing in .*, which has 'real'\. .*'classes'"),
-        (["0.png"], r"class folder 'real' is missing in .*, which has no folders\."),
-        (["real/0.png", "fake/.hidden"], r"class folder 'fake' in .* has no files"),
-        (["real/0.png", "fake/a/Thumbs.db"], r"class folder 'fake' in .* has no files"),
-        (["real/0.png", "fake/0.png", "more/0.png"], r"folder 'more' in .* 'classes'.*null"),
-        (["real/0.png", "fake"], r"class folder 'fake' is missing"),
+        (["real/0.png"], r"'fake' .*'real'.*'classes'"),
+        (["0.png"], "'real'"),
+        (["real/0.png", "fake/.hidden"], "'fake'"),
+        (["real/0.png", "fake/a/Thumbs.db"], "'fake'"),
+        (["real/0.png", "fake/0.png", "more/0.png"], r"'more'.*'classes'.*null"),
+        (["real/0.png", "fake"], "'fake'"),
     ],
 )
-def test_a_layout_that_differs_from_the_parameters_is_an_error(folder, names, said):
-    with pytest.raises(UserError, match=said) as caught:
+def test_a_layout_that_differs_from_the_parameters_is_an_error(folder, names, named):
+    with pytest.raises(UserError, match=named) as caught:
         find_files(folder(*names), CLASSES)
     assert "\n" not in str(caught.value)
-
-
-def test_a_folder_beside_nested_class_folders_must_be_named_too(folder):
-    images = folder("train/real/0.png", "train/fake/0.png", "train/more/0.png")
-    with pytest.raises(UserError, match="folder 'train/more'"):
-        find_files(images, {"train/real": "real", "train/fake": "fake"})
 
 
 def test_system_files_are_passed_over_and_loose_files_are_not(folder):
@@ -113,11 +107,9 @@ def test_system_files_are_passed_over_and_loose_files_are_not(folder):
     assert find_files(images, CLASSES) == [
         ("real/0.png", "real"), ("fake/0.png", "fake"), ("notes.txt", ""),
     ]  # fmt: skip
-
-
-def test_a_class_folder_that_is_named_is_read_even_if_hidden(folder):
-    images = folder(".real/0.png", "fake/0.png")
-    assert (".real/0.png", ".real") in find_files(images, {".real": "real", "fake": "fake"})
+    # a class folder is read even if it is hidden
+    hidden = find_files(images, {"real": "real", "fake": "fake", ".git": "fake"})
+    assert (".git/config", ".git") in hidden
 
 
 def test_links_to_folders_and_files_are_followed(folder, tmp_path, put_files):
@@ -168,25 +160,13 @@ def test_each_unusable_file_is_listed_with_its_reason(scanned):
     assert list(rejected.columns) == ["path", "reason"]
     reasons = dict(zip(rejected["path"], rejected["reason"], strict=True))
     expected = {
-        "real/4.png": r"empty file",
-        "real/notes.txt": r"not an image, or of a type that Pillow cannot read",
-        "fake/2.jpg": r"damaged image \(.*truncated.*\)",
-        "fake/3.jpg": r"101×100 pixels are more than max_pixels \(10000\)",
-        "fake/4.jpg": r"cannot be read \(No such file or directory\)",
-        "fake/pipe": r"not a regular file",
-        "fake/?.jpg": r"the file's name is not valid UTF-8: rename it",
-        "loose.png": r"outside of all class folders",
-    }
-    assert set(expected) - set(reasons) <= {"fake/pipe", "fake/?.jpg"}
-    for path, reason in reasons.items():
-        assert re.fullmatch(expected[path], reason)
-
-
-def test_nothing_is_dropped_silently(scanned):
-    rejected = list_rejected_images(scanned)
-    index = index_images(scanned, rejected, images_of())
-    assert len(index) + len(rejected) == len(scanned)
-    assert set(scanned.attrs["files"]) <= {*index["path"], *rejected["path"]}
+        "real/4.png", "real/notes.txt", "fake/2.jpg", "fake/3.jpg", "fake/4.jpg", "fake/pipe",
+        "fake/?.jpg", "loose.png",
+    }  # fmt: skip
+    assert expected - {"fake/pipe", "fake/?.jpg"} <= set(reasons) <= expected
+    assert len(set(reasons.values())) == len(reasons)
+    assert "101×100" in reasons["fake/3.jpg"]
+    assert "max_pixels" in reasons["fake/3.jpg"]
 
 
 def test_the_index_describes_each_image(scanned):
@@ -198,6 +178,10 @@ def test_the_index_describes_each_image(scanned):
     ]  # fmt: skip
     assert index.notna().all(axis=None)
     assert index["path"].is_unique
+    # no file is dropped silently
+    rejected = list_rejected_images(scanned)
+    assert len(index) + len(rejected) == len(scanned)
+    assert set(files) <= {*index["path"], *rejected["path"]}
     for row in index.itertuples():
         assert row.sha256 == hashlib.sha256(files[row.path]).hexdigest()
         assert row.bytes == len(files[row.path])
@@ -231,7 +215,8 @@ def test_files_of_one_picture_under_both_labels_are_warned_of(scanned, caplog):
     copied = both.index[both["path"] == "fake/0.jpg"][0]
     both.loc[both["path"] == "real/0.png", "sha256"] = both.loc[copied, "sha256"]
     index = index_images(both, list_rejected_images(both), images_of())
-    assert "2 files stand under both labels, the first being real/0.png" in caplog.text
+    assert "2 files" in caplog.text
+    assert "real/0.png" in caplog.text
     groups = index.set_index("path")["group"]
     assert groups["fake/0.jpg"] == groups["real/0.png"]
 
@@ -243,7 +228,8 @@ def test_rejected_files_stop_a_run_only_above_the_limit(scanned):
     with pytest.raises(UserError) as caught:
         index_images(scanned, rejected, images_of(share - 1e-9))
     message = str(caught.value)
-    assert message.startswith(f"{len(rejected)} of {len(scanned)} files ({share:.1%})")
+    assert f"{len(rejected)} of {len(scanned)}" in message
+    assert f"{share:.1%}" in message
     assert f"{rejected['path'][0]} ({rejected['reason'][0]})" in message
     assert "rejected_images" in message
     assert "max_rejected_share" in message
@@ -252,7 +238,7 @@ def test_rejected_files_stop_a_run_only_above_the_limit(scanned):
 def test_a_class_without_a_readable_image_is_an_error(scanned):
     broken = scanned.copy()
     broken.loc[broken["class_name"] == "fake", "reason"] = "empty file"
-    with pytest.raises(UserError, match="class folder 'fake' has no image that can be read"):
+    with pytest.raises(UserError, match="'fake'"):
         index_images(broken, list_rejected_images(broken), images_of())
 
 

@@ -9,10 +9,10 @@ from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
 
 
 class PixelCacheDataset(AbstractDataset[PixelRequest, PixelCache]):
-    """A folder of pixel caches: saving a request builds its store, loading gives access to all.
+    """A folder of pixel caches: saving a request builds a cache, loading gives access to all.
 
-    A node asks for pixels without touching them; `save` builds the store into a folder named after
-    its content, unless it is there. So runs, pipelines and studies share what they have in common.
+    A node returns a request without reading pixels. `save` builds the cache into a folder named
+    after its content, unless it exists; so runs, pipelines and studies share caches.
 
     Args:
         filepath: The folder.
@@ -20,19 +20,19 @@ class PixelCacheDataset(AbstractDataset[PixelRequest, PixelCache]):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._stores = PixelCache(Path(filepath))
+        self._caches = PixelCache(Path(filepath))
         self.metadata = metadata
 
     def load(self) -> PixelCache:
-        """The stores; ask them for pixels with `open`."""
-        return self._stores
+        """The caches; `open` gives the pixels of a set of images."""
+        return self._caches
 
     def save(self, data: PixelRequest) -> None:
-        """Build the store that is asked for."""
-        self._stores.build(data)
+        """Build the requested cache."""
+        self._caches.build(data)
 
     def _exists(self) -> bool:
-        return self._stores.folder.is_dir()
+        return self._caches.folder.is_dir()
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._stores.folder)}
+        return {"filepath": str(self._caches.folder)}

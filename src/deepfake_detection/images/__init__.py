@@ -1,5 +1,4 @@
-"""What a detector is: backbones, preprocessing, its file, scoring pictures.
+"""Images: reading and measuring them, the image index, splits, duplicates and the pixel cache.
 
-Importing this package is cheap; only the modules that compute bring PyTorch with them, so that
-processes which decode pictures start fast.
+The package does not import PyTorch, so that processes which decode pictures start fast.
 """

@@ -7,7 +7,7 @@ _SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 
 
 def files_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
-    """Files at any depth. Links to folders are followed, except those that lead back up."""
+    """Files at any depth. Links to folders are followed, except to a folder that contains them."""
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if here in above:

@@ -1,4 +1,4 @@
-"""What can be measured on the light of a picture, whatever it shows."""
+"""Brightness, contrast and sharpness of a picture."""
 
 from typing import TypedDict
 
@@ -7,13 +7,13 @@ from PIL import Image
 
 
 class ImageStatistics(TypedDict):
-    """Measures of a picture's luma, or of a part of it.
+    """Statistics of the luma of a picture, or of a part of it.
 
     Attributes:
-        brightness: Mean, 0…1.
-        contrast: Standard deviation, 0…0.5.
-        sharpness: Variance of the Laplacian of luma in 0…255 (Pech-Pacheco 2000). The same picture
-            has less of it the more pixels it is spread over.
+        brightness: Mean, in [0, 1].
+        contrast: Standard deviation, in [0, 0.5].
+        sharpness: Variance of the Laplacian of luma in [0, 255] (Pech-Pacheco 2000). It falls when
+            the same picture is enlarged.
     """
 
     brightness: float

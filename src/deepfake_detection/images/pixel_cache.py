@@ -1,7 +1,7 @@
-"""Pixel caches: the preprocessed pixels of a set of images, once on disk, memory-mapped.
+"""Pixel caches: the preprocessed pixels of a set of images, in one memory-mapped file.
 
-Where a set is larger than the disk, a list of its files takes the store's place, and pixels are
-made from the files whenever they are asked for.
+Where a set does not fit on the disk, a list of its files takes the array's place, and the files are
+decoded at each access.
 """
 
 import errno
@@ -24,13 +24,10 @@ import PIL
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.fingerprints import pack_hashes
+from deepfake_detection.images.parallel import map_in_processes
 from deepfake_detection.images.prefetch import prefetch
 from deepfake_detection.images.preprocessing import crop_pixels
-from deepfake_detection.images.reading import (
-    UnreadablePictureError,
-    map_in_processes,
-    open_picture,
-)
+from deepfake_detection.images.reading import open_indexed_picture
 from deepfake_detection.parameters import PreprocessingParameters
 
 if TYPE_CHECKING:
@@ -38,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Raised when the same images and sizes would give other pixels than before.
+# Increased when the same images and sizes give other pixels than before.
 _FORMAT = 1
 _ROWS_OF_A_TASK = 32
 _ARRAY, _DIGESTS = "pixels.npy", "sha256.npy"
@@ -50,7 +47,7 @@ Rows = np.ndarray[tuple[int], np.dtype[np.intp]]
 
 
 class PixelArray(Protocol):
-    """A store's array, or files in its place: uint8, [images, crop, crop, 3]."""
+    """A cache's array, or files in its place: uint8, [images, crop, crop, 3]."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -63,14 +60,14 @@ class PixelArray(Protocol):
 
 @dataclass(frozen=True)
 class PixelRequest:
-    """Which pixels are wanted: images, and what is done to them. Nothing is read yet.
+    """Images and their preprocessing; nothing is read yet.
 
     Attributes:
         folder: The image folder.
         paths: Of the images, relative to the folder.
         sha256s: Of the files, hexadecimal, in the same order.
-        preprocessing: Sizes in pixels; the normalisation plays no part.
-        stored: Whether they are kept on disk, or read from the files each time.
+        preprocessing: Sizes in pixels; the normalisation is not used.
+        stored: Whether an array is written, or the files are decoded at each access.
     """
 
     folder: Path
@@ -94,7 +91,7 @@ class PixelRequest:
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Image files that look like the array of a store, and are decoded when asked for.
+    """Image files with the interface of a cache's array; decoded at each access.
 
     Attributes:
         folder: The image folder.
@@ -126,7 +123,8 @@ class ImageFiles:
         pixels = np.empty((len(rows), *self.shape[1:]), np.uint8)
         for at, row in enumerate(rows.tolist()):
             path = self.folder / self.paths[row]
-            pixels[at] = _read_pixels(path, self.sha256s[row], self.preprocessing)
+            image = open_indexed_picture(path, self.sha256s[row])
+            pixels[at] = crop_pixels(image, self.preprocessing)
         return pixels
 
 
@@ -152,15 +150,15 @@ class Pixels:
 
 @dataclass(frozen=True)
 class PixelCache:
-    """The folder of pixel caches. Each is found by what it holds, so none is ever out of date."""
+    """The folder of pixel caches. The name of each depends on its content, so none is outdated."""
 
     folder: Path
 
     def open(self, sha256s: Sequence[str], preprocessing: PreprocessingParameters) -> Pixels:
-        """Open the store of just these images at these sizes, or the list of their files.
+        """Open the cache of exactly these images at these sizes, or the list of their files.
 
         Raises:
-            UserError: If there is neither, or the store is damaged.
+            UserError: If there is neither, or the cache is damaged.
         """
         path = self.folder / _key(sha256s, preprocessing)
         try:
@@ -182,17 +180,17 @@ class PixelCache:
         return Pixels(files, digests)
 
     def build(self, request: PixelRequest) -> None:
-        """Build the store of these images, unless it is there; or list their files.
+        """Build the cache of these images, unless it exists; or list their files.
 
-        It is written beside its place and then renamed, so that it appears whole or not at all,
-        and two runs that build the same one don't harm each other.
+        It is written under another name and then renamed: it appears whole or not at all, and two
+        runs may build the same one at once.
 
         Raises:
             UserError: If a file has changed since it was indexed, or the disk is full.
         """
         path = self.folder / _key(request.sha256s, request.preprocessing)
         if _is_whole(path):
-            log.info("Pixel cache %s is there already", path)
+            log.info("Pixel cache %s exists already", path)
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         _sweep(self.folder)
@@ -200,7 +198,7 @@ class PixelCache:
             _write_list(request, _list_of(path))
             return
         if any(self.folder.glob(f"{_sizes(request.preprocessing)}-*/")):
-            log.info("The images are not those of the pixel caches at these sizes: another is made")
+            log.info("No pixel cache at these sizes holds these images: a new one is built")
         partial_path = self.folder / f".partial-{uuid4().hex}"
         partial_path.mkdir()
         try:
@@ -217,10 +215,10 @@ class PixelCache:
 def prefetch_batches(
     array: PixelArray, batches: Sequence[Rows]
 ) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
-    """Read the pixels of each batch of rows, while the one before it is being used.
+    """Read the pixels of each batch of rows while the batch before it is in use.
 
-    A thread reads a store's rows, batch by batch. Files are decoded in as many threads as there are
-    cores, a batch in each; no more batches than that wait to be used, so that memory stays flat.
+    One thread reads an array's rows. Files are decoded in as many threads as there are cores, a
+    batch in each; at most that many batches wait, so that memory is bounded.
 
     Yields:
         uint8, [rows, crop, crop, 3], for each batch in turn.
@@ -230,7 +228,7 @@ def prefetch_batches(
 
 
 def _list_of(path: Path) -> Path:
-    """Beside where the store would be: the list of the files that it would be made of."""
+    """Path of the list of files that stands in for a cache."""
     return path.with_name(f"{path.name}.files.json")
 
 
@@ -245,7 +243,7 @@ def _write_list(request: PixelRequest, path: Path) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a store is there and can be opened; one that cannot is taken away."""
+    """Whether a cache exists and can be opened; a damaged one is deleted."""
     if not path.exists():
         return False
     try:
@@ -255,13 +253,13 @@ def _is_whole(path: Path) -> bool:
         reason = "its parts are of different lengths"
     except (OSError, ValueError, EOFError) as error:
         reason = str(error)
-    log.warning("Pixel cache %s is damaged (%s), and is built again", path, reason)
+    log.warning("Pixel cache %s is damaged (%s) and is built again", path, reason)
     shutil.rmtree(path)
     return False
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what builds that were killed more than a day ago left behind."""
+    """Remove the files of builds that were killed more than a day ago."""
     for left in folder.glob(".partial-*"):
         if time.time() - left.stat().st_mtime > _SECONDS_OF_A_DAY:
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
@@ -271,14 +269,14 @@ def _move(partial_path: Path, path: Path) -> None:
     try:
         partial_path.rename(path)
     except OSError:
-        # another run was faster; its store holds the same
+        # another run was faster; its cache has the same content
         if not path.exists():
             raise
 
 
 def _key(sha256s: Sequence[str], preprocessing: PreprocessingParameters) -> str:
     content = hashlib.sha256()
-    # Pillow's decoders and filters change now and then, in the last bit
+    # Pillow's decoders and filters differ between versions, in the last bit
     how = [_FORMAT, PIL.__version__, preprocessing.resize, preprocessing.crop]
     content.update(json.dumps(how).encode())
     content.update(_unique_digests(sha256s).tobytes())
@@ -299,7 +297,7 @@ def _unique_digests(sha256s: Sequence[str]) -> Digests:
 
 
 def _hex(digests: Digests) -> list[str]:
-    # numpy cuts trailing zero bytes off a single byte string
+    # NumPy drops trailing zero bytes of a single byte string
     return [bytes(digest).ljust(32, b"\0").hex() for digest in digests]
 
 
@@ -334,7 +332,7 @@ def _write(request: PixelRequest, folder: Path) -> None:
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> None:
-    """Make an array file with its room on disk taken: a full disk is an error, not a crash."""
+    """Create the array's file and allocate its space: a full disk is an error, not a crash."""
     np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape).flush()
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
@@ -353,29 +351,16 @@ def _write_rows(
     array = np.load(array_path, mmap_mode="r+")
     for row, (path, sha256) in enumerate(images, start):
         try:
-            array[row] = _read_pixels(path, sha256, preprocessing)
+            array[row] = crop_pixels(open_indexed_picture(path, sha256), preprocessing)
         except UserError as error:
             return str(error)
     return None
-
-
-def _read_pixels(
-    path: Path, sha256: str, preprocessing: PreprocessingParameters
-) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
-    try:
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() == sha256:
-            return crop_pixels(open_picture(content), preprocessing)
-        problem = "has changed since it was indexed"
-    except (OSError, UnreadablePictureError) as error:
-        problem = f"cannot be read any more ({getattr(error, 'strerror', None) or error})"
-    raise UserError(f"{path} {problem}. Run kedro run --pipelines data_preparation again.")
 
 
 def _full_disk_message(request: PixelRequest, folder: Path) -> str:
     size = len(request.sha256s) * request.preprocessing.crop**2 * 3 / 1e6
     return (
         f"the disk is full: a pixel cache of {len(request.sha256s)} images needs {size:.1f} MB in "
-        f"{folder}. Remove stores that are no longer used (each is made again on demand), or read "
-        "from the files: --params pixels=files."
+        f"{folder}. Remove caches that are no longer used (each is built again on demand), or "
+        "decode the files at each access: --params pixels=files."
     )

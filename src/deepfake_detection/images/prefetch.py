@@ -1,4 +1,4 @@
-"""Working ahead: the next batches are made ready while one is being used."""
+"""Prefetching: the next items are prepared while one is in use."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,17 +17,17 @@ def prefetch(
     threads: int,
     window: int | None = None,
 ) -> Iterator[Result]:
-    """Apply a function to items in threads, some ahead of where they are used, in order.
+    """Apply a function to items in threads, before their results are needed; results in order.
 
-    Threads suffice for pictures: Pillow and NumPy let go of the interpreter's lock while they
-    decode and resize, and nothing has to be sent from one process to another.
+    Threads suffice for pictures: Pillow and NumPy release the interpreter's lock while they decode
+    and resize.
 
     Args:
-        function: May be called by several threads at once.
-        items: Its arguments, taken only when their turn comes.
-        threads: That work.
-        window: How many results may be in work or wait to be used, so that memory stays flat for
-            any number of items; as many as threads, if None.
+        function: Several threads call it at once.
+        items: Its arguments; the iterator is read only as far as needed.
+        threads: Number of threads.
+        window: Limit of results in work or waiting, which bounds memory; None: the number of
+            threads.
     """
     coming = iter(items)
     with ThreadPoolExecutor(threads) as pool:
@@ -38,12 +38,12 @@ def prefetch(
                 waiting.extend(pool.submit(function, item) for item in islice(coming, 1))
                 yield result
         finally:
-            # whoever stops early, or meets an error, does not wait for what is not begun
+            # after an early stop or an error, what is not begun is not waited for
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Items in lists of this size, the last perhaps shorter."""
+    """Items in lists of this size; the last may be shorter."""
     coming = iter(items)
     while taken := list(islice(coming, size)):
         yield taken

@@ -1,22 +1,22 @@
-"""From an opened picture to the square of pixels that a network sees."""
+"""Resize and crop: from an opened picture to the square of pixels that a network sees."""
 
 import numpy as np
 from PIL import Image
 
 from deepfake_detection.parameters import PreprocessingParameters
 
-# A picture longer than this many times its short side is first cut to that, around its centre:
-# resizing a strip of 10 × 100,000 pixels would otherwise need gigabytes, all outside the crop.
+# A picture longer than this many times its short side is first cut to that length, around its
+# centre: resizing a strip of 10 × 100,000 pixels would need gigabytes, all outside the crop.
 _LONGEST_ASPECT = 16
 
 
 def crop_pixels(
     image: Image.Image, preprocessing: PreprocessingParameters
 ) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
-    """Resize the shorter side, cut out the centre.
+    """Resize the shorter side and crop the centre.
 
-    The same pixels as torchvision's `Resize` and `CenterCrop` give for a PIL image (bilinear,
-    antialiased), without importing it.
+    The pixels equal those of torchvision's `Resize` and `CenterCrop` for a PIL image (bilinear,
+    antialiased), without its import.
 
     Args:
         image: An RGB picture of any size.
@@ -70,7 +70,7 @@ def _places(
 
 
 def _uncut_strip(width: int, height: int) -> tuple[int, int, int, int]:
-    """The box of what is kept of a long strip: all of any other picture."""
+    """The box that is kept of a long strip; any other picture is kept whole."""
     longest = _LONGEST_ASPECT * min(width, height)
     left, top = max(0, (width - longest) // 2), max(0, (height - longest) // 2)
     return left, top, left + min(width, longest), top + min(height, longest)

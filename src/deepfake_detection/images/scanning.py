@@ -1,4 +1,4 @@
-"""Finding the files of an image folder and measuring each, decoded once."""
+"""Find the files of an image folder, and decode and measure each once."""
 
 import hashlib
 import logging
@@ -13,11 +13,8 @@ from PIL import Image
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.files import files_below, is_system_file
 from deepfake_detection.images.image_statistics import ImageStatistics, measure_statistics
-from deepfake_detection.images.reading import (
-    UnreadablePictureError,
-    map_in_processes,
-    open_picture,
-)
+from deepfake_detection.images.parallel import map_in_processes
+from deepfake_detection.images.reading import UnreadablePictureError, open_picture
 
 log = logging.getLogger(__name__)
 
@@ -26,16 +23,16 @@ _FILES_OF_A_TASK = 32
 
 @dataclass(frozen=True)
 class ScannedFile:
-    """A file of the image folder. Either `reason` is set, or all the measures are.
+    """A file of the image folder. Either `reason` is set, or all measurements are.
 
     Attributes:
         path: Relative to the image folder, with `/`.
         class_name: Its class folder; empty for a file outside of all.
-        reason: Why it is not used.
+        reason: Why the file is not used.
         sha256: Of the file, hexadecimal.
-        width, height: Pixels, after turning it upright.
-        bytes: Of the file.
-        perceptual_hash: 64 bits, hexadecimal (Zauner 2010, by DCT); near for alike pictures.
+        width, height: Pixels of the upright picture.
+        bytes: Size of the file.
+        perceptual_hash: 64 bits, hexadecimal (Zauner 2010, by DCT); close for similar pictures.
         brightness, contrast, sharpness: See `ImageStatistics`.
     """
 
@@ -62,12 +59,12 @@ def find_files(folder: Path, classes: Mapping[str, str | None]) -> list[tuple[st
     """Find the files of an image folder, in natural order within each class.
 
     Args:
-        folder: The image folder, with a folder for each class, in which files may lie at any depth.
+        folder: The image folder, with a folder for each class; files may lie at any depth.
         classes: Labels by class folder; a folder with None is left out.
 
     Returns:
-        Path relative to the image folder, and class folder (empty: outside of all), of each file.
-        System files (hidden ones, Thumbs.db, desktop.ini) are counted in the log, not listed.
+        Of each file its path relative to the image folder, and its class folder (empty: outside of
+        all). System files (hidden ones, Thumbs.db, desktop.ini) are counted in the log only.
 
     Raises:
         UserError: If a class folder is missing, has no files, or is not named in `classes`.
@@ -90,17 +87,17 @@ def find_files(folder: Path, classes: Mapping[str, str | None]) -> list[tuple[st
                 paths.append(path.relative_to(folder).as_posix())
         if not paths:
             raise UserError(f"class folder '{name}' in {folder} has no files")
-        # sorted first, so that names such as 1.png and 01.png have an order too
+        # sorted first, so that the order of names such as 1.png and 01.png is fixed
         found += [(path, name) for path in natsorted(sorted(paths), alg=ns.PATH)]
     found += _find_outside(folder, classes)
     if system_files:
-        log.info("Passed over %d system files (hidden ones, Thumbs.db, desktop.ini)", system_files)
+        log.info("Ignored %d system files (hidden ones, Thumbs.db, desktop.ini)", system_files)
     return found
 
 
 def _find_outside(folder: Path, classes: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
     """Files outside of all class folders; a folder outside of all is an error."""
-    on_the_way = {parent.as_posix() for name in classes for parent in Path(name).parents}
+    parents = {parent.as_posix() for name in classes for parent in Path(name).parents}
     waiting = [folder]
     while waiting:
         for path in sorted(waiting.pop().iterdir()):
@@ -109,11 +106,11 @@ def _find_outside(folder: Path, classes: Mapping[str, str | None]) -> Iterator[t
                 continue
             if not path.is_dir():
                 yield inside.as_posix(), ""
-            elif inside.as_posix() in on_the_way:
+            elif inside.as_posix() in parents:
                 waiting.append(path)
             else:
                 raise UserError(
-                    f"folder '{inside.as_posix()}' in {folder} is no class folder of parameter "
+                    f"folder '{inside.as_posix()}' in {folder} is not a class folder of parameter "
                     "'classes'. Name it there with its label, real or fake, or with null to leave "
                     "it out."
                 )

@@ -1,5 +1,6 @@
-"""Where images come from: their sources, and the groups that belong together."""
+"""Sources of images, and groups of sources that belong together."""
 
+import logging
 import re
 
 import numpy as np
@@ -10,6 +11,8 @@ from scipy.sparse.csgraph import connected_components
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import GroupRule, SourceRule
 
+log = logging.getLogger(__name__)
+
 _NUMBERED = re.compile(r"^(.*?)(\d+)(?:\.[^./]*)?$")
 
 
@@ -19,16 +22,16 @@ def name_sources(
     """Name the source of each image: its class, and a number or caught name within it.
 
     Args:
-        paths: Relative to the image folder, in natural order within a class, of all files that were
-            found: an unreadable one must not shift those behind it.
+        paths: Of all files, relative to the image folder, in natural order within a class. An
+            unreadable file keeps its place, so that the files behind it are not shifted.
         class_names: The class folder of each; empty for none.
-        readable: Which of them are images. The others need not fit the rule: a list of names
-            beside numbered images does not change how those are counted.
+        readable: Which of them are images. The others need not fit the rule: a text file beside
+            numbered images does not change how those are counted.
         source: The rule.
 
     Returns:
-        As `real/17`. The class is part of the name, since fakes of several kinds, made from one
-        video, often carry the same names. None for an unreadable file without a place in the row.
+        As `real/17`; None for an unreadable file without a number. The class is part of the name,
+        since fakes of several kinds, made from one video, often carry the same names.
 
     Raises:
         UserError: If the pattern does not match a file's path.
@@ -41,11 +44,19 @@ def name_sources(
     elif source.rule == "image":
         keys[readable] = inside[readable]
     else:
-        for _, names in inside.groupby(class_names, sort=False):
-            positions = _positions(list(names), list(readable[names.index]))
-            keys[names.index] = [
-                None if position is None else str(position // source.size) for position in positions
-            ]
+        for class_name, names in inside.groupby(class_names, sort=False):
+            folders = names.str.rpartition("/")[0] + "/"
+            restarts = _numbers_restart(names[readable[names.index]], folders)
+            if restarts:
+                log.warning(
+                    "Numbers start again in each folder of '%s': sources end there", class_name
+                )
+            for folder, inside_folder in names.groupby(folders if restarts else lambda _: ""):
+                positions = _positions(list(inside_folder), list(readable[inside_folder.index]))
+                keys[inside_folder.index] = [
+                    None if position is None else f"{folder}{position // source.size}"
+                    for position in positions
+                ]
     placed = keys.notna()
     keys[placed] = [
         f"{name}/{key}" if name else key
@@ -66,8 +77,16 @@ def _inside(paths: pd.Series, class_names: pd.Series) -> pd.Series:
     )
 
 
+def _numbers_restart(images: pd.Series, folders: pd.Series) -> bool:
+    """Whether images in different folders carry the same number."""
+    matches = [_NUMBERED.match(name) for name in images]
+    numbers = pd.Series([int(match.group(2)) if match else -1 for match in matches], dtype=object)
+    pairs = pd.DataFrame({"number": numbers, "folder": folders[images.index].to_numpy()})
+    return bool(pairs[numbers >= 0].drop_duplicates()["number"].duplicated().any())
+
+
 def _positions(names: list[str], readable: list[bool]) -> list[int | None]:
-    """Positions in a row: by the numbers in the names, so that gaps count, or in order."""
+    """Positions by the numbers in the names, so that gaps count; else in the order of names."""
     matches = [_NUMBERED.match(name) for name in names]
     images = [match for match, is_image in zip(matches, readable, strict=True) if is_image]
     prefixes = {match.group(1) if match else None for match in images}
@@ -88,7 +107,7 @@ def name_groups(
 ) -> pd.Series:
     """Name the group of each image: what a grouped split keeps in one subset.
 
-    Groups that share an identical file become one.
+    Groups that contain the same file become one.
 
     Args:
         paths: Relative to the image folder.

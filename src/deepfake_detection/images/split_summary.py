@@ -1,4 +1,4 @@
-"""What is said of a split, wherever a detector goes that was trained on it."""
+"""The summary of a split; it is stored in each detector that was trained on it."""
 
 from typing import Any
 
@@ -20,22 +20,23 @@ def describe_split(
     seed: int,
     image_set: ImageSetParameters,
 ) -> dict[str, Any]:
-    """Say how a split was made and what came out.
+    """Describe how a split was made and its result.
 
     Args:
-        split: A row for each image: sha256, class_name, label, group, subset.
+        split: A row for each image: sha256, class_name, label, source, group, subset.
         image_index: Of the same images: width, height.
-        method: group, individual; or all, where nothing is left for another subset.
+        method: group, individual; or all: every image is in one subset.
         ratios: Shares of the subsets.
         seed: Of the draw.
-        image_set: Where the images come from.
+        image_set: Settings of the images.
 
     Returns:
         method, ratios, seed, images (by subset and class), groups (by subset),
-        groups_in_more_than_one_subset, fingerprint, note, image_sizes (see
-        `summarise_sizes`), and the settings of the image set.
+        groups_in_more_than_one_subset, fingerprint, note, image_sizes (see `summarise_sizes`),
+        data_preparation (the settings of the images). Also shared_source_numbers (see
+        `count_shared_source_numbers`), where a grouped split separates such sources.
     """
-    return {
+    summary = {
         "method": method,
         "ratios": ratios.model_dump(),
         "seed": seed,
@@ -49,6 +50,11 @@ def describe_split(
         ),
         "data_preparation": image_set.model_dump(),
     }
+    if method == "group" and image_set.group.rule == "source":
+        shared = count_shared_source_numbers(split)
+        if shared["split_between_subsets"]:
+            summary["shared_source_numbers"] = shared
+    return summary
 
 
 def count_images(split: pd.DataFrame) -> dict[str, dict[str, int]]:
@@ -63,9 +69,34 @@ def count_images(split: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def count_groups(split: pd.DataFrame) -> dict[str, int]:
-    """Groups by subset; one that stands in several counts in each."""
+    """Groups by subset; one that stands in several is counted in each."""
     groups = split.groupby("subset")["group"].nunique()
     return {subset: int(groups[subset]) for subset in SUBSETS if subset in groups.index}
+
+
+def count_shared_source_numbers(split: pd.DataFrame) -> dict[str, int]:
+    """Count sources whose number (or caught name) occurs in several classes.
+
+    A fake often carries the number of the real video that it was made of. The group rule `source`
+    may then put the two into different subsets.
+
+    Args:
+        split: A row for each image: class_name, source, subset.
+
+    Returns:
+        sources: How many there are. split_between_subsets: How many of them have a number that
+        occurs in more than one subset.
+    """
+    sources = split[["class_name", "source", "subset"]].drop_duplicates()
+    names = zip(sources["class_name"], sources["source"], strict=True)
+    numbers = pd.Series([source.removeprefix(f"{name}/") for name, source in names])
+    counts = sources.groupby(numbers.to_numpy())[["class_name", "source", "subset"]].nunique()
+    shared = counts[counts["class_name"] > 1]
+    between = shared[shared["subset"] > 1]
+    return {
+        "sources": int(shared["source"].sum()),
+        "split_between_subsets": int(between["source"].sum()),
+    }
 
 
 def count_torn_groups(split: pd.DataFrame) -> int:

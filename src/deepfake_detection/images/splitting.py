@@ -1,4 +1,4 @@
-"""Cutting the image index into subsets."""
+"""Split the image index into subsets."""
 
 import numpy as np
 import pandas as pd
@@ -14,14 +14,13 @@ _DRAWS = 100
 def draw_subsets(image_index: pd.DataFrame, split: SplitParameters) -> pd.Series:
     """Draw the subset of each image.
 
-    What is drawn is a unit: a group, or with the individual method an image (identical files are
-    one unit, so that no picture is scored that was trained on). Units are shuffled and cut at the
-    ratios, separately for each combination of classes that they hold. So a class whose units hold
-    no other class has its ratios, up to its largest unit. Where units hold several classes, in
-    equal proportions, each such combination may be off by a unit, and what a class's own units can
-    make up for, they do. Every class stands in every subset.
+    A unit is a group, or an image in the individual method; identical files are one unit, so that
+    no training image is scored. Units are shuffled and cut at the ratios, separately for each
+    combination of classes that they hold. The ratios of a class whose units hold no other class are
+    exact up to its largest unit. Where units hold several classes, each combination may be off by
+    a unit; units of one class compensate for it as far as they can. Every class is in every subset.
 
-    The order of the rows plays no part.
+    The result does not depend on the order of the rows.
 
     Args:
         image_index: Columns sha256, class_name, group.
@@ -31,8 +30,8 @@ def draw_subsets(image_index: pd.DataFrame, split: SplitParameters) -> pd.Series
         Of `train`, `validation`, `test`, with the index of `image_index`.
 
     Raises:
-        UserError: If a class has fewer units than there are subsets, or they hang together so that
-            not every class can stand in every subset.
+        UserError: If a class has fewer units than there are subsets, or units of several classes
+            leave a class without images in a subset.
     """
     unit_column = image_index["group"] if split.method == "group" else image_index["sha256"]
     codes, _ = pd.factorize(unit_column, sort=True)
@@ -45,11 +44,11 @@ def draw_subsets(image_index: pd.DataFrame, split: SplitParameters) -> pd.Series
     generator = np.random.default_rng(split.seed)
     for _ in range(_DRAWS):
         subset_of_unit = _cut(counts, ratios, generator)
-        hole = _fill_empty(subset_of_unit, counts, len(wanted))
-        if hole is None:
+        gap = _fill_empty(subset_of_unit, counts, len(wanted))
+        if gap is None:
             break
-    if hole is not None:
-        subset, column = hole
+    if gap is not None:
+        subset, column = gap
         raise UserError(
             f"class '{class_names[column]}' has no images left for {wanted[subset]}: its groups "
             "hold images of other classes too, and there are too few of them. Add images, or "
@@ -59,9 +58,9 @@ def draw_subsets(image_index: pd.DataFrame, split: SplitParameters) -> pd.Series
 
 
 def _parts(split: SplitParameters) -> tuple[list[str], np.ndarray]:
-    """What units are cut into: the subset of each part, and its share.
+    """The subset of each part, and the part's share.
 
-    Every fold of a cross-validation cuts the same parts, and takes another one for test.
+    Every fold of a cross-validation has the same parts, and uses another one as test.
     """
     if split.fold is None:
         wanted = [name for name in SUBSETS if getattr(split.ratios, name) > 0]
@@ -95,16 +94,16 @@ def _cut(counts: np.ndarray, ratios: np.ndarray, generator: np.random.Generator)
     _, combination = np.unique(held, axis=0, return_inverse=True)
     combination = combination.ravel()
     order = generator.permutation(len(sizes))
-    # units of one class come last, and make up for what rounding left over in the others
+    # units of one class come last: they compensate for the rounding of the others
     order = order[np.lexsort((combination[order], -held.sum(axis=1)[order]))]
     subsets = np.empty(len(sizes), dtype=np.intp)
     shares = np.cumsum(ratios)[:-1]
-    owed = np.zeros((len(shares), counts.shape[1]))  # images, below each boundary, of each class
+    owed = np.zeros((len(shares), counts.shape[1]))  # images missing below each boundary, by class
     starts = np.flatnonzero(np.diff(combination[order], prepend=-1))
     for units in np.split(order, starts[1:]):
         ends = np.cumsum(sizes[units])
         middles = ends - sizes[units] / 2
-        # the small shift keeps a middle that lies on a boundary, up to rounding, on one side of it
+        # the small shift puts a middle that equals a boundary, up to rounding, always on one side
         boundaries = shares * ends[-1] + 1e-9 * ends[-1]
         classes = np.flatnonzero(held[units[0]])
         if len(classes) == 1:
@@ -117,12 +116,12 @@ def _cut(counts: np.ndarray, ratios: np.ndarray, generator: np.random.Generator)
 
 
 def _fill_empty(subsets: np.ndarray, counts: np.ndarray, number: int) -> tuple[int, int] | None:
-    """Give each class a unit in each subset, where rounding left none; in place.
+    """Give each class a unit in each subset where rounding left none; in place.
 
-    The smallest unit is taken out of the subset that has most of the class and can spare it.
+    The smallest unit of the subset with the most units of the class is moved.
 
     Returns:
-        Subset and class of a hole that could not be filled, if there is one.
+        Subset and class that stay empty, if there are such.
     """
     has = counts > 0
     for _ in range(number * counts.shape[1] + 1):
@@ -131,7 +130,7 @@ def _fill_empty(subsets: np.ndarray, counts: np.ndarray, number: int) -> tuple[i
         if len(empty) == 0:
             return None
         subset, column = empty[0]
-        # a unit that is the last of another class in its subset would only move the hole
+        # moving the last unit of another class would only leave that class without one
         spare = has[:, column] & ~(has & (held[subsets] == 1)).any(axis=1)
         if not spare.any():
             spare = has[:, column] & (subsets == np.argmax(held[:, column]))

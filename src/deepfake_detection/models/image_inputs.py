@@ -17,7 +17,7 @@ from deepfake_detection.images.reading import (
     UnreadablePictureError,
     open_picture,
     read_content,
-    saying_what_is_wrong,
+    pillow_errors,
     to_rgb,
 )
 from deepfake_detection.parameters import PreprocessingParameters
@@ -73,7 +73,7 @@ def prepare_image(
             picture = open_picture(content, max_pixels)
         elif isinstance(image, Image.Image):
             # PIL decodes an image when its pixels are first used
-            with saying_what_is_wrong():
+            with pillow_errors():
                 picture = to_image(image)
         else:
             picture = to_image(image)

@@ -1,4 +1,4 @@
-"""From a folder of images to the image index and the split."""
+"""Image index, split and leakage audit of a folder of images."""
 
 from deepfake_detection.pipelines.data_preparation.pipeline import create_pipeline
 

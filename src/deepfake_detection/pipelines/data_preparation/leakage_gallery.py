@@ -1,4 +1,4 @@
-"""The pairs of the leakage audit as a figure."""
+"""Figure of the pairs in the leakage audit."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ _PAIR = 2 * _TILE + _BETWEEN
 _ABOVE = 0.38  # the words above a pair
 _BELOW = 0.52
 _HEAD = 0.6
-# In a font whose characters are all of one width, so that no name reaches into the next tile.
+# Monospace, so that no name is wider than its tile.
 _CAPTION_FONT = "monospace"
 _CAPTION_WIDTH, _CAPTION_LINES = 25, 3  # characters, lines of subset and path
 _TILE_PIXELS = 320
@@ -32,22 +32,22 @@ _MOST_PIXELS = 60_000  # Matplotlib draws up to 65,535 each way
 
 
 def choose_pairs(leaks: pd.DataFrame, size: int) -> pd.DataFrame:
-    """The pairs to show, at most `size`: each image of the later subset once, in its most alike.
+    """Choose at most `size` pairs: each image of the later subset once, in its most similar pair.
 
     Args:
-        leaks: The leakage audit, the most alike pairs first.
+        leaks: The leakage audit, the most similar pairs first.
         size: How many to show.
     """
     return leaks.drop_duplicates("other_path").head(size)
 
 
 def draw_pairs(leaks: pd.DataFrame, folder: Path, size: int, columns: int) -> Figure:
-    """The most alike pairs side by side, each picture in a frame of its subset's colour.
+    """Draw the most similar pairs, each picture in a frame of its subset's colour.
 
-    A picture that is missing or unreadable is named on a grey tile in its place.
+    For a picture that is missing or unreadable, a grey tile gives the reason.
 
     Args:
-        leaks: The leakage audit, the most alike pairs first.
+        leaks: The leakage audit, the most similar pairs first.
         folder: The image folder.
         size: How many pairs to show.
         columns: Pairs in a row.
@@ -63,7 +63,7 @@ def draw_pairs(leaks: pd.DataFrame, folder: Path, size: int, columns: int) -> Fi
         figure = Figure(
             figsize=(width, height), dpi=min(rcParams["figure.dpi"], _MOST_PIXELS / height)
         )
-        # every place is computed: an automatic layout is slow and jumps with the captions' lengths
+        # positions are computed: an automatic layout is slow and depends on the captions' lengths
         figure.set_layout_engine("none")
         figure.text(_GAP / width, 1 - 0.2 / height, _TITLE, weight="bold", fontsize=11.5, va="top")
         _add_words(figure, _GAP, 0.42, _in_words(leaks, chosen))
@@ -98,7 +98,7 @@ def _add_pair(figure: Figure, pair: pd.Series, folder: Path, left: float, top: f
 
 def _likeness(pair: pd.Series) -> str:
     bits = counted(int(pair["hash_distance"]), "bit")
-    # rounded down: only what is equal correlates by 1
+    # rounded down: only equal pictures show 1
     return f"correlation {int(pair['correlation'] * 1e4) / 1e4:.4f}, {bits} apart"
 
 

@@ -1,4 +1,4 @@
-"""Nodes of `data_preparation`: from a folder of images to the image index and the split."""
+"""Nodes of `data_preparation`: image index, split and audit of a folder of images."""
 
 import logging
 from pathlib import Path
@@ -40,7 +40,7 @@ SPLIT_COLUMNS = ["path", "sha256", "class_name", "label", "source", "group", "su
 
 
 def scan_images(training_images: Path, image_set: ImageSetParameters) -> pd.DataFrame:
-    """Find every file of an image folder, and decode and measure each once.
+    """Find every file of an image folder; decode and measure each once.
 
     Args:
         training_images: The image folder.
@@ -51,11 +51,11 @@ def scan_images(training_images: Path, image_set: ImageSetParameters) -> pd.Data
         measures of `ScannedFile`.
 
     Raises:
-        UserError: If class folders and parameters don't agree.
+        UserError: If the class folders are not those of the parameters.
     """
     files = find_files(training_images, image_set.classes)
     scanned = pd.DataFrame(as_rows(scan_files(training_images, files, image_set.max_pixels)))
-    # sources are counted over all files that were found: a damaged one must not shift the rest
+    # sources are counted over all files: a damaged one must not shift the others
     inside = scanned[scanned["class_name"] != ""]
     scanned["source"] = name_sources(
         inside["path"], inside["class_name"], inside["reason"].isna(), image_set.source
@@ -91,7 +91,7 @@ def index_images(
         raise UserError(
             f"{len(rejected_images)} of {len(scanned_images)} files ({share:.1%}) cannot be used, "
             f"the first being {rejected_images['path'].iloc[0]} "
-            f"({rejected_images['reason'].iloc[0]}). All are listed in rejected_images. Mend or "
+            f"({rejected_images['reason'].iloc[0]}). All are listed in rejected_images. Repair or "
             "remove them, or raise max_rejected_share."
         )
     used = scanned_images[scanned_images["reason"].isna()].reset_index(drop=True)
@@ -119,7 +119,7 @@ def _log_index(image_index: pd.DataFrame, rejected: int) -> None:
     )  # fmt: skip
     copies = int(image_index["sha256"].duplicated().sum())
     if copies:
-        log.warning("%d images are copies of others, byte for byte: they share a subset", copies)
+        log.warning("%d images are copies of others, byte for byte: they get one subset", copies)
     labels = image_index.groupby("sha256")["label"].nunique()
     if (labels > 1).any():
         torn = image_index[image_index["sha256"].isin(labels[labels > 1].index)]["path"]
@@ -147,11 +147,7 @@ def summarise_split(
     parameters: SplitParameters,
     image_set: ImageSetParameters,
 ) -> dict[str, Any]:
-    """Say how a split was made and what came out.
-
-    Returns:
-        As `describe_split`, and the fold where it is one.
-    """
+    """Summarise the split: as `describe_split`, and `fold` in a cross-validation."""
     summary = describe_split(
         split,
         image_index,
@@ -176,12 +172,20 @@ def _log_split(summary: dict[str, Any]) -> None:
     torn = summary["groups_in_more_than_one_subset"]
     if summary["method"] == "individual":
         log.warning(
-            "The validation score will be inflated: the individual method puts images of one group "
+            "The validation score will be too high: the individual method puts images of one group "
             "into several subsets (%d groups), so that neighbours of training images are scored",
             torn,
         )  # fmt: skip
+    shared = summary.get("shared_source_numbers")
+    if shared:
+        log.warning(
+            "%d of %d sources whose number occurs in several classes stand in another subset than "
+            "a source with the same number. If fakes carry the number of the video that they were "
+            "made of, set data_preparation.group.rule=same_number",
+            shared["split_between_subsets"], shared["sources"],
+        )  # fmt: skip
     if "test" not in sizes:
-        log.info("There is no test subset: validation will choose the epoch and be the score too")
+        log.info("There is no test subset: validation chooses the epoch and gives the score")
 
 
 def audit_split(
@@ -191,7 +195,7 @@ def audit_split(
     training_images: Path,
     leakage: LeakageParameters,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Search a split for leaks: pictures of one subset that stand, or nearly stand, in another.
+    """Search a split for leaks: equal files and near-duplicates in different subsets.
 
     Args:
         image_index: What `index_images` gave.
@@ -252,7 +256,7 @@ def _refuse_torn_groups(split: pd.DataFrame) -> None:
 
 
 def _log_leaks(found: dict[str, dict[str, dict[str, int]]], comparison: Comparison) -> None:
-    # files under two labels were warned of when they were indexed
+    # the index has warned of files under two labels
     said = [
         f"{counted(counts['pairs'], kind)} of {subsets}"
         for kind, by_subsets in found.items()
@@ -268,7 +272,7 @@ def _log_leaks(found: dict[str, dict[str, dict[str, int]]], comparison: Comparis
         log.warning(
             "Leaks between subsets: %s (leakage_audit lists them, leakage_gallery shows them)%s",
             "; ".join(said),
-            ". A rule for group, as same_number, keeps a fake with what it was made of"
+            ". data_preparation.group.rule=same_number keeps a fake with what it was made of"
             if found[CROSS_CLASS]
             else "",
         )
@@ -283,7 +287,7 @@ def _log_leaks(found: dict[str, dict[str, dict[str, int]]], comparison: Comparis
 def draw_leaks(
     leakage_audit: pd.DataFrame, training_images: Path, leakage: LeakageParameters
 ) -> Figure:
-    """Picture the pairs of the audit side by side, the most alike first."""
+    """Draw the pairs of the audit side by side, the most alike first."""
     return draw_pairs(
         leakage_audit, training_images, leakage.gallery_pairs, leakage.gallery_columns
     )

@@ -14,7 +14,7 @@ from deepfake_detection.pipelines.data_preparation.nodes import (
 
 
 def create_indexing_pipeline() -> Pipeline:
-    """From a folder of images to the image index, and the list of what was not used."""
+    """Index a folder of images, and list the files that are not used."""
     return Pipeline(
         [
             Node(
@@ -31,8 +31,8 @@ def create_indexing_pipeline() -> Pipeline:
             ),
             Node(
                 index_images,
-                # the list of rejected images is an input so that it is saved before this node
-                # stops for too many of them
+                # rejected_images is an input so that it is saved before this node stops because
+                # of too many of them
                 inputs=["scanned_images", "rejected_images", "params:data_preparation"],
                 outputs="image_index",
                 name="index_images",
@@ -42,7 +42,7 @@ def create_indexing_pipeline() -> Pipeline:
 
 
 def create_pipeline() -> Pipeline:
-    """From a folder of images to the image index, to train, validation and test, and an audit."""
+    """Index a folder of images, split them into subsets, and audit the split for leakage."""
     return create_indexing_pipeline() + Pipeline(
         [
             Node(

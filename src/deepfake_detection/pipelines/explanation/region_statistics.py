@@ -7,11 +7,8 @@ from pathlib import Path
 from PIL import Image
 
 from deepfake_detection.images.image_statistics import measure_statistics
-from deepfake_detection.images.reading import (
-    UnreadablePictureError,
-    map_in_processes,
-    read_picture,
-)
+from deepfake_detection.images.parallel import map_in_processes
+from deepfake_detection.images.reading import UnreadablePictureError, read_picture
 from deepfake_detection.parameters import RegionParameters, RegionsParameters
 
 WHOLE = "picture"

@@ -1,0 +1,146 @@
+"""The benchmark scripts, on a network and images small enough to be measured in a moment."""
+
+import os
+import signal
+import subprocess
+import sys
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
+from deepfake_detection.parameters import TrainingParameters
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+sys.path.append(str(FOLDER))
+
+import timing  # noqa: E402
+import training_speed  # noqa: E402
+from training_speed import BareStep, PlainRecipe, ProjectTraining  # noqa: E402
+
+MODEL, BATCH = "shufflenet_v2_x0_5", 4
+TINY = [
+    "--backbones", MODEL, "--resize", "36", "--crop", "32", "--batch-sizes", str(BATCH),
+    "--precisions", "fp32", "--seconds", "0.01", "--repeats", "2", "--device", "cpu",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory, photograph) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    for number in range(6):
+        class_folder = folder / ("fake" if number % 2 else "real")
+        class_folder.mkdir(exist_ok=True)
+        photograph(number, (44, 40)).save(class_folder / f"{number}.png")
+    return folder
+
+
+def run(script: str, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(FOLDER / script), *TINY, "--output", str(output), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "others"),
+    [("training", ["--workers", "0"], ["plain", "bare"]), ("scoring", [], ["forward"])],
+)
+def test_a_script_writes_a_table_and_a_figure(task, options, others, images, tmp_path):
+    sample = ["--count", "5"] if task == "training" else ["--images", str(images)]
+    ran = run(f"{task}_speed.py", tmp_path, *options, *sample)
+    assert ran.returncode == 0, ran.stderr
+    table = pd.read_csv(tmp_path / f"{task}_speed.csv")
+    (row,) = table.to_dict("records")
+    assert (row["backbone"], row["crop"], row["batch_size"]) == (MODEL, 32, BATCH)
+    assert (row["precision"], row["repeats"], row["compile"]) == ("fp32", 2, False)
+    assert row["images_of_a_pass"] % BATCH == 0
+    assert pd.isna(row["note"])
+    for name in (task, *others):
+        assert row[f"{name}_images_per_second"] > 0
+        assert row[f"{name}_memory_mb"] > 50
+    for name in others:
+        low, middle, high = (row[f"against_{name}{end}"] for end in ("_low", "", "_high"))
+        assert 0 < low <= middle <= high
+        # medians of two passes: their ratio lies between those of the passes
+        ratio = row[f"{task}_images_per_second"] / row[f"{name}_images_per_second"]
+        assert low * 0.99 <= ratio <= high * 1.01
+    if task == "training":
+        assert row["plain_workers"] == 0
+        assert row["validation_images_per_second"] > 0
+        assert row["saving_seconds"] > 0
+    with Image.open(tmp_path / f"{task}_speed.png") as figure:
+        assert min(figure.size) > 100
+
+
+def options_for(images: Path, output: Path) -> Namespace:
+    return timing.option_parser("").parse_args(
+        [*TINY, "--images", str(images), "--output", str(output)]
+    )
+
+
+def test_a_folder_without_images_is_named_in_one_line(tmp_path):
+    with pytest.raises(SystemExit) as caught:
+        timing.run_benchmark("training", options_for(tmp_path, tmp_path / "output"), dict, {})
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+class _NeedsTooMuchMemory(BareStep):
+    def _run_pass(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_batch_that_needs_too_much_memory_is_a_row_with_a_note(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_speed, "BareStep", _NeedsTooMuchMemory)
+    options = options_for(images, tmp_path)
+    timing.run_benchmark("training", options, training_speed.measure, training_speed.WORKLOADS)
+    assert pd.read_csv(tmp_path / "training_speed.csv")["note"].tolist() == ["not enough memory"]
+    assert not (tmp_path / "training_speed.png").exists()
+
+
+def test_precisions_that_are_the_same_are_measured_once(images, tmp_path):
+    options = options_for(images, tmp_path)
+    options.precisions = ["fp32", "auto", "fp32"]
+    precisions = [setup.precision for setup in timing.list_setups(options)]
+    assert precisions in (["fp32"], ["fp32", "bf16"])
+
+
+def test_the_figure_shows_each_row():
+    row: dict[str, Any] = {
+        "backbone": MODEL, "crop": 32, "batch_size": 4, "precision": "fp32", "device": "CPU",
+        "scoring_images_per_second": 10.0, "forward_images_per_second": 40.0,
+        "against_forward": 0.25,
+    }  # fmt: skip
+    table = pd.DataFrame([row, row | {"batch_size": 8, "scoring_images_per_second": 20.0}])
+    names = {"scoring": "this project", "forward": "bare forward pass"}
+    panels = timing.draw_speeds(table, "scoring", names).axes
+    assert [[bar.get_width() for bar in axes.patches] for axes in panels] == [[10, 40], [20, 40]]
+    assert "×0.25" in panels[0].texts[1].get_text()
+
+
+def test_the_plain_recipe_has_the_gradients_of_this_project(images, tmp_path):
+    """Without augmentation and in the same order."""
+    options = options_for(images, tmp_path)
+    (setup,) = timing.list_setups(options)
+    still = {"augmentation": {"flip": 0, "rotation": 0}, "shuffle": False}
+    training = TrainingParameters.model_validate(setup.training.model_dump() | still)
+    setup = replace(setup, training=training, batches=1)
+    with timing.open_sample(options) as sample:
+        PixelCache(sample.scratch).build(
+            PixelRequest(sample.folder, sample.paths, sample.sha256s, setup.preprocessing)
+        )
+        plain, own = PlainRecipe(setup, sample, 0), ProjectTraining(setup, sample)
+        for workload in (plain, own):
+            workload.time_pass()
+    states = [plain.optimizer.state_dict(), own.trainer.state_dict()["optimizer"]]
+    # after the first step, Adam's mean of gradients is a tenth of the gradient
+    plain_means, own_means = (
+        torch.cat([each["exp_avg"].flatten() for each in state["state"].values()])
+        for state in states
+    )
+    assert (plain_means - own_means).norm() <= 1e-2 * plain_means.norm()
