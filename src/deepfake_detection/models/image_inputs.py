@@ -16,8 +16,8 @@ from deepfake_detection.images.preprocessing import crop_pixels
 from deepfake_detection.images.reading import (
     UnreadablePictureError,
     open_picture,
-    read_content,
     pillow_errors,
+    read_content,
     to_rgb,
 )
 from deepfake_detection.parameters import PreprocessingParameters

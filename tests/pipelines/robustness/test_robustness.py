@@ -168,7 +168,7 @@ def test_memory_is_kept_over_all_windows_and_given_back_once(
     calls: list[tuple[str, int]] = []
 
     class Libc:
-        def mallopt(self, option: int, value: int) -> None:
+        def mallopt(self, _: int, value: int) -> None:
             calls.append(("mallopt", value))
 
         def malloc_trim(self, pad: int) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from deepfake_detection.errors import UserError
 from deepfake_detection.metrics.cases import ExplainedCase
 from deepfake_detection.metrics.caveats import check_same_calibration, check_same_run
 from deepfake_detection.metrics.reliability import bin_reliability
