@@ -489,18 +489,12 @@ class StudyOptions(Block):
     seeds: Annotated[list[Seed], Field(min_length=1)] | None
     folds: Annotated[Whole, Field(ge=3)] | None
     overfit_above: Share | None
-    adopt: bool
     note: str | None
 
     @model_validator(mode="after")
     def _can_be_made(self) -> Self:
         if self.seeds and len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds names a seed twice")
-        if self.folds and self.adopt:
-            raise ValueError(
-                "adopt and folds don't go together: each fold's detector has seen a part of the "
-                "images only"
-            )
         return self
 
 

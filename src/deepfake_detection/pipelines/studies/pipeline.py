@@ -1,33 +1,31 @@
-"""The pipeline of a study: namespaced runs, and what they come to together."""
+"""The pipeline of a study: its runs in namespaces of their own, and their tables and page."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
 from deepfake_detection.parameters import RunParameters, StudyParameters
 from deepfake_detection.pipelines.data_preparation.nodes import split_images, summarise_split
 from deepfake_detection.pipelines.data_preparation.pipeline import create_indexing_pipeline
-from deepfake_detection.pipelines.studies.figures.comparisons import draw_comparisons
-from deepfake_detection.pipelines.studies.figures.curves import draw_curves, draw_losses
-from deepfake_detection.pipelines.studies.figures.inflation import draw_inflation
-from deepfake_detection.pipelines.studies.figures.scores import draw_scores
+from deepfake_detection.pipelines.studies.folds import pool_folds
 from deepfake_detection.pipelines.studies.nodes import (
-    adopt_chosen,
     check_weights,
-    collect,
     gather_predictions,
-    pool_folds,
     score_run,
-    summarise,
     tabulate,
     train_run,
 )
-from deepfake_detection.pipelines.studies.page import render_study
+from deepfake_detection.pipelines.studies.page import report_study
 from deepfake_detection.pipelines.studies.plan import ABOUT, SPLIT, name_of_pixels
-from deepfake_detection.pipelines.studies.tables import compare_split_methods, pairs_of_methods
+from deepfake_detection.pipelines.studies.tables import (
+    compare_split_methods,
+    pairs_of_methods,
+    summarise_rows,
+)
 from deepfake_detection.pipelines.training.nodes import request_pixels
 
-# Nodes with it are what a cluster gives to workers with a device
+# A cluster gives nodes with this tag to workers with a device
 TRAINING = "training"
 
 
@@ -40,7 +38,7 @@ def create_pipeline(study: StudyParameters) -> Pipeline:
             *(_create_split(study, name) for name in study.splits),
             *(_create_pixels(study, name) for name in pixels),
             *(_create_run(study, name, run) for name, run in study.runs.items()),
-            _create_tables(study),
+            *_create_tables(study),
         ]
     )
 
@@ -104,7 +102,7 @@ def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeli
                 "params:training",
                 "params:calibration",
             ],
-            # the detector last: once it is saved, the training state is removed
+            # the detector last: once it is saved, the checkpoint is removed
             outputs=["training_history", "detector"],
             name="train",
             tags=TRAINING,
@@ -120,7 +118,7 @@ def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeli
                 "params:name",
                 "params:evaluation",
             ],
-            # the metrics last: where they are, the others are
+            # the metrics last: where they exist, the others do
             outputs=["predictions", "metric_table", "metrics"],
             name="score",
             tags=TRAINING,
@@ -141,124 +139,49 @@ def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeli
     )
 
 
-def _create_tables(study: StudyParameters) -> Pipeline:
-    about = f"params:{ABOUT}"
-    metrics = _entries(study, "metrics", study.runs)
-    tables = _entries(study, "metric_table", study.runs)
-    predictions = _entries(study, "predictions", study.runs)
-    summaries = _entries(study, "split_summary", [f"{SPLIT}{name}" for name in study.splits])
-    nodes = [
-        Node(check_weights, inputs=about, outputs=None, name="check_weights"),
-        Node(
-            tabulate,
-            inputs=[about, *metrics, *tables, *summaries],
-            outputs=["table", "choice"],
-            name="tabulate",
-        ),
-        Node(
-            gather_predictions,
-            inputs=[about, *predictions],
-            outputs="predictions",
-            name="gather_predictions",
-        ),
-        Node(
-            summarise,
-            inputs=[about, "table", *(["fold_metrics"] if study.folds else [])],
-            outputs="summary",
-            name="summarise",
-        ),
-    ]
-    if pairs_of_methods(study):
-        nodes.append(
-            Node(
-                compare_split_methods,
-                inputs=[about, "table"],
-                outputs="inflation",
-                name="compare_split_methods",
-            )
+def _create_tables(study: StudyParameters) -> Iterator[Node]:
+    def create(
+        function: Callable[..., Any], inputs: dict[str, str], *outputs: str, by_name: bool = False
+    ) -> Node:
+        named = _name_entries(study, *outputs)
+        return Node(
+            function,
+            inputs={"study": f"params:{study.name}.{ABOUT}"} | inputs,
+            outputs=named if by_name else list(named.values()) or None,
+            name=function.__name__,
+            namespace=study.name,
         )
-    histories = _entries(study, "training_history", study.runs)
-    nodes += _create_page(study, [*histories, *summaries])
-    pipeline = Pipeline(
-        nodes,
-        namespace=study.name,
-        inputs=metrics | tables | predictions | summaries | histories,
-    )
+
+    table = _name_entries(study, "table")
+    metrics = _name_results(study, "metrics", study.runs)
+    metric_tables = _name_results(study, "metric_table", study.runs)
+    predictions = _name_results(study, "predictions", study.runs)
+    histories = _name_results(study, "training_history", study.runs)
+    summaries = _name_results(study, "split_summary", [f"{SPLIT}{name}" for name in study.splits])
+    yield create(check_weights, {})
+    yield create(tabulate, metrics | metric_tables | summaries, "table", "choice")
+    yield create(gather_predictions, predictions, "predictions")
+    of_page = _name_entries(study, "table", "summary", "choice") | histories | summaries
+    drawn = ["curves", "losses", "comparisons", "scores"]
+    of_summary = table
     if study.folds:
-        pipeline += _create_pooling(study, metrics)
-    if study.adopt:
-        pipeline += _create_adoption(study, metrics, summaries)
-    return pipeline
+        pooled = ("out_of_fold_predictions", "fold_metrics", "label_issues")
+        evaluation = {"evaluation": "params:evaluation"}
+        yield create(pool_folds, evaluation | metrics | predictions, *pooled)
+        of_summary = _name_entries(study, "table", "fold_metrics")
+    yield create(summarise_rows, of_summary, "summary")
+    if pairs_of_methods(study):
+        yield create(compare_split_methods, table, "inflation")
+        of_page |= _name_entries(study, "inflation")
+        drawn.append("inflation_figure")
+    yield create(report_study, of_page, "page", *drawn, by_name=True)
 
 
-def _create_page(study: StudyParameters, parts: list[str]) -> list[Node]:
-    methods = ["inflation"] if pairs_of_methods(study) else []
-    drawn = {
-        "curves": draw_curves,
-        "losses": draw_losses,
-        "comparisons": draw_comparisons,
-        "scores": draw_scores,
-        **({"inflation_figure": draw_inflation} if methods else {}),
-    }
-    return [
-        Node(
-            collect,
-            inputs=[f"params:{ABOUT}", "table", "summary", "choice", *parts, *methods],
-            outputs="results",
-            name="collect_results",
-        ),
-        *(
-            Node(draw, inputs="results", outputs=figure, name=f"draw_{figure}")
-            for figure, draw in drawn.items()
-        ),
-        Node(render_study, inputs="results", outputs="page", name="write_page"),
-    ]
+def _name_entries(study: StudyParameters, *names: str) -> dict[str, str]:
+    """The study's own catalog entries, by argument."""
+    return {name: f"{study.name}.{name}" for name in names}
 
 
-def _entries(study: StudyParameters, entry: str, parts: Iterable[str]) -> dict[str, str]:
-    """The entry of each part of a study: a name to use inside a pipeline, and its real one."""
-    return {f"{part.replace('.', '__')}__{entry}": f"{study.name}.{part}.{entry}" for part in parts}
-
-
-def _create_pooling(study: StudyParameters, metrics: dict[str, str]) -> Pipeline:
-    predictions = _entries(study, "predictions", study.runs)
-    node = Node(
-        pool_folds,
-        inputs=[f"params:{ABOUT}", "params:evaluation", *metrics, *predictions],
-        outputs=["out_of_fold_predictions", "fold_metrics", "label_issues"],
-        name="pool_folds",
-    )
-    return Pipeline(
-        [node],
-        namespace=study.name,
-        inputs=metrics | predictions,
-        parameters={"params:evaluation"},
-    )
-
-
-def _create_adoption(
-    study: StudyParameters, metrics: dict[str, str], summaries: dict[str, str]
-) -> Pipeline:
-    splits = _entries(study, "split", [f"{SPLIT}{name}" for name in study.splits])
-    adopted = ["split", "split_summary", "training_history", "detector"]
-    node = Node(
-        adopt_chosen,
-        inputs=[
-            f"params:{ABOUT}",
-            "choice",
-            "params:model",
-            "kept_trainings",
-            *metrics,
-            *splits,
-            *summaries,
-        ],
-        outputs=adopted,
-        name="adopt_chosen",
-    )
-    return Pipeline(
-        [node],
-        namespace=study.name,
-        inputs=metrics | splits | summaries,
-        outputs=set(adopted),
-        parameters={"params:model"},
-    )
+def _name_results(study: StudyParameters, kind: str, parts: Iterable[str]) -> dict[str, str]:
+    """The catalog entries of its runs or splits, by arguments such as `metrics:baseline`."""
+    return {f"{kind}:{part.removeprefix(SPLIT)}": f"{study.name}.{part}.{kind}" for part in parts}
