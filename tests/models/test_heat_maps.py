@@ -52,10 +52,10 @@ KINDS = [
     ("shufflenet_v2_x0_5", 64, 7, "stage2", "channels first", 8),
     ("googlenet", 64, 2, "inception5b", "channels first", 2),
     ("inception_v3", 96, 7, "Mixed_5d", "channels first", 9),
-    ("densenet121", 64, 2, "features", "channels first", 2),
-    ("efficientnet_b0", 64, 7, "features.4.0.block.0", "channels first", 8),
-    ("squeezenet1_1", 64, 2, "classifier.2", "channels first", 3),
-    ("convnext_tiny", 64, 2, "features", "channels first", 2),
+    ("densenet121", 64, 2, "features.norm5", "channels first", 2),
+    ("efficientnet_b0", 64, 7, "features.3", "channels first", 8),
+    ("squeezenet1_1", 64, 2, "features.12", "channels first", 3),
+    ("convnext_tiny", 64, 2, "features.7", "channels first", 2),
     ("swin_t", 64, 7, "features.3", "channels last", 8),
     ("vit_b_32", 224, 7, "encoder.layers.encoder_layer_10", "class token and places", 7),
     ("maxvit_t", 224, 7, "blocks.3", "channels first", 7),
@@ -112,13 +112,14 @@ class _ReadsRed(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.grid = nn.Conv2d(3, 3, 4, stride=4, bias=False)
-        self.grid.weight.data = torch.zeros(3, 3, 4, 4)
+        grid = nn.Conv2d(3, 3, 4, stride=4, bias=False)
+        grid.weight.data = torch.zeros(3, 3, 4, 4)
         for channel in range(3):
-            self.grid.weight.data[channel, channel] = 1 / 16
+            grid.weight.data[channel, channel] = 1 / 16
+        self.features = nn.Sequential(grid)
 
     def forward(self, x: Tensor) -> Tensor:
-        colours = self.grid(x).mean((2, 3))
+        colours = self.features(x).mean((2, 3))
         return torch.stack([colours[:, 2], colours[:, 0]], dim=1)
 
 
@@ -132,7 +133,7 @@ def marked() -> np.ndarray:
 
 def test_the_heat_lies_on_what_the_verdict_was_read_from(marked: np.ndarray) -> None:
     maps = HeatMaps(with_network(_ReadsRed(), 32))
-    assert maps.layer == GridLayer("grid", "channels first", 8)
+    assert maps.layer == GridLayer("features.0", "channels first", 8)
     for towards, (top, left) in (("fake", (4, 4)), ("real", (20, 20))):
         heat = maps.explain(marked, towards)[0]
         inside = np.zeros((32, 32), bool)
@@ -160,6 +161,23 @@ def test_the_verdict_is_the_detector_s_own(threshold: float, verdict: str) -> No
     maps = HeatMaps(with_network(_ReadsRed(), 32, threshold=threshold))
     assert np.array_equal(maps.explain(pixels), maps.explain(pixels, verdict))
     assert not np.array_equal(maps.explain(pixels, "fake"), maps.explain(pixels, "real"))
+
+
+def test_known_verdicts_are_explained_whatever_the_network_computes_now(marked: np.ndarray) -> None:
+    """The sign comes from the predictions, not from the pass that explains."""
+    maps = HeatMaps(with_network(_ReadsRed(), 32))
+    both = np.concatenate([marked, marked])
+    known = maps.explain(both, [1, 0], batch_size=1)
+    assert np.array_equal(known[:1], maps.explain(marked, "fake"))
+    assert np.array_equal(known[1:], maps.explain(marked, "real"))
+
+
+def test_an_unknown_verdict_comes_from_scoring(marked: np.ndarray, monkeypatch) -> None:
+    """Scores of a pass in another precision would have the other sign near the threshold."""
+    detector = with_network(_ReadsRed(), 32)
+    monkeypatch.setattr(Detector, "logits", lambda _, pixels, **__: np.full(len(pixels), -1.0))
+    maps = HeatMaps(detector)
+    assert np.array_equal(maps.explain(marked), maps.explain(marked, "real"))
 
 
 def test_batches_are_small_and_change_nothing() -> None:
@@ -199,12 +217,8 @@ def test_an_overlay_covers_the_box_as_far_as_there_is_heat(photograph) -> None:
     assert changed[20:40, 55:].any(axis=2).all()
     assert not changed[:10].any()
     assert np.array_equal(np.asarray(picture), np.asarray(photograph(0, (80, 60))))
-
-
-def test_an_overlay_without_heat_is_the_picture(photograph) -> None:
-    picture = photograph(0, (40, 30))
-    laid = overlay(picture, np.zeros((8, 8), np.float32))
-    assert np.array_equal(np.asarray(laid), np.asarray(picture))
+    cold = overlay(picture, np.zeros((8, 8), np.float32))
+    assert np.array_equal(np.asarray(cold), np.asarray(picture))
 
 
 def test_more_heat_is_brighter_on_black() -> None:

@@ -1,11 +1,8 @@
-"""What happens to pictures on their way: compression, blur, scaling, noise, other light.
+"""Distortions of pictures: JPEG compression, blur, scaling, noise, brightness.
 
-The five that the field tries detectors on, as in FaceForensics++ (Rössler et al. 2019: compression)
-and DeeperForensics (Jiang et al. 2020: blur, noise, light), each at strengths of one's own. All but
-the noise are deterministic, and the noise hangs on the file, the strength and a seed alone, so that
-neither the order of the files nor the number of processes plays a part.
-
-Processes that distort import this module, which is why neither PyTorch nor Kedro come with it.
+As FaceForensics++ (Rössler et al. 2019: compression) and DeeperForensics (Jiang et al. 2020: blur,
+noise, brightness) test detectors. The noise depends on the file, the strength and a seed alone, so
+neither the order of the files nor the number of threads matters.
 """
 
 import hashlib
@@ -42,12 +39,12 @@ class Distortion:
 
     @property
     def words(self) -> str:
-        """What it is, with its unit."""
+        """Its description, with the unit."""
         return _WORDS[self.name].format(self.strength)
 
     @property
     def severity(self) -> float:
-        """How far it is from no change; only those of one name can be compared."""
+        """Distance from no change; comparable within one name only."""
         if self.name in ("scaling", "brightness"):
             return abs(math.log(self.strength))
         return -self.strength if self.name == "jpeg" else self.strength
@@ -57,7 +54,7 @@ class Distortion:
 
         Args:
             image: 8-bit RGB, upright.
-            key: What its noise hangs on, beside the strength: the same key, the same noise.
+            key: Seeds the noise, with the strength: the same key, the same noise.
 
         Returns:
             8-bit RGB of the same size.
@@ -89,7 +86,7 @@ def read_distorted(
     """An image under each distortion, as the network sees it, or why it cannot be read.
 
     Returns:
-        uint8, [distortions, crop, crop, 3], 0…255; or the reason, in a few words.
+        uint8, [distortions, crop, crop, 3]; or the reason, in a few words.
     """
     try:
         content = (folder / path).read_bytes()
@@ -98,7 +95,7 @@ def read_distorted(
         return np.stack(
             [crop_pixels(each.apply(image, key), preprocessing) for each in distortions]
         )
-    # also of a picture too long for a JPEG file
+    # OSError also comes from a picture too long for a JPEG file
     except (OSError, UnreadablePictureError) as error:
         return getattr(error, "strerror", None) or str(error)
 
@@ -124,12 +121,12 @@ def scale_and_back(image: Image.Image, factor: float) -> Image.Image:
 
 
 def add_noise(image: Image.Image, deviation: float, key: str) -> Image.Image:
-    """Add Gaussian noise to each pixel and channel, rounded and cut off at 0 and 255.
+    """Add Gaussian noise to each pixel and channel, rounded and clipped to 0…255.
 
     Args:
         image: 8-bit RGB.
         deviation: Standard deviation, in steps of 0…255.
-        key: What the noise hangs on, beside the deviation.
+        key: Seeds the noise, with the deviation.
     """
     seed = hashlib.sha256(f"{key} {float(deviation)!r}".encode()).digest()
     generator = np.random.default_rng(int.from_bytes(seed, "big"))
@@ -141,7 +138,7 @@ def add_noise(image: Image.Image, deviation: float, key: str) -> Image.Image:
 
 
 def change_brightness(image: Image.Image, factor: float) -> Image.Image:
-    """Multiply all values by this factor, cut off at 255."""
+    """Multiply all values by this factor, clipped at 255."""
     return ImageEnhance.Brightness(image).enhance(factor)
 
 

@@ -1,4 +1,4 @@
-"""Scored pictures worth a look, and where in each the reasons for its verdict lie."""
+"""Scored pictures worth a look: errors and the most certain right verdicts, with heat maps."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,12 +10,10 @@ Kind = Literal["false negative", "false positive", "certain fake", "certain real
 KINDS: tuple[Kind, ...] = ("false negative", "false positive", "certain fake", "certain real")
 FALSE_KINDS: tuple[Kind, ...] = KINDS[:2]
 
-# what a picture of each kind is, and what it was called: 1 fake, 0 real
-_LABEL: dict[Kind, int] = {
-    "false negative": 1, "false positive": 0, "certain fake": 1, "certain real": 0,
-}  # fmt: skip
-_CALLED: dict[Kind, int] = {
-    "false negative": 0, "false positive": 1, "certain fake": 1, "certain real": 0,
+# label and prediction of each kind: 1 fake, 0 real
+_OUTCOMES: dict[Kind, tuple[int, int]] = {
+    "false negative": (1, 0), "false positive": (0, 1), "certain fake": (1, 1),
+    "certain real": (0, 0),
 }  # fmt: skip
 
 
@@ -29,8 +27,8 @@ class ExplainedCase:
         class_name: Its class folder.
         source: What it was cut from.
         fake_probability: In [0, 1].
-        heat: float32, [crop, crop], in [0, 1]: how much each pixel that the network saw spoke for
-            the verdict, relative to the one that spoke most; None where `problem` says why.
+        heat: float32, [crop, crop], in [0, 1]: how much each pixel that the network saw
+            contributed to the verdict, relative to the strongest; None where `problem` says why.
         box: Left, top, right and bottom of what the network saw, as shares of the upright
             picture's width and height.
         problem: Why there is no heat map; empty if there is one.
@@ -47,8 +45,8 @@ class ExplainedCase:
 
 
 def label_of(kind: Kind) -> int:
-    """What pictures of this kind are: 1 fake, 0 real."""
-    return _LABEL[kind]
+    """The label of pictures of this kind: 1 fake, 0 real."""
+    return _OUTCOMES[kind][0]
 
 
 def rank_cases(scored: pd.DataFrame, kind: Kind) -> pd.DataFrame:
@@ -56,12 +54,12 @@ def rank_cases(scored: pd.DataFrame, kind: Kind) -> pd.DataFrame:
 
     Args:
         scored: A row for each scored image: path, label, logit, fake_probability, predicted.
-        kind: A kind of false case (false negative, false positive), or of right ones.
+        kind: A kind of error or of right verdicts.
     """
-    called = _CALLED[kind]
-    rows = scored[(scored["label"] == _LABEL[kind]) & (scored["predicted"] == called)]
+    label, called = _OUTCOMES[kind]
+    rows = scored[(scored["label"] == label) & (scored["predicted"] == called)]
     return rows.sort_values(
-        # the logit tells apart what is equal as a probability
+        # probabilities may tie where logits do not
         ["fake_probability", "logit", "path"],
         ascending=[called == 0, called == 0, True],
     )

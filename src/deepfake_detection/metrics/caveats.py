@@ -1,4 +1,4 @@
-"""What a score rests on: whose it is, and what it must be read with."""
+"""Whose a score is, and what it must be read with."""
 
 from collections.abc import Mapping
 from typing import Any

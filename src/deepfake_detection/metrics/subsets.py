@@ -1,4 +1,4 @@
-"""Which subset the report speaks of first, and in which order the others follow."""
+"""The order of subsets: the headline subset first."""
 
 from collections.abc import Iterable
 

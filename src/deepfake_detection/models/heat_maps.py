@@ -1,8 +1,8 @@
-"""Heat maps: how much each part of a picture speaks for a verdict, by Grad-CAM."""
+"""Heat maps: how much each part of a picture contributes to a verdict, by Grad-CAM."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,10 +19,11 @@ from deepfake_detection.models.memory import keeping_memory
 if TYPE_CHECKING:
     from deepfake_detection.images.pixel_cache import PixelArray
 
-Towards = Literal["fake", "real", "verdict"]
+# What is explained: one class, the detector's own verdict, or a class for each picture (1 fake)
+Towards = Literal["fake", "real", "verdict"] | Sequence[int] | np.ndarray[Any, Any]
 Heat = np.ndarray[Any, np.dtype[np.float32]]
 
-# See `layers`; the pipeline takes it from its parameters
+# For callers without parameters; the pipeline takes it from `explanation.smallest_grid`
 SMALLEST_GRID = 7
 # Perceptually uniform, and readable with any kind of colour vision
 COLOUR_MAP = "viridis"
@@ -30,14 +31,11 @@ _MOST_OPAQUE = 0.75
 
 
 class HeatMaps:
-    """Grad-CAM (Selvaraju et al. 2017) of a detector, at the layer that `find_grid_layer` finds.
+    """Grad-CAM (Selvaraju et al. 2017) of a detector, at the layer that `find_grid_layer` gives.
 
-    The channels of the layer, each weighted by the mean gradient of the target with respect to it,
-    are summed; what speaks against the target is cut off. The target is what the detector scores
-    by: the logit of fake minus that of real.
-
-    The layer is found once, when this is made; one of these can then explain any number of
-    pictures, one call at a time.
+    The layer's channels, each weighted by the mean gradient of the target with respect to it, are
+    summed; negative values become 0. The target is the logit of fake minus that of real, or its
+    negative. One object explains any number of pictures, one call at a time.
 
     Args:
         detector: What is to be explained. Its network is left as it was, but for the device.
@@ -60,8 +58,8 @@ class HeatMaps:
         self._device = torch.device(device)
         self._crop = detector.preprocessing.crop
         network = detector.network.to(self._device)
-        with _at_rest(network):
-            self.layer = find_grid_layer(network, _margin, self._crop, smallest_grid)
+        with _evaluating(network):
+            self.layer = find_grid_layer(network, self._crop, smallest_grid)
 
     def explain(
         self, pixels: PixelArray, towards: Towards = "verdict", *, batch_size: int = 16
@@ -70,44 +68,47 @@ class HeatMaps:
 
         Args:
             pixels: uint8, [n, crop, crop, 3], as `crop_pixels` gives them.
-            towards: What the heat speaks for: `fake`, `real`, or what the detector calls each
-                picture.
+            towards: What the heat contributes to: `fake`, `real`, the detector's verdict on each
+                picture (scored here in fp32), or the verdicts that are known already: [n], 1 fake.
             batch_size: Pictures at once.
 
         Returns:
             float32, [n, crop, crop], in [0, 1]: relative to the hottest place of the picture; 0
-            everywhere where nothing speaks for the target.
+            everywhere if nothing contributes.
         """
         network = self._detector.network.to(self._device)
         heat = np.empty((len(pixels), self._crop, self._crop), np.float32)
-        with _at_rest(network), keeping_memory(self._device):
+        with _evaluating(network), keeping_memory(self._device):
+            signs = self._signs(pixels, towards, batch_size)
             for at in range(0, len(pixels), batch_size):
-                # a copy: torch warns of arrays that it may not write to, as pictures give them
+                # a copy: torch warns of read-only arrays
                 batch = np.array(pixels[at : at + batch_size])
-                heat[at : at + batch_size] = self._explain_batch(network, batch, towards)
+                heat[at : at + batch_size] = self._explain_batch(
+                    network, batch, signs[at : at + batch_size]
+                )
         return heat
 
     def _explain_batch(
-        self, network: nn.Module, pixels: np.ndarray[Any, np.dtype[np.uint8]], towards: Towards
+        self, network: nn.Module, pixels: np.ndarray[Any, np.dtype[np.uint8]], signs: Tensor
     ) -> Heat:
         from captum.attr import LayerGradCam
 
         normalise = Normalise(self._detector.preprocessing).to(self._device)
-        # captum takes channels first: the layer's grid is led through a layer of its own
+        # captum takes channels first, so the layer's grid passes through a layer of its own
         grid_alone = nn.Identity()
 
-        def lead_through(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+        def pass_through(_: nn.Module, __: Any, output: Tensor) -> Tensor:
             output = output.detach()
-            # what follows may work in place, which is refused where a gradient is asked for
+            # later layers may work in place, which autograd refuses on a leaf
             grid = self.layer.to_grid(output).requires_grad_().clone()
             return self.layer.from_grid(grid_alone(grid), output)
 
         def target(batch: Tensor) -> Tensor:
-            # captum asks for gradients of the batch, which cost memory up to the layer
-            margin = _margin(network(batch.detach()))
-            return margin * self._signs(margin.detach(), towards)
+            # without detach, captum's gradients of the batch cost memory up to the layer
+            logits = network(batch.detach())
+            return (logits[:, FAKE] - logits[:, REAL]) * signs.to(self._device)
 
-        hook = network.get_submodule(self.layer.name).register_forward_hook(lead_through)
+        hook = network.get_submodule(self.layer.name).register_forward_hook(pass_through)
         try:
             cam = LayerGradCam(target, grid_alone)
             heat = cam.attribute(normalise(to_batch(pixels, self._device)), relu_attributions=True)
@@ -115,17 +116,20 @@ class HeatMaps:
             hook.remove()
         return _scaled(heat.detach(), self._crop)
 
-    def _signs(self, margins: Tensor, towards: Towards) -> Tensor:
-        if towards != "verdict":
-            return torch.full_like(margins, 1 if towards == "fake" else -1)
-        # on the CPU and in float64, as the detector scores
-        probabilities = self._detector.probabilities(margins.cpu().double().numpy())
-        fake = torch.from_numpy(probabilities >= self._detector.card.threshold)
-        return torch.where(fake.to(margins.device), 1.0, -1.0)
+    def _signs(self, pixels: PixelArray, towards: Towards, batch_size: int) -> Tensor:
+        """1 where fake is explained, -1 where real is, [n].
 
-
-def _margin(logits: Tensor) -> Tensor:
-    return logits[:, FAKE] - logits[:, REAL]
+        A verdict comes from a scoring pass: the pass that explains may compute in another precision
+        or order, and could give a picture near the threshold the other sign.
+        """
+        if not isinstance(towards, str):
+            fake = np.asarray(towards) == 1
+        elif towards == "verdict":
+            logits = self._detector.logits(pixels, batch_size=batch_size, device=self._device)
+            fake = self._detector.probabilities(logits) >= self._detector.card.threshold
+        else:
+            fake = np.full(len(pixels), towards == "fake")
+        return torch.from_numpy(np.where(fake, 1.0, -1.0).astype(np.float32))
 
 
 def _scaled(heat: Tensor, crop: int) -> Heat:
@@ -136,17 +140,17 @@ def _scaled(heat: Tensor, crop: int) -> Heat:
 
 
 @contextmanager
-def _at_rest(network: nn.Module) -> Iterator[None]:
-    """Inside, the network is in evaluation mode and its parameters ask for no gradients."""
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Inside, the network is in evaluation mode and its parameters require no gradients."""
     modes = [(layer, layer.training) for layer in network.modules()]
-    asking = [each for each in network.parameters() if each.requires_grad]
+    trainable = [each for each in network.parameters() if each.requires_grad]
     network.eval()
-    for parameter in asking:
+    for parameter in trainable:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in asking:
+        for parameter in trainable:
             parameter.requires_grad_(True)
         for layer, mode in modes:
             layer.training = mode

@@ -1,17 +1,19 @@
 """One self-contained HTML document: no other file, no network, no script but its own."""
 
-
 import base64
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
+import pandas as pd
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from deepfake_detection.reports.parts import Statement
 from deepfake_detection.reports.settings import setting_in_words
 from deepfake_detection.reports.style import COLOURS
 from deepfake_detection.reports.words import (
     counted,
+    percent,
     printable,
     probability,
     shortened,
@@ -38,45 +40,53 @@ def render_document(
             verdict (a list of sentences), cards, statements, and sections ({id: title}).
         script: File name of a script beside the template.
     """
+    environment = _environment(package, escape=True)
+    assert environment.loader is not None  # noqa: S101  (for the type checker)
+    # unrendered: a script may hold what Jinja takes for its own syntax
+    source = environment.loader.get_source(environment, script)[0] if script else ""
+    digest = base64.b64encode(hashlib.sha256(source.encode("utf-8")).digest()).decode("ascii")
+    return environment.get_template(template).render(
+        colours=COLOURS, script=source, script_hash=f"sha256-{digest}", **contents
+    )
+
+
+def render_statement(
+    package: str,
+    template: str,
+    name: str,
+    facts: Mapping[str, Any],
+    tone: Literal["warning", "plain"] = "plain",
+) -> Statement:
+    """Fill the macro `name` of a package's template; its first line is the statement's heading."""
+    macros = _environment(package, escape=False).get_template(template).module
+    heading, text = getattr(macros, name)(facts).strip().split("\n", 1)
+    return Statement(tone, heading, " ".join(text.split()))
+
+
+def _environment(package: str, *, escape: bool) -> Environment:
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package), PackageLoader(_PACKAGE)]),
-        autoescape=True,
+        autoescape=escape,  # noqa: S701  (statements are escaped in their page)
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_finalize,
+        # Markup comes from the templates; any other string may come from outside. What a macro
+        # returns is a plain string where nothing is escaped.
+        finalize=lambda value: printable(value) if escape and type(value) is str else value,
     )
     environment.filters |= {
         "probability": probability,
         "shortened": lambda text: shortened(printable(text), _PATH_LENGTH),
         "counted": counted,
         "words": setting_in_words,
+        "percent": percent,
+        "number": lambda value, form: "\N{EN DASH}" if pd.isna(value) else format(value, form),
         "unbroken": lambda text: _Printable(unbroken(printable(text))),
     }
-    source = _read_script(environment, script) if script else ""
-    return environment.get_template(template).render(
-        colours=COLOURS, script=source, script_hash=_hash(source), **contents
-    )
-
-
-def _read_script(environment: Environment, name: str) -> str:
-    # unrendered: a script may hold what Jinja takes for its own syntax
-    assert environment.loader is not None  # noqa: S101  (for the type checker)
-    return environment.loader.get_source(environment, name)[0]
-
-
-def _hash(script: str) -> str:
-    """The script's hash, as a Content-Security-Policy takes it."""
-    digest = hashlib.sha256(script.encode("utf-8")).digest()
-    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
+    return environment
 
 
 class _Printable(str):
     """A text that has been made printable; it is still escaped."""
 
     __slots__ = ()
-
-
-def _finalize(value: object) -> object:
-    # Markup comes from the templates; any other string may come from outside
-    return printable(value) if type(value) is str else value

@@ -1,4 +1,4 @@
-"""What sets false cases apart from right ones: effects with their intervals, as a forest plot."""
+"""What the errors have in common: effects with their intervals, as a forest plot."""
 
 import numpy as np
 import pandas as pd
@@ -7,59 +7,48 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from deepfake_detection.reports.style import (
-    Theme,
-    colour_of,
-    drawing,
-    finished,
-    message_figure,
-)
+from deepfake_detection.reports.style import colour_of, drawing, finished, message_figure
 from deepfake_detection.reports.words import counted
 
-_TITLE = "What sets false cases apart"
-_AGAINST = {"false negative": "found", "false positive": "passed"}
-_REGIONS = {"picture": "whole picture"}
+_TITLE = "What the errors have in common"
+_AGAINST = {"false negative": "detected", "false positive": "accepted"}
 _NO_DIFFERENCE = 0.5
-# Kinds beside each other in one row, in rows
-_APART = 0.16
+# Distance of the kinds from the middle of a row, in rows
+_APART = {"false negative": -0.16, "false positive": 0.16}
 
 
-def draw_effects(table: pd.DataFrame, theme: Theme = "light") -> Figure:
-    """A line for each region and measure; on it a point with its interval for each kind.
+def draw_effects(table: pd.DataFrame) -> Figure:
+    """A row for each region and measure, with a point and its interval for each kind of error.
 
-    The thick part is the interval of one comparison, the thin one that corrected for all of them;
-    the point is filled where that leaves out 0.5.
+    The thick line is the interval of one comparison, the thin one that corrected for all of them;
+    the point is filled where the latter excludes 0.5.
 
-    Args:
-        table: kind, region, measure, effect, low, high, corrected_low, corrected_high, differs,
-            n_false, n_right.
-        theme: For a light or a dark background.
+    The table is that of `compare_false_cases`.
     """
-    with drawing(theme):
+    compared = table[table["differs"] != "too few"]
+    with drawing():
         if table.empty:
             return message_figure("No picture could be measured.", _TITLE)
-        if (table["differs"] == "too few").all():
-            return message_figure(f"Too few false cases to compare:\n{_counts(table)}", _TITLE)
-        names = table[["region", "measure"]].drop_duplicates()
-        places = {name: at for at, name in enumerate(names.itertuples(index=False, name=None))}
-        figure = Figure(figsize=(5.2, 2.1 + 0.36 * len(places)))
+        if compared.empty:
+            counts = "\n".join(str(line.get_label()) for line in _legend(table))
+            return message_figure(f"Too few errors to compare:\n{counts}", _TITLE)
+        pairs = zip(table["region"].astype(str), table["measure"].astype(str), strict=True)
+        names = list(dict.fromkeys(pairs))
+        figure = Figure(figsize=(5.2, 2.1 + 0.36 * len(names)))
         axes = figure.add_subplot()
         axes.set_title(_TITLE)
         axes.axvline(_NO_DIFFERENCE, color=rcParams["axes.edgecolor"], linewidth=1.2, zorder=1)
-        for _, row in table[table["differs"] != "too few"].iterrows():
-            _add_effect(axes, places[row["region"], row["measure"]], row)
-        _label(axes, list(places))
-        by_kind = table.groupby("kind", sort=False)
-        handles = [_handle(str(kind), rows.iloc[0]) for kind, rows in by_kind]
-        figure.legend(handles=handles, loc="outside lower left", ncols=1)
+        for _, row in compared.iterrows():
+            _add_effect(axes, names.index((row["region"], row["measure"])), row)
+        _label(axes, names)
+        figure.legend(handles=_legend(table), loc="outside lower left", ncols=1)
         return finished(figure)
 
 
 def _add_effect(axes: Axes, place: int, row: pd.Series) -> None:
-    at = place + (_APART if row["kind"] == "false positive" else -_APART)
-    colour = colour_of(row["kind"])
-    for ends, width in ((("corrected_low", "corrected_high"), 1.2), (("low", "high"), 3.2)):
-        axes.plot([row[end] for end in ends], [at, at], color=colour, linewidth=width, zorder=2)
+    at, colour = place + _APART[row["kind"]], colour_of(row["kind"])
+    axes.hlines(at, row["corrected_low"], row["corrected_high"], color=colour, linewidth=1.2)
+    axes.hlines(at, row["low"], row["high"], color=colour, linewidth=3.2)
     axes.plot(
         [row["effect"]], [at], marker="o", markersize=7, color=colour, zorder=3,
         markerfacecolor=colour if row["differs"] == "yes" else rcParams["figure.facecolor"],
@@ -69,9 +58,9 @@ def _add_effect(axes: Axes, place: int, row: pd.Series) -> None:
 def _label(axes: Axes, names: list[tuple[str, str]]) -> None:
     axes.set_xlim(0, 1)
     axes.set_xticks(np.linspace(0, 1, 5), ["always less", "0.25", "as much", "0.75", "always more"])
-    axes.set_xlabel("Probability that a false case has more of it\nthan a right one of its class")
+    axes.set_xlabel("Probability that an error has more of it\nthan a right verdict of its class")
     axes.set_ylim(len(names) - 0.5, -0.5)
-    labels = [f"{measure}, {_REGIONS.get(region, region)}" for region, measure in names]
+    labels = [f"{measure}, {region}" for region, measure in names]
     axes.set_yticks(range(len(names)), labels)
     axes.spines["left"].set_visible(False)
     axes.grid(visible=False, axis="y")
@@ -80,19 +69,16 @@ def _label(axes: Axes, names: list[tuple[str, str]]) -> None:
             axes.axhline(place - 0.5, color=rcParams["grid.color"], linewidth=0.8, zorder=0)
 
 
-def _handle(kind: str, row: pd.Series) -> Line2D:
-    few = row["differs"] == "too few"
-    return Line2D(
-        [], [], marker="o", markersize=7, linewidth=3.2, color=colour_of(kind),
-        linestyle="none" if few else "-", label=_count(kind, row) + (": too few" if few else ""),
-    )  # fmt: skip
-
-
-def _count(kind: str, row: pd.Series) -> str:
-    return f"{counted(row['n_false'], kind)} against {row['n_right']:,} {_AGAINST[kind]}"
-
-
-def _counts(table: pd.DataFrame) -> str:
-    return "\n".join(
-        _count(str(kind), rows.iloc[0]) for kind, rows in table.groupby("kind", sort=False)
-    )
+def _legend(table: pd.DataFrame) -> list[Line2D]:
+    handles = []
+    for _, row in table.drop_duplicates("kind").iterrows():
+        kind = str(row["kind"])
+        count = f"{counted(row['n_false'], kind)} against {row['n_right']:,} {_AGAINST[kind]}"
+        few = row["differs"] == "too few"
+        handles.append(
+            Line2D(
+                [], [], marker="o", markersize=7, linewidth=3.2, color=colour_of(kind),
+                linestyle="none" if few else "-", label=f"{count}{': too few' if few else ''}",
+            )
+        )  # fmt: skip
+    return handles

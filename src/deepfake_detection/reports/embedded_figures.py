@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from deepfake_detection.reports.style import PAGE_COLOURS, drawing
+from deepfake_detection.reports.words import printable
 
 # What an SVG element inside HTML does without; comments repeat the drawn texts.
 _LEFT_OUT = re.compile(
@@ -29,13 +30,9 @@ class PageFigure:
 
 
 def embed_figure(name: str, alt: str, figure: Figure, caption: str = "") -> PageFigure:
-    """Turn a drawn figure into an SVG element; the same figure gives the same element.
+    """Turn a figure into an SVG element; the same figure gives the same element.
 
-    Args:
-        name: Name of the figure, once in a page.
-        alt: What it shows, in words.
-        figure: Drawn inside `drawing`.
-        caption: Shown beneath it.
+    The figure was drawn inside `drawing`. No two of a page have the same name.
     """
     buffer = io.StringIO()
     with drawing():
@@ -46,9 +43,22 @@ def embed_figure(name: str, alt: str, figure: Figure, caption: str = "") -> Page
     # ids are unique in a page
     svg = _REFERENCE.sub(rf"\g<1>{re.sub('[^a-z0-9]+', '-', name.lower())}-", svg)
     spoken = f'<svg role="img" aria-label="{escape(alt)}"'
-    return PageFigure(name, alt, Markup(svg[svg.index("<svg") :].replace("<svg", spoken, 1)), caption)
+    svg = svg[svg.index("<svg") :].replace("<svg", spoken, 1)
+    # Matplotlib's own element, without the comments in which drawn texts would stand
+    return PageFigure(name, alt, Markup(svg), caption)  # noqa: S704
 
 
 def data_uri(media_type: str, content: bytes) -> str:
     """A data URI that holds these bytes."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def describe_figure(figure: Figure) -> str:
+    """What a figure says in words: titles, texts and legends of its axes, for use as `alt`."""
+    words = []
+    for axes in (axes for axes in figure.axes if axes.get_visible()):
+        legend = axes.get_legend()
+        texts = [*axes.texts, *(legend.get_texts() if legend else ())]
+        words += [axes.get_title("left"), *(text.get_text() for text in texts)]
+    words += [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    return ". ".join(printable(line.replace("\n", ", ")) for line in words if line)

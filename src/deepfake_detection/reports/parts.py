@@ -12,7 +12,7 @@ class Card:
     name: str
     value: str
     beneath: tuple[str, ...]
-    thing: str = ""
+    thing: str = ""  # the card has its colour
 
 
 @dataclass(frozen=True)
@@ -26,47 +26,29 @@ class Statement:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table.
-
-    Attributes:
-        value: What it shows.
-        beneath: A small second line.
-        note: Number of a footnote; 0 for none.
-        thing: What has a dot in its colour before the value.
-        tag: A word in a frame after the value.
-        style: Extra CSS class: `words` (left-aligned), `path`.
-        rows: How many rows it spans, as a row's header.
-    """
+    """A cell of a table: its value, and what stands around it."""
 
     value: str
-    beneath: str = ""
-    note: int = 0
-    thing: str = ""
-    tag: str = ""
-    style: str = ""
-    rows: int = 1
+    beneath: str = ""  # a small second line
+    note: int = 0  # number of a footnote; 0 for none
+    thing: str = ""  # a dot in its colour stands before the value
+    tag: str = ""  # a framed word after the value
+    style: str = ""  # CSS class: words (left-aligned), path, each
+    rows: int = 1  # how many rows it spans, as the header of rows
 
 
 @dataclass(frozen=True)
 class Table:
     """A table whose first column holds the rows' headers.
 
-    Attributes:
-        name: For screen readers, and the caption where `captioned`.
-        head: The columns' headers.
-        rows: Their cells; a row under a header that spans several begins with None.
-        style: CSS classes: `numbers` right-aligns all but the first column; `metrics`, `study`.
-        captioned: Whether the name stands above the table.
-        tall: Whether a long table scrolls in its own box.
-        best: Index of the row to highlight.
-        total: Whether the last row is a sum.
+    A row under a header that spans several begins with None. Styles are CSS classes: `numbers`
+    right-aligns all but the first column; `metrics`, `study`.
     """
 
     name: str
     head: Sequence[Cell | str]
     rows: Sequence[Sequence[Cell | str | None]]
     style: str = "numbers"
-    captioned: bool = False
-    tall: bool = False
-    best: int | None = None
-    total: bool = False
+    captioned: bool = False  # the name stands above it
+    tall: bool = False  # it scrolls in a box of its own
+    best: int | None = None  # index of the highlighted row

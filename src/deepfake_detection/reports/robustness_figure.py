@@ -6,13 +6,7 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deepfake_detection.reports.style import (
-    Theme,
-    colour_of,
-    drawing,
-    finished,
-    message_figure,
-)
+from deepfake_detection.reports.style import colour_of, drawing, finished, message_figure
 from deepfake_detection.reports.words import counted, folded
 
 # Title, and unit of the strengths, of each panel. Darker and brighter are two directions.
@@ -26,29 +20,25 @@ _PANELS = {
 }
 _LINES = {"roc_auc": ("ROC AUC", "o", "-"), "accuracy": ("accuracy", "s", (0, (4, 2)))}
 _GUESSING = 0.5
-_COLUMNS, _WIDTH, _ROW_HEIGHT, _AROUND = 3, 9.2, 2.35, 1.15
+_COLUMNS, _WIDTH, _ROW_HEIGHT, _AROUND = 3, 9.2, 2.35, 1.25
 _NARROWEST = 5.4
-_NOTE_CHARACTERS, _NOTE_LINES = 134, 4
+_NOTE_CHARACTERS, _NOTE_LINES = 130, 4
 _MOST_LABELS = 6
 
 
-def draw_robustness(
-    robustness_table: pd.DataFrame, note: str | None, theme: Theme = "light"
-) -> Figure:
+def draw_robustness(robustness_table: pd.DataFrame, note: str | None) -> Figure:
     """ROC AUC and accuracy against the strength of each distortion, with their intervals.
 
-    A panel starts at the undistorted pictures and goes on from mild to strong. The strengths stand
-    at equal distances.
+    A panel starts at the undistorted pictures and goes on from mild to strong, at equal distances.
 
-    Args:
-        robustness_table: Columns subset, distortion, strength, metric, value, low, high, n, note;
-            within a distortion from mild to strong, `none` for the undistorted pictures.
-        note: What the images are; shown on the figure. None for nothing.
-        theme: For a light or a dark background.
+    The undistorted pictures are distortion `none`. The note on the images is shown beneath.
     """
     plain = robustness_table[robustness_table["distortion"] == "none"]
-    panels = _part_panels(robustness_table)
-    with drawing(theme):
+    direction = np.where(robustness_table["strength"] < 1, "darker", "brighter")
+    panel = robustness_table["distortion"]
+    panel = panel.where(panel != "brightness", direction)
+    panels = [name for name in _PANELS if (panel == name).any()]
+    with drawing():
         if not panels:
             return message_figure("No distortion was asked for.", "Robustness")
         columns = min(_COLUMNS, len(panels))
@@ -56,23 +46,18 @@ def draw_robustness(
         width = max(_WIDTH * columns / _COLUMNS, _NARROWEST)
         figure = Figure(figsize=(width, _ROW_HEIGHT * rows + _AROUND))
         places = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+        for axes, name in zip(places, panels, strict=False):
+            _fill_panel(axes, name, plain, robustness_table[panel == name])
         for axes in places[len(panels) :]:
             axes.set_visible(False)
-        for axes, (name, distorted) in zip(places, panels.items(), strict=False):
-            _fill_panel(axes, name, plain, distorted)
-        places[0].set_ylim(_lowest(robustness_table), 1.02)
+        drawn = robustness_table[robustness_table["metric"].isin(_LINES)]
+        # room for guessing and for all intervals
+        least = float(np.nanmin([_GUESSING, *drawn["value"], *drawn["low"]]))
+        places[0].set_ylim(max(0.0, np.floor((least - 0.04) * 10) / 10) - 0.02, 1.02)
         handles, names = places[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper left", ncols=len(names))
-        _caption(figure, plain, note, width / _WIDTH)
+        _add_notes(figure, plain, note, int(_NOTE_CHARACTERS * width / _WIDTH))
         return finished(figure)
-
-
-def _part_panels(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows of each panel that has any."""
-    direction = np.where(table["strength"] < 1, "darker", "brighter")
-    panel = table["distortion"].where(table["distortion"] != "brightness", direction)
-    parted = {name: table[panel == name] for name in _PANELS}
-    return {name: rows for name, rows in parted.items() if len(rows)}
 
 
 def _fill_panel(axes: Axes, name: str, plain: pd.DataFrame, distorted: pd.DataFrame) -> None:
@@ -96,9 +81,8 @@ def _fill_panel(axes: Axes, name: str, plain: pd.DataFrame, distorted: pd.DataFr
         label="guessing (ROC AUC 0.5)", zorder=1,
     )  # fmt: skip
     step = -(-len(strengths) // _MOST_LABELS)
-    # the strongest has its label in any case
-    after = range(len(strengths) - 1, -1, -1)
-    shown = ["" if at % step else name for name, at in zip(strengths, after, strict=True)]
+    # counted from the strongest, which always has its label
+    shown = ["" if at % step else text for at, text in enumerate(strengths[::-1])][::-1]
     axes.set_xticks(places, ["none", *shown])
     axes.set_xlim(-0.15, places[-1] + 0.15)
     axes.grid(visible=False, axis="x")
@@ -106,25 +90,17 @@ def _fill_panel(axes: Axes, name: str, plain: pd.DataFrame, distorted: pd.DataFr
     axes.set_xlabel(unit)
 
 
-def _lowest(table: pd.DataFrame) -> float:
-    """The lower end of the scale: with room for guessing, and for all intervals."""
-    drawn = table[table["metric"].isin(_LINES)]
-    least = float(np.nanmin([_GUESSING, *drawn["value"], *drawn["low"]]))
-    return max(0.0, np.floor((least - 0.04) * 10) / 10) - 0.02
-
-
-def _caption(figure: Figure, plain: pd.DataFrame, note: str | None, width: float) -> None:
-    """What was scored, and what must be known of it, beneath the panels."""
+def _add_notes(figure: Figure, plain: pd.DataFrame, note: str | None, characters: int) -> None:
+    """What was scored, and what it must be read with, beneath the panels."""
     accuracy = plain[plain["metric"] == "accuracy"].iloc[0]
     images = f"{counted(accuracy['n'], 'image')} of {accuracy['subset']}"
-    lines = [f"{images}; bands are confidence intervals, taken between groups."]
+    lines = [f"{images}; bands are confidence intervals between groups."]
     if isinstance(accuracy["note"], str):
         lines[0] += f" {accuracy['note'][:1].upper()}{accuracy['note'][1:]}."
     area = plain[plain["metric"] == "roc_auc"].iloc[0]
     if pd.isna(area["value"]):
         lines.append(f"ROC AUC is undefined: {area['note']}.")
     lines += [note] if note else []
-    characters = int(_NOTE_CHARACTERS * width)
     figure.supxlabel(
         "\n".join(folded(line, characters, _NOTE_LINES) for line in lines),
         fontsize=8.5, color=rcParams["axes.labelcolor"], x=0.01, ha="left", multialignment="left",

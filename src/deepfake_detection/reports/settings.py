@@ -7,9 +7,9 @@ from deepfake_detection.reports.words import printable
 
 
 def flatten_settings(settings: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]:
-    """All settings, however deep, as dotted names with their values in words, by their first part.
+    """All settings as dotted names with their values in words, by their first part.
 
-    Settings that stand alone at the top come first, under the empty name.
+    Settings outside any block come first, under the empty name.
 
     >>> flatten_settings({"model": "vgg16", "training": {"optimizer": {"betas": [0.9, 0.999]}}})
     {'': [('model', 'vgg16')], 'training': [('optimizer.betas', '0.9, 0.999')]}
@@ -25,23 +25,19 @@ def flatten_settings(settings: Mapping[str, Any]) -> dict[str, list[tuple[str, s
 
 def _flatten(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
     for key, value in settings.items():
-        name = f"{above}{key}"
         if isinstance(value, Mapping) and value:
-            yield from _flatten(value, f"{name}.")
+            yield from _flatten(value, f"{above}{key}.")
         else:
-            yield name, setting_in_words(value)
+            yield f"{above}{key}", setting_in_words(value)
 
 
 def setting_in_words(value: object) -> str:
     """A setting as a parameter file would hold it: `none`, `true`, `0.9, 0.999`."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
+    if isinstance(value, bool | None):
         return str(value).lower()
     if isinstance(value, list | tuple):
         return ", ".join(map(setting_in_words, value)) or "empty"
     if isinstance(value, Mapping):
-        return (
-            ", ".join(f"{key}: {setting_in_words(each)}" for key, each in value.items()) or "none"
-        )
+        pairs = (f"{key}: {setting_in_words(each)}" for key, each in value.items())
+        return ", ".join(pairs) or "none"
     return printable(str(value)) or "empty"

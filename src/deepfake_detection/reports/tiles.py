@@ -13,9 +13,9 @@ from PIL import Image
 from deepfake_detection.images.reading import UnreadablePictureError, open_picture
 from deepfake_detection.reports.words import printable, probability, wrapped
 
-# Room for a tile's words, in inches.
+# Height of a tile's words, in inches.
 CAPTION = 0.85
-# In a font whose characters are all of one width, so that no name reaches into the next tile.
+# All characters have one width, so that no name reaches into the next tile.
 _FONT = "monospace"
 _WIDTH, _LINES = 26, 3  # characters, lines of the path, beneath 1.55 inches
 _MOST_PIXELS = 60_000  # Matplotlib draws up to 65,535 each way
@@ -30,13 +30,7 @@ class Picture:
 
 
 def load_picture(folder: Path, path: str, edge: int) -> Picture:
-    """A picture in RGB, its longer edge at most `edge` pixels; or why it cannot be shown.
-
-    Args:
-        folder: The image folder.
-        path: The picture's path in it, with `/`.
-        edge: Pixels.
-    """
+    """A picture in RGB, its longer edge at most `edge` pixels; or why it cannot be shown."""
     try:
         image = open_picture((folder / path).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -48,9 +42,9 @@ def load_picture(folder: Path, path: str, edge: int) -> Picture:
 
 
 def tiled_figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches, in which every place is computed.
+    """An empty figure of this size in inches, without the automatic layout.
 
-    An automatic layout is slow, and jumps with the captions' lengths.
+    That would be slow, and move tiles with the captions' lengths.
     """
     dpi = min(rcParams["figure.dpi"], _MOST_PIXELS / max(width, height))
     figure = Figure(figsize=(width, height), dpi=dpi)
@@ -68,16 +62,7 @@ def add_words(figure: Figure, left: float, top: float, words: str, **looks: Any)
 def add_picture(
     figure: Figure, picture: Picture, path: str, left: float, top: float, edge: float
 ) -> Axes:
-    """Put a picture into a square tile; one that cannot be shown is named on grey in its place.
-
-    Args:
-        figure: Takes it.
-        picture: The image, or why there is none.
-        path: Its name.
-        left: Inches from the figure's left.
-        top: Inches from the figure's top.
-        edge: Of the tile, inches.
-    """
+    """Put a picture into a square tile (inches); one that cannot be shown is named on grey."""
     width, height = figure.get_size_inches()
     axes = figure.add_axes((left / width, 1 - (top + edge) / height, edge / width, edge / height))
     axes.set_axis_off()
@@ -97,13 +82,12 @@ def add_caption(
     figure: Figure, path: str, source: str, fake_probability: float, left: float, top: float
 ) -> None:
     """Put a picture's fake probability, source and path at a place, in inches."""
-    add_words(
-        figure, left, top, f"fake probability {probability(fake_probability)}", fontsize=7.5,
-        weight="bold", color=rcParams["text.color"],
-    )  # fmt: skip
-    named = wrapped(f"source {printable(source)}", _WIDTH, 1)
-    broken = wrapped(printable(path), _WIDTH, _LINES)
-    add_words(
-        figure, left, top + 0.14, f"{named}\n{broken}", fontsize=6.8, linespacing=1.25,
-        family=_FONT,
-    )  # fmt: skip
+    score = f"fake probability {probability(fake_probability)}"
+    ink = rcParams["text.color"]
+    add_words(figure, left, top, score, fontsize=7.5, weight="bold", color=ink)
+    lines = (
+        wrapped(f"source {printable(source)}", _WIDTH, 1),
+        wrapped(printable(path), _WIDTH, _LINES),
+    )
+    looks = {"fontsize": 6.8, "linespacing": 1.25, "family": _FONT}
+    add_words(figure, left, top + 0.14, "\n".join(lines), **looks)

@@ -4,15 +4,15 @@ import math
 import textwrap
 
 _LEAST_SHOWN = 0.001
-# with spaces at which no line is broken
+# in ratios, with spaces at which no line is broken
 _WHOLE = "\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}"
 
 
 def printable(text: str) -> str:
-    r"""The text with every character that has no look of its own written as its escape.
+    r"""The text with every invisible character written as its escape.
 
-    File names may hold line breaks, bytes that are no UTF-8, or marks that turn the reading
-    direction round; none of them may change how the rest of a page or a figure reads.
+    File names may hold line breaks, bytes that are no UTF-8, or marks that reverse the reading
+    direction.
 
     >>> printable("a\nb")
     'a\\nb'
@@ -23,9 +23,9 @@ def printable(text: str) -> str:
 
 
 def shortened(text: str, length: int) -> str:
-    """The text, at most `length` characters long: the middle gives way to `…`.
+    """The text in at most `length` characters: `…` replaces the middle.
 
-    The end of a path holds the file's number, its start the class: both are kept.
+    A path's start holds the class, its end the file's number: both are kept.
     """
     if len(text) <= length:
         return text
@@ -34,9 +34,9 @@ def shortened(text: str, length: int) -> str:
 
 
 def wrapped(text: str, width: int, lines: int) -> str:
-    """The text in at most `lines` lines of `width` characters, shortened in the middle if need be.
+    """The text in at most `lines` lines of `width` characters, broken anywhere, or near a `/`.
 
-    Lines are broken anywhere, since file names have few spaces, and after a `/` where one is near.
+    For file names, which have few spaces. Too long a text is shortened in the middle.
     """
     rest = shortened(text, width * lines)
     broken: list[str] = []
@@ -52,7 +52,7 @@ def wrapped(text: str, width: int, lines: int) -> str:
 def folded(text: str, width: int, lines: int) -> str:
     r"""The text in at most `lines` lines of `width` characters, broken between words.
 
-    Lines are about equally long; too long a text is shortened in the middle.
+    Lines are about equally long. Too long a text is shortened in the middle.
 
     >>> folded("Baseline + StepLR + L2", 20, 2)
     'Baseline +\nStepLR + L2'
@@ -89,7 +89,7 @@ def probability(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in per cent with one decimal; 100 and 0 are written only for all and none.
+    """A share in per cent with one decimal; 100 and 0 only for exactly all and none.
 
     >>> percent(0.9999)
     '99.9 %'

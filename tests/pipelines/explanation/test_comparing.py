@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepfake_detection.pipelines.explanation.comparing import Comparison, compare_false_cases
-from deepfake_detection.pipelines.explanation.impressions import answer_impressions
+from deepfake_detection.pipelines.explanation.reference_guesses import check_guesses
 from deepfake_detection.pipelines.explanation.region_statistics import MeasuredPicture
 
 SHARP, CONTRAST = ("picture", "sharpness"), ("mouth", "contrast")
@@ -76,11 +76,11 @@ def test_what_was_planted_is_found_and_nothing_else() -> None:
         ["false negative", *SHARP]
     ]
     assert differing["corrected_high"].item() < 0.5
-    said = answer_impressions(table)
+    said = check_guesses(table)
     assert "blurred: yes" in said
-    assert "dimmed: not shown" in said
-    assert "with open mouths, by the contrast there: not shown" in said
-    assert "blurred: the opposite" in answer_impressions(
+    assert "dark: not shown" in said
+    assert "with open mouths (contrast): not shown" in said
+    assert "blurred: the opposite" in check_guesses(
         compare_false_cases(*_draw(0, planted=-2.0), 5, 0.95)
     )
 
@@ -121,7 +121,7 @@ def test_false_cases_of_few_groups_are_not_compared_and_not_counted() -> None:
     assert missed["effect"] == 0
     assert alarms["differs"] == "yes"
     assert "corrected for 9 comparisons" in alarms["note"]
-    assert "blurred: too few to say" in answer_impressions(table)
+    assert "blurred: too few to say" in check_guesses(table)
 
 
 @pytest.mark.parametrize("wrong", [False, True])
@@ -155,4 +155,4 @@ def test_nothing_readable_makes_an_empty_table_with_its_columns() -> None:
     )
     assert table.empty
     assert list(table.columns) == list(Comparison.__annotations__)
-    assert answer_impressions(table) == "no picture could be measured"
+    assert check_guesses(table) == "no picture could be measured"

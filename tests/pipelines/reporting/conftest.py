@@ -4,15 +4,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from reporting_samples import PIXEL, report_inputs
-
-from deepfake_detection.reports import embedded_figures as page_figures
-
-
-@pytest.fixture
-def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures have tests of their own, and take most of the time that a page takes."""
-    monkeypatch.setattr(page_figures, "svg", lambda *_: PIXEL)
+from reporting_samples import report_inputs
 
 
 @pytest.fixture

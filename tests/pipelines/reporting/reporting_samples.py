@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 from PIL import Image
 
 from deepfake_detection.metrics.cases import ExplainedCase, Kind
 from deepfake_detection.metrics.subsets import headline_predictions
 from deepfake_detection.parameters import EvaluationParameters, ReportingParameters
+from deepfake_detection.reports.embedded_figures import PageFigure
 
 RUN = "c0ffee" * 10
 SPLIT = "5eed" * 16
@@ -18,11 +20,14 @@ EVALUATION = EvaluationParameters(
     device="cpu",
 )  # fmt: skip
 
-# a picture of one pixel stands for every figure
-PIXEL = (
-    "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciIHdpZHRoPSIxIi"
-    "BoZWlnaHQ9IjEiLz4="
-)
+# one empty element stands for every figure: drawing them takes most of the time of a page
+FIGURES = {
+    name: PageFigure(name, f"what {name} shows", Markup('<svg id="figure-{}"></svg>').format(name))
+    for name in (
+        "loss_curve", "accuracy_curve", "confusion_matrix", "roc_curve", "precision_recall_curve",
+        "reliability_diagram", "robustness", "error_measures",
+    )
+}  # fmt: skip
 
 
 class DescribedDetector:
@@ -93,6 +98,7 @@ def trained_for(epochs: int) -> pd.DataFrame:
             "validation_accuracy": 0.9 - 0.3 / epoch,
             "seconds": 12.5,
             "images_per_second": 480.0,
+            "run_fingerprint": RUN,
         }
     )
 
@@ -168,8 +174,8 @@ def compare_measures(run: str = RUN) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def doubt(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The doubted labels of predictions, the most doubted first."""
+def list_label_issues(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Images whose label is improbable, the least probable first."""
     own = predictions["fake_probability"].where(
         predictions["label"] == 1, 1 - predictions["fake_probability"]
     )
@@ -234,10 +240,11 @@ def report_inputs(
         "training_history": trained_for(4),
         "predictions": predictions,
         "metric_table": measure(predictions),
-        "label_issues": doubt(predictions),
+        "label_issues": list_label_issues(predictions),
         "robustness_table": distort(),
         "explained_cases": explain(headline_predictions(predictions)[1]),
         "false_case_measures": compare_measures(),
+        "page_figures": FIGURES,
         "folder": folder,
         "parameters": ReportingParameters(
             gallery_size=24, gallery_columns=6, label_issues_shown=12

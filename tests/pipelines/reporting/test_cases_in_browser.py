@@ -6,13 +6,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from page_in_browser import BROWSER, Tab, open_tab
-from reporting_samples import PIXEL, predict, predict_at_random, report_inputs
+from page_in_browser import IN_BROWSER, Tab, open_tab
+from reporting_samples import predict, predict_at_random, report_inputs
 
 from deepfake_detection.pipelines.reporting.nodes import write_report
-from deepfake_detection.reports import embedded_figures as page_figures
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
+pytestmark = IN_BROWSER
 
 NAMES = (
     "fakes/<script>window.ran = 1;alert(1)<:script>.png",
@@ -32,9 +31,7 @@ HEAT_SHOWN = f"""{SHOWN}.filter(
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(page_figures, "svg", lambda *_: PIXEL)
-        written = write_report(**report_inputs(folder, SCORED))
+    written = write_report(**report_inputs(folder, SCORED))
     (folder / "page.html").write_text(written, encoding="utf-8")
     return folder / "page.html"
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.distortions import Distortion
 from deepfake_detection.metrics.differences import measure_differences
+from deepfake_detection.models import memory
 from deepfake_detection.models.detector import Detector, DetectorCard
 from deepfake_detection.parameters import EvaluationParameters, RobustnessParameters
 from deepfake_detection.pipelines.robustness import renditions
@@ -161,6 +162,24 @@ def test_figures_and_paired_differences_are_those_of_the_scores(detector: Detect
     assert (row["difference_low"], row["difference_high"]) == (paired.low, paired.high)
 
 
+def test_memory_is_kept_over_all_windows_and_given_back_once(
+    detector: Detector, predictions: pd.DataFrame, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, int]] = []
+
+    class Libc:
+        def mallopt(self, option: int, value: int) -> None:
+            calls.append(("mallopt", value))
+
+        def malloc_trim(self, pad: int) -> None:
+            calls.append(("trim", pad))
+
+    monkeypatch.setattr(memory, "_glibc", Libc)
+    monkeypatch.setattr(renditions, "images_of_a_window", lambda *_: 2)
+    score_distorted(detector, predictions, METRICS, folder, _robustness(), EVALUATION)
+    assert [name for name, _ in calls].count("trim") == 1
+
+
 def test_windows_of_any_size_give_the_same_scores_and_bound_what_is_in_memory(
     detector: Detector,
     predictions: pd.DataFrame,
@@ -198,7 +217,7 @@ def test_a_lost_file_is_named_and_left_out_of_all_strengths(
     with caplog.at_level("WARNING"):
         scores = score_distorted(detector, predictions, METRICS, folder, _robustness(), EVALUATION)
     reason = "No such file" if lost == "missing" else "not an image"
-    assert "1 of the 16 scored images cannot be read any more" in caplog.text
+    assert "1 of the 16 scored images" in caplog.text
     assert f"9.png ({reason}" in caplog.text
     assert len(caplog.records) == 1
     assert "9.png" not in set(scores.scored["path"])
@@ -224,8 +243,8 @@ def test_a_file_that_changed_is_warned_of(
     (folder / "11.png").write_bytes((folder / "10.png").read_bytes())
     with caplog.at_level("WARNING"):
         score_distorted(detector, predictions, METRICS, folder, _robustness(), EVALUATION)
-    assert "1 of 16 undistorted images score otherwise than in the predictions" in caplog.text
-    assert "the first being 11.png" in caplog.text
+    assert "1 of 16 undistorted images" in caplog.text
+    assert "11.png (logit" in caplog.text
 
 
 def test_predictions_of_another_detector_are_refused(

@@ -1,4 +1,4 @@
-"""Explanation: where the reasons for verdicts lie, and what false cases have in common."""
+"""Explanation: heat maps of verdicts, and what the errors have in common."""
 
 from deepfake_detection.pipelines.explanation.pipeline import create_pipeline
 

@@ -1,4 +1,4 @@
-"""False cases against right ones of the same class: which of them have more of a measure."""
+"""Errors against right verdicts of the same class: which have more of a measure."""
 
 import math
 from collections.abc import Sequence
@@ -16,26 +16,27 @@ from deepfake_detection.reports.words import counted
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row of the table of false cases' measures.
+    """A row of the table of the errors' measures.
 
     Attributes:
         label: Of the class: 1 fake, 0 real.
-        kind: `false negative`, against found fakes, or `false positive`, against real ones passed.
+        kind: `false negative`, against detected fakes, or `false positive`, against accepted real
+            images.
         region: `picture` (the whole), `eyes` or `mouth`.
         measure: As `ImageStatistics` defines it.
-        false_median: Of the false cases; not a number where there are none.
-        right_median: Of the right ones.
-        effect: The probability of superiority: that a false case drawn at random has more of the
-            measure than a right one, ties counting half (McGraw and Wong 1992; Vargha and Delaney's
-            A, 2000; the area under the ROC curve of the measure). 0.5 is no difference.
-        low: Lower end of its interval, taken between groups.
+        false_median: Of the errors; NaN where there are none.
+        right_median: Of the right verdicts.
+        effect: Probability of superiority: that a random error has more of the measure than a
+            random right verdict, ties counting half (McGraw and Wong 1992; Vargha and Delaney's
+            A, 2000). 0.5 is no difference.
+        low: Lower end of its interval between groups.
         high: Upper end.
-        corrected_low: Lower end of the interval at the confidence that is corrected for the number
-            of comparisons (Bonferroni).
+        corrected_low: Lower end of the interval corrected for the number of comparisons
+            (Bonferroni).
         corrected_high: Upper end.
         differs: `yes` if the corrected interval leaves out 0.5, `no`, or `too few`.
-        n_false: False cases.
-        n_right: Right ones.
+        n_false: Errors.
+        n_right: Right verdicts.
         note: What the row must be read with.
     """
 
@@ -58,7 +59,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Sample:
-    """The measured pictures of one class: which of them are false cases, and their groups."""
+    """The measured pictures of one class: which of them are errors, and their groups."""
 
     kind: Kind
     measured: list[MeasuredPicture]
@@ -67,12 +68,12 @@ class _Sample:
     note: str
 
     def is_enough(self, fewest_groups: int) -> bool:
-        """Whether false cases and right ones come from so many groups each."""
+        """Whether errors and right verdicts come from so many groups each."""
         return self.smaller_groups >= fewest_groups
 
     @cached_property
     def smaller_groups(self) -> int:
-        """Groups of the false cases or of the right ones: of those that have fewer."""
+        """Groups of the errors or of the right verdicts, whichever are fewer."""
         return min(len(np.unique(self.groups[self.false == each])) for each in (True, False))
 
 
@@ -82,7 +83,7 @@ def compare_false_cases(
     fewest_groups: int,
     confidence: float,
 ) -> pd.DataFrame:
-    """Compare false cases with right ones of the same class by each measure of each region.
+    """Compare errors with right verdicts of the same class by each measure of each region.
 
     Args:
         scored: A row for each scored image: class_name, label, group, predicted.
@@ -161,12 +162,12 @@ def _median(values: np.ndarray) -> float:
 def _note(sample: _Sample, region: str, measure: str) -> str:
     notes = [sample.note] if sample.note else []
     if region != WHOLE:
-        notes.append("the region is the same part of every picture, whoever is in it")
+        notes.append("the region is the same part of every picture, wherever the face is")
     sizes = {each.size for each in sample.measured}
     if measure == "sharpness" and len(sizes) > 1:
         edges = [min(size) for size in sizes]
         notes.append(
-            f"pictures are {min(edges)} to {max(edges)} pixels along their shorter side: the larger"
-            " a picture is drawn, the less sharp it measures, so that a difference may be of size"
+            f"pictures are {min(edges)} to {max(edges)} pixels along their shorter side; enlarged "
+            "pictures measure less sharp, so a difference may come from size"
         )
     return "; ".join(notes)

@@ -27,18 +27,23 @@ class _Seen:
 def explain_rows(
     rows: pd.DataFrame, folder: Path, detector: Detector, heat_maps: HeatMaps, batch_size: int
 ) -> list[ExplainedCase]:
-    """The pictures of some rows, with heat maps towards what each was called.
+    """Explain the pictures of some rows: a heat map of what contributed to each verdict.
 
     Args:
-        rows: path, kind, class_name, source, fake_probability.
+        rows: path, kind, class_name, source, fake_probability, predicted. The verdict is the stored
+            one, not that of the pass that explains.
         folder: The image folder.
-        detector: What scored them.
+        detector: The one that scored them.
         heat_maps: Its heat maps.
         batch_size: Pictures explained at once.
     """
     read = [_read(folder / path, detector.preprocessing) for path in rows["path"]]
     pixels = [each.pixels for each in read if isinstance(each, _Seen)]
-    heats = iter(heat_maps.explain(np.stack(pixels), batch_size=batch_size) if pixels else ())
+    readable = [isinstance(each, _Seen) for each in read]
+    verdicts = rows["predicted"].to_numpy()[readable]
+    heats = iter(())
+    if pixels:
+        heats = iter(heat_maps.explain(np.stack(pixels), verdicts, batch_size=batch_size))
     cases = []
     values = rows[_COLUMNS].itertuples(index=False, name=None)
     for (path, kind, class_name, source, probability), each in zip(values, read, strict=True):
@@ -51,7 +56,7 @@ def explain_rows(
 
 
 def _read(path: Path, preprocessing: PreprocessingParameters) -> _Seen | str:
-    """What the network sees of a picture; or why it cannot be read."""
+    """What the network sees of a picture, or why it cannot be read."""
     if not path.exists():
         return "missing"
     try:

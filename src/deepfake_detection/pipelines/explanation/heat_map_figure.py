@@ -1,4 +1,4 @@
-"""The figure of heat maps: each explained picture as it is, and beside it with its heat map."""
+"""The figure of heat maps: each explained picture beside the same with its heat map."""
 
 from pathlib import Path
 
@@ -8,12 +8,7 @@ from matplotlib.figure import Figure
 
 from deepfake_detection.metrics.cases import KINDS, ExplainedCase, Kind
 from deepfake_detection.models.heat_maps import COLOUR_MAP, overlay
-from deepfake_detection.reports.style import (
-    Theme,
-    drawing,
-    finished,
-    message_figure,
-)
+from deepfake_detection.reports.style import drawing, finished, message_figure
 from deepfake_detection.reports.tiles import (
     CAPTION,
     Picture,
@@ -24,12 +19,12 @@ from deepfake_detection.reports.tiles import (
     tiled_figure,
 )
 
-_TITLE = "Where the verdicts come from"
+_TITLE = "Heat maps of verdicts"
 _ROWS: dict[Kind, str] = {
-    "false negative": "False negatives: what spoke for real",
-    "false positive": "False positives: what spoke for fake",
-    "certain fake": "Fakes most certainly found: what spoke for fake",
-    "certain real": "Real ones most certainly passed: what spoke for real",
+    "false negative": "False negatives: evidence for real",
+    "false positive": "False positives: evidence for fake",
+    "certain fake": "Most certain fakes: evidence for fake",
+    "certain real": "Most certain real images: evidence for real",
 }
 
 # Sizes of the figure, in inches.
@@ -43,20 +38,17 @@ _TILE_PIXELS = 300
 _BAR = 1.6  # length of the colour bar
 
 
-def draw_cases(
-    cases: list[ExplainedCase], folder: Path, columns: int, theme: Theme = "light"
-) -> Figure:
+def draw_cases(cases: list[ExplainedCase], folder: Path, columns: int) -> Figure:
     """A row for each kind of case: picture and heat map side by side, words beneath.
 
-    A picture that is missing or unreadable is named on a grey tile; the heat's place stays empty.
+    A missing or unreadable picture is named on a grey tile, without a heat map.
 
     Args:
         cases: With their heat maps.
         folder: The image folder.
         columns: Cases in a row.
-        theme: For a light or a dark background.
     """
-    with drawing(theme):
+    with drawing():
         if not cases:
             return message_figure("No image was scored.", _TITLE)
         width = _GAP + max(2, min(columns, len(cases))) * (_PAIR + _GAP)
@@ -78,11 +70,11 @@ def _add_head(figure: Figure) -> None:
     width, height = figure.get_size_inches()
     title = {"weight": "bold", "fontsize": 11.5, "color": rcParams["text.color"]}
     add_words(figure, _GAP, 0.2, _TITLE, **title)
-    add_words(figure, _GAP, 0.53, "spoke little or against")
-    left = _GAP + 1.48
+    add_words(figure, _GAP, 0.53, "little evidence")
+    left = _GAP + 1.05
     axes = figure.add_axes((left / width, 1 - 0.66 / height, _BAR / width, 0.13 / height))
     figure.colorbar(ScalarMappable(cmap=COLOUR_MAP), cax=axes, orientation="horizontal", ticks=[])
-    add_words(figure, left + _BAR + 0.1, 0.53, "spoke most for the verdict")
+    add_words(figure, left + _BAR + 0.1, 0.53, "most evidence")
 
 
 def _add_case(figure: Figure, case: ExplainedCase, folder: Path, left: float, top: float) -> None:
@@ -93,7 +85,7 @@ def _add_case(figure: Figure, case: ExplainedCase, folder: Path, left: float, to
         axes = add_picture(figure, laid, case.path, left + _TILE + _BETWEEN, top, _TILE)
         if not case.heat.any():
             axes.text(
-                0.5, 0.05, "no place spoke for it", transform=axes.transAxes, ha="center",
+                0.5, 0.05, "no evidence", transform=axes.transAxes, ha="center",
                 fontsize=6.8, color="white", bbox={"facecolor": "black", "linewidth": 0},
             )  # fmt: skip
     beneath = top + _TILE + 0.07

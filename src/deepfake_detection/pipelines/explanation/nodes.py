@@ -1,4 +1,4 @@
-"""Nodes of `explanation`: heat maps of false and right cases, and measures of the false ones."""
+"""Nodes of `explanation`: heat maps of right and wrong verdicts, and measures of the errors."""
 
 import logging
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from deepfake_detection.parameters import EvaluationParameters, ExplanationParam
 from deepfake_detection.pipelines.explanation.comparing import compare_false_cases
 from deepfake_detection.pipelines.explanation.explaining import explain_rows
 from deepfake_detection.pipelines.explanation.heat_map_figure import draw_cases
-from deepfake_detection.pipelines.explanation.impressions import answer_impressions
+from deepfake_detection.pipelines.explanation.reference_guesses import check_guesses
 from deepfake_detection.pipelines.explanation.region_statistics import measure_pictures
 from deepfake_detection.reports.effects import draw_effects
 
@@ -33,23 +33,22 @@ def explain_cases(
     explanation: ExplanationParameters,
     evaluation: EvaluationParameters,
 ) -> list[ExplainedCase]:
-    """Heat maps of the headline subset's false cases and of its most certain right ones.
+    """Heat maps of the headline subset's errors and of its most certain right verdicts.
 
-    Of each kind those with the most confident verdicts. The examples come first, no two of one
-    source, since images of one source are nearly the same; then more of the false cases.
+    Of each kind the most confident verdicts. The examples come first, no two of one source, since
+    images of one source are nearly the same; then more of the errors.
 
     Args:
-        detector: What scored them.
-        metrics: With the `run_fingerprint` of the detector that the predictions are of.
+        detector: The one that scored them.
+        metrics: With the `run_fingerprint` of the detector of the predictions.
         predictions: A row for each scored image: path, class_name, label, source, subset, logit,
             fake_probability, predicted.
         folder: The image folder.
-        explanation: How many cases of each kind, and how fine their heat maps are.
+        explanation: Cases of each kind, and the smallest grid of the heat maps.
         evaluation: Batch size and device.
 
     Returns:
-        Kind by kind. A picture that is missing or unreadable has no heat map, and its `problem`
-        says so.
+        Kind by kind. A missing or unreadable picture has no heat map, but a `problem`.
 
     Raises:
         UserError: If the predictions are of another detector.
@@ -65,7 +64,7 @@ def explain_cases(
     cases = explain_rows(pd.concat(rows), folder, detector, heat_maps, evaluation.batch_size)
     grid = heat_maps.layer.grid
     log.info(
-        "Explained %d pictures at the layer %s: heat maps of %d×%d places",
+        "Explained %d pictures at layer %s: heat maps of %d×%d places",
         sum(case.heat is not None for case in cases), heat_maps.layer.name, grid, grid,
     )  # fmt: skip
     return cases
@@ -83,7 +82,7 @@ def _choose_rows(
 def draw_heat_maps(
     explained_cases: list[ExplainedCase], folder: Path, explanation: ExplanationParameters
 ) -> Figure:
-    """Examples of explained cases, a row for each kind: each picture, and beside it its heat map.
+    """Draw examples of explained cases, a row for each kind: each picture beside its heat map.
 
     Args:
         explained_cases: With their heat maps.
@@ -101,20 +100,19 @@ def measure_false_cases(
     explanation: ExplanationParameters,
     evaluation: EvaluationParameters,
 ) -> pd.DataFrame:
-    """What sets false cases apart from right ones of the same class, measured on the pictures.
+    """Compare errors with right verdicts of the same class, by measures of the pictures.
 
     Args:
-        detector: What scored them.
-        metrics: With the `run_fingerprint` of the detector that the predictions are of.
+        detector: The one that scored them.
+        metrics: With the `run_fingerprint` of the detector of the predictions.
         predictions: A row for each scored image: path, class_name, label, group, subset,
             predicted.
         folder: The image folder.
-        explanation: The regions, and how few groups are too few.
+        explanation: The regions, and the fewest groups to compare.
         evaluation: The confidence of the intervals.
 
     Returns:
-        A row for each kind of false case, region and measure, as `compare_false_cases` gives it,
-        after `run_fingerprint` and `subset`.
+        run_fingerprint, subset, and the columns of `compare_false_cases`.
 
     Raises:
         UserError: If the predictions are of another detector.
@@ -125,16 +123,10 @@ def measure_false_cases(
     table = compare_false_cases(scored, measured, explanation.fewest_groups, evaluation.confidence)
     table.insert(0, "run_fingerprint", detector.card.run_fingerprint)
     table.insert(1, "subset", subset)
-    log.info(
-        "The reference's impressions of false cases, on %s: %s", subset, answer_impressions(table)
-    )
+    log.info("The reference's guesses about its errors, on %s: %s", subset, check_guesses(table))
     return table
 
 
 def draw_false_case_measures(false_case_measures: pd.DataFrame) -> Figure:
-    """What sets false cases apart, with intervals, as a figure.
-
-    Args:
-        false_case_measures: The table.
-    """
+    """Draw how the errors differ from right verdicts, with intervals."""
     return draw_effects(false_case_measures)

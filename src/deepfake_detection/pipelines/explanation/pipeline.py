@@ -11,7 +11,7 @@ from deepfake_detection.pipelines.explanation.nodes import (
 
 
 def create_pipeline() -> Pipeline:
-    """From a scored detector to heat maps of its cases, and to what sets its false ones apart."""
+    """From a scored detector to heat maps of its verdicts, and to measures of its errors."""
     return Pipeline(
         [
             Node(

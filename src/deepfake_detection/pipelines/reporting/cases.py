@@ -1,144 +1,181 @@
-"""The page's gallery: explained cases with their pictures and heat maps, ready to be shown."""
+"""Pictures on the page: explained cases with their heat maps, and possible label errors."""
 
+import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from PIL import Image
 
-from deepfake_detection.metrics.cases import ExplainedCase, Kind
+from deepfake_detection.metrics.cases import FALSE_KINDS, ExplainedCase, Kind
 from deepfake_detection.metrics.subsets import headline_predictions
-from deepfake_detection.pipelines.reporting.embedding import embed_heat, embed_picture
-from deepfake_detection.pipelines.reporting.galleries import KINDS, collect_gallery
-from deepfake_detection.reports.tiles import Picture, load_picture
+from deepfake_detection.models.heat_maps import heat_layer
+from deepfake_detection.pipelines.reporting.galleries import collect_gallery
+from deepfake_detection.reports.embedded_figures import data_uri
+from deepfake_detection.reports.tiles import load_picture
 
-# Half of the 5 MB that a page may weigh is for the pictures, at the first of these edges in pixels
-# with which they keep within it; and there are never more of them than fit at the last.
+# Half of the 5 MB that a page may weigh is for the pictures: they have the largest of these edges
+# (pixels) with which they stay within it, and no kind has more of them than fit with the smallest.
 _PICTURE_BYTES = 2_200_000
 _EDGES = (288, 224, 160, 112, 80)
 _MOST_OF_A_KIND = 100
+# small: it is enough to judge a label
+_ISSUE_EDGE = 160
+_MOST_ISSUES = 24
 
-# label of the right verdicts of a kind, and what they are called
+_JPEG_QUALITY = 82
+# A heat map is no finer than the network's last grid (7×7 to 8×8 for photographs): so few pixels
+# each way lose nothing of it.
+_HEAT_PIXELS = 24
+_SCALE_STEPS = 32
+
+# label and name of the right verdicts of a kind
 _RIGHT: dict[Kind, tuple[int, str]] = {
-    "certain fake": (1, "fakes found"),
-    "certain real": (0, "real ones passed"),
+    "certain fake": (1, "fakes detected"),
+    "certain real": (0, "real images accepted"),
 }
 
 
 @dataclass(frozen=True)
 class CaseTile:
-    """A case in the page.
-
-    Attributes:
-        case: What was scored.
-        image: The picture's data URI; empty where `problem` says why.
-        heat: That of its heat map; empty where `case.problem` says why.
-        problem: `missing` or `unreadable`, or empty.
-        ratio: The picture's width by its height.
-    """
+    """A case in the page: images are data URIs, empty where a `problem` says why."""
 
     case: ExplainedCase
     image: str
     heat: str
-    problem: str
-    ratio: float
+    problem: str  # missing, unreadable, or empty
+    ratio: float  # width by height
 
     @property
     def place(self) -> str:
-        """Where the heat map lies on the picture, as CSS: what the network saw of it."""
+        """Where the heat map lies on the picture, as CSS: on what the network saw of it."""
         left, top, right, bottom = (100 * share for share in self.case.box)
         return (
             f"left:{left:.2f}%;top:{top:.2f}%;width:{right - left:.2f}%;height:{bottom - top:.2f}%"
         )
 
 
-@dataclass(frozen=True)
-class KindOfCase:
-    """The cases of one kind: how many are shown, and of how many."""
-
-    kind: Kind
-    shown: int
-    told: str
+def show_cases(
+    explained: Sequence[ExplainedCase], predictions: pd.DataFrame, folder: Path, most: int
+) -> dict[str, Any]:
+    """The gallery of cases, as its template takes it."""
+    chosen = choose_cases(explained, predictions, most)
+    tiles = fill_tiles(chosen, folder)
+    return {
+        "tiles": tiles,
+        "kinds": describe_kinds(chosen, predictions),
+        "case_classes": list(dict.fromkeys(case.class_name for case in chosen)),
+        "not_shown": [tile for tile in tiles if tile.problem],
+        "has_heat": any(tile.heat for tile in tiles),
+        "heat_scale": embed_heat_scale(),
+    }
 
 
 def choose_cases(
     cases: Sequence[ExplainedCase], predictions: pd.DataFrame, most: int
 ) -> list[ExplainedCase]:
-    """The false cases, explained or not, the most confident first; then the explained right ones.
-
-    Args:
-        cases: Those that were explained.
-        predictions: A row for each scored image.
-        most: Of a kind, at most.
-    """
+    """The errors, explained or not, the most confident first; then the explained right verdicts."""
     shown = min(most, _MOST_OF_A_KIND)
     explained = {case.path: case for case in cases}
     chosen = [
-        explained.get(each.path)
-        or ExplainedCase(each.path, kind, each.class_name, each.source, each.fake_probability, None)
-        for kind in KINDS
-        for each in collect_gallery(predictions, kind, shown).cases
+        explained.get(path) or ExplainedCase(path, kind, class_name, source, probability, heat=None)
+        for kind in FALSE_KINDS
+        for path, class_name, source, probability in collect_gallery(
+            predictions, kind, shown
+        ).cases.itertuples(index=False, name=None)
     ]
-    return chosen + [case for kind in _RIGHT for case in _of_kind(cases, kind)[:shown]]
+    right = [[case for case in cases if case.kind == kind] for kind in _RIGHT]
+    return chosen + [case for of_kind in right for case in of_kind[:shown]]
 
 
-def tell_kinds(chosen: Sequence[ExplainedCase], predictions: pd.DataFrame) -> list[KindOfCase]:
-    """What there is to say of each kind: how many cases of it there are, and how many are shown.
-
-    Args:
-        chosen: The cases on the page.
-        predictions: A row for each scored image.
-    """
-    told = []
-    for kind in KINDS:
-        shown = len(_of_kind(chosen, kind))
-        told.append(KindOfCase(kind, shown, collect_gallery(predictions, kind, shown).in_words()))
+def describe_kinds(
+    chosen: Sequence[ExplainedCase], predictions: pd.DataFrame
+) -> dict[Kind, tuple[int, str]]:
+    """For each kind, how many cases are shown, and of how many, in words."""
+    shown = Counter(case.kind for case in chosen)
+    described = {
+        kind: (shown[kind], collect_gallery(predictions, kind, shown[kind]).in_words())
+        for kind in FALSE_KINDS
+    }
     subset, scored = headline_predictions(predictions)
-    for right_kind, (label, name) in _RIGHT.items():
+    for kind, (label, name) in _RIGHT.items():
         right = int(((scored["label"] == label) & (scored["predicted"] == label)).sum())
-        if shown := len(_of_kind(chosen, right_kind)):
-            words = f"{shown:,} of the {right:,} {name} of {subset}, among the most certain."
-            told.append(KindOfCase(right_kind, shown, words))
-    return told
+        if count := shown[kind]:
+            words = f"{count:,} of the {right:,} {name} of {subset}, among the most certain."
+            described[kind] = (count, words)
+    return described
 
 
 def fill_tiles(chosen: Sequence[ExplainedCase], folder: Path) -> list[CaseTile]:
-    """The cases with their pictures, as large as the page's weight admits.
+    """The cases with their pictures, as large as the page's weight admits."""
+    pictures = [load_picture(folder, case.path, _EDGES[0]) for case in chosen]
+    for edge in _EDGES:
+        tiles, weight = [], 0
+        for case, picture in zip(chosen, pictures, strict=True):
+            if picture.image is None:
+                tiles.append(CaseTile(case, "", "", picture.problem, 1.0))
+                continue
+            image, ratio = embed_picture(picture.image, edge), picture.image.width
+            tiles.append(CaseTile(case, image, embed_heat(case), "", ratio / picture.image.height))
+            weight += len(image)
+            if weight > _PICTURE_BYTES and edge != _EDGES[-1]:
+                break
+        else:
+            break
+    return tiles
+
+
+def show_label_issues(label_issues: pd.DataFrame, folder: Path, most: int) -> list[dict[str, Any]]:
+    """The first of the possible label errors, each with `labelled`, `image` and `problem`.
+
+    `image` is a data URI, or empty where `problem` says why.
 
     Args:
-        chosen: The cases on the page.
+        label_issues: subset, path, label, source, label_probability, source_label_probability, the
+            least probable label first.
         folder: The image folder.
+        most: How many, at most; a page never holds more than 24.
     """
-    pictures = [load_picture(folder, case.path, _EDGES[0]) for case in chosen]
-    *larger, least = _EDGES
-    fitting = (images for edge in larger if (images := _embed_within(pictures, edge)) is not None)
-    images = next(fitting, None) or [_embed(picture, least) for picture in pictures]
-    return [
-        _tile(case, picture, image)
-        for case, picture, image in zip(chosen, pictures, images, strict=True)
-    ]
+    shown = []
+    for row in label_issues.head(min(most, _MOST_ISSUES)).to_dict("records"):
+        picture = load_picture(folder, str(row["path"]), _ISSUE_EDGE)
+        image = "" if picture.image is None else embed_picture(picture.image, _ISSUE_EDGE)
+        labelled = "fake" if row["label"] == 1 else "real"
+        shown.append(
+            {str(name): value for name, value in row.items()}
+            | {"labelled": labelled, "image": image, "problem": picture.problem}
+        )
+    return shown
 
 
-def _embed_within(pictures: Sequence[Picture], edge: int) -> list[str] | None:
-    """All pictures with this edge; None as soon as they weigh too much."""
-    images, weight = [], 0
-    for picture in pictures:
-        images.append(_embed(picture, edge))
-        weight += len(images[-1])
-        if weight > _PICTURE_BYTES:
-            return None
-    return images
+def embed_picture(image: Image.Image, edge: int) -> str:
+    """An RGB picture as the data URI of a JPEG image, its longer edge at most `edge` pixels."""
+    smaller = image.copy()
+    smaller.thumbnail((edge, edge), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    smaller.save(buffer, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    return data_uri("image/jpeg", buffer.getvalue())
 
 
-def _embed(picture: Picture, edge: int) -> str:
-    return "" if picture.image is None else embed_picture(picture.image, edge)
+def embed_heat(case: ExplainedCase) -> str:
+    """A case's heat map as the data URI of a PNG image to lay over its picture; "" without one."""
+    if case.heat is None:
+        return ""
+    side = min(_HEAT_PIXELS, case.heat.shape[0])
+    return _embed_layer(heat_layer(np.asarray(case.heat, dtype=np.float32), (side, side)))
 
 
-def _tile(case: ExplainedCase, picture: Picture, image: str) -> CaseTile:
-    if picture.image is None:
-        return CaseTile(case, "", "", picture.problem, 1.0)
-    return CaseTile(case, image, embed_heat(case), "", picture.image.width / picture.image.height)
+def embed_heat_scale() -> str:
+    """The colours of heat maps, from no heat on the left to the most on the right."""
+    steps = np.linspace(0, 1, _SCALE_STEPS, dtype=np.float32)[None]
+    return _embed_layer(heat_layer(steps, (_SCALE_STEPS, 1)))
 
 
-def _of_kind(cases: Sequence[ExplainedCase], kind: Kind) -> list[ExplainedCase]:
-    return [case for case in cases if case.kind == kind]
+def _embed_layer(layer: Image.Image) -> str:
+    buffer = io.BytesIO()
+    layer.save(buffer, "PNG", optimize=True)
+    return data_uri("image/png", buffer.getvalue())

@@ -1,9 +1,8 @@
 """The nodes of reporting: plain functions from tables to figures and to the page."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,151 +10,120 @@ from matplotlib.figure import Figure
 from deepfake_detection.errors import UserError
 from deepfake_detection.metrics.cases import ExplainedCase
 from deepfake_detection.metrics.caveats import check_run
+from deepfake_detection.metrics.reliability import bin_reliability
+from deepfake_detection.metrics.subsets import scored_subsets
+from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import EvaluationParameters, ReportingParameters
-from deepfake_detection.pipelines.reporting.figures import (
-    draw_accuracy,
-    draw_confusion_matrix,
-    draw_loss,
-    draw_precision_recall,
-    draw_roc,
-)
-from deepfake_detection.pipelines.reporting.galleries import Kind, collect_gallery, draw_gallery
-from deepfake_detection.pipelines.reporting.page import Report, render_page
+from deepfake_detection.pipelines.reporting import cases, figures, galleries, headline, tables
 from deepfake_detection.pipelines.reporting.reliability import draw_reliability
+from deepfake_detection.pipelines.reporting.trust import weigh_trust
+from deepfake_detection.reports.curves import best_row
+from deepfake_detection.reports.document import render_document
+from deepfake_detection.reports.effects import draw_effects
+from deepfake_detection.reports.embedded_figures import PageFigure, describe_figure, embed_figure
+from deepfake_detection.reports.robustness_figure import draw_robustness
+from deepfake_detection.reports.settings import flatten_settings
 
-
-class Described(Protocol):
-    """Anything that says in plain data what it is, as a detector does."""
-
-    def describe(self) -> dict[str, Any]:
-        """All that is known of it, as plain JSON."""
+_PACKAGE = "deepfake_detection.pipelines.reporting"
+_REJECTED_SHOWN = 20
+_RUN = "run_fingerprint"
+_SECTIONS = {
+    "trust": "How far to trust this score",
+    "data": "Data",
+    "training": "Training",
+    "scores": "Scores",
+    "robustness": "Robustness",
+    "errors": "Errors",
+    "error-measures": "What the errors have in common",
+    "label-issues": "Possible label errors",
+    "settings": "Settings",
+    "provenance": "Provenance",
+}
 
 
 def describe_scored_detector(
-    detector: Described, metrics: Mapping[str, Any], training_history: pd.DataFrame
+    detector: Detector, metrics: Mapping[str, Any], training_history: pd.DataFrame
 ) -> dict[str, Any]:
-    """The detector's description, once it is sure that metrics and history are its own.
+    """The detector's description, after a check that metrics and history are of its run.
 
-    Args:
-        detector: The trained detector.
-        metrics: What the evaluation found, with the `run_fingerprint` of the detector it scored.
-        training_history: A row for each epoch: epoch, validation_accuracy.
+    A history of an older version has no `run_fingerprint`: it passes, and is not shown.
 
     Raises:
-        UserError: If the metrics or the history are of another detector.
+        UserError: If the metrics or the history are of another run.
     """
     description = detector.describe()
-    check_run(description["run_fingerprint"], metrics)
-    epoch, best = description["best_epoch"], description["best_validation_accuracy"]
-    its_epoch = training_history[training_history["epoch"] == epoch]
-    accuracies = its_epoch["validation_accuracy"].tolist()
-    # a table that was written as text and read again may differ in the last digit
-    if not any(_is_same(each, best) for each in accuracies):
+    check_run(description[_RUN], metrics)
+    named = set(training_history.get(_RUN, pd.Series(dtype=str)).astype(str))
+    if named - {description[_RUN]}:
         raise UserError(
-            "the training history is of another detector than the one loaded: its epoch "
-            f"{epoch} has another validation accuracy. Pick versions that "
-            "belong together with --load-versions, or run kedro run --pipelines training again."
+            f"the training history is of another detector (run {min(named)[:12]}) than the one "
+            f"loaded (run {description[_RUN][:12]}). Pick versions that belong together with "
+            "--load-versions, or run kedro run --pipelines training again."
         )
     return description
 
 
-def _is_same(accuracy: float, best: float | None) -> bool:
-    # a training without validation has no validation accuracy, in neither place
-    return math.isnan(accuracy) if best is None else math.isclose(accuracy, best)
+def draw_figures(
+    *,
+    description: Mapping[str, Any],
+    training_history: pd.DataFrame,
+    predictions: pd.DataFrame,
+    robustness_table: pd.DataFrame,
+    false_case_measures: pd.DataFrame,
+    evaluation: EvaluationParameters,
+) -> dict[str, Any]:
+    """Draw each figure once, and embed those that show anything as SVG for the page.
 
+    Robustness and measures of another run are left out.
 
-def draw_loss_curve(training_history: pd.DataFrame) -> Figure:
-    """Loss of train and validation by epoch.
-
-    Args:
-        training_history: A row for each epoch: epoch, train_loss, validation_loss,
-            validation_accuracy.
+    Returns:
+        The figures that have an entry in the catalog, by its name; and `page_figures`, by name.
     """
-    return draw_loss(training_history)
+    history, threshold = _named_history(training_history), float(description["threshold"])
+    bins, confidence = evaluation.calibration_bins, evaluation.confidence
+    drawn: dict[str, Figure] = {
+        "loss_curve": figures.draw_curves(history, "loss"),
+        "accuracy_curve": figures.draw_curves(history, "accuracy"),
+        "confusion_matrix": figures.draw_confusion_matrices(predictions),
+        "roc_curve": figures.draw_roc(predictions, threshold),
+        "precision_recall_curve": figures.draw_precision_recall(predictions, threshold),
+        "reliability_diagram": draw_reliability(predictions, bins, confidence),
+    }
+    note = description["split"].get("note")
+    shown = drawn | {
+        "robustness": draw_robustness(_of_run(robustness_table, description), note),
+        "error_measures": draw_effects(_of_run(false_case_measures, description)),
+    }
+    embedded = {
+        name: embed_figure(name.replace("_", " ").capitalize(), describe_figure(figure), figure)
+        for name, figure in shown.items()
+        # axes are off where there is only a message
+        if figure.axes[0].axison
+    }
+    return {**drawn, "page_figures": embedded}
 
 
-def draw_accuracy_curve(training_history: pd.DataFrame) -> Figure:
-    """Accuracy of train and validation by epoch.
-
-    Args:
-        training_history: A row for each epoch: epoch, train_accuracy, validation_accuracy.
-    """
-    return draw_accuracy(training_history)
+def _named_history(training_history: pd.DataFrame) -> pd.DataFrame:
+    """No rows of a history that does not name its run: it may be of another."""
+    return training_history if _RUN in training_history else training_history.head(0)
 
 
-def draw_confusion_matrices(predictions: pd.DataFrame) -> Figure:
-    """Confusion matrix of each scored subset, the headline subset first.
-
-    Args:
-        predictions: A row for each scored image: label, predicted, subset.
-    """
-    return draw_confusion_matrix(predictions)
+def _of_run(table: pd.DataFrame, description: Mapping[str, Any]) -> pd.DataFrame:
+    """No rows of a table that is of another run."""
+    named = set(table[_RUN].astype(str))
+    return table if named == {description[_RUN]} else table.head(0)
 
 
-def draw_roc_curves(predictions: pd.DataFrame, description: Mapping[str, Any]) -> Figure:
-    """ROC curve of each scored subset, with the detector's operating point.
-
-    Args:
-        predictions: A row for each scored image: label, logit, predicted, subset.
-        description: The detector's own, with its threshold.
-    """
-    return draw_roc(predictions, float(description["threshold"]))
-
-
-def draw_precision_recall_curves(
-    predictions: pd.DataFrame, description: Mapping[str, Any]
-) -> Figure:
-    """Precision by recall of each scored subset, with the detector's operating point.
-
-    Args:
-        predictions: A row for each scored image: label, logit, predicted, subset.
-        description: The detector's own, with its threshold.
-    """
-    return draw_precision_recall(predictions, float(description["threshold"]))
-
-
-def draw_reliability_diagram(predictions: pd.DataFrame, evaluation: EvaluationParameters) -> Figure:
-    """Share of fakes by fake probability for each scored subset, with images in each bin.
-
-    Args:
-        predictions: A row for each scored image: label, fake_probability, group, subset.
-        evaluation: Bins, and confidence of the intervals.
-    """
-    return draw_reliability(predictions, evaluation.calibration_bins, evaluation.confidence)
-
-
-def show_false_negatives(
+def draw_galleries(
     predictions: pd.DataFrame, folder: Path, parameters: ReportingParameters
-) -> Figure:
-    """Gallery of the fakes that the detector took for real, the most confident first.
-
-    Args:
-        predictions: A row for each scored image: path, class_name, label, source, subset, logit,
-            fake_probability, predicted.
-        folder: The image folder.
-        parameters: Size and columns of the gallery.
-    """
-    return _show(predictions, "false negative", folder, parameters)
-
-
-def show_false_positives(
-    predictions: pd.DataFrame, folder: Path, parameters: ReportingParameters
-) -> Figure:
-    """Gallery of the real images that the detector took for fakes, the most confident first.
-
-    Args:
-        predictions: As for the false negatives.
-        folder: The image folder.
-        parameters: Size and columns of the gallery.
-    """
-    return _show(predictions, "false positive", folder, parameters)
-
-
-def _show(
-    predictions: pd.DataFrame, kind: Kind, folder: Path, parameters: ReportingParameters
-) -> Figure:
-    gallery = collect_gallery(predictions, kind, parameters.gallery_size)
-    return draw_gallery(gallery, folder, parameters.gallery_columns)
+) -> tuple[Figure, Figure]:
+    """Galleries of the false negatives and of the false positives, the most confident first."""
+    size, columns = parameters.gallery_size, parameters.gallery_columns
+    missed = galleries.collect_gallery(predictions, "false negative", size)
+    flagged = galleries.collect_gallery(predictions, "false positive", size)
+    return galleries.draw_gallery(missed, folder, columns), galleries.draw_gallery(
+        flagged, folder, columns
+    )
 
 
 def write_report(
@@ -171,51 +139,76 @@ def write_report(
     robustness_table: pd.DataFrame,
     explained_cases: Sequence[ExplainedCase],
     false_case_measures: pd.DataFrame,
+    page_figures: Mapping[str, PageFigure],
     folder: Path,
     parameters: ReportingParameters,
     evaluation: EvaluationParameters,
 ) -> str:
-    """The report as one self-contained HTML page.
+    """The report as one self-contained HTML page, under 5 MB.
 
-    Args:
-        description: The detector's own, as `describe()` gives it.
-        split_summary: method, ratios, seed, images, groups, groups_in_more_than_one_subset,
-            fingerprint.
-        leakage_summary: split_fingerprint, found, compared, settings.
-        rejected_images: path, reason.
-        training_history: A row for each epoch: epoch, learning rates, losses, accuracies,
-            seconds, images_per_second.
-        predictions: A row for each scored image.
-        metric_table: metric, subset, level, class_name, value, n, note, and perhaps low, high.
-        label_issues: subset, path, class_name, label, source, label_probability,
-            source_label_probability, the most doubted first.
-        robustness_table: run_fingerprint, subset, distortion, strength, strength_name, metric,
-            value, low, high, n. Of another run's it is left out, and the page says so.
-        explained_cases: Those of the headline subset that have a heat map; a false case that is
-            not among them is shown without.
-        false_case_measures: run_fingerprint, kind, region, measure, false_median, right_median,
-            effect, low, high, n_false, n_right, differs, note. As the robustness table.
-        folder: The image folder.
-        parameters: Size of the galleries.
-        evaluation: Bins of the reliability diagram, and confidence of its intervals.
+    Names and settings are escaped. The page forbids itself to load anything, and to run anything
+    but its one script, without which it shows the same. Sections that have nothing to show are
+    omitted, and so are the robustness table and the measures if they are of another run.
+
+    `explained_cases` have heat maps; an error that is not among them is shown without. `folder` is
+    the image folder, `page_figures` are those of `draw_figures`.
     """
-    return render_page(
-        Report(
-            description=description,
-            split_summary=split_summary,
-            leakage_summary=leakage_summary,
-            rejected_images=rejected_images,
-            history=training_history,
-            predictions=predictions,
-            metric_table=metric_table,
-            label_issues=label_issues,
-            robustness_table=robustness_table,
-            explained_cases=explained_cases,
-            false_case_measures=false_case_measures,
-            folder=folder,
-            cases_shown=parameters.gallery_size,
-            label_issues_shown=parameters.label_issues_shown,
-            calibration_bins=evaluation.calibration_bins,
-            confidence=evaluation.confidence,
-        )
-    )
+    calibration, history = description.get("calibration", {}), _named_history(training_history)
+    notes = [description["split"].get("note"), split_summary.get("note")]
+    metrics, footnotes = tables.tabulate_metrics(metric_table)
+    robustness_table = _of_run(robustness_table, description)
+    measures = _of_run(false_case_measures, description)
+    shown = {
+        "robustness": len(robustness_table),
+        "error-measures": len(measures),
+        "label-issues": len(label_issues),
+    }
+    best = best_row(history)
+    contents = {
+        "eyebrow": "Deepfake detection report",
+        "heading": description["backbone"],
+        "notes": list(dict.fromkeys(note for note in notes if note)),
+        "cards": headline.pick_cards(metric_table, predictions, evaluation.confidence),
+        "statements": weigh_trust(predictions, description, split_summary, leakage_summary),
+        "sections": {id_: title for id_, title in _SECTIONS.items() if shown.get(id_, 1)},
+        "figures": page_figures,
+        "description": description,
+        "scored": headline.count_outcomes(predictions),
+        "split": split_summary,
+        "images": tables.count_images(split_summary),
+        "rejected": rejected_images.head(_REJECTED_SHOWN).to_dict("records"),
+        "rejected_total": len(rejected_images),
+        "history": history.to_dict("records"),
+        "best_epoch": None if best is None else best["epoch"],
+        "no_curves": list(figures.why_no_curves(predictions).values()),
+        "reliability": _bin_subsets(predictions, evaluation),
+        "fitted": calibration.get("fitted", []),
+        "calibration_notes": calibration.get("notes", []),
+        "metrics": metrics,
+        "footnotes": footnotes,
+        "confidence": evaluation.confidence,
+        "weakest": tables.say_weakest(robustness_table),
+        "robustness": tables.tabulate_robustness(robustness_table),
+        **cases.show_cases(explained_cases, predictions, folder, parameters.gallery_size),
+        "measures": measures.to_dict("records"),
+        "differences": tables.say_differences(measures),
+        "measure_notes": tables.list_notes(measures),
+        "label_issues": cases.show_label_issues(
+            label_issues, folder, parameters.label_issues_shown
+        ),
+        "label_issues_total": len(label_issues),
+        "settings": flatten_settings(description["settings"]),
+    }
+    return render_document(_PACKAGE, "report.html.j2", contents, script="cases.js")
+
+
+def _bin_subsets(
+    predictions: pd.DataFrame, evaluation: EvaluationParameters
+) -> dict[str, list[dict[Any, Any]]]:
+    """The bins of the reliability diagram, by subset."""
+    bins, confidence = evaluation.calibration_bins, evaluation.confidence
+    subsets = predictions.groupby("subset")
+    return {
+        subset: bin_reliability(subsets.get_group(subset), bins, confidence).to_dict("records")
+        for subset in scored_subsets(predictions)
+    }

@@ -1,23 +1,29 @@
-"""Reporting: tables → figures, galleries, one page."""
+"""The pipeline `reporting`."""
 
 from kedro.pipeline import Node, Pipeline
 
 from deepfake_detection.pipelines.reporting.nodes import (
     describe_scored_detector,
-    draw_accuracy_curve,
-    draw_confusion_matrices,
-    draw_loss_curve,
-    draw_precision_recall_curves,
-    draw_reliability_diagram,
-    draw_roc_curves,
-    show_false_negatives,
-    show_false_positives,
+    draw_figures,
+    draw_galleries,
     write_report,
 )
 
 
 def create_pipeline() -> Pipeline:
     """From a scored detector to its figures and its page."""
+    drawn = _named(
+        "loss_curve accuracy_curve confusion_matrix roc_curve precision_recall_curve "
+        "reliability_diagram page_figures"
+    )
+    tables = _named("training_history predictions robustness_table false_case_measures") | {
+        "description": "detector_description",
+        "evaluation": "params:evaluation",
+    }
+    shown = _named(
+        "split_summary leakage_summary rejected_images metric_table label_issues explained_cases "
+        "page_figures"
+    )
     return Pipeline(
         [
             Node(
@@ -26,74 +32,28 @@ def create_pipeline() -> Pipeline:
                 outputs="detector_description",
                 name="describe_scored_detector",
             ),
+            Node(draw_figures, inputs=tables, outputs=drawn, name="draw_figures"),
             Node(
-                draw_loss_curve,
-                inputs="training_history",
-                outputs="loss_curve",
-                name="draw_loss_curve",
-            ),
-            Node(
-                draw_accuracy_curve,
-                inputs="training_history",
-                outputs="accuracy_curve",
-                name="draw_accuracy_curve",
-            ),
-            Node(
-                draw_confusion_matrices,
-                inputs="predictions",
-                outputs="confusion_matrix",
-                name="draw_confusion_matrices",
-            ),
-            Node(
-                draw_roc_curves,
-                inputs=["predictions", "detector_description"],
-                outputs="roc_curve",
-                name="draw_roc_curves",
-            ),
-            Node(
-                draw_precision_recall_curves,
-                inputs=["predictions", "detector_description"],
-                outputs="precision_recall_curve",
-                name="draw_precision_recall_curves",
-            ),
-            Node(
-                draw_reliability_diagram,
-                inputs=["predictions", "params:evaluation"],
-                outputs="reliability_diagram",
-                name="draw_reliability_diagram",
-            ),
-            Node(
-                show_false_negatives,
+                draw_galleries,
                 inputs=["predictions", "training_images", "params:reporting"],
-                outputs="false_negatives",
-                name="show_false_negatives",
-            ),
-            Node(
-                show_false_positives,
-                inputs=["predictions", "training_images", "params:reporting"],
-                outputs="false_positives",
-                name="show_false_positives",
+                outputs=["false_negatives", "false_positives"],
+                name="draw_galleries",
             ),
             Node(
                 write_report,
                 inputs={
-                    "description": "detector_description",
-                    "split_summary": "split_summary",
-                    "leakage_summary": "leakage_summary",
-                    "rejected_images": "rejected_images",
-                    "training_history": "training_history",
-                    "predictions": "predictions",
-                    "metric_table": "metric_table",
-                    "label_issues": "label_issues",
-                    "robustness_table": "robustness_table",
-                    "explained_cases": "explained_cases",
-                    "false_case_measures": "false_case_measures",
+                    **tables,
+                    **shown,
                     "folder": "training_images",
                     "parameters": "params:reporting",
-                    "evaluation": "params:evaluation",
                 },
                 outputs="report",
                 name="write_report",
             ),
         ]
     )
+
+
+def _named(names: str) -> dict[str, str]:
+    """Arguments that have the names of their datasets."""
+    return {name: name for name in names.split()}

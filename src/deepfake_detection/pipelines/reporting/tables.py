@@ -1,159 +1,188 @@
-"""The report's tables: wide forms of the long ones, ready to be read from left to right."""
+"""The report's tables, and sentences that say what they hold.
+
+The tables come from the catalog: `robustness_table` has a row for each distortion (`none` for the
+undistorted pictures), strength and metric, `false_case_measures` one for each kind of error, region
+and measure.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from deepfake_detection.metrics.subsets import in_reading_order
+from deepfake_detection.reports.parts import Cell, Table
+from deepfake_detection.reports.words import counted, percent
 
-_NAMES = {"roc_auc": "ROC AUC", "f1": "F1", "true_negatives": "Real ones passed"}
+TOO_FEW = "too few"
+_UNDISTORTED = "none"
+_NAMES = {
+    "roc_auc": "ROC AUC",
+    "f1": "F1",
+    "true_positives": "Fakes detected",
+    "true_negatives": "Real images accepted",
+}
 _COUNTS = ("false_negatives", "false_positives", "true_positives", "true_negatives")
+# the metrics that the page speaks of come first
+_FIRST = ("accuracy", "roc_auc")
+
+# Wide form of a long table: a cell by its row's and its column's header.
+_Cells = dict[tuple[str, Cell], Cell]
 
 
-@dataclass(frozen=True)
-class MetricCell:
-    """A metric in one subset and level: value, interval and number of images in words."""
-
-    value: str
-    beneath: str
-    note: int | None
-
-
-@dataclass(frozen=True)
-class MetricColumn:
-    """A subset and a level; `note` is the footnote that holds for all its cells."""
-
-    subset: str
-    level: str
-    note: int | None
+def count_images(split_summary: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Images by subset (from train to test, those that hold any) and class folder."""
+    images = split_summary["images"]
+    folders = dict.fromkeys(name for counts in images.values() for name in counts)
+    held = [subset for subset, counts in images.items() if sum(counts.values())]
+    return {
+        subset: {name: images[subset].get(name, 0) for name in folders}
+        for subset in in_reading_order(held)[::-1]
+    }
 
 
-@dataclass(frozen=True)
-class MetricRow:
-    """A metric, for one class where `class_name` is given, over all columns (None: not there)."""
+def tabulate_metrics(metric_table: pd.DataFrame) -> tuple[Table, list[str]]:
+    """All metrics, a column for each subset and level, and the footnotes in order.
 
-    name: str
-    class_name: str
-    cells: tuple[MetricCell | None, ...]
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """The metric table with a column for each subset and level, and its footnotes in order."""
-
-    columns: tuple[MetricColumn, ...]
-    rows: tuple[MetricRow, ...]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Composition:
-    """Images by subset (rows) and class folder (columns), with each subset's groups."""
-
-    class_names: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[int, ...], int, int | None], ...]
-    totals: tuple[int, ...]
-
-
-def is_of_run(table: pd.DataFrame, run_fingerprint: str) -> bool:
-    """Whether a table has rows, and all of this run.
-
-    Args:
-        table: Column run_fingerprint.
-        run_fingerprint: Of the detector.
-    """
-    return set(table["run_fingerprint"].astype(str)) == {run_fingerprint}
-
-
-def widen_metrics(metric_table: pd.DataFrame) -> Metrics:
-    """Put subsets and levels side by side.
-
-    A note shared by a whole column stands at its head; any other at its cell.
-
-    Args:
-        metric_table: metric, subset, level, class_name, value, n, note and perhaps low, high;
-            NaN in class_name, value, note, low and high where there is none.
+    A note shared by a whole column stands at its head; any other at its cell. NaN in class_name,
+    value, note, low and high stands for none; low and high may lack.
     """
     table = metric_table.reindex(columns=[*metric_table.columns.union(["low", "high"])])
-    table = table.assign(class_name=table["class_name"].fillna("").astype(str))
-    notes: list[str] = []
-    columns: list[MetricColumn] = []
-    cells: dict[tuple[str, str], dict[int, MetricCell]] = {
-        key: {} for key in table[["metric", "class_name"]].itertuples(index=False, name=None)
-    }
-    parts = dict(list(table.groupby(["subset", "level"], sort=False)))
-    order = [
-        key for subset in in_reading_order(table["subset"]) for key in parts if key[0] == subset
+    notes: dict[object, int] = {}
+
+    def number(note: object) -> int:
+        known = isinstance(note, str) and note
+        return notes.setdefault(note, len(notes) + 1) if known else 0
+
+    parts = [
+        ((str(subset), level), part)
+        for (subset, level), part in table.groupby(["subset", "level"], sort=False)
     ]
-    for place, (subset, level) in enumerate(order):
-        part = parts[subset, level]
-        shared = _shared_note(part)
-        columns.append(MetricColumn(str(subset), str(level), _number(shared, notes)))
-        for _, row in part.iterrows():
-            note = row["note"] if row["note"] != shared else None
-            cell = MetricCell(value_in_words(row), beneath_in_words(row), _number(note, notes))
-            cells[row["metric"], row["class_name"]].setdefault(place, cell)
-    rows = tuple(
-        MetricRow(metric_in_words(metric), class_name, tuple(map(found.get, range(len(columns)))))
-        for (metric, class_name), found in cells.items()
+    subsets = in_reading_order(table["subset"].astype(str))
+    # in the order of the whole table, also where a subset's part begins otherwise
+    cells: _Cells = {(name, Cell("")): Cell("") for name in _name_metrics(table)}
+    columns = []
+    for (subset, level), part in sorted(parts, key=lambda part: subsets.index(part[0][0])):
+        shared = _shared_note(part["note"])
+        column = Cell(subset, f"by {level}", note=number(shared), thing=subset)
+        columns.append(column)
+        for name, (_, row) in zip(_name_metrics(part), part.iterrows(), strict=True):
+            note = number(row["note"] if row["note"] != shared else None)
+            cells.setdefault((name, column), Cell(_value(row), _interval_and_n(row), note=note))
+    return _widen("All metrics", "Metric", columns, cells), [str(note) for note in notes]
+
+
+def _shared_note(notes: pd.Series) -> str | None:
+    """The note that most cells carry, where every cell has one."""
+    counts = notes.value_counts()
+    return str(counts.index[0]) if notes.notna().all() and counts.iloc[0] > 1 else None
+
+
+def tabulate_robustness(robustness_table: pd.DataFrame) -> Table:
+    """Metrics of each distortion and strength side by side, accuracy and ROC AUC first."""
+    # the undistorted pictures come first, all others as they stand in the table
+    distorted = robustness_table["distortion"] != _UNDISTORTED
+    table = robustness_table.assign(distorted=distorted).sort_values("distorted", kind="stable")
+    table = table.reindex(columns=table.columns.union(["class_name"], sort=False))
+    cells: _Cells = {}
+    for name, (_, row) in zip(_name_metrics(table), table.iterrows(), strict=True):
+        subset = str(row["subset"])
+        column = Cell(name, subset, thing=subset)
+        cells[_name_distortion(row), column] = Cell(_value(row), _interval_and_n(row))
+    subsets = in_reading_order(table["subset"].astype(str))
+    first = [*map(_name_metric, _FIRST), *(column.value for _, column in cells)]
+    columns = sorted(
+        {column for _, column in cells},
+        key=lambda column: (subsets.index(column.beneath), first.index(column.value)),
     )
-    return Metrics(tuple(columns), rows, tuple(notes))
+    return _widen("Robustness", "Pictures", columns, cells, tall=True)
 
 
-def _shared_note(part: pd.DataFrame) -> str | None:
-    """The note that most cells carry, if there is none without one."""
-    notes = part["note"].value_counts(dropna=False)
-    most, times = notes.index[0], notes.iloc[0]
-    return most if times > 1 and all(isinstance(note, str) for note in notes.index) else None
+def say_weakest(robustness_table: pd.DataFrame) -> str:
+    """The distortion that costs the most accuracy, in a sentence; "" where none was measured."""
+    subset = next(iter(in_reading_order(robustness_table["subset"].astype(str))), None)
+    of_subset = robustness_table["subset"] == subset
+    table = robustness_table[of_subset & (robustness_table["metric"] == "accuracy")]
+    table = table.dropna(subset=["value"])
+    plain = table[table["distortion"] == _UNDISTORTED]
+    distorted = table[table["distortion"] != _UNDISTORTED]
+    if plain.empty or distorted.empty:
+        return ""
+    before, worst = plain["value"].iloc[0], distorted.sort_values("value", kind="stable").iloc[0]
+    tried = counted(len(distorted), "distortion")
+    if worst["value"] >= before:
+        return f"None of {tried} lowers the accuracy ({percent(before)} undistorted)."
+    return (
+        f"Of {tried}, {_name_distortion(worst)} lowers the accuracy most: from {percent(before)} "
+        f"to {percent(worst['value'])}."
+    )
 
 
-def _number(note: object, notes: list[str]) -> int | None:
-    """The footnote's number, counted from 1; a new one is put at the end of the notes."""
-    if not isinstance(note, str) or not note:
-        return None
-    if note not in notes:
-        notes.append(note)
-    return notes.index(note) + 1
+def _name_distortion(row: pd.Series) -> str:
+    """`JPEG quality 30`: the strength's name, with distortion and number unless it holds one."""
+    distortion, name = str(row["distortion"]), str(row["strength_name"])
+    if distortion == _UNDISTORTED:
+        return "undistorted"
+    if any(map(str.isdigit, name)):
+        return name
+    return f"{distortion} ({name} {row['strength']:g})"
 
 
-def value_in_words(row: pd.Series) -> str:
+def say_differences(false_case_measures: pd.DataFrame) -> str:
+    """How many of the comparisons differ, and which, in a sentence."""
+    compared = false_case_measures[false_case_measures["differs"] != TOO_FEW]
+    differing = [
+        f"{row['measure']} of {row['region']} ({row['kind']}s)"
+        for _, row in compared[compared["differs"] == "yes"].iterrows()
+    ]
+    if compared.empty:
+        return "There are too few errors, or they come from too few groups, to be compared."
+    comparisons = counted(len(compared), "comparison")
+    if not differing:
+        return f"None of {comparisons} shows a significant difference."
+    shows = "shows" if len(differing) == 1 else "show"
+    listed = ", ".join(differing)
+    return f"{len(differing):,} of {comparisons} {shows} a significant difference: {listed}."
+
+
+def list_notes(false_case_measures: pd.DataFrame) -> list[str]:
+    """What the comparisons must be read with, each note once."""
+    notes = false_case_measures["note"].dropna().astype(str)
+    return list(dict.fromkeys(part for note in notes for part in note.split("; ") if part))
+
+
+def _widen(
+    name: str, corner: str, columns: list[Cell], cells: _Cells, *, tall: bool = False
+) -> Table:
+    rows = [
+        [row, *(cells.get((row, column), "") for column in columns)]
+        for row in dict.fromkeys(row for row, _ in cells)
+    ]
+    return Table(name, [corner, *columns], rows, "numbers metrics", tall=tall)
+
+
+def _name_metrics(table: pd.DataFrame) -> list[str]:
+    """The metric of each row in words, with its class where it is of one."""
+    return [
+        _name_metric(metric) + (f", {name}" if isinstance(name, str) and name else "")
+        for metric, name in zip(table["metric"], table["class_name"], strict=True)
+    ]
+
+
+def _name_metric(metric: str) -> str:
+    words = metric.replace("_", " ")
+    return _NAMES.get(metric, words[:1].upper() + words[1:])
+
+
+def _value(row: pd.Series) -> str:
     """A row's value: four decimals, a whole number for a count, or `undefined`."""
     if pd.isna(row["value"]):
         return "undefined"
     return f"{row['value']:,.0f}" if row["metric"] in _COUNTS else f"{row['value']:.4f}"
 
 
-def beneath_in_words(row: pd.Series) -> str:
-    """A row's interval and number of images, as far as it has them."""
-    parts = []
-    if not (pd.isna(row["low"]) or pd.isna(row["high"])):
-        parts.append(f"{row['low']:.3f} to {row['high']:.3f}")
-    if not pd.isna(row["n"]):
-        parts.append(f"n {row['n']:,.0f}")
-    return " · ".join(parts)
-
-
-def metric_in_words(metric: str) -> str:
-    """A metric's name for a reader: `ROC AUC`."""
-    words = metric.replace("_", " ")
-    return _NAMES.get(metric, words[:1].upper() + words[1:])
-
-
-def compose_data(split_summary: Mapping[str, Any]) -> Composition:
-    """Images by subset and class, and groups by subset.
-
-    Args:
-        split_summary: `images` ({subset: {class: count}}) and `groups` ({subset: count}).
-    """
-    images: Mapping[str, Mapping[str, int]] = split_summary["images"]
-    class_names = tuple(dict.fromkeys(name for counts in images.values() for name in counts))
-    held = [subset for subset, counts in images.items() if sum(counts.values())]
-    subsets = in_reading_order(held)[::-1]
-    rows = []
-    for subset in subsets:
-        counts = tuple(images[subset].get(name, 0) for name in class_names)
-        rows.append((subset, counts, sum(counts), split_summary["groups"].get(subset)))
-    totals = [sum(counts) for counts in zip(*(row[1] for row in rows), strict=True)]
-    return Composition(class_names, tuple(rows), (*totals, sum(totals)))
+def _interval_and_n(row: pd.Series) -> str:
+    ends = row[["low", "high"]]
+    interval = "" if ends.isna().any() else f"{row['low']:.3f} to {row['high']:.3f}"
+    n = "" if pd.isna(row["n"]) else f"n {row['n']:,.0f}"
+    return " · ".join(filter(None, (interval, n)))

@@ -1,4 +1,4 @@
-"""From a scored detector to how it stands distorted pictures."""
+"""Robustness: the scored pictures again, distorted."""
 
 from deepfake_detection.pipelines.robustness.pipeline import create_pipeline
 

@@ -24,15 +24,15 @@ def choose_images(predictions: pd.DataFrame, robustness: RobustnessParameters) -
     Raises:
         UserError: If that subset was not scored.
     """
-    there = set(predictions["subset"])
+    scored_ones = set(predictions["subset"])
     wanted = robustness.subset
     if wanted == "auto":
-        wanted = "test" if "test" in there else "validation"
-    if wanted not in there:
+        wanted = "test" if "test" in scored_ones else "validation"
+    if wanted not in scored_ones:
         raise UserError(
             f"parameter 'robustness.subset': the predictions hold no image of {wanted}, only of "
-            f"{', '.join(sorted(there)) or 'nothing'}. Set split.ratios.{wanted} above 0 and train "
-            "again, or ask for another subset."
+            f"{', '.join(sorted(scored_ones)) or 'nothing'}. Set split.ratios.{wanted} above 0 and "
+            "train again, or ask for another subset."
         )
     scored = predictions[predictions["subset"] == wanted].reset_index(drop=True)
     most = robustness.most_images
@@ -49,8 +49,8 @@ def choose_images(predictions: pd.DataFrame, robustness: RobustnessParameters) -
 def draw_groups(scored: pd.DataFrame, most_images: int, seed: int) -> pd.DataFrame:
     """Draw whole groups, separately for each combination of classes that they hold.
 
-    Each combination has its share of `most_images`, less what its next group would take beyond it,
-    but one group at least. The order of the rows plays no part in what is drawn.
+    Each combination gets its share of `most_images`, rounded down to whole groups, but at least
+    one. The order of the rows does not matter.
 
     Args:
         scored: Columns class_name, group and others.

@@ -54,13 +54,13 @@ def score_distorted(
 ) -> DistortedScores:
     """Score the images of one subset again, from their files, under each distortion.
 
-    A file that cannot be read any more is warned of, and left out of all strengths alike. So are
-    scores of the undistorted pictures that are not those of the predictions warned of.
+    A file that can no longer be read is left out of all strengths, with a warning. A warning also
+    says where the undistorted pictures score differently than in the predictions.
 
     Args:
-        detector: What scores.
+        detector: The one that scores.
         predictions: Its own, of images that it was not trained on.
-        metrics: Of the same predictions, with the `run_fingerprint` of the detector they are of.
+        metrics: Of the same predictions, with the `run_fingerprint` of their detector.
         training_images: The image folder.
         robustness: Which subset, which distortions.
         evaluation: Batch size and device.
@@ -90,12 +90,12 @@ def score_distorted(
 def measure_robustness(
     robustness_scores: DistortedScores, detector: Detector, evaluation: EvaluationParameters
 ) -> pd.DataFrame:
-    """Measure accuracy, ROC AUC and both recalls under each distortion, and say the strongest's.
+    """Measure accuracy, ROC AUC and both recalls under each distortion; log the strongest ones.
 
     Returns:
         A row for each distortion, strength and metric, from mild to strong: run_fingerprint,
         subset, distortion, strength, strength_name, metric, class_name, value, low, high, n, and
-        the difference from the undistorted pictures, paired image by image: difference,
+        the difference from the undistorted pictures, paired by image: difference,
         difference_low, difference_high; note.
     """
     card, scores = detector.card, robustness_scores
@@ -104,12 +104,12 @@ def measure_robustness(
         scores.scored, scores.distortions, scores.logits, card, subset, evaluation.confidence
     )
     table.insert(0, "run_fingerprint", card.run_fingerprint)
-    basis = explain_subset(subset, card.split["method"], choices_on_validation(card.calibration))
+    caveats = explain_subset(subset, card.split["method"], choices_on_validation(card.calibration))
     table["note"] = [
-        _join(note, basis if known else None)
+        _join(note, caveats if known else None)
         for note, known in zip(table["note"], table["value"].notna(), strict=True)
     ]
-    _log_strongest(table, basis)
+    _log_strongest(table, caveats)
     if card.split["note"]:
         log.info("%s", card.split["note"])
     return table
@@ -128,15 +128,15 @@ def show_robustness(robustness_table: pd.DataFrame, metrics: Mapping[str, Any]) 
 def _warn_of_unreadable(problems: Mapping[str, str], folder: Path, scored: int) -> None:
     named = [f"{path} ({reason})" for path, reason in problems.items()]
     more = f" and {len(named) - _NAMED_FILES} more" if len(named) > _NAMED_FILES else ""
-    said = ", ".join(named[:_NAMED_FILES]) + more
+    listed = ", ".join(named[:_NAMED_FILES]) + more
     if len(problems) == scored:
         raise UserError(
-            f"none of the {scored} scored images can be read any more in {folder}: {said}. Put "
+            f"none of the {scored} scored images can be read any more in {folder}: {listed}. Put "
             "them back, or run kedro run --pipelines data_preparation,training,evaluation again."
         )
     log.warning(
-        "%d of the %d scored images cannot be read any more, and are left out of all strengths: %s",
-        len(problems), scored, said,
+        "%d of the %d scored images can no longer be read and are left out of all strengths: %s",
+        len(problems), scored, listed,
     )  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def _compare_with_predictions(logits: Floats, scored: pd.DataFrame) -> None:
     if other.any():
         first = int(np.argmax(other))
         log.warning(
-            "%d of %d undistorted images score otherwise than in the predictions, the first being "
+            "%d of %d undistorted images score differently than in the predictions, the first is "
             "%s (logit %.4f, there %.4f): files have changed since, or another device scored them. "
             "The changes below are against the new scores; kedro run --pipelines evaluation makes "
             "the predictions anew",
@@ -159,19 +159,19 @@ def _join(*notes: object) -> str | None:
     return "; ".join(note for note in notes if isinstance(note, str)) or None
 
 
-def _log_strongest(table: pd.DataFrame, basis: str | None) -> None:
+def _log_strongest(table: pd.DataFrame, caveats: str | None) -> None:
     """The undistorted figures beside those of each distortion's strongest strength."""
     plain = table[table["distortion"] == "none"]
     subset = table["subset"].iloc[0]
     for _, rows in table[table["distortion"] != "none"].groupby("distortion", sort=False):
         strongest = rows[rows["strength_name"] == rows["strength_name"].iloc[-1]]
         changes = ", ".join(
-            f"{said} {_value(plain, metric)} → {_value(strongest, metric)}"
-            for metric, said in (("accuracy", "accuracy"), ("roc_auc", "ROC AUC"))
+            f"{name} {_value(plain, metric)} → {_value(strongest, metric)}"
+            for metric, name in (("accuracy", "accuracy"), ("roc_auc", "ROC AUC"))
         )
         log.info(
             "Robustness on %s, %s: %s%s",
-            subset, strongest["strength_name"].iloc[0], changes, f" ({basis})" if basis else "",
+            subset, strongest["strength_name"].iloc[0], changes, f" ({caveats})" if caveats else "",
         )  # fmt: skip
 
 

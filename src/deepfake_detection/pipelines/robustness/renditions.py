@@ -1,4 +1,4 @@
-"""Scoring image files under distortions: each is decoded once, in flat memory."""
+"""Scoring image files under distortions: each is decoded once, in bounded memory."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -14,9 +14,10 @@ from deepfake_detection.images.prefetch import batched, prefetch
 from deepfake_detection.metrics.intervals import Floats
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.devices import choose_device
+from deepfake_detection.models.memory import keeping_memory
 from deepfake_detection.parameters import EvaluationParameters
 
-# Pixels of a window's renditions, in bytes. Two windows are in memory at once, and a copy of one.
+# Bytes of a window's renditions. Two windows are in memory at once, and a copy of one.
 _WINDOW = 2**27
 
 
@@ -35,7 +36,7 @@ def score_renditions(
     detector's own resize and crop.
 
     Args:
-        detector: What scores.
+        detector: The one that scores.
         folder: The image folder.
         paths: Of the images, relative to the folder.
         distortions: Each is applied to each image.
@@ -43,16 +44,18 @@ def score_renditions(
         evaluation: Batch size and device.
 
     Returns:
-        Logits (fake minus real, without temperature): float64, [images, distortions], not a number
-        for files that could not be read; and of those the reasons, by path.
+        Logits (fake minus real, without temperature): float64, [images, distortions], NaN for files
+        that could not be read; and the reasons for those, by path.
     """
     logits = np.full((len(paths), len(distortions)), np.nan)
     problems: dict[str, str] = {}
     render = partial(read_distorted, folder, distortions, seed, detector.preprocessing)
     window = images_of_a_window(len(distortions), detector.preprocessing.crop)
     rendered = prefetch(render, paths, threads=joblib.cpu_count(), window=window)
-    start = 0
-    with tqdm(total=len(paths), desc="Robustness", unit="image", leave=False, disable=None) as bar:
+    start, device = 0, choose_device(evaluation.device)
+    bar = tqdm(total=len(paths), desc="Robustness", unit="image", leave=False, disable=None)
+    # around all windows: each by itself would give its memory back at its end
+    with bar, keeping_memory(device):
         for results in batched(rendered, window):
             pixels: dict[int, np.ndarray[Any, np.dtype[np.uint8]]] = {}
             for row, result in enumerate(results, start):
@@ -64,7 +67,7 @@ def score_renditions(
                 scored = detector.logits(
                     np.concatenate(list(pixels.values())),
                     batch_size=evaluation.batch_size,
-                    device=choose_device(evaluation.device),
+                    device=device,
                 )
                 logits[list(pixels)] = scored.reshape(len(pixels), -1)
             start += len(results)
@@ -73,7 +76,7 @@ def score_renditions(
 
 
 def images_of_a_window(distortions: int, crop: int) -> int:
-    """How many images a window takes, so that its pixels stay within bounds, or one for each core.
+    """Images in a window: as many as fit its bytes, at least one for each core.
 
     Args:
         distortions: Renditions of each image.

@@ -1,0 +1,77 @@
+"""How far to trust the score: the split, the leakage audit, the selection, the size."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from deepfake_detection.metrics.calibration import choices_on_validation
+from deepfake_detection.metrics.subsets import scored_subsets
+from deepfake_detection.pipelines.reporting.headline import count_outcomes
+from deepfake_detection.reports.document import render_statement
+from deepfake_detection.reports.parts import Statement
+
+_CROSS_CLASS = "cross-class near-duplicate"
+
+# The name of a statement in the template, what it says, and its tone: plain unless given
+_state = partial(render_statement, "deepfake_detection.pipelines.reporting", "trust.j2")
+
+
+def weigh_trust(
+    predictions: pd.DataFrame,
+    description: Mapping[str, Any],
+    split_summary: Mapping[str, Any],
+    leakage_summary: Mapping[str, Any],
+) -> list[Statement]:
+    """What limits or supports the trust in the score, the warnings first."""
+    statements = [
+        _weigh_split(split_summary),
+        weigh_leaks(leakage_summary, split_summary),
+        _weigh_selection(predictions, description),
+        _state("size", count_outcomes(predictions)),
+        _state("scope", {}),
+    ]
+    if description["split"]["fingerprint"] != split_summary["fingerprint"]:
+        statements.append(_state("other_split", description["split"], "warning"))
+    return sorted(statements, key=lambda statement: statement.tone != "warning")
+
+
+def _weigh_split(split_summary: Mapping[str, Any]) -> Statement:
+    has_test = sum(split_summary["images"].get("test", {}).values()) > 0
+    facts = {"shared": split_summary["groups_in_more_than_one_subset"], "has_test": has_test}
+    if split_summary["method"] == "individual":
+        return _state("split_individual", facts, "warning")
+    if facts["shared"]:
+        return _state("split_shared", facts, "warning")
+    return _state("split_by_group", facts)
+
+
+def _weigh_selection(predictions: pd.DataFrame, description: Mapping[str, Any]) -> Statement:
+    subsets = scored_subsets(predictions)
+    facts = {"chosen": choices_on_validation(description.get("calibration", {}))}
+    if "test" in subsets:
+        return _state("selection_not_test", facts)
+    if subsets and "validation" not in subsets:
+        return _state("selection_elsewhere", {**facts, "subset": subsets[0]})
+    return _state("selection_on_validation", facts, "warning")
+
+
+def weigh_leaks(leakage_summary: Mapping[str, Any], split_summary: Mapping[str, Any]) -> Statement:
+    """How many pictures have a copy or near-copy in another subset; a warning if there are any.
+
+    Args:
+        leakage_summary: split_fingerprint, found ({kind: {"train and test": {pairs, images}}},
+            images being those of the later subset), compared, settings.
+        split_summary: fingerprint.
+    """
+    if leakage_summary["split_fingerprint"] != split_summary["fingerprint"]:
+        return _state("leaks_unknown", {}, "warning")
+    # two labels can also be given to a file within one subset: "train and train"
+    found = {
+        kind: [(*name.split(" and "), counts["images"]) for name, counts in places.items()]
+        for kind, places in leakage_summary["found"].items()
+        if places
+    }
+    facts = {**leakage_summary, "found": found, "only_cross_class": set(found) == {_CROSS_CLASS}}
+    return _state("leaks_found", facts, "warning") if found else _state("leaks_none", facts)

@@ -1,0 +1,105 @@
+import numpy as np
+import pandas as pd
+import pytest
+from reporting_samples import compare_measures, distort, measure, predict_at_random
+
+from deepfake_detection.pipelines.reporting.tables import (
+    count_images,
+    list_notes,
+    say_differences,
+    say_weakest,
+    tabulate_metrics,
+    tabulate_robustness,
+)
+from deepfake_detection.reports.parts import Cell
+
+
+def test_metrics_have_a_column_for_each_subset_and_level_and_each_note_once():
+    both = pd.concat([predict_at_random("validation", 30), predict_at_random("test", 30)])
+    metrics = measure(both)
+    accuracy = (metrics["metric"] == "accuracy") & (metrics["level"] == "image")
+    metrics.loc[accuracy, ["value", "low", "high"]] = [0.875, 0.8123, 0.9345]
+    table, notes = tabulate_metrics(metrics)
+    # validation's own note stands at its head, since each cell there has one
+    assert table.head == [
+        "Metric", Cell("test", "by image", thing="test"), Cell("test", "by source", thing="test"),
+        Cell("validation", "by image", note=2, thing="validation"),
+        Cell("validation", "by source", note=2, thing="validation"),
+    ]  # fmt: skip
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert notes == ["one class", "validation also chose the epoch"]
+    assert rows["Accuracy"][0] == Cell("0.8750", "0.812 to 0.934 · n 30")
+    assert rows["ROC AUC"][0] == Cell("undefined", "n 30", note=1)
+    assert [rows[name][2].note for name in ("Accuracy", "ROC AUC")] == [0, 1]
+    assert "." not in rows["False negatives"][0].value
+    assert "Recall of kind, fake_face2face" in rows
+
+
+def test_a_note_of_all_metrics_stands_at_the_head_of_the_column():
+    metrics = measure(predict_at_random("test", 30)).assign(note="seen in training")
+    table, notes = tabulate_metrics(metrics)
+    assert notes == ["seen in training"]
+    assert [cell.note for cell in table.head[1:]] == [1, 1]
+    assert not any(cell.note for row in table.rows for cell in row[1:] if cell)
+
+
+def test_images_are_counted_by_subset_from_train_to_test():
+    images = {"test": {"a": 1}, "validation": {"a": 0}, "train": {"a": 3, "b": 4}}
+    assert count_images({"images": images}) == {
+        "train": {"a": 3, "b": 4}, "test": {"a": 1, "b": 0},
+    }  # fmt: skip
+
+
+def test_robustness_starts_undistorted_with_accuracy_and_area_first_and_test_before_validation():
+    shuffled = distort(0.9).sort_values(["metric", "distortion"], ascending=False)
+    table = tabulate_robustness(pd.concat([shuffled.assign(subset="validation"), shuffled]))
+    names = ["Accuracy", "ROC AUC", "Recall, fake"]
+    assert [cell.value for cell in table.head[1:]] == names * 2
+    assert [cell.beneath for cell in table.head[1:]] == ["test"] * 3 + ["validation"] * 3
+    headers = [row[0] for row in table.rows]
+    assert headers[0] == "undistorted"
+    assert len(set(headers)) == len(headers) == 6
+    assert table.rows[0][1] == Cell("0.9000", "0.850 to 0.950 · n 60")
+
+
+def test_what_was_not_measured_is_empty_and_what_is_undefined_is_named():
+    table = distort().assign(strength_name="quality")
+    strongest = (table["distortion"] == "blur") & (table["strength"] == 2)
+    without = table[~(strongest & (table["metric"] == "accuracy"))].copy()
+    without.loc[strongest & (without["metric"] == "roc_auc"), ["value", "low", "high"]] = np.nan
+    header, accuracy, area, _ = tabulate_robustness(without).rows[-1]
+    # a name without a number gets one
+    assert header == "blur (quality 2)"
+    assert accuracy == ""
+    assert area.value == "undefined"
+
+
+def test_the_weakest_distortion_is_named_with_both_accuracies():
+    table = distort(0.8)
+    strong = (table["strength_name"] == "JPEG quality 50") & (table["metric"] == "accuracy")
+    table.loc[strong, "value"] = 0.25
+    words = say_weakest(table)
+    assert [part in words for part in ("JPEG quality 50", "80.0 %", "25.0 %")] == [True] * 3
+    unharmed = say_weakest(table.assign(value=0.8))
+    assert "80.0 %" in unharmed
+    assert "JPEG" not in unharmed
+    assert say_weakest(table[table["distortion"] == "none"]) == ""
+    assert say_weakest(table.head(0)) == ""
+
+
+@pytest.mark.parametrize(("differing", "compared"), [(0, 9), (1, 18), (2, 18)])
+def test_differences_are_counted_and_named(differing: int, compared: int):
+    table = compare_measures().assign(differs="no")
+    table.loc[compared:, "differs"] = "too few"
+    table.loc[: differing - 1, "differs"] = "yes"
+    words = say_differences(table)
+    assert f"{compared} comparisons" in words
+    assert words.count("(false negatives)") == differing
+
+
+def test_too_few_errors_are_not_compared_and_each_note_is_listed_once():
+    table = compare_measures().assign(differs="too few", note="a; b")
+    assert "comparison" not in say_differences(table)
+    table.loc[3:, "note"] = "b; c"
+    table.loc[5, "note"] = None
+    assert list_notes(table) == ["a", "b", "c"]

@@ -1,0 +1,90 @@
+import pandas as pd
+import pytest
+from reporting_samples import SPLIT, audit_leaks, predict_at_random, report_inputs
+
+from deepfake_detection.pipelines.reporting.trust import weigh_leaks, weigh_trust
+
+HERE = {"fingerprint": SPLIT}
+FOUND = {
+    "exact duplicate": {"train and test": {"pairs": 4, "images": 1}},
+    "label conflict": {"train and train": {"pairs": 1, "images": 2}},
+    "near-duplicate": {
+        "train and test": {"pairs": 5000, "images": 1200},
+        "validation and test": {"pairs": 9, "images": 3},
+    },
+}
+CROSS_CLASS = {"cross-class near-duplicate": {"train and validation": {"pairs": 2, "images": 2}}}
+
+
+def test_nothing_found_is_no_warning_and_names_what_was_searched():
+    statement = weigh_leaks(audit_leaks(), HERE)
+    assert statement.tone == "plain"
+    for searched in ("900 images", "8 bits", "0.97"):
+        assert searched in statement.text
+    # one paragraph, without escapes of the template's own line breaks
+    assert "\\" not in statement.text
+    assert "\n" not in statement.text
+
+
+def test_copies_are_counted_by_kind_and_subset():
+    statement = weigh_leaks(audit_leaks(FOUND), HERE)
+    assert statement.tone == "warning"
+    for counts in (
+        "1 image of test in train; ", "2 images within train; ",
+        "1,200 images of test in train, 3 images of test in validation.",
+    ):  # fmt: skip
+        assert counts in statement.text
+    across = weigh_leaks(audit_leaks(CROSS_CLASS), HERE)
+    assert across.tone == "warning"
+    assert across.heading != statement.heading
+    assert "2 images of validation in train" in across.text
+
+
+def test_pairs_that_were_not_compared_are_counted():
+    audit = audit_leaks()
+    audit["compared"]["candidate_pairs_left_out"] = 1
+    assert "1 pair " in weigh_leaks(audit, HERE).text
+
+
+def test_audit_of_another_split_says_nothing_of_this_one():
+    statement = weigh_leaks(audit_leaks(FOUND, split="0" * 64), HERE)
+    assert statement.tone == "warning"
+    assert "kedro run --pipelines data_preparation" in statement.text
+    assert "1 image" not in statement.text
+
+
+@pytest.mark.parametrize(
+    ("subset", "summary", "description", "warned"),
+    [
+        ("test", {}, {}, []),
+        ("external", {}, {}, []),
+        ("validation", {}, {}, ["the epoch"]),
+        ("validation", {}, {"calibration": {"fitted": ["threshold"]}}, ["the threshold"]),
+        ("test", {"method": "individual"}, {}, ["0 groups"]),
+        ("test", {"groups_in_more_than_one_subset": 17}, {}, ["17 groups"]),
+        ("test", {"groups_in_more_than_one_subset": 1}, {}, ["1 group"]),
+        ("test", {}, {"split": {"fingerprint": "0" * 64, "method": "individual"}}, ["individual"]),
+    ],
+)
+def test_only_what_lowers_the_trust_is_a_warning_and_comes_first(
+    subset, summary, description, warned, tmp_path
+):
+    given = report_inputs(tmp_path, predict_at_random(subset, 30))
+    statements = weigh_trust(
+        given["predictions"],
+        {**given["description"], **description},
+        {**given["split_summary"], **summary},
+        audit_leaks(),
+    )
+    tones = [statement.tone for statement in statements]
+    assert tones == sorted(tones, reverse=True)
+    warnings = [f"{each.heading} {each.text}" for each in statements if each.tone == "warning"]
+    assert len(warnings) == len(warned)
+    assert all(each in warning for each, warning in zip(warned, warnings, strict=True))
+
+
+def test_without_predictions_validation_is_assumed(tmp_path):
+    given = report_inputs(tmp_path)
+    nothing = pd.DataFrame(given["predictions"].head(0))
+    statements = weigh_trust(nothing, given["description"], given["split_summary"], audit_leaks())
+    assert [each.tone for each in statements].count("warning") == 1
