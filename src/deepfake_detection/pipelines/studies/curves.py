@@ -21,13 +21,7 @@ from deepfake_detection.pipelines.studies.panels import (
 from deepfake_detection.pipelines.studies.results import StudyResults
 from deepfake_detection.pipelines.studies.tables import BEST
 from deepfake_detection.reports.curves import best_row
-from deepfake_detection.reports.style import (
-    COLOURS,
-    colour_of,
-    drawing,
-    finished,
-    message_figure,
-)
+from deepfake_detection.reports.style import COLOURS, colour_of, drawing, finished, message_figure
 from deepfake_detection.reports.words import folded
 
 _DASHES_OF: dict[str, Any] = {"train": (0, (4, 1.5)), "validation": "-"}
@@ -44,14 +38,9 @@ _OTHERS = "all other rows"
 
 
 def draw_curves(results: StudyResults, quantity: str) -> Figure:
-    """Accuracy or loss of train and validation by epoch, a panel for each row.
-
-    Args:
-        results: Results of the study.
-        quantity: `accuracy` or `loss`.
-    """
+    """The `accuracy` or `loss` of train and validation by epoch, a panel for each row."""
     columns = [f"{subset}_{quantity}" for subset in _DASHES_OF]
-    drawn = [history[_VALIDATED] for history in results.histories.values() for column in columns]
+    drawn = [history[column] for history in results.histories.values() for column in columns]
     with drawing():
         if not len(values := finite(*drawn)):
             return message_figure(f"No epoch has a value of {quantity}.", quantity.capitalize())
@@ -155,19 +144,14 @@ def _compare_in_grid(results: StudyResults) -> Iterator[tuple[str, dict[str, pd.
         fixed = [axis for axis in others if axis != compared]
         for labels in product(*(axes[axis] for axis in fixed), axes[first]):
             place = dict(zip([*fixed, first], labels, strict=True))
-            of_panel = table[
-                np.logical_and.reduce(
-                    [table[f"axis.{axis}"] == each for axis, each in place.items()]
-                )
-            ]
+            there = [table[f"axis.{axis}"] == each for axis, each in place.items()]
+            runs = table[np.logical_and.reduce(there)]
             words = [label_in_words(axis, each) for axis, each in place.items()]
-            yield (
-                ", ".join(reversed(words)),
-                {
-                    label_in_words(compared, each): of_panel[of_panel[f"axis.{compared}"] == each]
-                    for each in axes[compared]
-                },
-            )
+            lines = {
+                label_in_words(compared, each): runs[runs[f"axis.{compared}"] == each]
+                for each in axes[compared]
+            }
+            yield ", ".join(reversed(words)), lines
 
 
 def label_in_words(axis: str, label: str) -> str:

@@ -62,28 +62,26 @@ def pool_folds(
         for level, table in (("image", scored), ("source", by_source)):
             tempered = table.assign(logit=table["logit"] / card["temperature"])
             pooled[level].append(pd.DataFrame(place, index=tempered.index).join(tempered))
-    measured = []
-    issues = []
+    measured, issues = [], []
     for level, tables in pooled.items():
         for (row, seed), rows in pd.concat(tables).groupby(["row", "seed"], sort=False):
-            found = pd.DataFrame(map(asdict, measure_folds(rows, level, evaluation)))
-            measured.append(found.assign(row=row, seed=seed))
+            place = {"row": row, "seed": seed}
+            metrics_here = list(measure_folds(rows, level, evaluation))
+            measured += [place | asdict(metric) for metric in metrics_here]
             if level == "image":
-                _log_metrics(f"{row}, seed {seed}", found)
                 ranked = rank_label_issues(rows, 1.0, evaluation.label_issues)
-                issues.append(ranked.assign(row=row, seed=seed))
-    tables = [pd.concat(each, ignore_index=True) for each in (pooled["image"], measured, issues)]
-    return tables[0], tables[1], tables[2]
-
-
-def _log_metrics(name: str, metrics: pd.DataFrame) -> None:
-    by_metric = metrics.set_index("metric")
-    for metric in ("accuracy", "roc_auc"):
-        value, low, high, images = by_metric.loc[metric, ["value", "low", "high", "n"]]
-        log.info(
-            "Out of fold, %s: %s %.4f (%.2f–%.2f) over %d images",
-            name, metric, value, low, high, images,
-        )  # fmt: skip
+                issues.append(pd.DataFrame(place, index=ranked.index).join(ranked))
+                for each in metrics_here:
+                    if each.metric in ("accuracy", "roc_auc"):
+                        log.info(
+                            "Out of fold, %s, seed %d: %s %.4f (%.2f–%.2f) over %d images",
+                            row, seed, each.metric, each.value, each.low, each.high, each.n,
+                        )  # fmt: skip
+    return (
+        pd.concat(pooled["image"], ignore_index=True),
+        pd.DataFrame(measured),
+        pd.concat(issues, ignore_index=True),
+    )
 
 
 def measure_folds(
@@ -106,9 +104,7 @@ def measure_folds(
     ]
     for metric in measure(pooled, OUT_OF_FOLD, level, **given):
         name = metric.metric
-        folds = [
-            (scored, values[name]) for scored, values in by_fold if values[name] == values[name]
-        ]
+        folds = [(each, values[name]) for each, values in by_fold if pd.notna(values.get(name))]
         if name in _AVERAGED and folds:
             yield _average(metric, folds, evaluation.confidence)
         else:
@@ -133,12 +129,3 @@ def _average(metric: Metric, folds: list[tuple[Scored, float]], confidence: floa
         )
     note = "; ".join(filter(None, (f"mean of {len(folds)} folds", metric.note)))
     return replace(metric, value=value, low=ends[0], high=ends[1], note=note)
-
-
-def rank_label_issues_by_row(images: pd.DataFrame, most: int) -> pd.DataFrame:
-    """The label issues of out-of-fold predictions, by row and seed, as `rank_label_issues`."""
-    found = {
-        place: rank_label_issues(pooled, 1.0, most)
-        for place, pooled in images.groupby(["row", "seed"], sort=False)
-    }
-    return pd.concat(found, names=["row", "seed"]).reset_index(["row", "seed"])

@@ -59,22 +59,11 @@ def train_run(
 ) -> tuple[pd.DataFrame, Detector | DetectorFile]:
     """Train one run of a study, unless a run with the same settings and split is finished.
 
-    Args:
-        split: As in `train_detector`, and so the others.
-        split_summary: Summary of the same split.
-        pixel_cache: Pixels of all images of the split.
-        kept_trainings: Finished trainings of the study, and checkpoints of unfinished ones.
-        name: Name of the run.
-        model: The backbone.
-        backbones: Preprocessing by backbone.
-        training: Settings of the training.
-        calibration: How threshold and temperature are set.
+    `kept_trainings` holds the study's finished trainings and the checkpoints of others; all other
+    arguments and errors are those of `train_detector`.
 
     Returns:
         The training history, and the detector (its file, if the run was finished).
-
-    Raises:
-        UserError: As `train_detector`.
     """
     preprocessing = backbones.preprocessing(model)
     settings = merge_settings(split_summary, model, preprocessing, training, calibration)

@@ -12,13 +12,6 @@ from deepfake_detection.pipelines.studies.curves import (
     draw_curves,
     label_in_words,
 )
-from deepfake_detection.pipelines.studies.findings import (
-    as_interval,
-    as_number,
-    list_cards,
-    list_statements,
-    write_verdict,
-)
 from deepfake_detection.pipelines.studies.results import StudyResults
 from deepfake_detection.pipelines.studies.scores import draw_inflation, draw_scores
 from deepfake_detection.pipelines.studies.tables import (
@@ -30,8 +23,9 @@ from deepfake_detection.pipelines.studies.tables import (
 )
 from deepfake_detection.reports.document import render_document
 from deepfake_detection.reports.embedded_figures import embed_figure
-from deepfake_detection.reports.parts import Cell, Table
+from deepfake_detection.reports.parts import Card, Cell, Table
 from deepfake_detection.reports.settings import flatten_settings, setting_in_words
+from deepfake_detection.reports.words import counted, shortened
 
 _FINGERPRINT_SHOWN = 12
 # What each figure shows, by its name in the catalog
@@ -57,19 +51,17 @@ def report_study(
 
     Args:
         study: The study.
-        table: Its runs.
-        summary: Its rows over seeds and folds.
-        choice: The chosen row.
-        inflation: What the split method changes, where rows differ only in it.
+        table: As `tabulate` returns it, and the choice.
+        summary: As `summarise_rows` returns it.
+        choice: The choice.
+        inflation: As `compare_split_methods` returns it; None where no rows differ in it alone.
         results: `training_history:RUN` and `split_summary:SPLIT`.
 
     Returns:
         `page`, and the figures by their names in the catalog.
     """
-    notes = [
-        study.note,
-        *(each["note"] for each in select_results(results, "split_summary").values()),
-    ]
+    splits = select_results(results, "split_summary")
+    notes = [study.note, *(split["note"] for split in splits.values())]
     collected = StudyResults(
         study,
         read_text(study, table),
@@ -103,24 +95,81 @@ def render_study(results: StudyResults, figures: dict[str, Figure]) -> str:
         for name in ("runs", "spread", "inflation", "trust", "curves", "origins", "settings")
         if name not in tables or tables[name].rows
     }
+    table = results.table
     contents = {
         "eyebrow": f"Deepfake detection study: {results.study.name}",
         "heading": results.study.heading,
         "notes": results.notes,
-        "verdict": write_verdict(results),
         "cards": list_cards(results),
-        "statements": list_statements(results),
         "sections": sections,
         "figures": {
             name: embed_figure(name, _FIGURES[name], figure) for name, figure in figures.items()
         },
         "tables": tables,
+        "results": results,
+        "rows": counted(len(results.rows), "row"),
+        "models": list(table["model"].unique()),
+        "is_individual": "individual" in set(table["split_method"]),
+        "is_tested": set(table["subset"]) == {"test"},
+        "splits": table["split_fingerprint"].nunique(),
+        "deviation": _deviation(table),
+        "reason": as_sentence(results.choice["reason"]),
         "rule": as_sentence(results.choice["rule"]),
-        "ruled_out": results.choice["ruled_out"],
         "use": say_use(results.choice),
         "settings": flatten_settings(shared_settings(results.study)),
     }
     return render_document("deepfake_detection.pipelines.studies", "study.html.j2", contents)
+
+
+def as_number(value: float, form: str = ".4f") -> str:
+    """A number in this format; a dash where it is missing."""
+    return "–" if pd.isna(value) else f"{value:{form}}".replace("-", "−")
+
+
+def as_interval(low: float, high: float) -> str:
+    """An interval; empty where it is missing."""
+    return "" if pd.isna(low) or pd.isna(high) else f"{low:.4f} to {high:.4f}"
+
+
+def _deviation(table: pd.DataFrame) -> str:
+    return as_number(table.groupby("row")[BEST].std().mean())
+
+
+def list_cards(results: StudyResults) -> list[Card]:
+    """Headline figures: scores of the chosen row, inflation, and the spread of runs or overfit."""
+    cards, table, limit = _list_chosen_cards(results), results.table, results.study.overfit_above
+    if (pairs := results.inflation) is not None:
+        first = pairs[pairs["metric"] == pairs["metric"].iloc[0]]
+        words = f"{first['metric'].iloc[0]}, mean of {counted(len(first), 'pair')}"
+        inflation = as_number(first["inflation"].mean(), "+.3f")
+        cards.append(Card("Inflation by an individual split", inflation, (words,), "individual"))
+    if results.is_repeated:
+        words = "standard deviation of the best validation accuracy, mean of all rows"
+        cards.append(Card("Between runs of a row", f"± {_deviation(table)}", (words,)))
+    elif limit is not None:
+        over = f"{(table['verdict'] == 'overfit').sum()} of {len(table)}"
+        words = f"runs with a best validation accuracy above {limit:g}"
+        cards.append(Card("Counted as overfit", over, (words,)))
+    return cards
+
+
+def _list_chosen_cards(results: StudyResults) -> list[Card]:
+    runs = results.chosen_runs
+    if runs.empty:
+        return [Card("Chosen", "–", ("no row",))]
+    title = shortened(str(results.choice["title"]), 80)
+    of_all = results.accuracy_of_all_folds(results.choice["chosen"])
+    subset = str(runs["subset"].iloc[0])
+    second = ("roc_auc", "ROC AUC") if subset == "validation" else ("accuracy", "accuracy")
+    cards = []
+    for column, name, on in ((BEST, "best accuracy", "validation"), (*second, subset)):
+        value, low, high = runs[[column, f"{column}_low", f"{column}_high"]].mean()
+        words = f"mean of {len(runs)} runs" if len(runs) > 1 else as_interval(low, high)
+        if of_all is not None and column == "accuracy":
+            value, low, high = of_all[["all_folds", "all_folds_low", "all_folds_high"]]
+            words = f"images of all folds: {as_interval(low, high)}"
+        cards.append(Card(f"Chosen: {name} on {on}", as_number(value), (title, words), on))
+    return cards
 
 
 def _runs_table(results: StudyResults) -> Table:

@@ -36,16 +36,10 @@ def finite(*columns: Iterable[float]) -> np.ndarray:
 def scale_accuracies(
     axes: Axes, values: np.ndarray, needed: np.ndarray | None = None, axis: str = "y"
 ) -> bool:
-    """Scale an axis of accuracies.
-
-    Args:
-        axes: The axes, or one of several that share the axis.
-        values: All values drawn.
-        needed: Those that must be visible; all, if None.
-        axis: `x` or `y`.
+    """Scale an axis of accuracies for all values, of which those not `needed` may be cut off.
 
     Returns:
-        Whether low values are cut off.
+        Whether some are.
     """
     needed = values if needed is None else needed
     high = values.max()

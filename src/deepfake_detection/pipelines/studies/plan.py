@@ -139,7 +139,8 @@ def _cross(grid: dict[str, dict[str, Raw]]) -> Iterator[tuple[str, Raw]]:
 
 def _check_row(study: str, name: str, content: Any) -> None:
     if not isinstance(content, Mapping):
-        raise _unknown(f"{study}.{name}", name, _STUDY_KEYS, "a row is a block of parameters")
+        hint = _suggest(name, _STUDY_KEYS, "a row is a block of parameters")
+        raise UserError(f"unknown parameter '{study}.{name}': {hint}")
     if not re.fullmatch(r"[A-Za-z]\w*", name) or name.startswith((SPLIT, PIXELS)) or name == ABOUT:
         raise UserError(
             f"'{name}' cannot be the name of a row (study {study}): use letters, digits and _; "
@@ -153,12 +154,9 @@ def _check_block(name: str, content: Any, known: Sequence[str] = ()) -> Raw:
         raise UserError(f"parameter '{name}' should be a block of parameters (it is {content!r})")
     for key in content:
         if known and key not in known:
-            raise _unknown(f"{name}.{key}", str(key), known, f"known here: {', '.join(known)}")
+            hint = _suggest(str(key), known, f"known here: {', '.join(known)}")
+            raise UserError(f"unknown parameter '{name}.{key}': {hint}")
     return dict(content)
-
-
-def _unknown(name: str, key: str, known: Iterable[str], otherwise: str) -> UserError:
-    return UserError(f"unknown parameter '{name}': {_suggest(key, known, otherwise)}")
 
 
 def _suggest(name: str, known: Iterable[str], otherwise: str) -> str:

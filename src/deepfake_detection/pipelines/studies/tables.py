@@ -172,14 +172,14 @@ def summarise_rows(
     ).reindex(order)
     summary = about.join(summary).reset_index()
     summary["subset"] = summary["subset"].mask(summary["metric"] == BEST, "validation")
-    of_all = pd.DataFrame(columns=["row", "metric", "level", "value", "low", "high"])
-    of_all = of_all if fold_metrics is None else fold_metrics
-    by_metric = of_all[of_all["level"] == "image"].groupby(["row", "metric"])
-    folds = by_metric[["value", "low", "high"]].mean()
+    summary.insert(3, "subset", summary.pop("subset"))
+    columns = {"value": "all_folds", "low": "all_folds_low", "high": "all_folds_high"}
+    if fold_metrics is None:
+        return summary.assign(**dict.fromkeys(columns.values(), _NAN))
+    by_metric = fold_metrics[fold_metrics["level"] == "image"].groupby(["row", "metric"])
+    folds = by_metric[list(columns)].mean()
     folds.loc[by_metric.size() > 1, ["low", "high"]] = _NAN
-    folds.columns = pd.Index(["all_folds", "all_folds_low", "all_folds_high"])
-    columns = ["row", "title", "metric", "subset", "runs", "mean", "standard_deviation"]
-    return summary[[*columns, "lowest", "highest"]].join(folds, on=["row", "metric"])
+    return summary.join(folds.rename(columns=columns), on=["row", "metric"])
 
 
 def compare_split_methods(study: StudyParameters, table: pd.DataFrame) -> pd.DataFrame:
