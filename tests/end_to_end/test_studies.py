@@ -316,7 +316,7 @@ def test_a_row_that_does_not_fit_is_named_before_anything_runs(
 def test_a_mistyped_row_on_the_command_line_is_named(
     studied: Path, run_here: Callable[..., None]
 ) -> None:
-    with pytest.raises(UserError, match="'plane'.*'plain'"):
+    with pytest.raises(UserError, match=r"'plane'.*'plain'"):
         run_here(studied, "mine", mine={"plane": {"training": {"epochs": 1}}})
 
 

@@ -222,5 +222,5 @@ def test_a_study_cannot_have_the_name_of_another_block() -> None:
 def test_a_row_of_the_command_line_must_be_in_the_files() -> None:
     files = {"studies": {"mine": "My own"}, "mine": {"plain": {}, "grid": {"axis": {"a": {}}}}}
     check_given_rows({"mine": {"plain": {}, "a": {}, "seeds": [1]}, "other": {"x": 1}}, files)
-    with pytest.raises(UserError, match="'plane'.*'plain'"):
+    with pytest.raises(UserError, match=r"'plane'.*'plain'"):
         check_given_rows({"mine": {"plane": {}}}, files)

@@ -31,59 +31,45 @@ TRAINING = "training"
 
 def create_pipeline(study: StudyParameters) -> Pipeline:
     """From a folder of images to all runs of a study, its tables, figures and page."""
-    pixels = {name_of_pixels(run): run for run in study.runs.values()}
+    pixels = {f"{study.name}.{name_of_pixels(run)}" for run in study.runs.values()}
     return Pipeline(
         [
             create_indexing_pipeline(),
-            *(_create_split(study, name) for name in study.splits),
-            *(_create_pixels(study, name) for name in pixels),
+            *(node for name in study.splits for node in _create_split(study, name)),
+            *map(_create_pixels, sorted(pixels)),
             *(_create_run(study, name, run) for name, run in study.runs.items()),
             *_create_tables(study),
         ]
     )
 
 
-def _create_split(study: StudyParameters, name: str) -> Pipeline:
-    nodes = [
-        Node(
-            split_images,
-            inputs=["image_index", "params:split"],
-            outputs="split",
-            name="split_images",
-        ),
-        Node(
-            summarise_split,
-            inputs=["split", "image_index", "params:split", "params:data_preparation"],
-            outputs="split_summary",
-            name="summarise_split",
-        ),
-    ]
-    return Pipeline(
-        nodes,
-        namespace=f"{study.name}.{SPLIT}{name}",
-        inputs={"image_index"},
-        parameters={"params:data_preparation"},
+def _create_split(study: StudyParameters, name: str) -> Iterator[Node]:
+    at = f"{study.name}.{SPLIT}{name}"
+    parameters = f"params:{at}.split"
+    yield Node(
+        split_images,
+        inputs=["image_index", parameters],
+        outputs=f"{at}.split",
+        name="split_images",
+        namespace=at,
+    )
+    yield Node(
+        summarise_split,
+        inputs=[f"{at}.split", "image_index", parameters, "params:data_preparation"],
+        outputs=f"{at}.split_summary",
+        name="summarise_split",
+        namespace=at,
     )
 
 
-def _create_pixels(study: StudyParameters, name: str) -> Pipeline:
-    node = Node(
+def _create_pixels(at: str) -> Node:
+    settings = [f"params:{at}.model", f"params:{at}.backbones", "params:pixels"]
+    return Node(
         request_pixels,
-        inputs=[
-            "training_images",
-            "image_index",
-            "params:model",
-            "params:backbones",
-            "params:pixels",
-        ],
-        outputs="pixel_cache",
+        inputs=["training_images", "image_index", *settings],
+        outputs=f"{at}.pixel_cache",
         name="build_pixel_cache",
-    )
-    return Pipeline(
-        [node],
-        namespace=f"{study.name}.{name}",
-        inputs={"training_images", "image_index"},
-        parameters={"params:pixels"},
+        namespace=at,
     )
 
 
@@ -144,10 +130,12 @@ def _create_tables(study: StudyParameters) -> Iterator[Node]:
         function: Callable[..., Any], inputs: dict[str, str], *outputs: str, by_name: bool = False
     ) -> Node:
         named = _name_entries(study, *outputs)
+        listed = list(named.values())
         return Node(
             function,
             inputs={"study": f"params:{study.name}.{ABOUT}"} | inputs,
-            outputs=named if by_name else list(named.values()) or None,
+            # a list of one would need a function that returns a list
+            outputs=named if by_name else listed[0] if len(listed) == 1 else listed or None,
             name=function.__name__,
             namespace=study.name,
         )

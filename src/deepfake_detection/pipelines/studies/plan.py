@@ -79,7 +79,6 @@ def _plan(name: str, heading: str, parameters: Raw) -> StudyParameters:
         for run, repeat in _repeat(row, checked):
             settings = _merge(shared, _pick(content, SETTINGS), repeat) | about
             runs[run] = _validate(RunParameters, settings, f"{name}.{row}")
-            _check_backbones(f"{name}.{run}", runs[run])
     study = StudyParameters(
         **checked.model_dump(), name=name, heading=heading, axes=axes, runs=runs
     )
@@ -131,10 +130,8 @@ def _cross(grid: dict[str, dict[str, Raw]]) -> Iterator[tuple[str, Raw]]:
     for combination in product(*(levels.items() for levels in grid.values())):
         titles = [str(level["title"]) for _, level in combination]
         about = {"title": ", ".join(titles), "labels": dict(zip(grid, titles, strict=True))}
-        yield (
-            "_".join(label for label, _ in combination),
-            _merge(*(level for _, level in combination), about),
-        )
+        row = _merge(*(level for _, level in combination), about)
+        yield "_".join(label for label, _ in combination), row
 
 
 def _check_row(study: str, name: str, content: Any) -> None:
@@ -182,17 +179,15 @@ def _repeat(row: str, options: StudyOptions) -> Iterator[tuple[str, Raw]]:
 
 def _validate(model: type[_Model], content: Raw, name: str) -> _Model:
     try:
-        return model.model_validate(content)
+        checked = model.model_validate(content)
+        if isinstance(checked, RunParameters):
+            for backbone in (checked.model, *checked.backbones.names):
+                check_backbone(backbone)
     except ValidationError as error:
         raise UserError(f"study {name}: {describe_problems(error, model)}") from None
-
-
-def _check_backbones(name: str, run: RunParameters) -> None:
-    try:
-        for model in (run.model, *run.backbones.names):
-            check_backbone(model)
     except UserError as error:
         raise UserError(f"study {name}: {error}") from None
+    return checked
 
 
 def _warn_of_equal_rows(study: StudyParameters) -> None:

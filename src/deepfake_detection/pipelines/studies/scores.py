@@ -33,21 +33,21 @@ def draw_scores(results: StudyResults) -> Figure:
     with drawing():
         if not len(finite(results.table[BEST])):
             return message_figure("No run has a validation accuracy.", "Scores")
-        figure = Figure(figsize=(7.6, 1.5 + 0.46 * len(results.rows)))
+        figure = Figure(figsize=(7.6, 1.9 + 0.46 * len(results.rows)))
         axes = figure.add_subplot()
         shown = ["validation", *(["test"] if "test" in set(results.table["subset"]) else [])]
-        for place, (row, title, runs) in enumerate(results.rows):
+        for place, (row, _, runs) in enumerate(results.rows):
             _draw_row(axes, place, runs, shown)
             _draw_all_folds(axes, place + _BELOW, results.accuracy_of_all_folds(row))
             scores = " / ".join(f"{runs[_SCORES[subset][0]].mean():.4f}" for subset in shown)
             verdict = str(runs["verdict"].iloc[0])
-            look = {"fontsize": 9.5, "weight": "bold" if verdict == "chosen" else "normal"}
-            _write(axes, folded(title, 34, 2), place, side="left", **look)
-            _write(axes, "\n".join(filter(None, (scores, verdict))), place, **look)
-        _write(axes, " / ".join(shown), -0.75, color=rcParams["axes.labelcolor"], fontsize=9)
+            weight = "bold" if verdict == "chosen" else "normal"
+            _write(axes, "\n".join(filter(None, (scores, verdict))), place, weight)
+        _write(axes, " / ".join(shown), -0.75)
         _scale(axes, results.study.overfit_above)
         axes.set_ylim(len(results.rows) - 0.4, -0.6)
-        axes.set_yticks(range(len(results.rows)), [""] * len(results.rows))
+        titles = [folded(title, 34, 2) for _, title, _ in results.rows]
+        axes.set_yticks(range(len(titles)), titles)
         add_legend(figure, [axes])
         return finished(figure)
 
@@ -98,13 +98,11 @@ def _draw_all_folds(axes: Axes, at: float, summary: pd.Series | None) -> None:
         )  # fmt: skip
 
 
-def _write(axes: Axes, text: str, place: float, side: str = "right", **look: Any) -> None:
-    """Write a text beside the axes, at the height of a row."""
-    at, beside, align = (0, -8, "right") if side == "left" else (1, 8, "left")
+def _write(axes: Axes, text: str, place: float, weight: str = "normal") -> None:
+    """Write a text at the right of the axes, at the height of a row."""
     axes.annotate(
-        text, (at, place), (beside, 0), xycoords=axes.get_yaxis_transform(),
-        textcoords="offset points", annotation_clip=False, ha=align, va="center",
-        linespacing=1.1, **look,
+        text, (1, place), (8, 0), xycoords=axes.get_yaxis_transform(), va="center",
+        textcoords="offset points", annotation_clip=False, fontsize=9.5, weight=weight,
     )  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def tabulate_runs(
     differing = settings.loc[:, settings.astype(str).nunique() > 1]
     rows = []
     for name, run in study.runs.items():
-        published = run.published
+        published = run.published.model_dump() if run.published else {}
         rows.append(
             {
                 "run": name,
@@ -70,12 +70,10 @@ def tabulate_runs(
                 "seed": run.training.seed,
                 "fold": run.split.fold.number if run.split.fold else None,
                 "model": run.model,
-                **{key: _as_cell(value) for key, value in differing.loc[name].items()},
+                **differing.loc[name].to_dict(),
                 **_read_metrics(metrics[name], metric_tables[name]),
-                "published_best_epoch": published.best_epoch if published else None,
-                "published_validation_accuracy": (
-                    published.validation_accuracy if published else None
-                ),
+                "published_best_epoch": published.get("best_epoch"),
+                "published_validation_accuracy": published.get("validation_accuracy"),
             }
         )
     return pd.DataFrame(rows).astype(
@@ -90,7 +88,8 @@ def flatten_runs(study: StudyParameters) -> pd.DataFrame:
         content = run.model_dump(mode="json", include=set(SETTINGS) - {"backbones", "model"})
         del content["training"]["seed"], content["split"]["fold"]
         contents.append(content | {"preprocessing": run.preprocessing.model_dump(mode="json")})
-    return pd.json_normalize(contents).astype(object).set_axis(list(study.runs), axis="index")
+    flat = pd.json_normalize(contents).astype(object).set_axis(list(study.runs), axis="index")
+    return flat.map(lambda value: ", ".join(map(str, value)) if isinstance(value, list) else value)
 
 
 def shared_settings(study: StudyParameters) -> dict[str, dict[str, Any]]:
@@ -110,10 +109,6 @@ def read_text(study: StudyParameters, table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(
         title=[run.title for run in runs], verdict=table["verdict"].fillna(""), **axes
     )
-
-
-def _as_cell(value: Any) -> Any:
-    return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _read_metrics(metrics: Mapping[str, Any], metric_table: pd.DataFrame) -> dict[str, Any]:
