@@ -185,7 +185,6 @@ TOGETHER: list[tuple[str, str, Any]] = [
     ("backbones.default.mean", "backbones.default.mean", [0.5, 0.5]),
     ("inference.submission", "inference.submission.fake", 1),
     ("inference.submission", "inference.submission.name_column", "label"),
-    ("study", "study", BASE["study"] | {"folds": 5, "adopt": True}),
     ("study.seeds", "study.seeds", [1, 1]),
 ]
 

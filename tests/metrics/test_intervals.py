@@ -90,6 +90,17 @@ def test_each_image_its_own_group_is_about_wilsons_interval() -> None:
     assert high == pytest.approx(expected.high, abs=5e-4)
 
 
+def test_groups_that_are_equal_by_chance_are_not_surer_than_independent_images() -> None:
+    groups = np.repeat(np.arange(100), 5)
+    # one error in each of 99 groups
+    right = np.arange(500) % 5 != 0
+    right[495] = True
+    value, (low, high) = _share(right, groups)
+    expected = binomtest(int(right.sum()), 500).proportion_ci(method="wilson")
+    assert value - low >= 0.99 * (value - expected.low)
+    assert high - value >= 0.99 * (expected.high - value)
+
+
 def test_copies_of_a_group_s_images_add_no_certainty() -> None:
     generator = np.random.default_rng(2)
     right = generator.random(60) < 0.8

@@ -96,10 +96,11 @@ def interval(
 
     Args:
         value: The metric.
-        influence: Of each row on it, [n]; rows that play no part have 0.
+        influence: Of each row that counts on it, [n].
         groups: The group of each row, [n].
         confidence: Such as 0.95.
-        counted: Whether it is a share of counts, not a mean of numbers in between.
+        counted: Whether it is a share of counts, not a mean of numbers in between. Then the size of
+            the sample of independent observations is at most n.
         known_by: Groups that agree where nothing varies; all, if None.
 
     Returns:
@@ -116,8 +117,11 @@ def interval(
     if variance == 0 or spread == 0:
         # all that is known is that this many groups agree
         return _wilson(value, float(known_by or number), _quantile(confidence, number - 1))
-    freedom = number - 1 if counted else _freedom(sums)
-    return _wilson(value, spread / variance, _quantile(confidence, freedom))
+    size = spread / variance
+    if not counted:
+        return _wilson(value, size, _quantile(confidence, _freedom(sums)))
+    # groups that happen to have the same share do not tell more than independent rows
+    return _wilson(value, min(size, len(influence)), _quantile(confidence, number - 1))
 
 
 def area_interval(

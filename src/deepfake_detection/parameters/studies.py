@@ -1,8 +1,8 @@
 """Studies: block `study`, and what a study's own block is completed to."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from deepfake_detection.parameters.base import Block, Count, Distinct, Seed, Share, Whole
 from deepfake_detection.parameters.data_preparation import SplitParameters
@@ -17,17 +17,7 @@ class StudyOptions(Block):
     seeds: Annotated[list[Seed], Field(min_length=1), Distinct] | None
     folds: Annotated[Whole, Field(ge=3)] | None
     overfit_above: Share | None
-    adopt: bool
     note: str | None
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> Self:
-        if self.folds and self.adopt:
-            raise ValueError(
-                "adopt and folds don't go together: each fold's detector was trained on a part of "
-                "the images only"
-            )
-        return self
 
 
 class PublishedResult(Block):

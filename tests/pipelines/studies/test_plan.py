@@ -3,20 +3,18 @@
 import copy
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kedro.config import OmegaConfigLoader
+from study_samples import BASE, load, make_study
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import StudyParameters
 from deepfake_detection.pipelines.studies.plan import check_given_rows, plan_studies
 
-CONF = Path(__file__).parents[3] / "conf"
-# study, row: what it changes of the reference's baseline, as DESIGN's table has it
+# Weight decay, schedule, learning rates of head and backbone, published best epoch and accuracy
 TEN_ROWS = {
     "baseline": (0.0, "none", 0.001, 0.0001, 7, 0.990833),
     "step": (0.0, "step", 0.001, 0.0001, 12, 0.994167),
@@ -31,26 +29,9 @@ TEN_ROWS = {
 }
 
 
-def load(env: str = "base", **given: Any) -> dict[str, Any]:
-    loader = OmegaConfigLoader(
-        str(CONF), base_env="base", default_run_env=env, env=env,
-        merge_strategy={"parameters": "soft"}, runtime_params=given,
-    )  # fmt: skip
-    return dict(loader["parameters"])
-
-
-BASE = load()
-
-
-def plan(block: dict[str, Any] | None, **changes: Any) -> StudyParameters:
-    """The study `mine` alone, of this block over the project's own settings."""
-    parameters = copy.deepcopy(BASE) | {"studies": {"mine": "My own"}, "mine": block} | changes
-    return plan_studies(parameters)[1][0]
-
-
 def problem_of(block: Any, **changes: Any) -> str:
     with pytest.raises(UserError) as caught:
-        plan(block, **changes)
+        make_study(block, **changes)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -60,7 +41,7 @@ def base_studies() -> dict[str, StudyParameters]:
     return {study.name: study for study in plan_studies(BASE)[1]}
 
 
-def test_fine_tuning_is_the_seeds_ten_rows(base_studies: dict[str, StudyParameters]) -> None:
+def test_fine_tuning_has_the_reference_s_ten_rows(base_studies: dict[str, StudyParameters]) -> None:
     study = base_studies["fine_tuning"]
     assert list(study.runs) == list(TEN_ROWS)
     for name, (decay, schedule, head, rest, epoch, accuracy) in TEN_ROWS.items():
@@ -110,7 +91,9 @@ def test_one_parameter_moves_a_study_to_another_split() -> None:
 
 
 def test_the_command_line_reaches_all_rows_or_one() -> None:
-    for all_rows in (plan({"one": {}, "two": {}}, training=BASE["training"] | {"epochs": 3}),):
+    for all_rows in (
+        make_study({"one": {}, "two": {}}, training=BASE["training"] | {"epochs": 3}),
+    ):
         assert [run.training.epochs for run in all_rows.runs.values()] == [3, 3]
     parameters = load(fine_tuning={"baseline": {"training": {"optimizer": {"lr": 0.5}}}})
     study = {each.name: each for each in plan_studies(parameters)[1]}["fine_tuning"]
@@ -142,7 +125,7 @@ def test_what_is_nearer_to_the_row_stands_over_the_rest(
         "grid": {"axis": {"a": content.get("level", {})}},
         "a": content.get("row", {}),
     }
-    run = plan(block).runs["a"].model_dump()
+    run = make_study(block).runs["a"].model_dump()
     nearest = next(level for level in ("row", "level", "study") if level in levels)
     found: Any = run
     for part in setting.split("."):
@@ -157,7 +140,7 @@ def test_what_is_nearer_to_the_row_stands_over_the_rest(
 
 
 def test_seeds_and_folds_repeat_every_row() -> None:
-    study = plan({"seeds": [4, 9], "folds": 3, "one": {}, "two": {}})
+    study = make_study({"seeds": [4, 9], "folds": 3, "one": {}, "two": {}})
     assert len(study.runs) == 12
     assert study.rows["two"][:2] == ["two.fold_1_seed_4", "two.fold_1_seed_9"]
     assert {run.training.seed for run in study.runs.values()} == {4, 9}
@@ -167,7 +150,7 @@ def test_seeds_and_folds_repeat_every_row() -> None:
 
 
 def test_one_seed_names_no_repeat() -> None:
-    study = plan({"seeds": [5], "one": {}})
+    study = make_study({"seeds": [5], "one": {}})
     assert [(name, run.training.seed) for name, run in study.runs.items()] == [("one", 5)]
 
 
@@ -183,9 +166,9 @@ def test_nodes_find_the_settings_of_each_run_under_its_name() -> None:
 
 
 def test_null_takes_a_row_a_level_or_a_study_out() -> None:
-    assert list(plan({"one": {}, "two": None}).runs) == ["one"]
+    assert list(make_study({"one": {}, "two": None}).runs) == ["one"]
     grid = {"axis": {"a": {}, "b": None, "c": {}}}
-    assert list(plan({"grid": grid, "c": None}).runs) == ["a"]
+    assert list(make_study({"grid": grid, "c": None}).runs) == ["a"]
     parameters = copy.deepcopy(BASE)
     parameters["studies"]["comparison"] = None
     filled, studies = plan_studies(parameters)
@@ -194,62 +177,50 @@ def test_null_takes_a_row_a_level_or_a_study_out() -> None:
 
 
 def test_rows_with_equal_settings_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    plan({"one": {}, "two": {"training": {"epochs": BASE["training"]["epochs"]}}, "three": {
+    make_study({"one": {}, "two": {"training": {"epochs": BASE["training"]["epochs"]}}, "three": {
         "training": {"epochs": 1}}})  # fmt: skip
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert "mine: one and two have equal settings" in caplog.text
+    assert "one and two" in caplog.text
     assert "three" not in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("block", "said"),
+    ("block", "named"),
     [
-        ({"one": {"trainng": {}}}, "unknown parameter 'mine.one.trainng': did you mean 'training'"),
-        ({"one": {"training": {"epoch": 3}}}, "mine.one: unknown parameter 'training.epoch': did"),
-        ({"one": {"training": {"epochs": 0}}}, "mine.one: parameter 'training.epochs'"),
-        (
-            {"one": {"model": "resnet19"}},
-            "mine.one: unknown model 'resnet19': did you mean resnet18",
-        ),
-        ({"one": {"backbones": {"vgg61": {"crop": 1}}}}, "vgg61"),
-        ({"sedes": [1], "one": {}}, "unknown parameter 'mine.sedes': did you mean 'seeds'?"),
-        ({"seeds": [1, 1], "one": {}}, "seeds names a seed twice"),
-        ({"folds": 2, "one": {}}, "parameter 'folds'"),
-        ({"folds": 5, "adopt": True, "one": {}}, "adopt and folds don't go together"),
-        ({"overfit_above": 2, "one": {}}, "parameter 'overfit_above'"),
-        ({}, "the study 'mine' has no row"),
-        (None, "there is no block 'mine'"),
-        ({"split_one": {}}, "'split_one' cannot be the name of a row"),
-        ({"r0.8": {}}, "'r0.8' cannot be the name of a row"),
-        ({"about": {}}, "'about' cannot be the name of a row"),
-        ({"grid": {"axis": 3}}, "parameter 'mine.grid.axis' should be a block"),
-        ({"grid": {"axis": {"a": {"modle": 1}}}}, "unknown parameter 'mine.grid.axis.a.modle'"),
-        ({"one": {"published": {"accuracy": 1}}}, "published.accuracy"),
-        ({"one": {"split": {"fold": {"number": 4, "of": 3}}}}, "there is no fold 4 of 3"),
+        ({"one": {"trainng": {}}}, ["mine.one.trainng", "'training'"]),
+        ({"one": {"training": {"epoch": 3}}}, ["mine.one", "training.epoch"]),
+        ({"one": {"training": {"epochs": 0}}}, ["mine.one", "training.epochs"]),
+        ({"one": {"model": "resnet19"}}, ["mine.one", "resnet19", "resnet18"]),
+        ({"one": {"backbones": {"vgg61": {"crop": 1}}}}, ["vgg61"]),
+        ({"sedes": [1], "one": {}}, ["mine.sedes", "'seeds'"]),
+        ({"adopt": True, "one": {}}, ["mine.adopt"]),
+        ({"seeds": [1, 1], "one": {}}, ["mine", "seeds"]),
+        ({"folds": 2, "one": {}}, ["mine", "'folds'"]),
+        ({"overfit_above": 2, "one": {}}, ["mine", "'overfit_above'"]),
+        ({}, ["'mine'"]),
+        (None, ["'mine'"]),
+        ({"split_one": {}}, ["'split_one'", "mine"]),
+        ({"r0.8": {}}, ["'r0.8'", "mine"]),
+        ({"about": {}}, ["'about'", "mine"]),
+        ({"grid": 3, "one": {}}, ["mine.grid"]),
+        ({"grid": {"axis": 3}}, ["mine.grid.axis"]),
+        ({"grid": {"axis": {"a": 3}}}, ["mine.grid.axis.a"]),
+        ({"grid": {"axis": {"a": {"modle": 1}}}}, ["mine.grid.axis.a.modle"]),
+        ({"one": {"published": {"accuracy": 1}}}, ["mine.one", "published.accuracy"]),
+        ({"one": {"split": {"fold": {"number": 4, "of": 3}}}}, ["mine.one", "fold"]),
     ],
 )
-def test_what_does_not_fit_is_named(block: Any, said: str) -> None:
-    assert said in problem_of(block)
+def test_what_does_not_fit_is_named(block: Any, named: list[str]) -> None:
+    said = problem_of(block)
+    assert all(each in said for each in named), said
 
 
 def test_a_study_cannot_have_the_name_of_another_block() -> None:
-    assert "'training' cannot be the name of a study" in problem_of(
-        {"one": {}}, studies={"training": "No"}
-    )
+    assert "'training'" in problem_of({"one": {}}, studies={"training": "No"})
 
 
-@pytest.mark.parametrize(
-    ("own", "said"),
-    [
-        ({"basline": {"training": {"epochs": 1}}}, "has no row 'basline': did you mean 'baseline'"),
-        ({"xyz": {}}, "has no row 'xyz': it has baseline, "),
-    ],
-)
-def test_a_mistyped_row_on_the_command_line_is_no_new_row(own: Any, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        check_given_rows({"fine_tuning": own}, BASE)
-
-
-def test_rows_of_a_grid_can_be_set_on_the_command_line() -> None:
-    check_given_rows({"comparison": {"vgg16_r70_group": {"training": {"epochs": 1}}}}, BASE)
-    check_given_rows({"comparison": {"seeds": [1, 2]}}, BASE)
+def test_a_row_of_the_command_line_must_be_in_the_files() -> None:
+    files = {"studies": {"mine": "My own"}, "mine": {"plain": {}, "grid": {"axis": {"a": {}}}}}
+    check_given_rows({"mine": {"plain": {}, "a": {}, "seeds": [1]}, "other": {"x": 1}}, files)
+    with pytest.raises(UserError, match=r"'plane'.*'plain'"):
+        check_given_rows({"mine": {"plane": {}}}, files)

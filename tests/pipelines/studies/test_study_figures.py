@@ -1,8 +1,6 @@
-import dataclasses
 from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,27 +8,25 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from study_samples import comparison, fine_tuning, folds, schedules
+from study_samples import BASE, comparison, fine_tuning, folds, schedules
 
-from deepfake_detection.pipelines.studies.columns import result_columns
-from deepfake_detection.pipelines.studies.figures import (
-    draw_comparisons,
-    draw_curves,
-    draw_inflation,
-    draw_losses,
-    draw_scores,
-)
-from deepfake_detection.pipelines.studies.figures.limits import accuracy_limits
-from deepfake_detection.pipelines.studies.figures.looks import look_of
+from deepfake_detection.pipelines.studies.curves import draw_comparisons, draw_curves
+from deepfake_detection.pipelines.studies.panels import scale_accuracies
 from deepfake_detection.pipelines.studies.results import StudyResults
+from deepfake_detection.pipelines.studies.scores import draw_inflation, draw_scores
 from deepfake_detection.reports.style import COLOURS
-from deepfake_detection.reports.words import folded
 
-DRAWINGS = [draw_curves, draw_losses, draw_comparisons, draw_scores, draw_inflation]
+BEST = "best_validation_accuracy"
 
 
-def words_in(drawn: Figure | Axes) -> str:
-    return " | ".join(text.get_text() for text in drawn.findobj(Text) if text.get_text())
+def draw_all(results: StudyResults) -> list[Figure]:
+    figures = [draw_curves(results, quantity) for quantity in ("accuracy", "loss")]
+    figures += [draw_comparisons(results), draw_scores(results)]
+    return figures + ([] if results.inflation is None else [draw_inflation(results.inflation)])
+
+
+def words_in(drawn: Figure | Axes) -> list[str]:
+    return [text.get_text() for text in drawn.findobj(Text) if text.get_text()]
 
 
 def panels_of(figure: Figure) -> list[Axes]:
@@ -38,17 +34,21 @@ def panels_of(figure: Figure) -> list[Axes]:
 
 
 def lines(axes: Axes, label: str) -> list:
-    return [line for line in axes.lines if line.get_label() == label]
+    return [line for line in axes.lines if str(line.get_label()).startswith(label)]
+
+
+def points(axes: Axes) -> list[tuple]:
+    return [(*line.get_xdata(), line.get_marker()) for line in axes.lines]
 
 
 @pytest.fixture(scope="module")
 def repeated() -> StudyResults:
-    return fine_tuning(epochs=6, seeds=3, rows=2, subset="test")
+    return fine_tuning(epochs=6, rows=2, seeds=[0, 1, 2], test=True)
 
 
 def test_each_row_has_a_panel_with_its_history_and_its_best_epoch_marked():
     results = schedules(epochs=6)
-    panels = panels_of(draw_curves(results))
+    panels = panels_of(draw_curves(results, "accuracy"))
     assert [axes.get_title("left") for axes in panels] == list(results.table["title"])
     for axes, (run, history) in zip(panels, results.histories.items(), strict=True):
         for subset in ("train", "validation"):
@@ -58,234 +58,165 @@ def test_each_row_has_a_panel_with_its_history_and_its_best_epoch_marked():
         (mark,) = lines(axes, "best epoch")
         best = results.table.set_index("run").loc[run]
         assert mark.get_xdata() == [best["best_epoch"]]
-        assert mark.get_ydata() == [best["best_validation_accuracy"]]
+        assert mark.get_ydata() == [best[BEST]]
     assert len({axes.get_ylim() for axes in panels}) == 1
-
-
-def test_losses_mark_the_epoch_that_accuracy_chose():
-    results = schedules(epochs=6)
-    for axes, run in zip(panels_of(draw_losses(results)), results.table["run"], strict=True):
+    # the loss marks the epoch that accuracy chose
+    for axes, run in zip(panels_of(draw_curves(results, "loss")), results.histories, strict=True):
         (mark,) = lines(axes, "best epoch")
         history = results.histories[run].set_index("epoch")
         assert mark.get_ydata() == [history["validation_loss"][mark.get_xdata()[0]]]
 
 
-def test_all_seeds_of_a_row_stand_in_its_panel(repeated: StudyResults):
-    panels = panels_of(draw_curves(repeated))
-    assert len(panels) == 2
-    assert all(len(lines(axes, "validation")) == 3 for axes in panels)
-    mean = repeated.rows()[0][1]["best_validation_accuracy"].mean()
-    assert f"best {mean:.4f}, mean of 3" in words_in(panels[0])
-    (panel,) = panels_of(draw_curves(folds(epochs=3)))
+def test_all_runs_of_a_row_stand_in_its_panel(repeated: StudyResults):
+    panels = panels_of(draw_curves(repeated, "accuracy"))
+    assert [len(lines(axes, "validation")) for axes in panels] == [3, 3]
+    mean = repeated.rows[0][2][BEST].mean()
+    assert any(f"{mean:.4f}" in text for text in words_in(panels[0]))
+    (panel,) = panels_of(draw_curves(folds(epochs=3), "accuracy"))
     assert len(lines(panel, "validation")) == 5
 
 
-def test_grid_is_compared_axis_by_axis_beside_each_label_of_the_first():
+def test_a_grid_is_compared_axis_by_axis_for_each_label_of_the_first():
     results = comparison(epochs=3)
-    figure = draw_comparisons(results)
-    panels = panels_of(figure)
-    assert len(panels) == 12
-    headings = [axes.get_title("left") for axes in panels[::3]]
-    assert headings == [
-        "By ratio, individual split",
-        "By ratio, group split",
-        "By method, 80 : 20",
-        "By method, 70 : 30",
+    panels = panels_of(draw_comparisons(results))
+    titles = [axes.get_title("left") for axes in panels]
+    assert titles == [
+        f"{backbone}, {fixed}"
+        for fixed in ("individual split", "group split", "80 : 20", "70 : 30")
+        for backbone in ("resnet18", "vgg16", "inception_v3")
     ]
-    for axes, backbone in zip(panels, results.axes["backbone"] * 4, strict=True):
-        assert backbone in words_in(axes).split(" | ")
-    # the panel of vgg16 in the last row
     for method in ("individual", "group"):
         (line,) = lines(panels[10], f"{method} split")
-        history = results.histories[f"vgg16_70_{method}"]
+        history = results.histories[f"vgg16_r70_{method}"]
         np.testing.assert_array_equal(line.get_ydata(), history["validation_accuracy"])
         assert line.get_color() == COLOURS[method]
-    for row in range(4):
-        assert len({axes.get_ylim() for axes in panels[3 * row : 3 * row + 3]}) == 1
+    assert len({axes.get_ylim() for axes in panels}) == 1
 
 
-def test_grid_of_one_axis_and_few_rows_stand_in_one_panel():
+def test_few_rows_stand_in_one_panel_in_lines_that_differ():
     (axes,) = panels_of(draw_comparisons(schedules(epochs=4)))
-    assert [line.get_label() for line in axes.lines] == ["none", "step", "exponential", "cosine"]
-    results = comparison(epochs=2)
-    alone = (results.table["axis.ratio"] == "80") & (results.table["axis.method"] == "group")
-    one_axis = dataclasses.replace(
-        results, table=results.table[alone], axes={"backbone": results.axes["backbone"]}
-    )
-    (axes,) = panels_of(draw_comparisons(one_axis))
-    assert len(axes.lines) == 3
+    titles = [row["title"] for row in BASE["lr_schedules"].values()]
+    assert [line.get_label() for line in axes.lines] == titles
+    for look in ("get_color", "get_marker"):
+        assert len({str(getattr(line, look)()) for line in axes.lines}) == 4
+    assert not {line.get_color() for line in axes.lines} & set(COLOURS.values())
 
 
 def test_many_rows_each_have_a_panel_among_the_others():
     results = fine_tuning(epochs=3, rows=7)
     panels = panels_of(draw_comparisons(results))
     assert len(panels) == 7
-    for axes, run in zip(panels, results.table["run"], strict=True):
+    for axes, history in zip(panels, results.histories.values(), strict=True):
         (line,) = lines(axes, "this row")
-        accuracy = results.histories[run]["validation_accuracy"]
-        np.testing.assert_array_equal(line.get_ydata(), accuracy)
+        np.testing.assert_array_equal(line.get_ydata(), history["validation_accuracy"])
         assert len(axes.lines) == 7
 
 
 def test_scores_stand_where_the_table_puts_them():
     results = fine_tuning(epochs=6, rows=3)
-    (axes,) = draw_scores(results).axes
-    points = [(*line.get_xdata(), line.get_marker()) for line in axes.lines]
+    figure = draw_scores(results)
+    (axes,) = figure.axes
     for _, run in results.table.iterrows():
-        assert (run["best_validation_accuracy"], "o") in points
-        assert (run["published_validation_accuracy"], "D") in points
-        assert (run["accuracy_low"], run["accuracy_high"], "None") in points
-    words = words_in(draw_scores(results))
-    assert "0.99: counts as overfit" in words
-    assert f"{results.table['best_validation_accuracy'][0]:.4f}" in words
+        assert (run[BEST], "o") in points(axes)
+        assert (run["published_validation_accuracy"], "D") in points(axes)
+        assert (run[f"{BEST}_low"], run[f"{BEST}_high"], "None") in points(axes)
+    words = "\n".join(words_in(figure))
+    assert f"{results.table[BEST][0]:.4f}" in words
     assert "chosen" in words
+
+
+def test_the_interval_is_drawn_though_one_image_differs_between_training_and_scoring():
+    results = fine_tuning(epochs=3, rows=2)
+    results.table["accuracy"] -= 0.001
+    (axes,) = draw_scores(results).axes
+    for _, run in results.table.iterrows():
+        assert (run[f"{BEST}_low"], run[f"{BEST}_high"], "None") in points(axes)
 
 
 def test_several_runs_are_small_dots_and_their_mean_a_large_one(repeated: StudyResults):
     (axes,) = draw_scores(repeated).axes
-    for subset, column, marker in (
-        ("validation", "best_validation_accuracy", "o"),
-        ("test", "accuracy", "s"),
-    ):
-        dots = [
-            line
-            for line in axes.lines
-            if line.get_marker() == marker and line.get_color() == COLOURS[subset]
-        ]
-        runs = repeated.rows()[0][1][column]
-        np.testing.assert_array_equal(dots[0].get_xdata(), runs)
-        assert dots[1].get_xdata() == [runs.mean()]
+    runs = repeated.rows[0][2]
+    for column, marker in ((BEST, "o"), ("accuracy", "s")):
+        dots = [line for line in axes.lines if line.get_marker() == marker]
+        np.testing.assert_array_equal(dots[0].get_xdata(), runs[column])
+        assert dots[1].get_xdata() == [runs[column].mean()]
         assert dots[1].get_markersize() > dots[0].get_markersize()
 
 
-def test_folds_show_their_pooled_accuracy_with_its_interval():
+def test_folds_show_their_accuracy_together_with_its_interval():
     results = folds(epochs=3)
-    pooled = results.summary.set_index("metric").loc["accuracy"]
+    line = results.summary.set_index("metric").loc["accuracy"]
     (axes,) = draw_scores(results).axes
-    drawn = [list(line.get_xdata()) for line in axes.lines]
-    assert [pooled["pooled"]] in drawn
-    assert [pooled["pooled_low"], pooled["pooled_high"]] in drawn
+    assert (line["all_folds"], "X") in points(axes)
+    assert (line["all_folds_low"], line["all_folds_high"], "None") in points(axes)
 
 
 def test_inflation_joins_both_scores_and_is_written_beside():
-    results = comparison(epochs=3, seeds=2)
-    panels = panels_of(draw_inflation(results))
-    metrics = ["Validation accuracy", "ROC AUC, test"]
-    assert [axes.get_xlabel() for axes in panels] == metrics
+    results = comparison(epochs=3, seeds=[0, 1])
+    inflation = results.inflation
+    panels = panels_of(draw_inflation(inflation))
     # a line and two ends for each of six pairs
     assert [len(axes.lines) for axes in panels] == [18, 18]
-    first = results.inflation.iloc[0]
-    assert f"+{first['inflation']:.3f} ± 0.011" in words_in(panels[0])
+    first = inflation.iloc[0]
+    spread = first["standard_deviation"]
+    assert f"{first['inflation']:+.3f} ± {spread:.3f}" in words_in(panels[0])
     drawn = [list(line.get_xdata()) for line in panels[0].lines]
     assert [first["group"], first["individual"]] in drawn
 
 
-def undefined() -> StudyResults:
+@pytest.mark.filterwarnings("error")
+def test_undefined_scores_are_told_in_words():
     results = schedules(epochs=3)
     for history in results.histories.values():
         history.loc[:, history.columns != "epoch"] = np.nan
-    numbers = results.table.select_dtypes("float").columns
-    results.table[numbers] = np.nan
-    return results
+    results.table[results.table.select_dtypes("float").columns] = np.nan
+    for figure in draw_all(results):
+        (axes,) = figure.axes
+        assert not axes.lines
+        assert axes.texts[0].get_text()
 
 
-def certain() -> StudyResults:
-    results = schedules(epochs=3)
-    for history in results.histories.values():
-        history[["train_accuracy", "validation_accuracy"]] = 1.0
-    results.table[["accuracy", "accuracy_low", "accuracy_high"]] = 1.0
-    results.table["best_validation_accuracy"] = 1.0
-    return results
-
-
-@pytest.mark.parametrize("draw", DRAWINGS)
 @pytest.mark.filterwarnings("error")
-def test_undefined_scores_are_told_in_words(draw):
-    assert any(said in words_in(draw(undefined())) for said in ("No epoch", "No run", "No two"))
-
-
-@pytest.mark.parametrize("draw", DRAWINGS)
-@pytest.mark.filterwarnings("error")
-def test_one_row_of_one_epoch_and_no_trained_epoch_are_drawn(draw):
-    draw(fine_tuning(epochs=1, rows=1))
-    results = fine_tuning(epochs=1, rows=1)
-    empty = {run: history.head(0) for run, history in results.histories.items()}
-    draw(dataclasses.replace(results, histories=empty))
+@pytest.mark.parametrize("results", [fine_tuning(epochs=1, rows=1), comparison(epochs=1)])
+def test_one_epoch_is_drawn(results: StudyResults):
+    assert all(panels_of(figure) for figure in draw_all(results))
 
 
 def test_no_tick_lies_above_an_accuracy_of_one():
-    results = certain()
-    ticks = [axes.yaxis.get_ticklocs() for axes in draw_curves(results).axes]
-    ticks += [axes.xaxis.get_ticklocs() for axes in draw_scores(results).axes]
-    assert max(np.concatenate(ticks)) == 1
+    results = schedules(epochs=3)
+    for history in results.histories.values():
+        history[["train_accuracy", "validation_accuracy"]] = 1.0
+    results.table[[BEST, f"{BEST}_low", f"{BEST}_high"]] = 1.0
+    for axis in (
+        draw_curves(results, "accuracy").axes[0].yaxis,
+        draw_scores(results).axes[0].xaxis,
+    ):
+        low, high = axis.get_view_interval()
+        assert all(tick <= 1 + 1e-9 for tick in axis.get_ticklocs() if low <= tick <= high)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.lists(st.floats(0, 1), max_size=20))
 def test_accuracy_axes_hold_all_that_is_needed_and_waste_little(needed, others):
     values = np.array(needed + others)
-    low, high = accuracy_limits(values, np.array(needed))
+    axes = Figure().add_subplot()
+    cut = scale_accuracies(axes, values, np.array(needed))
+    low, high = axes.get_ylim()
     assert low < min(needed)
     assert high > max(needed)
-    span = max(values.max() - min(needed), 0.02)
-    assert high - low <= 3 * span
-
-
-def test_lines_that_are_compared_differ_in_colour_dashes_and_marker():
-    labels = ["80", "70", "60", "90"]
-    looks = [look_of(label, labels) for label in labels]
-    for ours in ("colour", "dashes", "marker"):
-        assert len({getattr(look, ours) for look in looks}) == 4
-    assert not {look.colour for look in looks} & set(COLOURS.values())
-    assert look_of("group", ["individual", "group"]).colour == COLOURS["group"]
+    assert cut == (values.min() < low)
+    assert high - low <= 3 * max(values.max() - min(needed), 0.02)
 
 
 def test_long_titles_stay_within_their_panels():
-    results = schedules(epochs=2, titles={name: "W<i>" * 50 + name for name in "abcd"})
-    figure = draw_curves(results)
-    panels = panels_of(figure)
+    results = schedules(epochs=2, **{name: "Wide name <i>" * 20 + name for name in "abcd"})
+    figure = draw_curves(results, "accuracy")
     renderer = FigureCanvasAgg(figure).get_renderer()
     titles = [
         next(text for text in axes.findobj(Text) if text.get_text() == axes.get_title("left"))
-        for axes in panels
+        for axes in panels_of(figure)
     ]
     boxes = [title.get_window_extent(renderer) for title in titles]
     for left, right in pairwise(boxes[:2]):
         assert left.x1 < right.x0
     assert max(box.x1 for box in boxes) <= figure.bbox.x1
-
-
-def test_text_is_folded_between_words_and_shortened_in_the_middle():
-    assert folded("Baseline + L2 (1e-3) + StepLR + lr 0.005", 36, 3) == (
-        "Baseline + L2 (1e-3)\n+ StepLR + lr 0.005"
-    )
-    assert folded("inception_v3, 80 : 20, group", 20, 2) == "inception_v3,\n80 : 20, group"
-    shortened = folded("word " * 60, 20, 2)
-    assert "…" in shortened
-    assert all(len(line) <= 20 for line in shortened.split("\n"))
-    assert folded("", 20, 2) == ""
-    assert folded("a\nb", 20, 2) == "a\\nb"
-
-
-def test_table_out_of_order_keeps_scores_with_their_titles():
-    results = fine_tuning(epochs=2, rows=3)
-    turned = dataclasses.replace(results, table=results.table.iloc[::-1])
-    panels = panels_of(draw_curves(turned))
-    (line,) = lines(panels[0], "validation")
-    last = results.histories[results.table["run"].iloc[-1]]
-    pd.testing.assert_series_equal(
-        pd.Series(line.get_ydata(), name="validation_accuracy"), last["validation_accuracy"]
-    )
-
-
-@pytest.mark.filterwarnings("error")
-def test_missing_values_of_pandas_own_kinds_are_undefined_scores():
-    results = fine_tuning(epochs=2, rows=2)
-    table = results.table.convert_dtypes()
-    table.loc[1, ["best_validation_accuracy", "accuracy", "best_epoch"]] = pd.NA
-    histories = {run: history.convert_dtypes() for run, history in results.histories.items()}
-    missing = dataclasses.replace(results, table=table, histories=histories)
-    assert "no accuracy" in words_in(draw_curves(missing))
-    cells = {column.name: column.cells for column in result_columns(missing)}
-    assert [cell.value for cell in cells["Best epoch"]] == [f"{table['best_epoch'][0]}", "–"]
-    draw_scores(missing)

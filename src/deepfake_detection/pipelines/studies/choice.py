@@ -1,86 +1,78 @@
-"""Which row of a study is chosen, and by what rule."""
+"""Which row of a study is chosen, by what rule, and how its best run is used."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from deepfake_detection.parameters import StudyParameters
+from deepfake_detection.pipelines.studies.plan import SPLIT
+from deepfake_detection.pipelines.studies.tables import BEST
 from deepfake_detection.reports.words import counted
-
-
-@dataclass(frozen=True)
-class _Row:
-    title: str
-    method: str
-    accuracy: float
 
 
 def choose_row(study: StudyParameters, table: pd.DataFrame) -> dict[str, Any]:
     """Choose a row by validation accuracy, mean over its seeds and folds.
 
-    Where the study has rows of both split methods, grouped ones alone are chosen from: individual
-    splits inflate their scores, which cannot be compared with the others'.
-
-    Args:
-        study: The study.
-        table: Its runs: run, row, title, split_method, best_validation_accuracy.
+    If the rows have both split methods, only grouped ones are chosen from: individual splits
+    inflate their scores.
 
     Returns:
-        rule, chosen (a row's name, or None), title, run (of its runs, that with the highest
-        validation accuracy), model, split_method, validation_accuracy, reason, ruled_out (titles
-        of rows that count as overfit), verdicts (by row).
+        rule; chosen (a row's name, or None), title, run (its best), model, split_method,
+        validation_accuracy; reason; tied_with (rows with the same accuracy); overlapping (lower
+        rows whose interval, the mean of their runs', overlaps with the chosen row's); ruled_out
+        (titles of rows that count as overfit); verdicts (by row); use (the parameters that make
+        its detector the project's; None for a fold, trained on a part of the images only).
     """
-    rows = {
-        str(name): _Row(
-            str(runs["title"].iloc[0]),
-            str(runs["split_method"].iloc[0]),
-            float(runs["best_validation_accuracy"].mean()),
-        )
-        for name, runs in table.groupby("row", sort=False)
-    }
+    rows = table.groupby("row", sort=False).agg(
+        title=("title", "first"),
+        method=("split_method", "first"),
+        accuracy=(BEST, "mean"),
+        low=(f"{BEST}_low", "mean"),
+        high=(f"{BEST}_high", "mean"),
+    )
     limit = study.overfit_above
-    overfit = {name for name, row in rows.items() if limit is not None and row.accuracy > limit}
-    mixed = len({row.method for row in rows.values()}) > 1
-    eligible = {
-        name: row
-        for name, row in rows.items()
-        if name not in overfit and (row.method == "group" or not mixed)
-    }
-    choice: dict[str, Any] = {
+    overfit = rows["accuracy"] > (np.inf if limit is None else limit)
+    mixed = rows["method"].nunique() > 1
+    eligible = rows[~overfit & ((rows["method"] == "group") | (not mixed))]
+    nothing = ("chosen", "title", "run", "model", "split_method", "validation_accuracy", "use")
+    choice = dict.fromkeys(nothing) | {
         "rule": _say_rule(limit, len(table) // len(rows), mixed),
-        "chosen": None,
-        "title": None,
-        "run": None,
-        "model": None,
-        "split_method": None,
-        "validation_accuracy": None,
         "reason": "",
-        "ruled_out": [rows[name].title for name in rows if name in overfit],
-        "verdicts": dict.fromkeys(sorted(overfit), "overfit"),
+        "tied_with": [],
+        "overlapping": [],
+        "ruled_out": list(rows.loc[overfit, "title"]),
+        "verdicts": dict.fromkeys(rows.index[overfit], "overfit"),
     }
-    if not eligible:
-        return choice | {"reason": f"every row is above {limit:g}, and counts as overfit"}
-    chosen = max(eligible, key=lambda name: eligible[name].accuracy)
-    row = eligible[chosen]
-    individual = [each for name, each in rows.items() if name not in overfit and mixed]
+    if eligible.empty:
+        reason = f"every row is above {limit:g} and counts as overfit ({study.name}.overfit_above)"
+        return choice | {"reason": reason}
+    best = eligible["accuracy"].max()
+    # equal means may differ by rounding
+    chosen, *tied = eligible.index[np.isclose(eligible["accuracy"], best, rtol=0, atol=1e-9)]
+    row, below = eligible.loc[chosen], eligible.drop([chosen, *tied])
+    overlapping = list(below.index[below["high"] >= row["low"]])
+    runs = table[table["row"] == chosen]
+    run = str(runs["run"].iloc[int(runs[BEST].argmax())])
+    folder, split = f"studies/{study.name}", study.runs[run].split.name
+    reason = _say_reason(row, len(eligible), eligible.loc[tied, "title"], len(overlapping))
+    if mixed:
+        best = rows[rows["method"] == "individual"].sort_values("accuracy").iloc[-1]
+        reason += f"; individual splits reach {best['accuracy']:.4f}, which is inflated"
     return choice | {
         "chosen": chosen,
-        "title": row.title,
-        "run": (run := _best_run(table, chosen)),
+        "title": row["title"],
+        "run": run,
         "model": study.runs[run].model,
-        "split_method": row.method,
-        "validation_accuracy": row.accuracy,
-        "reason": f"its validation accuracy, {row.accuracy:.4f}, is the highest of "
-        f"{counted(len(eligible), 'row')}{_say_best_individual(individual)}",
-        "verdicts": choice["verdicts"] | {chosen: "chosen"},
+        "split_method": row["method"],
+        "validation_accuracy": row["accuracy"],
+        "reason": reason,
+        "tied_with": tied,
+        "overlapping": overlapping,
+        "verdicts": choice["verdicts"] | dict.fromkeys(tied, "tied") | {chosen: "chosen"},
+        "use": None if study.folds else f"run={folder}/{run},split={folder}/{SPLIT}{split}",
     }
-
-
-def _best_run(table: pd.DataFrame, row: str) -> str:
-    runs = table[table["row"] == row]
-    return str(runs["run"].iloc[int(runs["best_validation_accuracy"].argmax())])
 
 
 def _say_rule(limit: float | None, repeats: int, mixed: bool) -> str:
@@ -92,19 +84,34 @@ def _say_rule(limit: float | None, repeats: int, mixed: bool) -> str:
     )
 
 
-def _say_best_individual(rows: list[_Row]) -> str:
-    individual = [row for row in rows if row.method == "individual"]
-    if not individual:
-        return ""
-    best = max(individual, key=lambda row: row.accuracy)
-    return (
-        f"; of individual splits it is {best.title} with {best.accuracy:.4f}, which is inflated "
-        "and cannot be compared"
-    )
+def _say_reason(row: pd.Series, eligible: int, tied: pd.Series, overlapping: int) -> str:
+    accuracy = f"{row['accuracy']:.4f}"
+    if len(tied):
+        titles = ", ".join([row["title"], *tied])
+        reason = f"tied: {titles} (validation accuracy {accuracy}); the first was taken"
+    else:
+        reason = (
+            f"its validation accuracy, {accuracy}, is the highest of {counted(eligible, 'row')}"
+        )
+    if overlapping:
+        rows = counted(overlapping, "lower row")
+        reason += f"; no clear winner, its interval overlaps with that of {rows}"
+    return reason
 
 
 def say_choice(choice: Mapping[str, Any]) -> str:
     """The choice as a sentence."""
-    if choice["chosen"] is None:
-        return f"No row is chosen (rule: {choice['rule']}): {choice['reason']}"
-    return f"Chosen: {choice['title']} ({choice['rule']}): {choice['reason']}"
+    chosen = "No row is chosen" if choice["chosen"] is None else f"Chosen: {choice['title']}"
+    return f"{chosen} (rule: {choice['rule']}). {as_sentence(choice['reason'])}"
+
+
+def say_use(choice: Mapping[str, Any]) -> str:
+    """The command that scores the chosen run and writes its report; empty where there is none."""
+    pipelines = "evaluation,robustness,reporting"
+    return f"kedro run --pipelines {pipelines} --params {choice['use']}" if choice["use"] else ""
+
+
+def as_sentence(text: str) -> str:
+    """The text with a capital letter at its start and a full stop at its end."""
+    text = text.strip()
+    return text and text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")

@@ -1,111 +1,131 @@
-"""What the folds of a cross-validation say together.
+"""The folds of a cross-validation together.
 
 Every image is scored once, by a detector that neither trained on it nor chose anything on it.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from deepfake_detection.metrics.metrics import average_over_sources, measure
-from deepfake_detection.parameters import EvaluationParameters, RunParameters, StudyParameters
+from deepfake_detection.metrics.intervals import (
+    UNKNOWN,
+    area_interval,
+    average_precision_influence,
+    roc_auc_influence,
+)
+from deepfake_detection.metrics.metrics import Metric, Scored, average_over_sources, measure
+from deepfake_detection.parameters import EvaluationParameters, StudyParameters
 from deepfake_detection.pipelines.evaluation.label_issues import rank_label_issues
+from deepfake_detection.pipelines.studies.tables import select_results
+
+log = logging.getLogger(__name__)
 
 OUT_OF_FOLD = "out_of_fold"
-_SUMMARISED = ("accuracy", "roc_auc")
+# Metrics that compare scores with each other, or with one scale. Detectors of different folds share
+# none, so these are averaged over folds instead of measured on all images.
+_AVERAGED = {
+    "roc_auc": roc_auc_influence,
+    "average_precision": average_precision_influence,
+    "equal_error_rate": None,
+    "expected_calibration_error": None,
+}
 
 
-def pool_predictions(
-    study: StudyParameters, metrics: Mapping[str, Mapping[str, Any]], predictions: Mapping[str, Any]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Put the test predictions of all folds together.
+def pool_folds(
+    study: StudyParameters, evaluation: EvaluationParameters, **results: Any
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Collect the out-of-fold predictions of a cross-validation, measure them, rank label issues.
 
-    Logits are divided by each detector's temperature, and called by its threshold: both come from
-    its own validation fold.
+    Temperature and threshold are each detector's own, from its validation fold.
 
     Args:
         study: The study.
-        metrics: Of each run, with its detector's card.
-        predictions: Of each run, all scored subsets.
+        evaluation: Confidence of intervals, bins, and the number of label issues.
+        results: `metrics:RUN` and `predictions:RUN`.
 
     Returns:
-        A row for each image, row and seed: row, seed, fold, path, class_name, label, source,
-        group, subset (`out_of_fold`), logit, fake_probability, predicted; and the same for each
-        source, without path.
+        The predictions of all images, with row, seed, fold, and logits divided by the temperature;
+        metrics at image and source level, and label issues, each by row and seed.
     """
-    images: list[pd.DataFrame] = []
-    sources: list[pd.DataFrame] = []
+    metrics, predictions = (select_results(results, kind) for kind in ("metrics", "predictions"))
+    pooled: dict[str, list[pd.DataFrame]] = {"image": [], "source": []}
     for name, run in study.runs.items():
-        card = metrics[name]
-        scored = predictions[name]
+        card, scored = metrics[name], predictions[name]
         scored = scored[scored["subset"] == "test"].assign(subset=OUT_OF_FOLD)
         by_source = average_over_sources(scored, card["threshold"], card["temperature"])
-        for table, pooled in ((scored, images), (by_source, sources)):
+        fold = run.split.fold and run.split.fold.number
+        place = {"row": run.row, "seed": run.training.seed, "fold": fold}
+        for level, table in (("image", scored), ("source", by_source)):
             tempered = table.assign(logit=table["logit"] / card["temperature"])
-            place = {"row": run.row, "seed": run.training.seed, "fold": _fold_of(run)}
-            pooled.append(pd.DataFrame(place, index=tempered.index).join(tempered))
-    return pd.concat(images, ignore_index=True), pd.concat(sources, ignore_index=True)
-
-
-def _fold_of(run: RunParameters) -> int:
-    assert run.split.fold is not None  # noqa: S101  (as everywhere in a cross-validation)
-    return run.split.fold.number
+            pooled[level].append(pd.DataFrame(place, index=tempered.index).join(tempered))
+    measured, issues = [], []
+    for level, tables in pooled.items():
+        for (row, seed), rows in pd.concat(tables).groupby(["row", "seed"], sort=False):
+            place = {"row": row, "seed": seed}
+            metrics_here = list(measure_folds(rows, level, evaluation))
+            measured += [place | asdict(metric) for metric in metrics_here]
+            if level == "image":
+                ranked = rank_label_issues(rows, 1.0, evaluation.label_issues)
+                issues.append(pd.DataFrame(place, index=ranked.index).join(ranked))
+                for each in metrics_here:
+                    if each.metric in ("accuracy", "roc_auc"):
+                        log.info(
+                            "Out of fold, %s, seed %d: %s %.4f (%.2f–%.2f) over %d images",
+                            row, seed, each.metric, each.value, each.low, each.high, each.n,
+                        )  # fmt: skip
+    return (
+        pd.concat(pooled["image"], ignore_index=True),
+        pd.DataFrame(measured),
+        pd.concat(issues, ignore_index=True),
+    )
 
 
 def measure_folds(
-    images: pd.DataFrame, sources: pd.DataFrame, evaluation: EvaluationParameters
-) -> pd.DataFrame:
-    """Measure pooled predictions, for each row and seed.
+    pooled: pd.DataFrame, level: str, evaluation: EvaluationParameters
+) -> Iterator[Metric]:
+    """Measure out-of-fold predictions.
 
-    The intervals are those of the images at hand, between groups; that detectors of other folds
-    would differ is the spread over folds.
-
-    Returns:
-        row, seed and the columns of a metric table, at image and at source level.
+    Metrics of verdicts and of single probabilities are measured on all folds together, those that
+    rank or bin scores are means over the folds. Intervals are between groups, for these detectors.
     """
-    measured = [
-        {"row": row, "seed": seed} | asdict(metric)
-        for level, table in (("image", images), ("source", sources))
-        for (row, seed), pooled in table.groupby(["row", "seed"], sort=False)
-        for metric in measure(
-            pooled,
-            OUT_OF_FOLD,
-            level,
-            confidence=evaluation.confidence,
-            calibration_bins=evaluation.calibration_bins,
-            temperature=1.0,
-        )
-    ]
-    return pd.DataFrame(measured)
-
-
-def rank_label_issues_by_row(images: pd.DataFrame, most: int) -> pd.DataFrame:
-    """The images whose label the out-of-fold predictions doubt most, by each row and seed.
-
-    Returns:
-        row, seed, and the columns of `rank_label_issues`.
-    """
-    found = {
-        place: rank_label_issues(pooled, 1.0, most)
-        for place, pooled in images.groupby(["row", "seed"], sort=False)
+    given: dict[str, Any] = {
+        "confidence": evaluation.confidence,
+        "calibration_bins": evaluation.calibration_bins,
+        "temperature": 1.0,
     }
-    return pd.concat(found, names=["row", "seed"]).reset_index(["row", "seed"])
+    by_fold = [
+        (Scored.of(rows, level, 1.0), {each.metric: each.value for each in measured})
+        for _, rows in pooled.groupby("fold")
+        for measured in [measure(rows, OUT_OF_FOLD, level, **given)]
+    ]
+    for metric in measure(pooled, OUT_OF_FOLD, level, **given):
+        name = metric.metric
+        folds = [(each, values[name]) for each, values in by_fold if pd.notna(values.get(name))]
+        if name in _AVERAGED and folds:
+            yield _average(metric, folds, evaluation.confidence)
+        else:
+            yield metric
 
 
-def add_pooled(summary: pd.DataFrame, pooled: pd.DataFrame) -> pd.DataFrame:
-    """Put pooled figures beside the means over folds, by image.
+def _average(metric: Metric, folds: list[tuple[Scored, float]], confidence: float) -> Metric:
+    """The mean over the folds that define a metric.
 
-    With several seeds, the mean of their pooled figures, which has no interval.
+    Its interval is from the mean of the folds' influences (LeDell, Petersen & van der Laan 2015).
     """
-    images = pooled[pooled["level"] == "image"]
-    filled = summary.copy()
-    for at, line in summary.iterrows():
-        of_row = images[(images["row"] == line["row"]) & (images["metric"] == line["metric"])]
-        if line["metric"] not in _SUMMARISED or of_row.empty:
-            continue
-        filled.loc[at, "pooled"] = of_row["value"].mean()
-        if len(of_row) == 1:
-            filled.loc[at, ["pooled_low", "pooled_high"]] = of_row[["low", "high"]].iloc[0].tolist()
-    return filled
+    scored = [each for each, _ in folds]
+    value = float(np.mean([each for _, each in folds]))
+    ends = UNKNOWN
+    if influence := _AVERAGED[metric.metric]:
+        ends = area_interval(
+            value,
+            np.concatenate([influence(each.labels, each.logits) for each in scored]) / len(folds),
+            np.concatenate([each.groups for each in scored]),
+            confidence,
+            known_by=sum(each.groups_of_smaller_class for each in scored),
+        )
+    note = "; ".join(filter(None, (f"mean of {len(folds)} folds", metric.note)))
+    return replace(metric, value=value, low=ends[0], high=ends[1], note=note)

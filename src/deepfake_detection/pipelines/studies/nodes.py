@@ -1,4 +1,4 @@
-"""Nodes of a study: its runs, each made once, and what they come to together."""
+"""Nodes of a study: its runs, each trained and scored once, and what they give together."""
 
 import logging
 from typing import Any
@@ -20,19 +20,12 @@ from deepfake_detection.parameters import (
     TrainingParameters,
 )
 from deepfake_detection.pipelines.evaluation.nodes import make_metrics, predict_split
-from deepfake_detection.pipelines.studies.choice import choose_row, say_choice
-from deepfake_detection.pipelines.studies.collecting import collect_results
-from deepfake_detection.pipelines.studies.curves import describe_history
-from deepfake_detection.pipelines.studies.folds import (
-    add_pooled,
-    measure_folds,
-    pool_predictions,
-    rank_label_issues_by_row,
-)
-from deepfake_detection.pipelines.studies.results import StudyResults
+from deepfake_detection.pipelines.studies.choice import choose_row, say_choice, say_use
 from deepfake_detection.pipelines.studies.tables import (
+    BEST,
+    describe_history,
     say_split,
-    summarise_rows,
+    select_results,
     tabulate_runs,
 )
 from deepfake_detection.pipelines.training.nodes import train_detector
@@ -67,22 +60,11 @@ def train_run(
 ) -> tuple[pd.DataFrame, pd.DataFrame, Detector | DetectorFile]:
     """Train one run of a study, unless a training of the same run is finished.
 
-    Args:
-        split: As `train_detector`, and so the others.
-        split_summary: Of the same split.
-        pixel_cache: Holds the pixels of all images of the split.
-        finished_runs: Earlier trainings of this row.
-        training_checkpoints: Where unfinished runs keep their state.
-        best_so_far: Where the best epoch is kept if the loss becomes infinite or NaN.
-        model: The backbone.
-        backbones: Preprocessing by backbone.
-        training: All settings of the training.
+    `finished_runs` are the earlier trainings of its row. All other arguments and errors are those
+    of `train_detector`.
 
     Returns:
         As `train_detector`; the detector of a finished run as its file.
-
-    Raises:
-        UserError: As `train_detector`.
     """
     settings = RunSettings(model, backbones.preprocessing(model), training)
     run = fingerprint_of(identify(settings, split_summary))
@@ -112,12 +94,11 @@ def score_run(
     finished_scores: FinishedScores,
     evaluation: EvaluationParameters,
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-    """Score one run on its validation and test subsets, unless that was done.
+    """Score one run on its validation and test subsets, unless its scores exist.
 
     Returns:
         Predictions, metric table and metrics as the pipeline `evaluation` makes them. The metrics
-        also hold the detector's card, its training in figures and the evaluation's settings: all
-        that the study's table takes of a run.
+        also hold the detector's card, a description of its training, and the evaluation's settings.
 
     Raises:
         UserError: If the detector was trained on another split.
@@ -133,30 +114,28 @@ def score_run(
     return predictions, metric_table, detector.describe() | metrics | about
 
 
-def tabulate(study: StudyParameters, *parts: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Put the results of all runs of a study into its tables, and choose a row.
+def tabulate(study: StudyParameters, **results: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Put the results of all runs of a study into its table, and choose a row.
 
     Args:
         study: The study.
-        parts: The metrics and metric tables of its runs, then the summaries of its splits, each in
-            the study's order.
+        results: `metrics:RUN`, `metric_table:RUN` and `split_summary:SPLIT`.
 
     Returns:
         The table, a row for each run; and the choice.
 
     Raises:
-        UserError: If the latest result of a run is of other settings or another split.
+        UserError: If the latest result of a run has other settings or another split.
     """
-    runs = len(study.runs)
-    metrics = dict(zip(study.runs, parts[:runs], strict=True))
-    metric_tables = dict(zip(study.runs, parts[runs : 2 * runs], strict=True))
-    splits = dict(zip(study.splits, parts[2 * runs :], strict=True))
+    metrics, splits = select_results(results, "metrics"), select_results(results, "split_summary")
     _check_metrics(study, metrics, splits)
-    table = tabulate_runs(study, metrics, metric_tables)
+    table = tabulate_runs(study, metrics, select_results(results, "metric_table"))
     choice = choose_row(study, table)
     table["verdict"] = table["row"].map(choice["verdicts"]).fillna("")
     _log_table(study, table, splits)
     log.info("%s", say_choice(choice))
+    if command := say_use(choice):
+        log.info("Use its detector (with the --env of the study): %s", command)
     return table, choice
 
 
@@ -172,9 +151,9 @@ def _check_metrics(
     ]
     if stale:
         raise UserError(
-            f"the latest results of {', '.join(stale)} are of other settings or another split than "
-            f"the study {study.name} has now, and a table never mixes them. Make them again: "
-            f"kedro run --pipelines {study.name} (what is finished is not trained again)"
+            f"the latest results of {', '.join(stale)} have other settings or another split than "
+            f"the study {study.name} has now. Make them again: kedro run --pipelines {study.name} "
+            "(finished runs are not trained again)"
         )
     automatic = {
         metrics[name]["identity"]["precision"]
@@ -206,112 +185,26 @@ def _is_of_run(metrics: dict[str, Any], run: RunParameters, split_summary: dict[
 
 
 def _log_table(
-    study: StudyParameters,
-    table: pd.DataFrame,
-    splits: dict[str, dict[str, Any]],
+    study: StudyParameters, table: pd.DataFrame, splits: dict[str, dict[str, Any]]
 ) -> None:
     log.info("%s, %s", study.heading, say_split(study))
     for _, runs in table.groupby("row", sort=False):
-        first, accuracy = runs.iloc[0], runs["best_validation_accuracy"]
-        spread = f" ± {accuracy.std():.4f}" if len(runs) > 1 else ""
+        first, spread = runs.iloc[0], runs[BEST].std()
+        published = first["published_validation_accuracy"]
         log.info(
             "  %-44s validation accuracy %.4f%s%s%s",
-            first["title"], accuracy.mean(), spread,
-            f", the reference's {first['published_validation_accuracy']:.4f}"
-            if pd.notna(first["published_validation_accuracy"]) else "",
+            first["title"], runs[BEST].mean(),
+            f" ± {spread:.4f}" if pd.notna(spread) else "",
+            f", the reference's {published:.4f}" if pd.notna(published) else "",
             f" ({first['verdict']})" if first["verdict"] else "",
         )  # fmt: skip
     for note in sorted({summary["note"] for summary in splits.values() if summary["note"]}):
         log.info("%s", note)
 
 
-def gather_predictions(study: StudyParameters, *predictions: pd.DataFrame) -> pd.DataFrame:
-    """Put the predictions of all runs below each other.
-
-    Returns:
-        run, row, and the columns of predictions: which images do all rows get wrong?
-    """
-    return pd.concat(
-        [
-            pd.DataFrame({"run": name, "row": run.row}, index=each.index).join(each)
-            for (name, run), each in zip(study.runs.items(), predictions, strict=True)
-        ],
-        ignore_index=True,
-    )
-
-
-def summarise(
-    study: StudyParameters, table: pd.DataFrame, fold_metrics: pd.DataFrame | None = None
-) -> pd.DataFrame:
-    """Summarise each row over its seeds and folds.
-
-    Args:
-        study: The study.
-        table: Its runs.
-        fold_metrics: Metrics of pooled out-of-fold predictions, for a cross-validation.
-
-    Returns:
-        As `summarise_rows`.
-    """
-    summary = summarise_rows(study, table)
-    return summary if fold_metrics is None else add_pooled(summary, fold_metrics)
-
-
-def collect(
-    study: StudyParameters,
-    table: pd.DataFrame,
-    summary: pd.DataFrame,
-    choice: dict[str, Any],
-    *parts: Any,
-) -> StudyResults:
-    """Put together what the study's figures and its page show.
-
-    Args:
-        study: The study.
-        table: Its runs.
-        summary: Its rows over seeds and folds.
-        choice: The chosen row.
-        parts: The histories of its runs, then the summaries of its splits, both in the study's
-            order, and what the split method changes, where rows differ in it alone.
-    """
-    runs, splits = len(study.runs), len(study.splits)
-    histories = dict(zip(study.runs, parts[:runs], strict=True))
-    summaries = dict(zip(study.splits, parts[runs : runs + splits], strict=True))
-    inflation = parts[runs + splits] if len(parts) > runs + splits else None
-    return collect_results(study, table, summary, inflation, choice, histories, summaries)
-
-
-def pool_folds(
-    study: StudyParameters, evaluation: EvaluationParameters, *parts: Any
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Pool the out-of-fold predictions of a cross-validation, measure them, and doubt labels.
-
-    Args:
-        study: The study.
-        evaluation: Intervals, and how many doubted labels are listed.
-        parts: The metrics of its runs, then their predictions, both in the study's order.
-
-    Returns:
-        Predictions, metrics and doubted labels, each by row and seed.
-    """
-    metrics = dict(zip(study.runs, parts[: len(study.runs)], strict=True))
-    predictions = dict(zip(study.runs, parts[len(study.runs) :], strict=True))
-    images, sources = pool_predictions(study, metrics, predictions)
-    pooled = measure_folds(images, sources, evaluation)
-    doubted = rank_label_issues_by_row(images, evaluation.label_issues)
-    _log_folds(pooled)
-    return images, pooled, doubted
-
-
-def _log_folds(metrics: pd.DataFrame) -> None:
-    by_image = metrics[metrics["level"] == "image"]
-    for (row, seed), pooled in by_image.groupby(["row", "seed"], sort=False):
-        accuracy, area = (
-            pooled[pooled["metric"] == metric].iloc[0] for metric in ("accuracy", "roc_auc")
-        )
-        log.info(
-            "Out of fold, %s, seed %d: accuracy %.4f (%.2f–%.2f), ROC AUC %.4f (%.2f–%.2f) over "
-            "%d images",
-            row, seed, accuracy["value"], accuracy["low"], accuracy["high"],
-            area["value"], area["low"], area["high"], accuracy["n"],
-        )  # fmt: skip
+def gather_predictions(study: StudyParameters, **results: pd.DataFrame) -> pd.DataFrame:
+    """Concatenate the predictions of all runs (`predictions:RUN`), with columns run and row."""
+    runs = select_results(results, "predictions")
+    rows = pd.concat(runs, names=["run", None]).reset_index("run")
+    rows.insert(1, "row", rows["run"].map({name: run.row for name, run in study.runs.items()}))
+    return rows.reset_index(drop=True)

@@ -1,234 +1,193 @@
-"""A study's page: one HTML document that needs no other file, no network and no script."""
+"""The figures and the page of a study: one HTML document without other files or scripts."""
 
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from deepfake_detection.pipelines.studies.columns import (
-    NONE,
-    between,
-    duration,
-    repeats_in_words,
-    result_columns,
-    score,
-    signed,
-)
-from deepfake_detection.pipelines.studies.figures import (
-    draw_comparisons,
-    draw_curves,
-    draw_inflation,
-    draw_losses,
-    draw_scores,
-)
-from deepfake_detection.pipelines.studies.figures.panels import columns_for
+from deepfake_detection.parameters import StudyParameters
+from deepfake_detection.pipelines.studies import curves, scores, tables
+from deepfake_detection.pipelines.studies.choice import as_sentence, say_use
 from deepfake_detection.pipelines.studies.results import StudyResults
-from deepfake_detection.pipelines.studies.wording import (
-    adopt_command,
-    as_sentence,
-    pick_cards,
-    say_inflation,
-    weigh_trust,
-    write_verdict,
-)
+from deepfake_detection.pipelines.studies.tables import BEST
 from deepfake_detection.reports.document import render_document
-from deepfake_detection.reports.embedded_figures import PageFigure, embed_figure
-from deepfake_detection.reports.settings import flatten_settings
-from deepfake_detection.reports.words import counted, shortened
+from deepfake_detection.reports.embedded_figures import embed_figure
+from deepfake_detection.reports.parts import Cell, Table
+from deepfake_detection.reports.settings import flatten_settings, setting_in_words
 
-_PACKAGE = "deepfake_detection.pipelines.studies"
-_FINGERPRINT_SHOWN = 12
-_ALT_ROWS = 20
-_METRICS = {
-    "best_validation_accuracy": "Best validation accuracy",
-    "accuracy": "Accuracy",
-    "roc_auc": "ROC AUC",
+# What each figure shows, by its name in the catalog
+_FIGURES = {
+    "scores": "Scores of each row",
+    "inflation_figure": "Scores with a group split and with an individual one, joined",
+    "comparisons": "Validation accuracy by epoch, the rows compared",
+    "curves": "Accuracy of train and validation by epoch, a panel for each row",
+    "losses": "Loss of train and validation by epoch, a panel for each row",
 }
+_Columns = list[tuple[str | Cell, list[Any]]]
 
 
-def render_study(results: StudyResults) -> str:
-    """The whole page.
-
-    What comes from titles, notes, names or settings is escaped, and the page forbids itself to run
-    or to load anything.
+def report_study(
+    study: StudyParameters,
+    table: pd.DataFrame,
+    summary: pd.DataFrame,
+    choice: dict[str, Any],
+    inflation: pd.DataFrame | None = None,
+    **results: Any,
+) -> dict[str, str | Figure]:
+    """Draw the figures of a study and write its page.
 
     Args:
-        results: Of the study.
+        study: The study.
+        table: As `tabulate` returns it.
+        summary: As `summarise_rows` returns it.
+        choice: As `choose_row` returns it.
+        inflation: As `compare_split_methods` returns it; None where no rows differ in it alone.
+        results: `training_history:RUN` and `split_summary:SPLIT`.
 
     Returns:
-        One HTML document.
+        `page`, and the figures by their names in the catalog.
     """
-    return render_document(_PACKAGE, "study.html.j2", _contents(results))
+    splits = tables.select_results(results, "split_summary")
+    notes = [study.note, *(split["note"] for split in splits.values())]
+    collected = StudyResults(
+        study,
+        tables.read_text(study, table),
+        summary,
+        inflation,
+        choice,
+        tables.select_results(results, "training_history"),
+        list(dict.fromkeys(filter(None, notes))),
+    )
+    figures = {
+        "curves": curves.draw_curves(collected, "accuracy"),
+        "losses": curves.draw_curves(collected, "loss"),
+        "comparisons": curves.draw_comparisons(collected),
+        "scores": scores.draw_scores(collected),
+    }
+    if inflation is not None:
+        figures["inflation_figure"] = scores.draw_inflation(inflation)
+    return {"page": render_study(collected, figures), **figures}
 
 
-def _contents(results: StudyResults) -> dict[str, Any]:
-    table = results.table
-    rows = _rows(results)
-    statements = weigh_trust(results)
-    return {
+def render_study(results: StudyResults, figures: dict[str, Figure]) -> str:
+    """Render the page from the results and the figures."""
+    study, table, summary = results.study, results.table, results.summary
+    sections = ["runs", "spread", "inflation", "trust", "curves", "origins", "settings"]
+    left_out = {"spread": not results.is_repeated, "inflation": results.inflation is None}
+    inflation = pd.DataFrame() if results.inflation is None else results.inflation
+    contents = {
+        "eyebrow": f"Deepfake detection study: {study.name}",
+        "heading": study.heading,
+        "notes": results.notes,
+        "sections": {name: name.capitalize() for name in sections if not left_out.get(name)},
+        "figures": {
+            name: embed_figure(name, _FIGURES[name], figure) for name, figure in figures.items()
+        },
         "results": results,
-        "verdict": write_verdict(results),
-        "cards": pick_cards(results),
-        "statements": statements,
-        "warnings": [each for each in statements if each.tone == "warning"],
+        "runs": _runs_table(results),
+        "summary": summary[summary["runs"] > 1].to_dict("records"),
+        "inflation": inflation.to_dict("records"),
+        "origins": table.to_dict("records"),
+        "models": list(table["model"].unique()),
+        "is_individual": "individual" in set(table["split_method"]),
+        "subsets": list(table["subset"].unique()),
+        "splits": table["split_fingerprint"].nunique(),
+        "deviation": as_number(table.groupby("row")[BEST].std().mean()),
+        "overfit": int((table["verdict"] == "overfit").sum()),
+        "scores": _score_chosen(results),
+        "reason": as_sentence(results.choice["reason"]),
         "rule": as_sentence(results.choice["rule"]),
-        "rows": rows,
-        "columns": result_columns(results),
-        "has_published": bool(table["published_validation_accuracy"].notna().any()),
-        "subsets": list(table["subset"].astype(str).unique()),
-        "scores": _draw_scores(results),
-        "spread": _spread(results),
-        "repeated_by": "fold" if table["fold"].notna().any() else "seed",
-        "has_pooled": bool(results.summary["pooled"].notna().any()),
-        "inflation": _inflation(results.inflation),
-        "inflation_said": say_inflation(results),
-        "inflation_figure": _draw_inflation(results),
-        "curves": _draw_curves(results),
-        # as many panels beside each other as the figures have
-        "curves_width": "wide" if results.axes or columns_for(len(rows)) > 2 else "middling",
-        "origins": _origins(table),
-        "together": duration(table["seconds"].sum()),
-        "settings": flatten_settings(results.settings),
-        "command": adopt_command(results),
+        "use": say_use(results.choice),
+        "settings": flatten_settings(tables.shared_settings(study)),
+        "number": as_number,
+        "interval": as_interval,
     }
+    return render_document("deepfake_detection.pipelines.studies", "study.html.j2", contents)
 
 
-def _rows(results: StudyResults) -> list[dict[str, Any]]:
-    """The rows with the places of their runs in the table, so that a title stands there once."""
-    places = pd.Series(range(len(results.table)), index=results.table.index)
-    found = []
-    for row, runs in results.rows():
-        chosen = row == results.choice["chosen"]
-        verdict = "chosen" if chosen else str(runs["verdict"].iloc[0])
-        found.append(
-            {
-                "title": str(runs["title"].iloc[0]),
-                "verdict": verdict if len(runs) == 1 or chosen else "",
-                "is_chosen": chosen,
-                "places": [int(places[index]) for index in runs.index],
-            }
-        )
+def as_number(value: float, form: str = ".4f") -> str:
+    """A number in this format; a dash where it is missing."""
+    return "–" if pd.isna(value) else f"{value:{form}}".replace("-", "−")
+
+
+def as_interval(low: float, high: float) -> str:
+    """An interval; empty where it is missing."""
+    return "" if pd.isna(low) or pd.isna(high) else f"{low:.4f} to {high:.4f}"
+
+
+def _score_chosen(results: StudyResults) -> dict[str, tuple[str, str]]:
+    """The scores of the chosen row by column, each with its interval or number of runs."""
+    runs, found = results.chosen_runs, {}
+    for column in (BEST, "accuracy", "roc_auc"):
+        value, low, high = runs[[column, f"{column}_low", f"{column}_high"]].mean()
+        words = f"mean of {len(runs)} runs" if len(runs) > 1 else as_interval(low, high)
+        found[column] = (as_number(value), words)
+    of_all = results.accuracy_of_all_folds(results.choice["chosen"])
+    if of_all is not None:
+        value, low, high = of_all[["all_folds", "all_folds_low", "all_folds_high"]]
+        found["accuracy"] = (as_number(value), f"images of all folds: {as_interval(low, high)}")
     return found
 
 
-def _spread(results: StudyResults) -> list[dict[str, Any]]:
-    """The summary of each row with several runs: its metrics, with every run's value."""
-    found = []
-    runs_by_row = dict(results.rows())
-    repeated = results.summary[results.summary["runs"] > 1]
-    for row, metrics in repeated.groupby("row", sort=False):
-        runs = runs_by_row[str(row)]
-        found.append(
-            {
-                "title": metrics["title"].iloc[0],
-                "is_chosen": row == results.choice["chosen"],
-                "metrics": [_summarise(metric, runs) for _, metric in metrics.iterrows()],
-            }
-        )
-    return found
-
-
-def _summarise(summary: pd.Series, runs: pd.DataFrame) -> dict[str, Any]:
-    name = str(summary["metric"])
-    spread = summary["standard_deviation"]
-    each = [
-        f"{repeats_in_words(run).split()[-1]}: {score(run[name])}"
-        for _, run in runs.iterrows()
-        if name in runs.columns
-    ]
-    words = _METRICS.get(name, name.replace("_", " "))
-    pooled = summary["pooled"]
-    return {
-        "name": words if name.startswith("best") else f"{words} on {summary['subset']}",
-        "runs": f"{summary['runs']:.0f}",
-        "mean": score(summary["mean"]) + ("" if pd.isna(spread) else f" ± {spread:.4f}"),
-        "range": between(summary["lowest"], summary["highest"]) or NONE,
-        "pooled": "" if pd.isna(pooled) else score(pooled),
-        "pooled_range": between(summary["pooled_low"], summary["pooled_high"]),
-        "each": each,
-    }
-
-
-def _inflation(pairs: pd.DataFrame) -> list[dict[str, str]]:
-    rows = []
-    for _, pair in pairs.iterrows():
-        spread = pair["standard_deviation"]
-        rows.append(
-            {
-                "title": str(pair["title"]),
-                "metric": str(pair["metric"]),
-                "subset": str(pair["subset"]),
-                "group": score(pair["group"]),
-                "individual": score(pair["individual"]),
-                "inflation": signed(pair["inflation"])
-                + ("" if pd.isna(spread) else f" ± {spread:.4f}"),
-                "runs": f"{pair['runs']:.0f}",
-            }
-        )
-    return rows
-
-
-def _origins(table: pd.DataFrame) -> list[dict[str, str]]:
-    return [
-        {
-            "title": str(run["title"]),
-            "run": str(run["run"]),
-            "model": str(run["model"]),
-            "split": f"{run['split_method']}, {run['split_ratios']}, seed {run['split_seed']}",
-            "repeat": repeats_in_words(run),
-            "device": str(run["device"]),
-            "time": duration(run["seconds"]),
-            "run_fingerprint": str(run["run_fingerprint"])[:_FINGERPRINT_SHOWN],
-            "split_fingerprint": str(run["split_fingerprint"])[:_FINGERPRINT_SHOWN],
-        }
-        for _, run in table.iterrows()
-    ]
-
-
-def _draw_scores(results: StudyResults) -> PageFigure:
-    rows = results.rows()
-    said = "; ".join(
-        f"{shortened(str(runs['title'].iloc[0]), 80)} "
-        f"{score(runs['best_validation_accuracy'].mean())}"
-        for _, runs in rows[:_ALT_ROWS]
+def _runs_table(results: StudyResults) -> Table:
+    table = pd.concat([runs for _, _, runs in results.rows])
+    heads: list[Cell | None] = []
+    for _, title, runs in results.rows:
+        heads += [Cell(title, tag=str(runs["verdict"].iloc[0]), rows=len(runs))]
+        heads += [None] * (len(runs) - 1)
+    columns: _Columns = [("Row", heads), *_settings_columns(results, table)]
+    columns.append(("Best validation accuracy", _score_cells(table, BEST)))
+    if table["published_validation_accuracy"].notna().any():
+        published = table[["published_validation_accuracy", "published_best_epoch"]].to_numpy(float)
+        cells = [
+            Cell(as_number(value), f"epoch {as_number(epoch, '.0f')}") for value, epoch in published
+        ]
+        columns.append((Cell("Published", "by the reference"), cells))
+    epochs = zip(table["best_epoch"], table["epochs"], strict=True)
+    columns.append(
+        ("Best epoch", [Cell(as_number(best, ".0f"), f"of {all_}") for best, all_ in epochs])
     )
-    alt = f"Best validation accuracy of {counted(len(rows), 'row')}: {said}."
-    return embed_figure("Scores", alt, draw_scores(results))
-
-
-def _draw_inflation(results: StudyResults) -> PageFigure | None:
-    if results.inflation.empty:
-        return None
-    said = "; ".join(
-        f"{pair['title']}, {pair['metric']}: {pair['inflation']}"
-        for pair in _inflation(results.inflation)[:_ALT_ROWS]
+    on = f"on {', '.join(table['subset'].unique())}"
+    # on validation with the threshold 0.5, the accuracy is that of the best epoch
+    if set(table["subset"]) != {"validation"} or table[f"{BEST}_low"].isna().any():
+        columns.append((Cell("Accuracy", on), _score_cells(table, "accuracy")))
+    columns.append((Cell("ROC AUC", on), _score_cells(table, "roc_auc")))
+    for column, head in {
+        "train_accuracy": Cell("Train accuracy", "at the best epoch"),
+        "accuracy_gap": Cell("Gap", "train − validation"),
+        "roughness": Cell("Roughness", "change per epoch"),
+        "fall_after_best": Cell("Fall", "best − last epoch"),
+    }.items():
+        columns.append((head, [as_number(value) for value in table[column]]))
+    names, cells = zip(*columns, strict=True)
+    best = list(table["run"]).index(results.choice["run"]) if results.choice["run"] else None
+    rows = list(zip(*cells, strict=True))
+    return Table(
+        tables.say_split(results.study), names, rows, "numbers study", captioned=True, best=best
     )
-    alt = f"Scores with a group split and with an individual one, joined. Inflation: {said}."
-    return embed_figure("Inflation", alt, draw_inflation(results))
 
 
-def _draw_curves(results: StudyResults) -> list[PageFigure]:
-    panels = f"A panel for each of {counted(len(results.rows()), 'row')}"
-    grid = (
-        "In each panel one setting is compared, all others are the same; panels of one row share "
-        "their scale."
-        if len(results.axes) > 1
-        else ""
-    )
-    return [
-        embed_figure(
-            "Compared by validation accuracy",
-            "Validation accuracy by epoch, the rows of the study compared.",
-            draw_comparisons(results),
-            grid,
-        ),
-        embed_figure(
-            "Accuracy, row by row",
-            f"{panels}: accuracy of train and validation by epoch, the best epoch marked.",
-            draw_curves(results),
-        ),
-        embed_figure(
-            "Loss, row by row",
-            f"{panels}: loss of train and validation by epoch, the best epoch marked.",
-            draw_losses(results),
-        ),
+def _settings_columns(results: StudyResults, table: pd.DataFrame) -> _Columns:
+    """A column for seed and fold, each axis, and each setting that none of these determines."""
+    repeats = [name for name in ("seed", "fold") if table[name].nunique() > 1]
+    axes = {f"axis.{axis}": axis for axis in results.study.axes}
+    columns: _Columns = [
+        (name.capitalize(), [as_number(value, ".0f") for value in table[name]]) for name in repeats
     ]
+    for column, axis in axes.items():
+        columns += [
+            (axis.capitalize(), [curves.label_in_words(axis, each) for each in table[column]])
+        ]
+    settings = [name for name in table if "." in name and name not in axes]
+    for name in ["model", *settings]:
+        values = table[name].map(setting_in_words)
+        told = [values.groupby(table[by]).nunique().max() == 1 for by in (*repeats, *axes)]
+        if values.nunique() > 1 and not any(told):
+            block, _, last = name.rpartition(".")
+            columns.append((Cell(last, block), list(values)))
+    return columns
+
+
+def _score_cells(table: pd.DataFrame, column: str) -> list[Cell]:
+    values = table[[column, f"{column}_low", f"{column}_high"]].to_numpy(dtype=float)
+    return [Cell(as_number(value), as_interval(low, high)) for value, low, high in values]

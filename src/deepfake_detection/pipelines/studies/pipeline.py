@@ -1,6 +1,7 @@
-"""The pipeline of a study: namespaced runs, and what they come to together."""
+"""The pipeline of a study: its runs in namespaces of their own, and their tables and page."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
@@ -8,84 +9,68 @@ from deepfake_detection.parameters import RunParameters, StudyParameters
 from deepfake_detection.pipelines import calibration
 from deepfake_detection.pipelines.data_preparation.nodes import split_images, summarise_split
 from deepfake_detection.pipelines.data_preparation.pipeline import create_indexing_pipeline
-from deepfake_detection.pipelines.studies.figures.comparisons import draw_comparisons
-from deepfake_detection.pipelines.studies.figures.curves import draw_curves, draw_losses
-from deepfake_detection.pipelines.studies.figures.inflation import draw_inflation
-from deepfake_detection.pipelines.studies.figures.scores import draw_scores
+from deepfake_detection.pipelines.studies.folds import pool_folds
 from deepfake_detection.pipelines.studies.nodes import (
     check_weights,
-    collect,
     gather_predictions,
-    pool_folds,
     score_run,
-    summarise,
     tabulate,
     train_run,
 )
-from deepfake_detection.pipelines.studies.page import render_study
+from deepfake_detection.pipelines.studies.page import report_study
 from deepfake_detection.pipelines.studies.plan import ABOUT, SPLIT, name_of_pixels
-from deepfake_detection.pipelines.studies.tables import compare_split_methods, pairs_of_methods
+from deepfake_detection.pipelines.studies.tables import (
+    compare_split_methods,
+    pairs_of_methods,
+    summarise_rows,
+)
 from deepfake_detection.pipelines.training.nodes import request_pixels
 
-# Nodes with it are what a cluster gives to workers with a device
+# A cluster gives nodes with this tag to workers with a device
 TRAINING = "training"
 
 
 def create_pipeline(study: StudyParameters) -> Pipeline:
     """From a folder of images to all runs of a study, its tables, figures and page."""
-    pixels = {name_of_pixels(run): run for run in study.runs.values()}
+    pixels = {f"{study.name}.{name_of_pixels(run)}" for run in study.runs.values()}
     return Pipeline(
         [
             create_indexing_pipeline(),
-            *(_create_split(study, name) for name in study.splits),
-            *(_create_pixels(study, name) for name in pixels),
+            *(node for name in study.splits for node in _create_split(study, name)),
+            *map(_create_pixels, sorted(pixels)),
             *(_create_run(study, name, run) for name, run in study.runs.items()),
-            _create_tables(study),
+            *_create_tables(study),
         ]
     )
 
 
-def _create_split(study: StudyParameters, name: str) -> Pipeline:
-    nodes = [
-        Node(
-            split_images,
-            inputs=["image_index", "params:split"],
-            outputs="split",
-            name="split_images",
-        ),
-        Node(
-            summarise_split,
-            inputs=["split", "image_index", "params:split", "params:data_preparation"],
-            outputs="split_summary",
-            name="summarise_split",
-        ),
-    ]
-    return Pipeline(
-        nodes,
-        namespace=f"{study.name}.{SPLIT}{name}",
-        inputs={"image_index"},
-        parameters={"params:data_preparation"},
+def _create_split(study: StudyParameters, name: str) -> Iterator[Node]:
+    at = f"{study.name}.{SPLIT}{name}"
+    parameters = f"params:{at}.split"
+    yield Node(
+        split_images,
+        inputs=["image_index", parameters],
+        outputs=f"{at}.split",
+        name="split_images",
+        namespace=at,
+    )
+    yield Node(
+        summarise_split,
+        inputs=[f"{at}.split", "image_index", parameters, "params:data_preparation"],
+        outputs=f"{at}.split_summary",
+        name="summarise_split",
+        namespace=at,
     )
 
 
-def _create_pixels(study: StudyParameters, name: str) -> Pipeline:
-    node = Node(
+def _create_pixels(at: str) -> Node:
+    settings = [f"params:{at}.model", f"params:{at}.backbones", "params:pixels"]
+    return Node(
         request_pixels,
-        inputs=[
-            "training_images",
-            "image_index",
-            "params:model",
-            "params:backbones",
-            "params:pixels",
-        ],
-        outputs="pixel_cache",
+        inputs=["training_images", "image_index", *settings],
+        outputs=f"{at}.pixel_cache",
         name="build_pixel_cache",
-    )
-    return Pipeline(
-        [node],
-        namespace=f"{study.name}.{name}",
-        inputs={"training_images", "image_index"},
-        parameters={"params:pixels"},
+        namespace=at,
     )
 
 
@@ -120,7 +105,7 @@ def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeli
                 "finished_scores",
                 "params:evaluation",
             ],
-            # the metrics last: where they are, the others are
+            # the metrics last: where they exist, the others do
             outputs=["predictions", "metric_table", "metrics"],
             name="score",
             tags=TRAINING,
@@ -139,94 +124,51 @@ def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeli
     )
 
 
-def _create_tables(study: StudyParameters) -> Pipeline:
-    about = f"params:{ABOUT}"
-    metrics = _entries(study, "metrics", study.runs)
-    tables = _entries(study, "metric_table", study.runs)
-    predictions = _entries(study, "predictions", study.runs)
-    summaries = _entries(study, "split_summary", [f"{SPLIT}{name}" for name in study.splits])
-    nodes = [
-        Node(check_weights, inputs=about, outputs=None, name="check_weights"),
-        Node(
-            tabulate,
-            inputs=[about, *metrics, *tables, *summaries],
-            outputs=["table", "choice"],
-            name="tabulate",
-        ),
-        Node(
-            gather_predictions,
-            inputs=[about, *predictions],
-            outputs="predictions",
-            name="gather_predictions",
-        ),
-        Node(
-            summarise,
-            inputs=[about, "table", *(["fold_metrics"] if study.folds else [])],
-            outputs="summary",
-            name="summarise",
-        ),
-    ]
-    if pairs_of_methods(study):
-        nodes.append(
-            Node(
-                compare_split_methods,
-                inputs=[about, "table"],
-                outputs="inflation",
-                name="compare_split_methods",
-            )
+def _create_tables(study: StudyParameters) -> Iterator[Node]:
+    def create(
+        function: Callable[..., Any], inputs: dict[str, str], *outputs: str, by_name: bool = False
+    ) -> Node:
+        named = _name_entries(study, *outputs)
+        listed = list(named.values())
+        return Node(
+            function,
+            inputs={"study": f"params:{study.name}.{ABOUT}"} | inputs,
+            # a list of one would need a function that returns a list
+            outputs=named if by_name else listed[0] if len(listed) == 1 else listed or None,
+            name=function.__name__,
+            namespace=study.name,
         )
-    histories = _entries(study, "training_history", study.runs)
-    nodes += _create_page(study, [*histories, *summaries])
-    pipeline = Pipeline(
-        nodes,
-        namespace=study.name,
-        inputs=metrics | tables | predictions | summaries | histories,
-    )
+
+    table = _name_entries(study, "table")
+    metrics = _name_results(study, "metrics", study.runs)
+    metric_tables = _name_results(study, "metric_table", study.runs)
+    predictions = _name_results(study, "predictions", study.runs)
+    histories = _name_results(study, "training_history", study.runs)
+    summaries = _name_results(study, "split_summary", [f"{SPLIT}{name}" for name in study.splits])
+    yield create(check_weights, {})
+    yield create(tabulate, metrics | metric_tables | summaries, "table", "choice")
+    yield create(gather_predictions, predictions, "predictions")
+    of_page = _name_entries(study, "table", "summary", "choice") | histories | summaries
+    drawn = ["curves", "losses", "comparisons", "scores"]
+    of_summary = table
     if study.folds:
-        pipeline += _create_pooling(study, metrics)
-    return pipeline
+        pooled = ("out_of_fold_predictions", "fold_metrics", "label_issues")
+        evaluation = {"evaluation": "params:evaluation"}
+        yield create(pool_folds, evaluation | metrics | predictions, *pooled)
+        of_summary = _name_entries(study, "table", "fold_metrics")
+    yield create(summarise_rows, of_summary, "summary")
+    if pairs_of_methods(study):
+        yield create(compare_split_methods, table, "inflation")
+        of_page |= _name_entries(study, "inflation")
+        drawn.append("inflation_figure")
+    yield create(report_study, of_page, "page", *drawn, by_name=True)
 
 
-def _create_page(study: StudyParameters, parts: list[str]) -> list[Node]:
-    methods = ["inflation"] if pairs_of_methods(study) else []
-    drawn = {
-        "curves": draw_curves,
-        "losses": draw_losses,
-        "comparisons": draw_comparisons,
-        "scores": draw_scores,
-        **({"inflation_figure": draw_inflation} if methods else {}),
-    }
-    return [
-        Node(
-            collect,
-            inputs=[f"params:{ABOUT}", "table", "summary", "choice", *parts, *methods],
-            outputs="results",
-            name="collect_results",
-        ),
-        *(
-            Node(draw, inputs="results", outputs=figure, name=f"draw_{figure}")
-            for figure, draw in drawn.items()
-        ),
-        Node(render_study, inputs="results", outputs="page", name="write_page"),
-    ]
+def _name_entries(study: StudyParameters, *names: str) -> dict[str, str]:
+    """The study's own catalog entries, by argument."""
+    return {name: f"{study.name}.{name}" for name in names}
 
 
-def _entries(study: StudyParameters, entry: str, parts: Iterable[str]) -> dict[str, str]:
-    """The entry of each part of a study: a name to use inside a pipeline, and its real one."""
-    return {f"{part.replace('.', '__')}__{entry}": f"{study.name}.{part}.{entry}" for part in parts}
-
-
-def _create_pooling(study: StudyParameters, metrics: dict[str, str]) -> Pipeline:
-    predictions = _entries(study, "predictions", study.runs)
-    node = Node(
-        pool_folds,
-        inputs=[f"params:{ABOUT}", "params:evaluation", *metrics, *predictions],
-        outputs=["out_of_fold_predictions", "fold_metrics", "label_issues"],
-        name="pool_folds",
-    )
-    return Pipeline(
-        [node],
-        namespace=study.name,
-        inputs=metrics | predictions,
-        parameters={"params:evaluation"},
-    )
+def _name_results(study: StudyParameters, kind: str, parts: Iterable[str]) -> dict[str, str]:
+    """The catalog entries of its runs or splits, by arguments such as `metrics:baseline`."""
+    return {f"{kind}:{part.removeprefix(SPLIT)}": f"{study.name}.{part}.{kind}" for part in parts}

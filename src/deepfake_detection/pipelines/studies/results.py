@@ -1,88 +1,54 @@
-"""What a study found: the tables that its figures and its page are made of."""
+"""What the figures and the page of a study are made of."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from deepfake_detection.parameters import StudyParameters
+
 
 @dataclass(frozen=True)
 class StudyResults:
-    """A study's runs, side by side.
-
-    Scores are by image, on the headline subset of their run. A value that is undefined is NaN.
+    """The results of a study.
 
     Attributes:
-        name: The study's, as in its parameters: "fine_tuning".
-        heading: One sentence: what it compares.
-        notes: What has to be known of the images, and of what stands in for what, first.
-        split_in_words: "individual split, 80 : 20, seed 0", or "4 splits".
-        table: A row for each run: run, row (of the study's table, which several runs may repeat
-            with other seeds or folds), title, an `axis.NAME` for each axis of a grid, seed, fold,
-            model; every setting in which runs differ, by its dotted name; split_method,
-            split_ratios, split_seed; subset, accuracy, accuracy_low, accuracy_high, roc_auc,
-            roc_auc_low, roc_auc_high; best_epoch, epochs, best_validation_accuracy,
-            train_accuracy (at the best epoch), accuracy_gap (train minus validation),
-            roughness (mean absolute change of validation accuracy between epochs), both over the
-            second half of the epochs, fall_after_best (best minus last validation accuracy);
-            published_best_epoch, published_validation_accuracy (the reference recipe's own);
-            verdict ("chosen", "overfit" or ""); seconds, device, run_fingerprint,
-            split_fingerprint.
-        summary: A row for each row of the study and metric: row, title, metric, subset, runs,
-            mean, standard_deviation, lowest, highest, and for out-of-fold predictions pooled,
-            pooled_low, pooled_high.
-        inflation: A row for each pair of rows that differ in the split method alone: title,
-            metric, subset, individual, group, inflation, standard_deviation (from training over
-            several seeds), runs.
-        choice: rule, chosen (a row or None), title, reason, ruled_out (titles).
-        histories: Each run's training history.
-        axes: The labels of each axis of a grid, in order; empty where there is no grid.
-        overfit_above: The validation accuracy above which a run counts as overfit.
-        settings: All settings that the runs have in common.
+        study: The study.
+        table: As `tabulate_runs` returns it, with `verdict`: "chosen", "tied", "overfit" or "".
+        summary: As `summarise_rows` returns it.
+        inflation: As `compare_split_methods` returns it; None where no rows differ in it alone.
+        choice: As `choose_row` returns it.
+        histories: The training history of each run.
+        notes: Remarks on the study and its images, shown first.
     """
 
-    name: str
-    heading: str
-    notes: tuple[str, ...]
-    split_in_words: str
+    study: StudyParameters
     table: pd.DataFrame
     summary: pd.DataFrame
-    inflation: pd.DataFrame
+    inflation: pd.DataFrame | None
     choice: Mapping[str, Any]
     histories: Mapping[str, pd.DataFrame]
-    axes: Mapping[str, list[str]]
-    overfit_above: float | None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
-    def __post_init__(self) -> None:
-        """Take pandas' own kinds of numbers for NumPy's, whose missing value is NaN."""
-        for name in ("table", "summary", "inflation"):
-            object.__setattr__(self, name, _with_plain_numbers(getattr(self, name)))
-        histories = {run: _with_plain_numbers(each) for run, each in self.histories.items()}
-        object.__setattr__(self, "histories", histories)
+    @property
+    def rows(self) -> list[tuple[str, str, pd.DataFrame]]:
+        """Each row's name and title, and the runs that repeat it, in the table's order."""
+        groups = self.table.groupby("row", sort=False)
+        return [(str(row), str(runs["title"].iloc[0]), runs) for row, runs in groups]
 
-    def rows(self) -> list[tuple[str, pd.DataFrame]]:
-        """Each row of the study with the runs that repeat it, in the table's order."""
-        return [(str(row), runs) for row, runs in self.table.groupby("row", sort=False)]
-
+    @property
     def is_repeated(self) -> bool:
         """Whether any row has several runs."""
         return bool(self.table["row"].duplicated().any())
 
+    @property
+    def chosen_runs(self) -> pd.DataFrame:
+        """The runs of the chosen row; empty where no row is chosen."""
+        return self.table[self.table["row"] == self.choice["chosen"]]
 
-def _with_plain_numbers(frame: pd.DataFrame) -> pd.DataFrame:
-    plain = {}
-    for name, column in frame.items():
-        if pd.api.types.is_extension_array_dtype(column) and pd.api.types.is_numeric_dtype(column):
-            plain[str(name)] = column.astype(float) if column.hasnans else column.to_numpy()
-    return frame.assign(**plain) if plain else frame
-
-
-def pooled_accuracy(results: StudyResults, row: str) -> pd.Series | None:
-    """The summary of a row's accuracy over all folds together; None where there are no folds."""
-    summary = results.summary
-    found = summary[
-        (summary["row"] == row) & (summary["metric"] == "accuracy") & summary["pooled"].notna()
-    ]
-    return None if found.empty else found.iloc[0]
+    def accuracy_of_all_folds(self, row: str) -> pd.Series | None:
+        """The summary of a row's accuracy in a cross-validation, else None."""
+        summary = self.summary
+        found = summary[(summary["row"] == row) & (summary["metric"] == "accuracy")]
+        return None if found["all_folds"].isna().all() else found.iloc[0]

@@ -1,17 +1,44 @@
-"""The tables of a study: its runs, its rows over seeds and folds, what the split method changes."""
+"""The tables of a study: runs, rows over seeds and folds, inflation by individual splits."""
 
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from deepfake_detection.parameters import RunParameters, SplitParameters, StudyParameters
+from deepfake_detection.parameters import StudyParameters
 from deepfake_detection.pipelines.studies.plan import SETTINGS
 
-_SUMMARISED = ("best_validation_accuracy", "accuracy", "roc_auc")
-_PAIRED = {"best_validation_accuracy": "validation accuracy", "roc_auc": "ROC AUC"}
+BEST = "best_validation_accuracy"
+_SUMMARISED = (BEST, "accuracy", "roc_auc")
+_PAIRED = {BEST: "validation accuracy", "roc_auc": "ROC AUC"}
 _NAN = float("nan")
+
+
+def describe_history(history: pd.DataFrame) -> dict[str, Any]:
+    """Describe a training history in numbers.
+
+    Returns:
+        epochs; best_epoch (the first with the highest validation accuracy), its
+        best_validation_accuracy and train_accuracy; fall_after_best (best minus last validation
+        accuracy); seconds; and over the second half of the epochs accuracy_gap (mean of train
+        minus validation accuracy) and roughness (mean absolute change of validation accuracy
+        between epochs; None for a single epoch).
+    """
+    validation = history["validation_accuracy"]
+    best = int(validation.argmax())
+    half = len(history) // 2
+    late = history.iloc[half:]
+    changes = validation.diff().abs().iloc[max(half, 1) :]
+    return {
+        "epochs": len(history),
+        "best_epoch": int(history["epoch"].iloc[best]),
+        BEST: float(validation.iloc[best]),
+        "train_accuracy": float(history["train_accuracy"].iloc[best]),
+        "accuracy_gap": float((late["train_accuracy"] - late["validation_accuracy"]).mean()),
+        "roughness": float(changes.mean()) if len(changes) else None,
+        "fall_after_best": float(validation.iloc[best] - validation.iloc[-1]),
+        "seconds": float(history["seconds"].sum()),
+    }
 
 
 def tabulate_runs(
@@ -19,95 +46,85 @@ def tabulate_runs(
     metrics: Mapping[str, Mapping[str, Any]],
     metric_tables: Mapping[str, pd.DataFrame],
 ) -> pd.DataFrame:
-    """Make the study's table.
-
-    Args:
-        study: The study.
-        metrics: What `score_run` says of each run.
-        metric_tables: The metrics of each run as a table.
+    """Make the study's table from the metrics of each run.
 
     Returns:
         A row for each run: run, row, title, its places on the axes (`axis.…`), seed, fold, model,
-        the settings in which runs differ (by their dotted names), split_method, split_ratios,
-        split_seed, subset (the one of the scores: test, where there is one), accuracy and roc_auc
-        by image with the ends of their intervals, all of `describe_history`, the published figures
-        (published_best_epoch, published_validation_accuracy), device, run_fingerprint,
-        split_fingerprint.
+        the settings in which runs differ (by dotted names), split_method, split_ratios,
+        split_seed, subset (test, else validation), accuracy and roc_auc on it by image with their
+        intervals (`_low`, `_high`), all of `describe_history`, the interval of
+        best_validation_accuracy, published_best_epoch, published_validation_accuracy, device,
+        run_fingerprint, split_fingerprint.
     """
-    flat = {name: dict(_flatten(settings_of(run))) for name, run in study.runs.items()}
-    differing = _differing(flat)
-    rows = [
-        _identify(study, name)
-        | {setting: _cell(flat[name].get(setting)) for setting in differing}
-        | _read_metrics(metrics[name], metric_tables[name])
-        | _published(run)
-        for name, run in study.runs.items()
-    ]
-    table = pd.DataFrame(rows)
-    return table.astype({"fold": "Int64", "published_best_epoch": "Int64"})
+    settings = flatten_runs(study)
+    differing = settings.loc[:, settings.astype(str).nunique() > 1]
+    rows = []
+    for name, run in study.runs.items():
+        published = run.published.model_dump() if run.published else {}
+        rows.append(
+            {
+                "run": name,
+                "row": run.row,
+                "title": run.title,
+                **{f"axis.{axis}": run.labels.get(axis, "") for axis in study.axes},
+                "seed": run.training.seed,
+                "fold": run.split.fold.number if run.split.fold else None,
+                "model": run.model,
+                **differing.loc[name].to_dict(),
+                **_read_metrics(metrics[name], metric_tables[name]),
+                "published_best_epoch": published.get("best_epoch"),
+                "published_validation_accuracy": published.get("validation_accuracy"),
+            }
+        )
+    return pd.DataFrame(rows).astype(
+        {"fold": "Int64", "published_best_epoch": "Int64", "published_validation_accuracy": float}
+    )
 
 
-def _identify(study: StudyParameters, name: str) -> dict[str, Any]:
-    run = study.runs[name]
-    return {
-        "run": name,
-        "row": run.row,
-        "title": run.title,
-        **{f"axis.{axis}": run.labels.get(axis, "") for axis in study.axes},
-        "seed": run.training.seed,
-        "fold": run.split.fold.number if run.split.fold else None,
-        "model": run.model,
-    }
+def flatten_runs(study: StudyParameters) -> pd.DataFrame:
+    """The settings of each run by dotted names, but for model, seed and fold: [runs, settings]."""
+    contents = []
+    for run in study.runs.values():
+        content = run.model_dump(mode="json", include=set(SETTINGS) - {"backbones", "model"})
+        del content["training"]["seed"], content["split"]["fold"]
+        contents.append(content | {"preprocessing": run.preprocessing.model_dump(mode="json")})
+    flat = pd.json_normalize(contents).astype(object).set_axis(list(study.runs), axis="index")
+    return flat.map(lambda value: ", ".join(map(str, value)) if isinstance(value, list) else value)
 
 
-def settings_of(run: RunParameters) -> dict[str, Any]:
-    """The settings in which a run may differ from others, beside its model, seed and fold."""
-    content = run.model_dump(mode="json", include=set(SETTINGS))
-    content["preprocessing"] = run.preprocessing.model_dump(mode="json")
-    # seed, fold and model have columns of their own
-    for block, name in ((content, "backbones"), (content, "model"), (content["training"], "seed"),
-                        (content["split"], "fold")):  # fmt: skip
-        del block[name]
-    return content
+def shared_settings(study: StudyParameters) -> dict[str, dict[str, Any]]:
+    """The settings that all runs have in common, by block and dotted name."""
+    settings = flatten_runs(study)
+    shared: dict[str, dict[str, Any]] = {}
+    for name, value in settings.loc[:, settings.astype(str).nunique() == 1].iloc[0].items():
+        block, _, rest = str(name).partition(".")
+        shared.setdefault(block, {})[rest] = value
+    return shared
 
 
-def _flatten(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
-
-
-def _differing(flat: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    names = dict.fromkeys(name for settings in flat.values() for name in settings)
-    return [
-        name
-        for name in names
-        if any(a.get(name) != b.get(name) for a, b in pairwise(flat.values()))
-    ]
-
-
-def _cell(value: Any) -> Any:
-    return ", ".join(map(str, value)) if isinstance(value, list) else value
+def read_text(study: StudyParameters, table: pd.DataFrame) -> pd.DataFrame:
+    """The study's table with its text as it was before it was written to a CSV file."""
+    runs = [study.runs[name] for name in table["run"]]
+    axes = {f"axis.{axis}": [run.labels.get(axis, "") for run in runs] for axis in study.axes}
+    return table.assign(
+        title=[run.title for run in runs], verdict=table["verdict"].fillna(""), **axes
+    )
 
 
 def _read_metrics(metrics: Mapping[str, Any], metric_table: pd.DataFrame) -> dict[str, Any]:
     split = metrics["split"]
-    subset = "test" if (metric_table["subset"] == "test").any() else "validation"
-    by_image = metric_table[(metric_table["subset"] == subset) & (metric_table["level"] == "image")]
-    figures = {line["metric"]: line for line in by_image.to_dict("records")}
-    scores = {
-        f"{metric}{end}": figures[metric][key]
-        for metric in ("accuracy", "roc_auc")
-        for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))
-    }
+    by_image = metric_table[metric_table["level"] == "image"]
+    subset = "test" if (by_image["subset"] == "test").any() else "validation"
+    # the best epoch's accuracy is that of the threshold 0.5
+    validated = "validation" if metrics["threshold"] == 0.5 else ""
     return {
         "split_method": split["method"],
         "split_ratios": say_ratios(split["ratios"]),
         "split_seed": split["seed"],
         "subset": subset,
-        **scores,
+        **_read_score(by_image, subset, "accuracy"),
+        **_read_score(by_image, subset, "roc_auc"),
+        **_read_score(by_image, validated, "accuracy", BEST),
         **metrics["trained"],
         "device": metrics["computed_on"].get("device"),
         "run_fingerprint": metrics["run_fingerprint"],
@@ -115,119 +132,103 @@ def _read_metrics(metrics: Mapping[str, Any], metric_table: pd.DataFrame) -> dic
     }
 
 
-def _published(run: RunParameters) -> dict[str, Any]:
-    published = run.published
-    return {
-        "published_best_epoch": published.best_epoch if published else None,
-        "published_validation_accuracy": (
-            published.validation_accuracy
-            if published and published.validation_accuracy is not None
-            else _NAN
-        ),
-    }
+def _read_score(
+    table: pd.DataFrame, subset: str, metric: str, name: str | None = None
+) -> dict[str, float]:
+    """Value and interval of a metric of a subset; missing where the table lacks them."""
+    found = table[(table["subset"] == subset) & (table["metric"] == metric)]
+    values = found[["value", "low", "high"]].iloc[0] if len(found) else [_NAN] * 3
+    return dict(
+        zip([f"{name or metric}{end}" for end in ("", "_low", "_high")], values, strict=True)
+    )
 
 
-def summarise_rows(study: StudyParameters, table: pd.DataFrame) -> pd.DataFrame:
+def select_results(results: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """The results of one kind by run or split: `{"metrics:baseline": …}` as `{"baseline": …}`."""
+    parts = ((name.partition(":"), result) for name, result in results.items())
+    return {name: result for (its_kind, _, name), result in parts if its_kind == kind}
+
+
+def summarise_rows(
+    study: StudyParameters, table: pd.DataFrame, fold_metrics: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Summarise each row over its seeds and folds.
 
     Returns:
-        A row for each row and metric: row, title, metric, subset, runs, mean, standard_deviation
-        (of single runs, with n − 1; missing for one), lowest, highest; and pooled, pooled_low,
-        pooled_high, which only out-of-fold predictions fill.
+        row, title, metric, subset, runs, mean, standard_deviation (with n − 1), lowest, highest;
+        and, in a cross-validation, all_folds: the metric of all folds by image, with its interval
+        all_folds_low, all_folds_high (of several seeds the mean, without an interval).
     """
+    about = table.groupby("row", sort=False)[["title", "subset"]].first()
+    long = table.melt("row", list(_SUMMARISED), "metric").groupby(["row", "metric"])["value"]
+    order = pd.MultiIndex.from_product([list(study.rows), _SUMMARISED], names=["row", "metric"])
+    summary = long.agg(
+        runs="count", mean="mean", standard_deviation="std", lowest="min", highest="max"
+    ).reindex(order)
+    summary = about.join(summary).reset_index()
+    summary["subset"] = summary["subset"].mask(summary["metric"] == BEST, "validation")
+    summary.insert(3, "subset", summary.pop("subset"))
+    columns = {"value": "all_folds", "low": "all_folds_low", "high": "all_folds_high"}
+    if fold_metrics is None:
+        return summary.assign(**dict.fromkeys(columns.values(), _NAN))
+    by_metric = fold_metrics[fold_metrics["level"] == "image"].groupby(["row", "metric"])
+    folds = by_metric[list(columns)].mean()
+    folds.loc[by_metric.size() > 1, ["low", "high"]] = _NAN
+    return summary.join(folds.rename(columns=columns), on=["row", "metric"])
+
+
+def compare_split_methods(study: StudyParameters, table: pd.DataFrame) -> pd.DataFrame:
+    """Compare rows that differ only in the method of their split.
+
+    Returns:
+        A row for each pair and metric: title, metric, subset, individual, group (means over
+        seeds), inflation (the first minus the second; the images differ, so it is not paired),
+        standard_deviation (of the inflation over seeds), runs.
+    """
+    indexed = table.set_index("run")
     rows = []
-    for row in study.rows:
-        runs = table[table["row"] == row]
-        for metric in _SUMMARISED:
-            values = runs[metric].dropna()
+    for individual, grouped in pairs_of_methods(study):
+        run = study.runs[study.rows[grouped][0]]
+        ratios = say_ratios(run.split.shares.model_dump())
+        both = [indexed.loc[study.rows[row]] for row in (individual, grouped)]
+        for metric, name in _PAIRED.items():
+            ours, theirs = (each[metric].reset_index(drop=True) for each in both)
+            inflation = ours - theirs
             rows.append(
                 {
-                    "row": row,
-                    "title": runs["title"].iloc[0],
-                    "metric": metric,
-                    "subset": _subset_of(metric, runs),
-                    "runs": len(values),
-                    "mean": values.mean(),
-                    "standard_deviation": values.std() if len(values) > 1 else _NAN,
-                    "lowest": values.min(),
-                    "highest": values.max(),
-                    "pooled": _NAN,
-                    "pooled_low": _NAN,
-                    "pooled_high": _NAN,
+                    "title": f"{run.model}, {ratios}",
+                    "metric": name,
+                    "subset": "validation" if metric == BEST else both[0]["subset"].iloc[0],
+                    "individual": ours.mean(),
+                    "group": theirs.mean(),
+                    "inflation": inflation.mean(),
+                    "standard_deviation": inflation.std(),
+                    "runs": len(inflation),
                 }
             )
     return pd.DataFrame(rows)
 
 
-def _subset_of(metric: str, runs: pd.DataFrame) -> str:
-    validated = metric == "best_validation_accuracy"
-    return "validation" if validated else str(runs["subset"].iloc[0])
-
-
-def compare_split_methods(study: StudyParameters, table: pd.DataFrame) -> pd.DataFrame:
-    """Compare rows that differ in nothing but the method of their split.
-
-    Two methods score two different sets of images, so there is no paired difference; training on
-    the same seeds is all that the two have in common.
-
-    Returns:
-        A row for each pair and metric: title, metric, subset, individual, group (means over
-        seeds), inflation (the first minus the second), standard_deviation (of the inflation over
-        seeds; missing for one), runs.
-    """
-    indexed = table.set_index("run")
-    rows = []
-    for individual, grouped in pairs_of_methods(study):
-        names = [study.rows[row] for row in (individual, grouped)]
-        both = [indexed.loc[each] for each in names]
-        for metric, said in _PAIRED.items():
-            values = [each[metric].to_numpy(dtype=float) for each in both]
-            differences = values[0] - values[1]
-            rows.append(
-                {
-                    "title": _say_pair(study.runs[names[0][0]]),
-                    "metric": said,
-                    "subset": _subset_of(metric, both[0]),
-                    "individual": values[0].mean(),
-                    "group": values[1].mean(),
-                    "inflation": differences.mean(),
-                    "standard_deviation": differences.std(ddof=1) if len(differences) > 1 else _NAN,
-                    "runs": len(differences),
-                }
-            )
-    columns = ["title", "metric", "subset", "individual", "group", "inflation",
-               "standard_deviation", "runs"]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
-
-
 def pairs_of_methods(study: StudyParameters) -> list[tuple[str, str]]:
-    """Rows that differ in nothing but their split's method: the individual one, the grouped one."""
+    """Rows that differ only in their split's method: the individual one, the grouped one."""
     alike: dict[str, dict[str, str]] = {}
     for row, runs in study.rows.items():
-        run = study.runs[runs[0]]
-        others = run.model_dump(mode="json", include=set(SETTINGS))
-        method = others["split"].pop("method")
-        alike.setdefault(str(others), {})[method] = row
+        settings = study.runs[runs[0]].model_dump(mode="json", include=set(SETTINGS))
+        method = settings["split"].pop("method")
+        alike.setdefault(str(settings), {})[method] = row
     return [(both["individual"], both["group"]) for both in alike.values() if len(both) > 1]
 
 
-def _say_pair(run: RunParameters) -> str:
-    return f"{run.model}, {say_ratios(run.split.shares.model_dump())}"
-
-
 def say_ratios(ratios: Mapping[str, float]) -> str:
-    """Ratios in per cent, `80 : 20`, with test where there is one."""
+    """Ratios in per cent, `80 : 20`; with test only where it is above 0."""
     shares = [ratios["train"], ratios["validation"], ratios["test"]]
     return " : ".join(f"{share * 100:.4g}" for share in shares[: 3 if shares[2] > 0 else 2])
 
 
 def say_split(study: StudyParameters) -> str:
     """The split of all runs in words, or how many there are."""
-    splits = list(study.splits.values())
-    if study.folds:
-        return f"{splits[0].method} split, {study.folds} folds, seed {splits[0].seed}"
-    return _say_one_split(splits[0]) if len(splits) == 1 else f"{len(splits)} splits"
-
-
-def _say_one_split(split: SplitParameters) -> str:
-    return f"{split.method} split, {say_ratios(split.shares.model_dump())}, seed {split.seed}"
+    first, *others = study.splits.values()
+    if others and not study.folds:
+        return f"{len(others) + 1} splits"
+    parts = f"{study.folds} folds" if study.folds else say_ratios(first.shares.model_dump())
+    return f"{first.method} split, {parts}, seed {first.seed}"

@@ -1,0 +1,161 @@
+"""Figures of scores as dots: the score of each row, and what the split method changes."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import rcParams
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from deepfake_detection.pipelines.studies.panels import add_legend, finite, scale_accuracies
+from deepfake_detection.pipelines.studies.results import StudyResults
+from deepfake_detection.pipelines.studies.tables import BEST
+from deepfake_detection.reports.style import colour_of, drawing, finished, message_figure
+from deepfake_detection.reports.words import folded
+
+# Column, marker and label by subset
+_SCORES = {
+    "validation": (BEST, "o", "best validation accuracy"),
+    "test": ("accuracy", "s", "accuracy on test"),
+}
+_PUBLISHED = "published_validation_accuracy"
+# Two dots of a row stand this far above and beneath its line, its score of all folds further below
+_APART, _BELOW = 0.17, 0.3
+
+
+def draw_scores(results: StudyResults) -> Figure:
+    """A line for each row with its scores and their 95 % intervals between groups.
+
+    A hollow mark is the reference's published figure, the dashed line the accuracy above which a
+    run counts as overfit. Of several runs each is a small dot and their mean a large one.
+    """
+    with drawing():
+        if not len(finite(results.table[BEST])):
+            return message_figure("No run has a validation accuracy.", "Scores")
+        figure = Figure(figsize=(7.6, 1.9 + 0.46 * len(results.rows)))
+        axes = figure.add_subplot()
+        shown = ["validation", *(["test"] if "test" in set(results.table["subset"]) else [])]
+        for place, (row, _, runs) in enumerate(results.rows):
+            _draw_row(axes, place, runs, shown)
+            _draw_all_folds(axes, place + _BELOW, results.accuracy_of_all_folds(row))
+            scores = " / ".join(f"{runs[_SCORES[subset][0]].mean():.4f}" for subset in shown)
+            verdict = str(runs["verdict"].iloc[0])
+            weight = "bold" if verdict == "chosen" else "normal"
+            _write(axes, "\n".join(filter(None, (scores, verdict))), place, weight)
+        _write(axes, " / ".join(shown), -0.75)
+        _scale(axes, results.study.overfit_above)
+        axes.set_ylim(len(results.rows) - 0.4, -0.6)
+        titles = [folded(title, 34, 2) for _, title, _ in results.rows]
+        axes.set_yticks(range(len(titles)), titles)
+        add_legend(figure, [axes])
+        return finished(figure)
+
+
+def _draw_row(axes: Axes, place: int, runs: pd.DataFrame, shown: list[str]) -> None:
+    for number, subset in enumerate(shown):
+        column, marker, label = _SCORES[subset]
+        at = place + (_APART * (2 * number - 1) if len(shown) > 1 else 0)
+        look: dict[str, Any] = {
+            "color": colour_of(subset), "linestyle": "none", "marker": marker
+        }  # fmt: skip
+        if len(runs) > 1:
+            axes.plot(
+                runs[column],
+                [at] * len(runs),
+                markersize=3.5,
+                alpha=0.55,
+                label="single run",
+                **look,
+            )
+            label += ", mean of runs"
+        else:
+            _draw_interval(axes, runs[[f"{column}_low", f"{column}_high"]].iloc[0], at, subset)
+        axes.plot([runs[column].mean()], [at], markersize=7.5, zorder=4, label=label, **look)
+        if column == BEST and runs[_PUBLISHED].notna().any():
+            axes.plot(
+                [runs[_PUBLISHED].mean()], [at], linestyle="none", marker="D", markersize=8.5,
+                markerfacecolor="none", markeredgecolor=rcParams["text.color"],
+                markeredgewidth=1.3, zorder=5, label="the reference's published figure",
+            )  # fmt: skip
+
+
+def _draw_interval(axes: Axes, ends: pd.Series, at: float, subset: str) -> None:
+    if ends.notna().all():
+        axes.plot(
+            list(ends), [at, at], color=colour_of(subset), linewidth=2.4, alpha=0.5,
+            solid_capstyle="butt", label="95 % interval, between groups",
+        )  # fmt: skip
+
+
+def _draw_all_folds(axes: Axes, at: float, summary: pd.Series | None) -> None:
+    if summary is not None:
+        subset = str(summary["subset"])
+        _draw_interval(axes, summary[["all_folds_low", "all_folds_high"]], at, subset)
+        axes.plot(
+            [summary["all_folds"]], [at], color=colour_of(subset), linestyle="none", marker="X",
+            markersize=7.5, label=f"accuracy on {subset}, images of all folds",
+        )  # fmt: skip
+
+
+def _write(axes: Axes, text: str, place: float, weight: str = "normal") -> None:
+    """Write a text at the right of the axes, at the height of a row."""
+    axes.annotate(
+        text, (1, place), (8, 0), xycoords=axes.get_yaxis_transform(), va="center",
+        textcoords="offset points", annotation_clip=False, fontsize=9.5, weight=weight,
+    )  # fmt: skip
+
+
+def _scale(axes: Axes, limit: float | None) -> None:
+    values = finite(*(line.get_xdata() for line in axes.lines))
+    # a limit far from all scores would waste the axis
+    if limit is not None and np.ptp([*values, limit]) <= 1.6 * max(np.ptp(values), 0.02):
+        values = np.append(values, limit)
+        axes.axvline(
+            limit, color=rcParams["axes.labelcolor"], linewidth=1.1, linestyle=(0, (4, 3)),
+            zorder=1, label=f"above {limit:g}: counts as overfit",
+        )  # fmt: skip
+    scale_accuracies(axes, values, axis="x")
+    axes.set_xlabel("Accuracy (share of images)")
+    axes.spines["left"].set_visible(False)
+
+
+def draw_inflation(inflation: pd.DataFrame) -> Figure:
+    """A line for each pair, from its score with a group split to that with an individual one.
+
+    There is a panel for each metric and subset; the inflation stands above the line.
+
+    Args:
+        inflation: As `compare_split_methods` returns it.
+    """
+    titles = list(dict.fromkeys(inflation["title"]))
+    parts = list(inflation.groupby(["metric", "subset"], sort=False))
+    with drawing():
+        figure = Figure(figsize=(1.9 + 2.9 * len(parts), 1.5 + 0.5 * len(titles)))
+        panels = figure.subplots(1, len(parts), squeeze=False, sharey=True)[0]
+        panels[0].set_yticks(range(len(titles)), [folded(title, 30, 2) for title in titles])
+        panels[0].set_ylim(len(titles) - 0.5, -0.7)
+        for axes, ((metric, subset), pairs) in zip(panels, parts, strict=True):
+            for _, pair in pairs.iterrows():
+                _draw_pair(axes, titles.index(pair["title"]), pair)
+            scale_accuracies(axes, finite(pairs["group"], pairs["individual"]), axis="x")
+            axes.spines["left"].set_visible(False)
+            axes.set_xlabel(f"{metric} on {subset}".replace("validation accuracy", "Accuracy"))
+        add_legend(figure, panels)
+        return finished(figure)
+
+
+def _draw_pair(axes: Axes, place: int, pair: pd.Series) -> None:
+    ends = [pair["group"], pair["individual"]]
+    axes.plot(ends, [place, place], color=rcParams["axes.edgecolor"], zorder=2, label="_")
+    for method, marker in (("group", "o"), ("individual", "D")):
+        axes.plot(
+            [pair[method]], [place], marker=marker, markersize=8, linestyle="none",
+            color=colour_of(method), zorder=3, label=f"{method} split",
+        )  # fmt: skip
+    spread = pair["standard_deviation"]
+    text = f"{pair['inflation']:+.3f}" + (f" ± {spread:.3f}" if np.isfinite(spread) else "")
+    axes.annotate(
+        text.replace("-", "−"), (float(np.mean(ends)), place), (0, 5),
+        textcoords="offset points", ha="center", va="bottom", fontsize=9,
+    )  # fmt: skip
