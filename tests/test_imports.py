@@ -12,7 +12,7 @@ NAME = "deepfake_detection"
 # Each imports from those before it alone; those in one line don't import each other
 LAYERS = (
     {"errors"},
-    {"interruptions"},
+    {"atomic_write", "interruptions"},
     {"parameters"},
     {"images"},
     {"faces"},
