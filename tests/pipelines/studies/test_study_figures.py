@@ -79,7 +79,7 @@ def test_all_runs_of_a_row_stand_in_its_panel(repeated: StudyResults):
 def test_a_grid_is_compared_axis_by_axis_for_each_label_of_the_first():
     results = comparison(epochs=3)
     panels = panels_of(draw_comparisons(results))
-    titles = [axes.get_title("left") for axes in panels]
+    titles = [axes.get_title("left").replace("\n", " ") for axes in panels]
     assert titles == [
         f"{backbone}, {fixed}"
         for fixed in ("individual split", "group split", "80 : 20", "70 : 30")

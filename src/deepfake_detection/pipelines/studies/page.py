@@ -159,9 +159,9 @@ def _runs_table(results: StudyResults) -> Table:
         "fall_after_best": Cell("Fall", "best − last epoch"),
     }.items():
         columns.append((head, [as_number(value) for value in table[column]]))
-    names, cells = zip(*columns, strict=True)
+    names, values = zip(*columns, strict=True)
     best = list(table["run"]).index(results.choice["run"]) if results.choice["run"] else None
-    rows = list(zip(*cells, strict=True))
+    rows = list(zip(*values, strict=True))
     return Table(
         tables.say_split(results.study), names, rows, "numbers study", captioned=True, best=best
     )
@@ -178,7 +178,7 @@ def _settings_columns(results: StudyResults, table: pd.DataFrame) -> _Columns:
         columns += [
             (axis.capitalize(), [curves.label_in_words(axis, each) for each in table[column]])
         ]
-    settings = [name for name in table if "." in name and name not in axes]
+    settings = [name for name in map(str, table) if "." in name and name not in axes]
     for name in ["model", *settings]:
         values = table[name].map(setting_in_words)
         told = [values.groupby(table[by]).nunique().max() == 1 for by in (*repeats, *axes)]

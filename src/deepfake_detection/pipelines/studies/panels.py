@@ -1,6 +1,7 @@
 """Panels side by side, and axes of accuracies and epochs."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ def finite(*columns: Iterable[float]) -> np.ndarray:
 
 
 def scale_accuracies(
-    axes: Axes, values: np.ndarray, needed: np.ndarray | None = None, axis: str = "y"
+    axes: Axes, values: np.ndarray, needed: np.ndarray | None = None, axis: Literal["x", "y"] = "y"
 ) -> bool:
     """Scale an axis of accuracies for all values, of which those not `needed` may be cut off.
 

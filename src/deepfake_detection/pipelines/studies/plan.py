@@ -95,7 +95,7 @@ def _merge(*blocks: Mapping[str, Any]) -> Raw:
     merged: Raw = {}
     for block in blocks:
         for key, value in block.items():
-            below = merged.get(key)
+            below: Any = merged.get(key)
             both = isinstance(value, Mapping) and isinstance(below, Mapping)
             merged[key] = _merge(below, value) if both else value
     return merged
@@ -179,7 +179,7 @@ def _repeat(row: str, options: StudyOptions) -> Iterator[tuple[str, Raw]]:
 
 def _validate(model: type[_Model], content: Raw, name: str) -> _Model:
     try:
-        checked = model.model_validate(content)
+        checked: _Model = model.model_validate(content)
         if isinstance(checked, RunParameters):
             for backbone in (checked.model, *checked.backbones.names):
                 check_backbone(backbone)

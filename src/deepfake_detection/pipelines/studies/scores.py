@@ -107,7 +107,7 @@ def _write(axes: Axes, text: str, place: float, weight: str = "normal") -> None:
 
 
 def _scale(axes: Axes, limit: float | None) -> None:
-    values = finite(*(line.get_xdata() for line in axes.lines))
+    values = finite(*(np.asarray(line.get_xdata(), dtype=float) for line in axes.lines))
     # a limit far from all scores would waste the axis
     if limit is not None and np.ptp([*values, limit]) <= 1.6 * max(np.ptp(values), 0.02):
         values = np.append(values, limit)

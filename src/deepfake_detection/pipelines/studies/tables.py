@@ -58,7 +58,7 @@ def tabulate_runs(
     """
     settings = flatten_runs(study)
     differing = settings.loc[:, settings.astype(str).nunique() > 1]
-    rows = []
+    rows: list[dict[Any, Any]] = []
     for name, run in study.runs.items():
         published = run.published.model_dump() if run.published else {}
         rows.append(
@@ -162,10 +162,10 @@ def summarise_rows(
     about = table.groupby("row", sort=False)[["title", "subset"]].first()
     long = table.melt("row", list(_SUMMARISED), "metric").groupby(["row", "metric"])["value"]
     order = pd.MultiIndex.from_product([list(study.rows), _SUMMARISED], names=["row", "metric"])
-    summary = long.agg(
+    aggregated = long.agg(
         runs="count", mean="mean", standard_deviation="std", lowest="min", highest="max"
-    ).reindex(order)
-    summary = about.join(summary).reset_index()
+    )
+    summary = about.join(aggregated.reindex(order)).reset_index()
     summary["subset"] = summary["subset"].mask(summary["metric"] == BEST, "validation")
     summary.insert(3, "subset", summary.pop("subset"))
     columns = {"value": "all_folds", "low": "all_folds_low", "high": "all_folds_high"}
