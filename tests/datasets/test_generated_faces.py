@@ -1,7 +1,9 @@
 import hashlib
+import importlib
 import json
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +17,26 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from deepfake_detection.datasets.faces.drawing import draw_image, write_faces
-from deepfake_detection.datasets.faces.identity import CLASS_NAMES, ClassName
+from deepfake_detection.datasets import forging
+from deepfake_detection.datasets.forging import (
+    CLASS_NAMES,
+    MOST_SOURCES,
+    ClassName,
+    Source,
+    make_image,
+    write_faces,
+)
 from deepfake_detection.datasets.generated_faces import GeneratedFacesDataset
 from deepfake_detection.errors import UserError
 
-SETTINGS = {"sources": 2, "images_per_source": 2, "size": 48, "quality": 90, "seed": 3}
+SETTINGS = {
+    "people": "main", "sources": 2, "images_per_source": 2, "size": 48, "quality": 90, "seed": 3,
+}  # fmt: skip
+ROOT = Path(__file__).parents[2]
+PORTRAITS = Path(forging.__file__).parent / "portraits"
+FAKES = ["fake_deepfake", "fake_face2face"]
+
+source = lru_cache(maxsize=None)(Source.read)
 
 
 def files_in(folder: Path) -> dict[str, str]:
@@ -30,23 +46,53 @@ def files_in(folder: Path) -> dict[str, str]:
     }
 
 
-def pixels(class_name: ClassName, source: int, frame: int, seed: int = 0) -> np.ndarray:
-    drawn = draw_image(class_name, source, frame, seed, 48)
-    return np.asarray(drawn.image, dtype=np.float64)
+def pixels(class_name: ClassName, number: int, frame: int, **options: object) -> np.ndarray:
+    image, _ = make_image(
+        source("main", number), class_name, frame, **({"seed": 0, "size": 48} | options)
+    )
+    return np.asarray(image, dtype=np.float64)
+
+
+def difference(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.abs(first - second).mean())
 
 
 @pytest.fixture
 def faces(tmp_path: Path) -> Callable[..., GeneratedFacesDataset]:
-    def make(**changes: int) -> GeneratedFacesDataset:
+    def make(**changes: object) -> GeneratedFacesDataset:
         return GeneratedFacesDataset(filepath=str(tmp_path / "faces"), **(SETTINGS | changes))
 
     return make
 
 
-class TestDrawing:
+class TestPortraits:
+    def test_all_people_are_shipped_in_6_megabytes(self):
+        landmarks = json.loads((PORTRAITS / "landmarks.json").read_text())
+        assert {name: len(people) for name, people in landmarks.items()} == MOST_SOURCES
+        files = {f"{name}_{number:02}.jpg" for name in landmarks for number in range(60)}
+        shipped = {path.name for path in PORTRAITS.glob("*.jpg")}
+        assert shipped <= files
+        assert len(shipped) == sum(MOST_SOURCES.values())
+        assert sum(path.stat().st_size for path in PORTRAITS.iterdir()) <= 6_000_000
+
+    def test_the_tool_still_draws_them(self, tmp_path: Path, monkeypatch):
+        monkeypatch.syspath_prepend(ROOT / "tools")
+        tool = importlib.import_module("draw_portraits")
+        shipped = json.loads((PORTRAITS / "landmarks.json").read_text())
+        for name, number in (("main", 0), ("elsewhere", 60)):
+            landmarks = tool.draw_person(tmp_path / f"{name}_00.jpg", number)
+            now, then = (
+                np.asarray(Image.open(folder / f"{name}_00.jpg"), float)
+                for folder in (tmp_path, PORTRAITS)
+            )
+            assert now.shape == then.shape == (320, 1600, 3)
+            assert difference(now, then) < 0.5
+            assert landmarks == shipped[name][0]
+
+
+class TestForging:
     def test_layout_and_sizes(self, tmp_path: Path):
-        number = write_faces(tmp_path, **(SETTINGS | {"size": 299}), workers=1)
-        assert number == 12
+        assert write_faces(tmp_path, **(SETTINGS | {"size": 299}), workers=1) == 12
         assert set(files_in(tmp_path)) == {
             f"{class_name}/{i}.jpg" for class_name in CLASS_NAMES for i in range(4)
         }
@@ -58,76 +104,76 @@ class TestDrawing:
         write_faces(tmp_path / "two", **SETTINGS, workers=2)
         assert files_in(tmp_path / "one") == files_in(tmp_path / "two")
 
-    def test_another_seed_draws_others(self, tmp_path: Path):
+    @pytest.mark.parametrize("change", [{"seed": 4}, {"people": "elsewhere"}], ids=str)
+    def test_a_seed_and_people_elsewhere_give_other_files(self, tmp_path: Path, change: dict):
         write_faces(tmp_path / "one", **SETTINGS, workers=1)
-        write_faces(tmp_path / "two", **(SETTINGS | {"seed": 4}), workers=1)
-        assert not set(files_in(tmp_path / "one").values()) & set(
-            files_in(tmp_path / "two").values()
-        )
+        write_faces(tmp_path / "two", **(SETTINGS | change), workers=1)
+        one, two = files_in(tmp_path / "one"), files_in(tmp_path / "two")
+        assert set(one) == set(two)
+        assert not set(one.values()) & set(two.values())
+
+    def test_a_seed_keeps_the_people_and_elsewhere_are_others(self):
+        first, second = (pixels("real", 0, 0, seed=seed) for seed in (0, 1))
+        for number in range(4):
+            image, _ = make_image(source("elsewhere", number), "real", 0, seed=0, size=48)
+            assert difference(first, second) < difference(first, np.asarray(image, float))
 
     def test_frames_of_a_source_are_closer_than_other_sources(self):
-        frames = [[pixels("real", source, frame) for frame in (0, 1)] for source in range(6)]
-        within = [np.abs(first - second).mean() for first, second in frames]
-        between = [
-            np.abs(frames[a][0] - frames[b][0]).mean() for a in range(6) for b in range(6) if a < b
-        ]
+        frames = [[pixels("real", number, frame) for frame in (0, 1)] for number in range(6)]
+        within = [difference(first, second) for first, second in frames]
+        between = [difference(frames[a][0], frames[b][0]) for a in range(6) for b in range(a)]
         assert max(within) < min(between)
 
-    def test_the_other_classes_show_the_same_source_at_other_moments(self):
-        for source in range(4):
-            real = pixels("real", source, 0)
-            for class_name in ("fake_deepfake", "fake_face2face"):
-                same = np.abs(real - pixels(class_name, source, 0)).mean()
-                other = np.abs(real - pixels(class_name, source + 1, 0)).mean()
-                assert 0.5 < same < other
+    @pytest.mark.parametrize("class_name", FAKES)
+    def test_a_fake_shows_its_source_at_another_place(self, class_name: ClassName):
+        for number in range(4):
+            real = pixels("real", number, 0)
+            unforged = pixels(class_name, number, 0, forge=False)
+            other = difference(real, pixels(class_name, number + 1, 0))
+            assert 0.5 < difference(real, unforged) < other
+            assert 0.5 < difference(real, pixels(class_name, number, 0)) < other
 
-    def test_what_was_changed_is_told(self):
-        for source in range(4):
-            assert not draw_image("real", source, 0, 0, 64).changed.any()
-            for class_name in ("fake_deepfake", "fake_face2face"):
-                changed = draw_image(class_name, source, 0, 0, 64).changed
-                assert changed.shape == (64, 64)
-                assert changed.min() >= 0
-                assert changed.max() <= 1
-                assert 0.05 < (changed > 0.5).mean() < 0.6  # the inner face, not the picture
-
-    @pytest.mark.parametrize("class_name", ["fake_deepfake", "fake_face2face"])
-    def test_outside_what_was_changed_pixels_are_those_of_the_unforged_picture(
-        self, class_name: ClassName
-    ):
-        for source in range(4):
-            forged = draw_image(class_name, source, 0, 0, 96)
-            before = draw_image(class_name, source, 0, 0, 96, forge=False)
-            assert not before.changed.any()
-            differs = np.abs(np.asarray(forged.image, int) - np.asarray(before.image, int)).max(-1)
-            # The camera's lens blur carries a change a few pixels outwards.
-            near = binary_dilation(forged.changed > 0, iterations=4)
-            assert differs[forged.changed > 0.5].mean() > 1
+    @pytest.mark.parametrize("class_name", FAKES)
+    def test_only_what_is_said_to_be_forged_is_changed(self, class_name: ClassName):
+        for number in range(4):
+            made = source("main", number), class_name, 0
+            forged, changed = make_image(*made, seed=0, size=96)
+            before, unchanged = make_image(*made, seed=0, size=96, forge=False)
+            assert not unchanged.any()
+            assert changed.shape == (96, 96)
+            assert 0 <= changed.min() < changed.max() <= 1
+            assert 0.05 < (changed > 0.5).mean() < 0.6  # the inner face, not the picture
+            differs = np.abs(np.asarray(forged, int) - np.asarray(before, int)).max(-1)
+            # resizing and the camera's blur carry a change a few pixels outwards
+            near = binary_dilation(changed > 0, iterations=4)
+            assert differs[changed > 0.5].mean() > 1
             assert not differs[~near].any()
+
+    def test_real_images_are_not_forged(self):
+        _, changed = make_image(source("main", 0), "real", 0, seed=0, size=48)
+        assert not changed.any()
 
     def test_mean_colours_do_not_tell_the_classes_apart(self):
         """Grouped cross-validation over balanced classes: 0.5 is chance.
 
         (Plain accuracy says little here: calling every image fake gives 2 / 3.)
         """
-        colours, labels, groups = [], [], []
-        for source in range(36):
-            for class_name in CLASS_NAMES:
-                colours.append(pixels(class_name, source, 0).mean((0, 1)))
-                labels.append(int(class_name != "real"))
-                groups.append(source)
+        numbers = range(36)
+        made = [(number, class_name) for number in numbers for class_name in CLASS_NAMES]
+        colours = [pixels(class_name, number, 0).mean((0, 1)) for number, class_name in made]
+        labels = np.array([class_name != "real" for _, class_name in made])
         classifier = make_pipeline(
             StandardScaler(), LogisticRegression(C=10.0, class_weight="balanced")
         )
         predicted = cross_val_predict(
-            classifier, np.array(colours), labels, groups=groups, cv=GroupKFold(5)
+            classifier, colours, labels, groups=[number for number, _ in made], cv=GroupKFold(5)
         )
         assert balanced_accuracy_score(labels, predicted) < 0.65
-        assert np.mean(predicted == np.array(labels)) < 0.65
+        assert np.mean(predicted == labels) < 0.65
 
 
 class TestDataset:
-    def test_draws_on_first_use_and_says_so(self, faces, tmp_path: Path, caplog):
+    def test_makes_the_folder_on_first_use_and_says_so(self, faces, tmp_path: Path, caplog):
         dataset = faces()
         assert not dataset.exists()
         with caplog.at_level(logging.INFO):
@@ -135,42 +181,66 @@ class TestDataset:
         assert folder == (tmp_path / "faces").resolve()
         assert len(files_in(folder)) == 12
         assert dataset.exists()
-        assert "Drew 12 faces (drawings" in caplog.text
+        assert [(record.levelname, record.args[0]) for record in caplog.records] == [("INFO", 12)]
         assert [path.name for path in tmp_path.iterdir()] == ["faces"]
 
-    def test_draws_once(self, faces):
+    def test_makes_it_once(self, faces):
         folder = faces().load()
         (folder / "real" / "0.jpg").write_bytes(b"mine")
         faces().load()
         assert (folder / "real" / "0.jpg").read_bytes() == b"mine"
 
-    def test_other_settings_draw_anew(self, faces, tmp_path: Path):
+    @pytest.mark.parametrize("change", [{"seed": 4}, {"people": "elsewhere"}], ids=str)
+    def test_other_settings_make_it_anew(self, faces, tmp_path: Path, change: dict):
         before = files_in(faces().load())
-        dataset = faces(seed=4)
+        dataset = faces(**change)
         assert not dataset.exists()
         after = files_in(dataset.load())
         assert set(before) == set(after)
         assert not set(before.values()) & set(after.values())
         assert [path.name for path in tmp_path.iterdir()] == ["faces"]
 
-    def test_another_version_of_the_drawing_draws_anew(self, faces):
-        folder = faces().load()
-        marker = folder / ".generated_faces.json"
+    def test_another_version_of_the_forging_makes_it_anew(self, faces):
+        marker = faces().load() / ".generated_faces.json"
         stands = json.loads(marker.read_text())
-        marker.write_text(json.dumps(stands | {"drawing": 0}))
+        marker.write_text(json.dumps(stands | {"version": 0}))
         assert not faces().exists()
 
-    def test_somebodys_own_folder_is_left_alone(self, faces, tmp_path: Path):
+    @pytest.mark.parametrize(
+        ("change", "most"),
+        [
+            ({"sources": 61}, 60),
+            ({"sources": 21, "people": "elsewhere"}, 20),
+            ({"images_per_source": 6}, 5),
+            ({"size": 300}, 299),
+            ({"quality": 0}, 95),
+            ({"people": "nobody"}, "elsewhere"),
+        ],
+        ids=str,
+    )
+    def test_refuses_what_the_portraits_cannot_give(
+        self, faces, tmp_path: Path, change: dict, most: object
+    ):
+        with pytest.raises(DatasetError) as caught:
+            faces(**change).load()
+        error = caught.value.__cause__
+        assert isinstance(error, UserError)
+        name, value = next(iter(change.items()))
+        assert all(part in error.message for part in (name, str(value), str(most)))
+        assert not list(tmp_path.iterdir())
+
+    def test_a_folder_of_others_is_left_alone(self, faces, tmp_path: Path):
         own = tmp_path / "faces" / "real" / "0.jpg"
         own.parent.mkdir(parents=True)
         own.write_bytes(b"mine")
-        with pytest.raises(DatasetError, match="is no folder of generated faces") as caught:
+        with pytest.raises(DatasetError) as caught:
             faces().load()
         assert isinstance(caught.value.__cause__, UserError)
+        assert str(tmp_path / "faces") in caught.value.__cause__.message
         assert own.read_bytes() == b"mine"
 
     def test_appears_whole_or_not_at_all(self, faces, tmp_path: Path, monkeypatch):
-        def stop(folder: Path, **settings: int) -> int:
+        def stop(folder: Path, **settings: object) -> int:
             write_faces(folder, **(settings | {"sources": 1}), workers=1)
             raise KeyboardInterrupt
 
@@ -179,10 +249,10 @@ class TestDataset:
             faces().load()
         assert not list(tmp_path.iterdir())
 
-    def test_a_stop_leaves_the_faces_that_stood_there(self, faces, tmp_path: Path, monkeypatch):
+    def test_a_stop_leaves_the_faces_that_were_there(self, faces, tmp_path: Path, monkeypatch):
         before = files_in(faces().load())
 
-        def stop(folder: Path, **settings: int) -> int:
+        def stop(folder: Path, **settings: object) -> int:
             raise KeyboardInterrupt
 
         monkeypatch.setattr("deepfake_detection.datasets.generated_faces.write_faces", stop)
@@ -192,7 +262,7 @@ class TestDataset:
         assert faces().exists()
 
     def test_a_run_beside_this_one_may_be_faster(self, faces, monkeypatch):
-        def overtaken(folder: Path, **settings: int) -> int:
+        def overtaken(folder: Path, **settings: object) -> int:
             monkeypatch.undo()
             faces().load()
             return write_faces(folder, **settings)
@@ -203,8 +273,9 @@ class TestDataset:
         assert [path.name for path in folder.parent.iterdir()] == ["faces"]
 
     def test_is_only_read(self, faces):
-        with pytest.raises(DatasetError, match="only read"):
+        with pytest.raises(DatasetError) as caught:
             faces().save(Path())
+        assert isinstance(caught.value.__cause__, UserError)
 
     def test_describes_itself(self, faces, tmp_path: Path):
         assert faces()._describe() == {"filepath": str(tmp_path / "faces"), **SETTINGS}

@@ -22,7 +22,7 @@ def test_the_main_job_says_what_it_does_and_ends_with_the_report(demo_run: DemoR
     project, done = demo_run
     said = done.stdout
     for line in (
-        "Drew 150 faces",
+        "Made 150 faces",
         "Found 150 images (50 real, 50 fake_deepfake, 50 fake_face2face)",
         "Split by group: 90 train, 30 validation, 30 test",
         "Epoch 1/2",

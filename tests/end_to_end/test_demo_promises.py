@@ -1,6 +1,7 @@
-"""What the README says of the demo's faces, measured over seeds. Minutes, so off by default."""
+"""What the documents say of the demo's faces, measured over random seeds; takes minutes."""
 
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ import yaml
 from demo_project import ROOT
 from kedro.config import OmegaConfigLoader
 from PIL import Image
+from scipy.fft import dctn
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from deepfake_detection.datasets.faces.drawing import draw_file, draw_image
+from deepfake_detection.datasets.forging import CLASS_NAMES, Source, encode, make_image
 from deepfake_detection.datasets.generated_faces import GeneratedFacesDataset
 from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.images.preprocessing import crop_pixels
@@ -53,17 +56,17 @@ def demo() -> ProjectParameters:
 
 
 @pytest.fixture(scope="module")
-def drawing() -> dict[str, int]:
-    """How the demo's faces are drawn."""
+def settings() -> dict[str, int]:
+    """How the demo's faces are made."""
     catalog = yaml.safe_load((ROOT / "conf/demo/catalog.yml").read_text(encoding="utf-8"))
     names = ("sources", "images_per_source", "size", "quality", "seed")
     return {name: catalog["training_images"][name] for name in names}
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory, drawing: dict[str, int]) -> Path:
+def faces(tmp_path_factory: pytest.TempPathFactory, settings: dict[str, int]) -> Path:
     folder = tmp_path_factory.mktemp("faces") / "generated"
-    return GeneratedFacesDataset(filepath=str(folder), **drawing).load()
+    return GeneratedFacesDataset(filepath=str(folder), **settings).load()
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +100,9 @@ def train(
         training = demo.training.model_copy(update={"seed": seed, **changes})
         split = split_images(image_index, parameters)
         summary = summarise_split(split, image_index, parameters, demo.data_preparation)
-        _, detector = train_detector(
+        _, _, detector = train_detector(
             split, summary, stores, {}, TrainingCheckpoints(tmp_path / "states"),
-            DetectorSlot(tmp_path / "slot"), demo.model, demo.backbones, training, demo.calibration,
+            DetectorSlot(tmp_path / "slot"), demo.model, demo.backbones, training,
         )  # fmt: skip
         predictions = predict_split(detector, split, stores, demo.evaluation)
         _, metrics = measure_predictions(predictions, detector, demo.evaluation)
@@ -168,22 +171,20 @@ def _share_called_alike(detector: Detector, image_index: pd.DataFrame, stores: P
 
 
 @pytest.fixture(scope="module")
-def redraw(faces: Path, drawing: dict[str, int]) -> Callable[..., tuple[np.ndarray, ...]]:
+def remake(faces: Path, settings: dict[str, int]) -> Callable[..., tuple[np.ndarray, ...]]:
     """A fake as the network sees it, the same before the forgery, and the forgery's opacity."""
-    size, seed = drawing["size"], drawing["seed"]
+    size, seed = settings["size"], settings["seed"]
 
     def run(path: str, detector: Detector) -> tuple[np.ndarray, ...]:
         name, number = path.removesuffix(".jpg").split("/")
-        source, frame = divmod(int(number), drawing["images_per_source"])
-        file = draw_file(name, source, frame, seed=seed, size=size, quality=drawing["quality"])
+        number, frame = divmod(int(number), settings["images_per_source"])
+        source = Source.read("main", number)
+        forged, changed = make_image(source, name, frame, seed=seed, size=size)
+        before, _ = make_image(source, name, frame, seed=seed, size=size, forge=False)
+        file = encode(forged, source, seed=seed, quality=settings["quality"])
         assert file == (faces / path).read_bytes()
-        forged = draw_image(name, source, frame, seed, size)
-        before = draw_image(name, source, frame, seed, size, forge=False)
-        opacity = Image.fromarray(np.round(forged.changed * 255).astype(np.uint8)).convert("RGB")
-        seen = (
-            crop_pixels(image, detector.preprocessing)
-            for image in (forged.image, before.image, opacity)
-        )
+        opacity = Image.fromarray(np.round(changed * 255).astype(np.uint8)).convert("RGB")
+        seen = (crop_pixels(image, detector.preprocessing) for image in (forged, before, opacity))
         return tuple(seen)
 
     return run
@@ -220,7 +221,7 @@ def _mean_between_groups(values: pd.Series, groups: pd.Series) -> tuple[float, f
 
 @pytest.mark.slow
 def test_heat_moves_to_the_forgery(
-    train, image_index: pd.DataFrame, redraw, demo: ProjectParameters
+    train, image_index: pd.DataFrame, remake, demo: ProjectParameters
 ) -> None:
     """Of fakes of the test subset, towards fake; run with -s to see the figures.
 
@@ -233,8 +234,8 @@ def test_heat_moves_to_the_forgery(
         detector, _ = train(seed)
         split = split_images(image_index, demo.split.model_copy(update={"seed": seed}))
         fakes = split[(split["subset"] == "test") & (split["label"] == 1)]
-        drawn = [redraw(path, detector) for path in fakes["path"]]
-        forged, before, opacity = (np.stack(each) for each in zip(*drawn, strict=True))
+        made = [remake(path, detector) for path in fakes["path"]]
+        forged, before, opacity = (np.stack(each) for each in zip(*made, strict=True))
         mask = opacity[..., 0] / 255
         for grid in (2, 4, 7, 14):
             maps = HeatMaps(detector, smallest_grid=grid)
@@ -268,6 +269,38 @@ def test_heat_moves_to_the_forgery(
         )
     for name in ("fake_deepfake", "fake_face2face"):
         assert own[SMALLEST_GRID, name, "before"][1] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", combinations(CLASS_NAMES, 2), ids=" against ".join)
+def test_file_properties_tell_nothing(faces: Path, pair: tuple[str, str]) -> None:
+    """Size, quantisation tables, traces of an earlier 8×8 grid, and the picture's upper edge."""
+    files = [path for name in pair for path in sorted((faces / name).iterdir())]
+    measures = np.array([_file_measures(path) for path in files])
+    labels = np.array([path.parent.name == pair[1] for path in files])
+    sources = [int(path.stem) // 5 for path in files]
+    forest = RandomForestClassifier(300, min_samples_leaf=5, random_state=0)
+    aucs = {"bytes": roc_auc_score(labels, measures[:, 0])}
+    for name, columns in {"bytes and tables": 3, "all": measures.shape[1]}.items():
+        scores = cross_val_predict(
+            forest, measures[:, :columns], labels, groups=sources, cv=GroupKFold(5),
+            method="predict_proba",
+        )  # fmt: skip
+        aucs[name] = roc_auc_score(labels, scores[:, 1])
+    print(f"\n{' against '.join(pair)}: AUC {pd.Series(aucs).round(3).to_dict()}")
+    assert abs(aucs["bytes"] - 0.5) < 0.06
+    assert max(aucs.values()) < 0.58
+
+
+def _file_measures(path: Path) -> list[float]:
+    with Image.open(path) as image:
+        tables, grey = image.quantization, np.asarray(image.convert("L"), float)
+    steps = np.abs(np.diff(grey, axis=1))
+    by_column = np.array([steps[:, column::8].mean() for column in range(8)])
+    edge = [dctn(block, norm="ortho") for block in np.split(grey[:8, :296], 37, axis=1)]
+    frequencies = np.abs(edge).mean(0)[0, 1:5]
+    sizes = [path.stat().st_size, sum(tables[0]), sum(tables[1])]
+    return [*sizes, *(by_column / by_column.mean()), *frequencies]
 
 
 @pytest.mark.slow

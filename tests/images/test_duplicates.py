@@ -15,7 +15,7 @@ from kedro.io import DataCatalog
 from matplotlib.text import Text
 from PIL import Image, ImageEnhance
 
-from deepfake_detection.datasets.faces.drawing import write_faces
+from deepfake_detection.datasets.forging import write_faces
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.duplicates import correlate
 from deepfake_detection.parameters import ImageSetParameters, LeakageParameters
@@ -72,8 +72,8 @@ def by_source(images: pd.DataFrame) -> list[str]:
 
 @pytest.fixture(
     scope="module",
-    params=[(10, 128), pytest.param((67, 299), marks=pytest.mark.slow)],
-    ids=["150 faces", "1005 faces"],
+    params=[(10, 128), pytest.param((60, 299), marks=pytest.mark.slow)],
+    ids=["150 faces", "900 faces"],
 )
 def faces(request, tmp_path_factory) -> tuple[Path, pd.DataFrame]:
     folder = tmp_path_factory.mktemp("faces") / "images"

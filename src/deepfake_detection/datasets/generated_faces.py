@@ -1,4 +1,4 @@
-"""Generated faces in the catalog: drawings that stand in for an image folder."""
+"""A Kedro dataset of generated faces: an image folder made from drawings."""
 
 import json
 import logging
@@ -10,28 +10,36 @@ from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset
 
-from deepfake_detection.datasets.faces.drawing import DRAWING_VERSION, write_faces
+from deepfake_detection.datasets.forging import (
+    FORGING_VERSION,
+    LARGEST_SIZE,
+    MOST_IMAGES,
+    MOST_SOURCES,
+    People,
+    write_faces,
+)
 from deepfake_detection.errors import UserError
 
 log = logging.getLogger(__name__)
 
-# Hidden, so that it is passed over as a system file when the folder is read
+# hidden, so that the scan of the folder skips it as a system file
 _MARKER = ".generated_faces.json"
 
 
 class GeneratedFacesDataset(AbstractDataset[NoReturn, Path]):
-    """A folder of faces drawn by this project, in the course's layout; loading gives its path.
+    """A folder of faces in the reference's layout, made from drawn portraits; loads as its path.
 
-    They are drawn on first use, and again when a setting changes: beside their place, then renamed,
-    so that the folder appears whole or not at all.
+    The folder is made on first use, and again when a setting changes. It is made beside its place
+    and then renamed, so that it appears whole or not at all.
 
     Args:
         filepath: The folder.
-        sources: People of each class.
-        images_per_source: Consecutive images of each.
-        size: Width and height, pixels.
-        quality: Of the JPEG files, 1…95; some sources lose a little of it.
-        seed: The same seed gives the same files.
+        sources: People, 1…60 (1…20 of ``elsewhere``); each is a source of all three classes.
+        images_per_source: Consecutive images of each person in each class, 1…5.
+        size: Width and height, 1…299 pixels.
+        quality: Of the JPEG files, 1…95; each person's camera lowers it by up to 20 points.
+        seed: Random seed of the forgeries, the cameras and how images are cut; people don't change.
+        people: ``main``, or ``elsewhere``: other people, for a set that no detector trained on.
         metadata: For plugins; ignored.
     """
 
@@ -44,34 +52,49 @@ class GeneratedFacesDataset(AbstractDataset[NoReturn, Path]):
         size: int,
         quality: int,
         seed: int,
+        people: People = "main",
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._folder = Path(filepath)
-        self._settings = {
-            "sources": sources,
-            "images_per_source": images_per_source,
-            "size": size,
-            "quality": quality,
-            "seed": seed,
-        }
+        self._settings: dict[str, Any] = {
+            "people": people, "sources": sources, "images_per_source": images_per_source,
+            "size": size, "quality": quality, "seed": seed,
+        }  # fmt: skip
         self.metadata = metadata
 
     def load(self) -> Path:
-        """The folder, absolute; drawn first, where it is not there with these settings.
+        """The absolute path of the folder, which is made first where it or its settings changed.
 
         Raises:
-            UserError: If another folder stands in its place.
+            UserError: If a setting is out of range, or another folder is in its place.
         """
+        self._check_settings()
         if not self._exists():
             if self._folder.exists() and not (self._folder / _MARKER).exists():
                 raise UserError(
-                    f"{self._folder} is no folder of generated faces, and is left alone. Move it "
+                    f"{self._folder} is not a folder of generated faces and is left alone. Move it "
                     "away, or change filepath of training_images in conf/demo/catalog.yml."
                 )
-            self._draw()
+            self._make()
         return self._folder.resolve()
 
-    def _draw(self) -> None:
+    def _check_settings(self) -> None:
+        people = self._settings["people"]
+        if people not in MOST_SOURCES:
+            known = " or ".join(MOST_SOURCES)
+            raise UserError(f"people of generated faces is {people!r} and must be {known}")
+        most = {
+            "sources": MOST_SOURCES[people], "images_per_source": MOST_IMAGES,
+            "size": LARGEST_SIZE, "quality": 95,
+        }  # fmt: skip
+        for name, highest in most.items():
+            if not 1 <= self._settings[name] <= highest:
+                raise UserError(
+                    f"{name} of generated faces is {self._settings[name]} and must be 1 to "
+                    f"{highest}, which is what the portraits of people: {people} can give"
+                )
+
+    def _make(self) -> None:
         started = perf_counter()
         self._folder.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{self._folder.name}-", dir=self._folder.parent))
@@ -83,7 +106,7 @@ class GeneratedFacesDataset(AbstractDataset[NoReturn, Path]):
         finally:
             shutil.rmtree(beside, ignore_errors=True)
         log.info(
-            "Drew %d faces (drawings, no photographs) into %s in %.0f s",
+            "Made %d faces (drawings, not photographs) in %s in %.0f s",
             number, self._folder, perf_counter() - started,
         )  # fmt: skip
 
@@ -94,18 +117,18 @@ class GeneratedFacesDataset(AbstractDataset[NoReturn, Path]):
         try:
             beside.rename(self._folder)
         except OSError:
-            # another run was faster; with the same settings it drew the same
+            # another run was faster; with the same settings it made the same files
             if not self._exists():
                 raise
         finally:
             shutil.rmtree(old, ignore_errors=True)
 
     def save(self, data: NoReturn) -> NoReturn:  # noqa: ARG002
-        """Faces are drawn, not saved."""
+        """Refuse: generated faces are made by loading them."""
         raise UserError(f"the generated faces in {self._folder} are only read, never written")
 
-    def _signature(self) -> dict[str, int]:
-        return self._settings | {"drawing": DRAWING_VERSION}
+    def _signature(self) -> dict[str, Any]:
+        return self._settings | {"version": FORGING_VERSION}
 
     def _exists(self) -> bool:
         try:

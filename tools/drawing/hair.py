@@ -1,11 +1,11 @@
-"""Hair, beanies and headscarves: what frames a drawn face."""
+"""Hair, beanies and headscarves."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from deepfake_detection.datasets.faces.canvas import Canvas, Floats, Strands, View, mottle, soft
-from deepfake_detection.datasets.faces.identity import Identity
+from drawing.canvas import Canvas, Floats, Strands, View, mottle, soft
+from drawing.identity import Identity
 
 _LONG = ("long", "bob", "fringe")
 _CURLY = ("curls", "afro")
@@ -53,10 +53,10 @@ def _volume(person: Identity) -> float:
 
 
 def _reach(person: Identity, outline: Outline, strands: Strands) -> Floats:
-    """Radius to which the hair stands off the middle of the face."""
+    """Outer radius of the hair around the middle of the face."""
     volume = np.float32(_volume(person))
     upwards = np.maximum(-np.sin(outline.angle), 0)
-    # Curls are frizzy at their edge; other hair has a few strands that stand off.
+    # Curls have a frizzy edge; other hair has a few loose strands.
     ragged = 0.035 if person.hair_style in _CURLY else 0.008
     wild = strands.at(outline.angle + 4, 17.0 if person.hair_style in _CURLY else 60.0)
     lift = 0.20 + 0.80 * np.minimum(1.5 * upwards, 1)
@@ -119,7 +119,7 @@ def _strand_pattern(person: Identity, outline: Outline, view: View, strands: Str
 
 
 def grow_hair(person: Identity, view: View, outline: Outline) -> Hair:
-    """Shape the hair around a head; a beanie or scarf is shaped by `wrap_head` instead."""
+    """Shape the hair around a head (`wrap_head` shapes beanies and scarves)."""
     strands = Strands(person.texture_seed + 2, 1.4)
     pixel = view.pixel
     nothing = np.zeros_like(view.x)

@@ -1,7 +1,7 @@
-"""What varies from one drawn face to the next: who it is, where it was filmed, and the moment.
+"""Random people, scenes and moments: all that differs from one drawn portrait to the next.
 
-Everything is drawn from a seed. Lengths are in *face units*: half the width of a typical head, with
-the origin between the eyes, x to the right and y down. Colours are sRGB in [0, 1].
+Everything depends on a random seed alone. Lengths are in *face units*: half the width of a typical
+head. The origin is between the eyes, x points right and y down. Colours are sRGB in [0, 1].
 """
 
 from dataclasses import dataclass, replace
@@ -9,13 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-ClassName = Literal["real", "fake_deepfake", "fake_face2face"]
 Colour = tuple[float, float, float]
 
-CLASS_NAMES: tuple[ClassName, ...] = ("real", "fake_deepfake", "fake_face2face")
-
-# An independent stream of random numbers for each purpose: a change to one leaves the rest.
-_PAIR, _IDENTITY, _SCENE, _MOTION, _MOMENT, _SWAP, _REENACTMENT = range(7)
+# An independent random stream for each purpose: a change to one leaves the others as they are.
+_PAIR, _IDENTITY, _SCENE, _MOTION, _MOMENT = range(5)
 
 _SKINS: tuple[Colour, ...] = (
     (0.97, 0.805, 0.705),
@@ -139,7 +136,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Where and with what a source was filmed; its images and their fakes share it."""
+    """Place and light, the same in all portraits of a person."""
 
     texture_seed: int
     backdrop: Backdrop
@@ -152,11 +149,6 @@ class Scene:
     key_light: float
     fill_light: float
     light_colour: Colour
-    camera_gain: Colour
-    contrast: float
-    blur: float  # standard deviation in pixels of a 299 pixel image
-    noise: float  # standard deviation, of 1
-    quality_loss: int  # points off the JPEG quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,42 +169,6 @@ class Moment:
     gaze_y: float
     light_shift: float
     exposure: float
-    grain_seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Render:
-    """What a generator leaves in the part of a picture that it made."""
-
-    detail: float  # resolution relative to the image's
-    tone: Colour  # factors on its colours
-    grid: float  # amplitude of the grid of its up-sampling layers
-    period: float  # of the grid, in pixels of a 299 pixel image
-
-
-@dataclass(frozen=True, slots=True)
-class Swap:
-    """What blending another face in leaves behind; the same for all images of a source."""
-
-    width: float  # of the blended region, face units
-    top: float
-    bottom: float
-    drift: float  # sideways misalignment
-    softness: float  # of the seam, face units
-    render: Render  # its tone applies after the colours were matched to the source's
-
-
-@dataclass(frozen=True, slots=True)
-class Reenactment:
-    """How mouth and brows were driven; the same for all images of a source."""
-
-    widen: float  # mouth corners outwards, face units
-    lift: float  # mouth corners upwards
-    open: float  # lower lip downwards
-    brow: float  # brows upwards
-    shear: float  # sideways pull of the mouth
-    softness: float
-    render: Render
 
 
 def _stream(seed: int, purpose: int, *key: int) -> np.random.Generator:
@@ -250,15 +206,19 @@ def _hair_style(rng: np.random.Generator, feminine: bool) -> HairStyle:
     return styles[int(rng.integers(len(styles)))]
 
 
-def draw_identity(seed: int, source_number: int) -> Identity:
-    """Draw the person of a source."""
-    rng = _stream(seed, _IDENTITY, source_number)
+def draw_identity(seed: int, number: int) -> Identity:
+    """Draw a person.
+
+    People 2k and 2k + 1 are a pair of face donors: they have the same skin tone, and both wear
+    glasses or neither does.
+    """
+    rng = _stream(seed, _IDENTITY, number)
     feminine = bool(rng.random() < 0.5)
     lean = float(rng.uniform(0.6, 1.0) if feminine else rng.uniform(0.0, 0.35))
     age = float(rng.beta(1.3, 1.6))
-    # A forger looks for a donor of like skin: those who lend to each other share their tone.
-    pair = min(source_number, donor_of(source_number))
-    skin_number = int(_stream(seed, _PAIR, pair).integers(len(_SKINS)))
+    shared = _stream(seed, _PAIR, number - number % 2)
+    skin_number = int(shared.integers(len(_SKINS)))
+    wears_glasses = shared.random() < 0.24
     skin = _jitter(rng, _SKINS[skin_number], 0.05)
     hair = _hair_colour(rng, skin_number, age, feminine)
     light_eyes = skin_number <= 3 and rng.random() < 0.65
@@ -276,7 +236,7 @@ def draw_identity(seed: int, source_number: int) -> Identity:
         headwear = "scarf"
     hair_style = _hair_style(rng, feminine)
     if headwear == "beanie" and hair_style == "afro":
-        hair_style = "curls"  # an afro does not go under it
+        hair_style = "curls"  # an afro does not fit under a beanie
     beards: tuple[Beard, ...] = (
         "none",
         "none",
@@ -327,18 +287,17 @@ def draw_identity(seed: int, source_number: int) -> Identity:
         headwear=headwear,
         headwear_colour=_pick(rng, _CLOTHES, 0.15),
         beard="none" if feminine else beards[int(rng.integers(len(beards)))],
-        glasses=glasses[int(rng.integers(3))] if rng.random() < 0.24 else "none",
+        glasses=glasses[int(rng.integers(3))] if wears_glasses else "none",
         glasses_colour=((0.08, 0.08, 0.09), (0.30, 0.17, 0.10), (0.55, 0.46, 0.32))[
             int(rng.integers(3))
         ],
     )
 
 
-def draw_scene(seed: int, source_number: int) -> Scene:
-    """Draw the place, the light and the camera of a source."""
-    rng = _stream(seed, _SCENE, source_number)
+def draw_scene(seed: int, number: int) -> Scene:
+    """Draw the place and the light of a person's portraits."""
+    rng = _stream(seed, _SCENE, number)
     warmth = float(rng.uniform(-1, 1))
-    cast = float(rng.uniform(-1, 1))
     backdrops: tuple[Backdrop, ...] = ("wall", "lights", "room", "foliage")
     first, second, third = (_pick(rng, _BACKDROPS, 0.2) for _ in range(3))
     fill = float(rng.uniform(0.40, 0.56))
@@ -354,17 +313,12 @@ def draw_scene(seed: int, source_number: int) -> Scene:
         key_light=float(rng.uniform(1.04, 1.12)) - fill,
         fill_light=fill,
         light_colour=(1 + 0.035 * warmth, 1.0, 1 - 0.05 * warmth),
-        camera_gain=(1 + 0.03 * cast, 1.0, 1 - 0.045 * cast),
-        contrast=float(rng.uniform(0.94, 1.08)),
-        blur=float(rng.uniform(0.0, 0.9)),
-        noise=float(rng.uniform(0.002, 0.013)),
-        quality_loss=int(rng.integers(0, 21)),
     )
 
 
-def _draw_motion(seed: int, source_number: int) -> Moment:
-    """Where the person of a source stands and looks on average."""
-    rng = _stream(seed, _MOTION, source_number)
+def _draw_motion(seed: int, number: int) -> Moment:
+    """Draw a person's average pose and expression."""
+    rng = _stream(seed, _MOTION, number)
     return Moment(
         x=0.5 + float(rng.uniform(-0.02, 0.02)),
         y=0.515 + float(rng.uniform(-0.02, 0.02)),
@@ -380,89 +334,32 @@ def _draw_motion(seed: int, source_number: int) -> Moment:
         gaze_y=float(rng.uniform(-0.04, 0.06)),
         light_shift=0.0,
         exposure=1.0,
-        grain_seed=0,
     )
 
 
-def draw_moment(seed: int, source_number: int, class_name: ClassName, frame: int) -> Moment:
-    """Draw one frame of a source; frames of one class are neighbours in time.
+def draw_moment(seed: int, number: int, frame: int) -> Moment:
+    """Draw one frame of a person: frames are neighbours in time and differ a little."""
+    base = _draw_motion(seed, number)
+    rng = _stream(seed, _MOMENT, number, frame)
 
-    Each class has a stretch of its own out of the same video: the pose wanders more from one class
-    to the next than from frame to frame.
-    """
-    stretch = CLASS_NAMES.index(class_name)
-    base = _draw_motion(seed, source_number)
-    wander = _stream(seed, _MOMENT, source_number, stretch)
-    step = _stream(seed, _MOMENT, source_number, stretch, frame)
+    def moved(value: float, deviation: float) -> float:
+        return float(value + rng.normal(0, deviation))
 
-    def moved(value: float, between_classes: float, between_frames: float) -> float:
-        far, near = wander.normal(0, between_classes), step.normal(0, between_frames)
-        return float(value + np.clip(far, -2 * between_classes, 2 * between_classes) + near)
-
-    blink = 0.6 if step.random() < 0.06 else 1.0
+    blink = 0.6 if rng.random() < 0.06 else 1.0
     return replace(
         base,
-        x=moved(base.x, 0.010, 0.004),
-        y=moved(base.y, 0.010, 0.004),
-        scale=moved(base.scale, 0.005, 0.002),
-        roll=moved(base.roll, 0.035, 0.012),
-        yaw=moved(base.yaw, 0.045, 0.012),
-        pitch=moved(base.pitch, 0.02, 0.008),
-        smile=float(np.clip(moved(base.smile, 0.16, 0.05), 0.05, 1)),
-        mouth_open=float(np.clip(moved(base.mouth_open, 0.16, 0.08), 0, 0.8)),
-        eyes_open=blink * moved(base.eyes_open, 0.04, 0.03),
-        brow_raise=moved(base.brow_raise, 0.012, 0.006),
-        gaze_x=float(np.clip(moved(base.gaze_x, 0.06, 0.02), -0.25, 0.25)),
-        gaze_y=float(np.clip(moved(base.gaze_y, 0.02, 0.01), -0.1, 0.12)),
-        light_shift=moved(0.0, 0.05, 0.02),
-        exposure=moved(1.0, 0.03, 0.012),
-        grain_seed=int(step.integers(2**31)),
-    )
-
-
-def donor_of(source_number: int) -> int:
-    """The source whose face is swapped into this one's images: pairs lend to each other."""
-    return source_number ^ 1
-
-
-def _draw_render(rng: np.random.Generator) -> Render:
-    # Generators tend to the same pallor; how much, and whether lighter or darker, differs.
-    gain = float(rng.uniform(-0.04, 0.04))
-    pallor = float(rng.uniform(0.045, 0.135))
-    return Render(
-        detail=float(rng.uniform(0.30, 0.5)),
-        tone=(1 + gain - pallor, 1 + gain + 0.2 * pallor, 1 + gain + pallor),
-        grid=float(rng.uniform(0.01, 0.035)),
-        period=float(rng.uniform(8.0, 12.0)),
-    )
-
-
-def draw_swap(seed: int, source_number: int) -> Swap:
-    """Draw how a source's deepfakes were blended."""
-    rng = _stream(seed, _SWAP, source_number)
-    return Swap(
-        width=float(rng.uniform(0.66, 0.82)),
-        top=float(rng.uniform(-0.66, -0.46)),
-        bottom=float(rng.uniform(1.02, 1.18)),
-        drift=float(rng.uniform(-0.05, 0.05)),
-        softness=float(rng.uniform(0.03, 0.12)),
-        render=_draw_render(rng),
-    )
-
-
-def draw_reenactment(seed: int, source_number: int) -> Reenactment:
-    """Draw how a source's face2face images were driven."""
-    rng = _stream(seed, _REENACTMENT, source_number)
-
-    def either_way(low: float, high: float) -> float:
-        return float(rng.choice([-1, 1]) * rng.uniform(low, high))
-
-    return Reenactment(
-        widen=either_way(0.02, 0.07),
-        lift=either_way(0.02, 0.07),
-        open=float(rng.uniform(0.03, 0.10)),
-        brow=either_way(0.03, 0.07),
-        shear=either_way(0.0, 0.05),
-        softness=float(rng.uniform(0.08, 0.2)),
-        render=_draw_render(rng),
+        x=moved(base.x, 0.004),
+        y=moved(base.y, 0.004),
+        scale=moved(base.scale, 0.002),
+        roll=moved(base.roll, 0.012),
+        yaw=moved(base.yaw, 0.012),
+        pitch=moved(base.pitch, 0.008),
+        smile=float(np.clip(moved(base.smile, 0.05), 0.05, 1)),
+        mouth_open=float(np.clip(moved(base.mouth_open, 0.08), 0, 0.8)),
+        eyes_open=blink * moved(base.eyes_open, 0.03),
+        brow_raise=moved(base.brow_raise, 0.006),
+        gaze_x=float(np.clip(moved(base.gaze_x, 0.02), -0.25, 0.25)),
+        gaze_y=float(np.clip(moved(base.gaze_y, 0.01), -0.1, 0.12)),
+        light_shift=moved(0.0, 0.02),
+        exposure=moved(1.0, 0.012),
     )

@@ -1,4 +1,4 @@
-"""The pixels a face is drawn on, and the pixel grid as seen from the face."""
+"""The pixels that a face is drawn on, and their coordinates relative to the face."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepfake_detection.datasets.faces.identity import Colour, Moment
+from drawing.identity import Colour, Moment
 
 Floats = NDArray[np.floating[Any]]  # float32 throughout
 Window = tuple[slice, slice]
 
-HEAD_HEIGHT = 1.36  # face units from between the eyes to crown or chin, roughly
+HEAD_HEIGHT = 1.36  # face units from between the eyes to the crown or the chin, roughly
 
 
 def soft(distance: Floats, width: float) -> Floats:
-    """0 where distance is below -width / 2, 1 above width / 2, and a straight ramp between."""
+    """0 where distance is below -width / 2, 1 above width / 2, linear in between."""
     ramp = distance * np.float32(1 / width)
     ramp += np.float32(0.5)
     return np.clip(ramp, 0, 1, out=ramp)
@@ -37,7 +37,7 @@ def bump(across: Floats, along: Floats, width: float, height: float) -> Floats:
 def resized(
     field: Floats, shape: tuple[int, int], box: tuple[float, float, float, float] | None = None
 ) -> Floats:
-    """A smooth field at another resolution (bicubic; averaging where it gets smaller).
+    """A smooth field at another resolution (bicubic, antialiased).
 
     The shape is rows, columns; the box (left, top, right, bottom) is the part of the field to take.
     """
@@ -51,9 +51,9 @@ class View:
     """The pixel grid in face units, for one pose.
 
     ``x`` and ``y`` follow the outline of the head, as do ``angle`` (radians from the right,
-    downwards positive) and ``radius``; ``u`` and ``v`` follow its features, which a turn of the
-    head shifts the more the nearer they are to the camera. All are float32 and have the grid's
-    shape, or that of the window that starts at row ``top`` and column ``left`` of it.
+    downwards positive) and ``radius``. ``u`` and ``v`` follow its features: a turn of the head
+    moves a feature the more, the nearer it is to the camera. All are float32 and have the grid's
+    shape, or the shape of the window that starts at row ``top`` and column ``left``.
     """
 
     moment: Moment
@@ -70,14 +70,14 @@ class View:
 
     @classmethod
     def of(cls, moment: Moment, grid: int) -> "View":
-        """See an image on a grid of that many rows and columns."""
+        """The view of an image with that many rows and columns."""
         centres = (np.arange(grid, dtype=np.float32) + np.float32(0.5)) / np.float32(grid)
         across = ((centres - np.float32(moment.x)) / np.float32(moment.scale))[None, :]
         down = ((centres - np.float32(moment.y)) / np.float32(moment.scale))[:, None]
         cos, sin = np.float32(np.cos(moment.roll)), np.float32(np.sin(moment.roll))
         x = cos * across + sin * down
         y = cos * down - sin * across
-        near = _nearness(x, y)
+        near = nearness(x, y)
         u = x - np.float32(moment.yaw) * near
         v = y - np.float32(moment.pitch) * near
         pixel = 1 / (grid * moment.scale)
@@ -96,7 +96,7 @@ class View:
         return View(self.moment, self.grid, top, left, self.pixel, x, y, angle, radius, u, v)
 
     def window(self, u: float, v: float, half_width: float, half_height: float) -> Window:
-        """The slices of this view that hold a region of the face, with room for a turned head."""
+        """The slices of this view that hold a region of the face, with a margin for turns."""
         near = max(0.0, 1 - u * u - (v / HEAD_HEIGHT) ** 2)
         x, y = u + self.moment.yaw * near, v + self.moment.pitch * near
         cos, sin = float(np.cos(self.moment.roll)), float(np.sin(self.moment.roll))
@@ -112,8 +112,8 @@ class View:
         return rows, columns
 
 
-def _nearness(x: Floats, y: Floats) -> Floats:
-    """How far towards the camera the head bulges: 1 in the middle, 0 at its outline and beyond."""
+def nearness(x: Floats, y: Floats) -> Floats:
+    """Nearness to the camera: 1 in the middle of the head, 0 at its outline and beyond."""
     near = x * x
     near += np.square(y * np.float32(1 / HEAD_HEIGHT))
     np.subtract(np.float32(1), near, out=near)
@@ -128,7 +128,7 @@ class Canvas:
         self.rgb = rgb
 
     def paint(self, colour: Colour | Floats, mask: Floats, window: Window | None = None) -> None:
-        """Lay a colour over the pixels, as opaque as the mask; both may cover a window alone."""
+        """Blend a colour over the pixels with the mask as opacity, within a window if given."""
         for channel in range(3):
             plane = self.rgb[channel] if window is None else self.rgb[channel][window]
             plane += mask * (colour[channel] - plane)
@@ -147,7 +147,7 @@ class Canvas:
 
 
 class Strands:
-    """Smooth random numbers along a line: the lightness of hairs, threads and creases."""
+    """Smooth random numbers along a line, for the lightness of hairs, threads and creases."""
 
     def __init__(self, seed: int, smoothness: float) -> None:
         self._table = _strand_table(seed, smoothness)

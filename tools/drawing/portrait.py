@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import uniform_filter
 
-from deepfake_detection.datasets.faces.canvas import (
+from drawing.canvas import (
     Canvas,
     Floats,
     Strands,
@@ -19,9 +19,9 @@ from deepfake_detection.datasets.faces.canvas import (
     resized,
     soft,
 )
-from deepfake_detection.datasets.faces.features import paint_features, paint_glasses
-from deepfake_detection.datasets.faces.hair import Hair, Outline, grow_hair, paint_hair, wrap_head
-from deepfake_detection.datasets.faces.identity import Colour, Identity, Moment, Scene
+from drawing.features import paint_features, paint_glasses
+from drawing.hair import Hair, Outline, grow_hair, paint_hair, wrap_head
+from drawing.identity import Colour, Identity, Moment, Scene
 
 _ANGLES = 2048  # steps of the table that holds a head's outline
 
@@ -40,7 +40,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """Where the key light stands (a unit vector: right, down, to the camera), and how bright."""
+    """Direction of the key light (unit vector: right, down, to the camera) and brightness."""
 
     x: float
     y: float
@@ -90,11 +90,15 @@ def _outline_table(person: Identity) -> Floats:
     return table
 
 
+def radius_at(person: Identity, angle: Floats) -> Floats:
+    """Radius of the head's outline, face units, at angles from -pi to pi."""
+    steps = (angle + np.float32(np.pi)) * np.float32((_ANGLES - 1) / (2 * np.pi))
+    return np.take(_outline_table(person), steps.astype(np.int32))
+
+
 def outline_of(person: Identity, view: View) -> Outline:
     """The person's head in polar coordinates under a view."""
-    steps = (view.angle + np.float32(np.pi)) * np.float32((_ANGLES - 1) / (2 * np.pi))
-    head = np.take(_outline_table(person), steps.astype(np.int32))
-    return Outline(view.angle, view.radius, head)
+    return Outline(view.angle, view.radius, radius_at(person, view.angle))
 
 
 def _relief(person: Identity, moment: Moment, view: View, outline: Outline) -> Floats:
@@ -159,7 +163,7 @@ def _lit(relief: Floats, pixel: float, light: Light) -> tuple[Floats, Floats]:
 
 
 def _skin_tone(person: Identity, brightness: Floats, light: Light) -> Floats:
-    """Skin at a brightness: shade is warmer than light, as blood shines through."""
+    """Skin at a brightness: shadows are warmer, because blood shines through."""
     warm = np.clip(1 - brightness, 0, 1)
     warm = warm * (1 - 0.35 * warm)
     planes = [
@@ -190,7 +194,7 @@ def _complexion(person: Identity, view: View) -> Floats:
 
 
 def _coarser(view: View, whole: View) -> tuple[View, tuple[float, float, float, float]]:
-    """About the same part of a coarser view, and the box of it that is exactly that part."""
+    """The window of a coarser view that contains this view, and the exact box within it."""
     ratio = whole.grid / view.grid
     rows, columns = view.shape
     box = (view.left, view.top, view.left + columns, view.top + rows)
@@ -206,9 +210,9 @@ def _coarser(view: View, whole: View) -> tuple[View, tuple[float, float, float, 
 
 
 def draw_head(person: Identity, scene: Scene, whole: View, coarse_whole: View) -> Head:
-    """Draw a head with all features but hair and glasses.
+    """Draw a head with all features except hair and glasses.
 
-    Light and shade are smooth: they are computed on the coarse view and enlarged.
+    Shading is smooth, so it is computed on the coarse view and enlarged.
     """
     window = whole.window(0.0, 0.0, 1.10, 1.50)
     view, moment = whole.cropped(window), whole.moment
@@ -232,7 +236,7 @@ def draw_head(person: Identity, scene: Scene, whole: View, coarse_whole: View) -
 
 @lru_cache(maxsize=8)
 def _backdrop_picture(scene: Scene) -> Image.Image:
-    """What stands out of focus behind the person, small."""
+    """The background, out of focus and small."""
     rng = np.random.default_rng(scene.texture_seed)
     small = 96
     first, second, third = (
@@ -271,7 +275,7 @@ def _backdrop_picture(scene: Scene) -> Image.Image:
 
 
 def _backdrop(scene: Scene, moment: Moment, size: int) -> Floats:
-    """What is behind the person at a moment, shape [3, size, size]."""
+    """The background at a moment, shape [3, size, size]."""
     left, top = 4 + 30 * (moment.x - 0.5), 4 + 30 * (moment.y - 0.5)
     box = (left, top, left + 88, top + 88)
     picture = _backdrop_picture(scene).resize((size, size), Image.Resampling.BICUBIC, box=box)
@@ -318,7 +322,7 @@ def _paint_body(canvas: Canvas, person: Identity, scene: Scene, light: Light) ->
 def _paint_ears(canvas: Canvas, person: Identity, light: Light) -> None:
     view = canvas.view
     for side in (-1.0, 1.0):
-        # A turned head hides one ear.
+        # a turned head hides one ear
         centre = side * (0.985 * person.cheek) - 0.35 * view.moment.yaw
         window = view.window(centre, 0.16, 0.2, 0.36)
         x, y = (view.x[window] - centre) * side, view.y[window] - 0.14
@@ -334,7 +338,7 @@ def _paint_ears(canvas: Canvas, person: Identity, light: Light) -> None:
 
 
 def _hair_light(view: View, outline: Outline, light: Light, reach: float) -> Floats:
-    """Brightness of hair around 1: lit from the light's side, with a sheen across the crown."""
+    """Brightness of hair, around 1: brighter towards the light, with a sheen on the crown."""
     share = np.minimum(outline.share / np.float32(reach), 1)
     round_off = np.sqrt(np.maximum(1 - share**4, 0))
     toward = (light.x * view.x + light.y * view.y / 1.3) * share
@@ -345,7 +349,7 @@ def _hair_light(view: View, outline: Outline, light: Light, reach: float) -> Flo
 
 
 def _cast_shadow(hair: Hair, head: Head, view: View, light: Light) -> Floats:
-    """Shadow of the hair upon the face below it, in the head's window."""
+    """The shadow that the hair casts on the face, in the head's window."""
     image = Image.fromarray((hair.front * 255).astype(np.uint8)).resize((100, 100))
     image = image.filter(ImageFilter.GaussianBlur(2.2))
     reach = 0.075 * view.moment.scale * 100
@@ -357,19 +361,21 @@ def _cast_shadow(hair: Hair, head: Head, view: View, light: Light) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """A finished drawing before the camera, and what covers the face in it.
+    """A finished drawing and the mask of what covers the face.
 
-    ``rgb`` has shape [3, size, size], ``cover`` (hair, glasses' frames not counted) [size, size].
+    ``rgb`` has shape [3, size, size]; ``cover`` (hair and headwear, not glasses) [size, size].
     """
 
     rgb: Floats
     cover: Floats
 
 
-def draw_portrait(person: Identity, scene: Scene, view: View, coarse: View, head: Head) -> Portrait:
-    """Draw the scene with the person in it, wearing the given head under their own hair."""
-    light = Light.of(scene, view.moment)
-    canvas = Canvas(view, _backdrop(scene, view.moment, view.grid))
+def draw_portrait(person: Identity, scene: Scene, moment: Moment, size: int) -> Portrait:
+    """Draw the person in the scene: backdrop, body, head, glasses and hair."""
+    view, coarse = View.of(moment, size), View.of(moment, (size + 1) // 2)
+    light = Light.of(scene, moment)
+    head = draw_head(person, scene, view, coarse)
+    canvas = Canvas(view, _backdrop(scene, moment, size))
     outline = outline_of(person, view)
     hair = grow_hair(person, view, outline)
     wrap = wrap_head(person, view, outline) if person.headwear != "none" else None
@@ -388,7 +394,7 @@ def draw_portrait(person: Identity, scene: Scene, view: View, coarse: View, head
         paint_glasses(canvas, person, 0.6 + 0.4 * light.key)
     cover = np.zeros_like(view.x)
     if not scarf:
-        if wrap is not None:  # hair that would stick out of a beanie
+        if wrap is not None:  # cut the hair that would stick out of a beanie
             hair = Hair(hair.behind, hair.front * soft(view.v + 0.75, 0.1), hair.strands)
         paint_hair(canvas, person, hair, lit, behind=False)
         cover = np.maximum(cover, hair.front)

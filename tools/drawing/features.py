@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from deepfake_detection.datasets.faces.canvas import Canvas, Floats, Strands, bump, soft
-from deepfake_detection.datasets.faces.identity import Colour, Identity, Moment
+from drawing.canvas import Canvas, Floats, Strands, bump, soft
+from drawing.identity import Colour, Identity, Moment
 
-_SHADOW: Colour = (0.42, 0.30, 0.29)  # what is left of skin colour in a deep crease
+_SHADOW: Colour = (0.42, 0.30, 0.29)  # factors on the skin's colour in a deep crease
 
 
 def _scaled(colour: Colour, factor: float) -> Colour:
@@ -18,7 +18,7 @@ def _mixed(first: Colour, second: Colour, share: float) -> Colour:
 
 
 def paint_features(canvas: Canvas, person: Identity, moment: Moment, light: float) -> None:
-    """Paint all features but hair; light is the brightness around the eyes, about 1."""
+    """Paint all features except hair; light is the brightness around the eyes, about 1."""
     strands = Strands(person.texture_seed, 1.5)
     _paint_nose(canvas, person)
     _paint_mouth(canvas, person, moment, strands, light)
@@ -66,7 +66,7 @@ def _paint_eye(
 
     _paint_iris(canvas, person, moment, strands, (a, b, inside, upper), window, side, pixel, light)
 
-    # Lash lines last: they cover the rims.
+    # Lash lines are painted last, over the rims.
     dark = _mixed((0.10, 0.065, 0.055), person.skin, 0.10)
     thickness = np.float32(0.05 + 0.05 * person.lashes) * (0.55 + 0.45 * np.clip(a + 0.6, 0, 1.4))
     flick = soft(1.10 + 0.10 * person.lashes - a, 0.16) * soft(a + 0.98, 0.2)
@@ -203,7 +203,7 @@ def _paint_beard(canvas: Canvas, person: Identity, strands: Strands, light: floa
     u, v = canvas.view.u[window], canvas.view.v[window]
     across = abs(u)
     nose = person.nose_length + 0.10
-    # The line of the cheek: from under the nose down to the corner of the mouth, up to the ear.
+    # The beard's upper edge: from below the nose to the corner of the mouth, then up to the ear.
     from_corner = np.clip((across - 0.36) / 0.52, 0, 1)
     cheek = nose + 0.9 * np.square(np.minimum(across, 0.36)) + 0.10 * from_corner - from_corner**2.2
     mouth = np.hypot(u / (1.05 * person.mouth_width), (v - person.mouth_height - 0.02) / 0.135)
@@ -216,7 +216,7 @@ def _paint_beard(canvas: Canvas, person: Identity, strands: Strands, light: floa
     speckle = strands.at(u * 2.3 + 0.6 * v + 6 + 0.12 * strands.at(v + 5, 20.0), 46.0)
     strength = {"stubble": 0.24, "moustache": 0.93, "goatee": 0.86, "full": 0.92}[person.beard]
     opacity = region * np.clip(strength * (1 + 0.10 * speckle), 0, 1)
-    # Hair of a beard catches the light of the cheek that it covers: keep some of what is below.
+    # A beard is lit like the cheek below it: keep part of the brightness there.
     below = canvas.rgb[1][window]
     lit = np.clip(0.55 + 0.75 * below / max(person.skin[1], 0.2), 0.5, 1.3) * np.float32(light)
     colour = _mixed(person.hair, (0.16, 0.11, 0.09), 0.35)

@@ -1,0 +1,1 @@
+"""Draws portraits of invented people from a random seed."""
