@@ -137,16 +137,15 @@ def _runs_table(results: StudyResults) -> Table:
         heads += [None] * (len(runs) - 1)
     columns: _Columns = [("Row", heads), *_settings_columns(results, table)]
     columns.append(("Best validation accuracy", _score_cells(table, BEST)))
-    if table["published_validation_accuracy"].notna().any():
-        published = table[["published_validation_accuracy", "published_best_epoch"]].to_numpy(float)
-        cells = [
-            Cell(as_number(value), f"epoch {as_number(epoch, '.0f')}") for value, epoch in published
-        ]
-        columns.append((Cell("Published", "by the reference"), cells))
-    epochs = zip(table["best_epoch"], table["epochs"], strict=True)
-    columns.append(
-        ("Best epoch", [Cell(as_number(best, ".0f"), f"of {all_}") for best, all_ in epochs])
-    )
+    columns.append(("Best epoch", [as_number(epoch, ".0f") for epoch in table["best_epoch"]]))
+    for column, of, form in (
+        ("validation_accuracy", "accuracy", ".4f"),
+        ("best_epoch", "epoch", ".0f"),
+    ):
+        published = table[f"published_{column}"]
+        if published.notna().any():
+            shown = [as_number(value, form) for value in published]
+            columns.append((Cell("Published", f"{of} of the reference"), shown))
     on = f"on {', '.join(table['subset'].unique())}"
     # on validation with the threshold 0.5, the accuracy is that of the best epoch
     if set(table["subset"]) != {"validation"} or table[f"{BEST}_low"].isna().any():

@@ -167,14 +167,13 @@ def _repeat(row: str, options: StudyOptions) -> Iterator[tuple[str, Raw]]:
     folds: Sequence[int | None] = range(1, options.folds + 1) if options.folds else [None]
     for fold, seed in product(folds, seeds):
         settings: Raw = {}
-        parts = []
         if fold is not None:
             settings["split"] = {"fold": {"number": fold, "of": options.folds}}
-            parts.append(f"fold_{fold}")
         if seed is not None:
             settings["training"] = {"seed": seed}
-            parts += [f"seed_{seed}"] if len(seeds) > 1 else []
-        yield (f"{row}.{'_'.join(parts)}" if parts else row), settings
+        parts = [f"fold_{fold}" if fold else "", f"seed_{seed}" if len(seeds) > 1 else ""]
+        name = "_".join(filter(None, parts))
+        yield (f"{row}.{name}" if name else row), settings
 
 
 def _validate(model: type[_Model], content: Raw, name: str) -> _Model:
@@ -191,15 +190,12 @@ def _validate(model: type[_Model], content: Raw, name: str) -> _Model:
 
 
 def _warn_of_equal_rows(study: StudyParameters) -> None:
-    seen: dict[str, str] = {}
+    alike: dict[str, list[str]] = {}
     for name, run in study.runs.items():
-        settings = run.model_dump_json(include=set(SETTINGS))
-        if settings in seen:
-            log.warning(
-                "Study %s: %s and %s have equal settings and will give equal results",
-                study.name, seen[settings], name,
-            )  # fmt: skip
-        seen.setdefault(settings, name)
+        alike.setdefault(run.model_dump_json(include=set(SETTINGS)), []).append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            log.warning("Study %s: equal settings in %s", study.name, " and ".join(names))
 
 
 def _as_block(study: StudyParameters) -> Raw:

@@ -113,34 +113,30 @@ def read_text(study: StudyParameters, table: pd.DataFrame) -> pd.DataFrame:
 
 def _read_metrics(metrics: Mapping[str, Any], metric_table: pd.DataFrame) -> dict[str, Any]:
     split = metrics["split"]
-    by_image = metric_table[metric_table["level"] == "image"]
-    subset = "test" if (by_image["subset"] == "test").any() else "validation"
+    of_table = (metric_table["level"] == "image") & metric_table["metric"].isin(_SUMMARISED)
+    by_place = metric_table[of_table].set_index(["subset", "metric"])[["value", "low", "high"]]
+    subset = "test" if "test" in by_place.index else "validation"
+    scores: dict[str, float] = {}
     # the best epoch's accuracy is that of the threshold 0.5
     validated = "validation" if metrics["threshold"] == 0.5 else ""
+    for name, place in {
+        "accuracy": (subset, "accuracy"),
+        "roc_auc": (subset, "roc_auc"),
+        BEST: (validated, "accuracy"),
+    }.items():
+        value, low, high = by_place.reindex([place]).to_numpy()[0]
+        scores |= {name: value, f"{name}_low": low, f"{name}_high": high}
     return {
         "split_method": split["method"],
         "split_ratios": say_ratios(split["ratios"]),
         "split_seed": split["seed"],
         "subset": subset,
-        **_read_score(by_image, subset, "accuracy"),
-        **_read_score(by_image, subset, "roc_auc"),
-        **_read_score(by_image, validated, "accuracy", BEST),
+        **scores,
         **metrics["trained"],
         "device": metrics["computed_on"].get("device"),
         "run_fingerprint": metrics["run_fingerprint"],
         "split_fingerprint": split["fingerprint"],
     }
-
-
-def _read_score(
-    table: pd.DataFrame, subset: str, metric: str, name: str | None = None
-) -> dict[str, float]:
-    """Value and interval of a metric of a subset; missing where the table lacks them."""
-    found = table[(table["subset"] == subset) & (table["metric"] == metric)]
-    values = found[["value", "low", "high"]].iloc[0] if len(found) else [_NAN] * 3
-    return dict(
-        zip([f"{name or metric}{end}" for end in ("", "_low", "_high")], values, strict=True)
-    )
 
 
 def select_results(results: Mapping[str, Any], kind: str) -> dict[str, Any]:
@@ -186,27 +182,21 @@ def compare_split_methods(study: StudyParameters, table: pd.DataFrame) -> pd.Dat
         standard_deviation (of the inflation over seeds), runs.
     """
     indexed = table.set_index("run")
-    rows = []
+    parts = []
     for individual, grouped in pairs_of_methods(study):
         run = study.runs[study.rows[grouped][0]]
-        ratios = say_ratios(run.split.shares.model_dump())
-        both = [indexed.loc[study.rows[row]] for row in (individual, grouped)]
-        for metric, name in _PAIRED.items():
-            ours, theirs = (each[metric].reset_index(drop=True) for each in both)
-            inflation = ours - theirs
-            rows.append(
-                {
-                    "title": f"{run.model}, {ratios}",
-                    "metric": name,
-                    "subset": "validation" if metric == BEST else both[0]["subset"].iloc[0],
-                    "individual": ours.mean(),
-                    "group": theirs.mean(),
-                    "inflation": inflation.mean(),
-                    "standard_deviation": inflation.std(),
-                    "runs": len(inflation),
-                }
-            )
-    return pd.DataFrame(rows)
+        ours, theirs = (
+            indexed.loc[study.rows[row], list(_PAIRED)].reset_index(drop=True)
+            for row in (individual, grouped)
+        )
+        inflation = ours - theirs
+        scores = {"individual": ours.mean(), "group": theirs.mean(), "inflation": inflation.mean()}
+        part = pd.DataFrame(scores | {"standard_deviation": inflation.std()})
+        part.insert(0, "title", f"{run.model}, {say_ratios(run.split.shares.model_dump())}")
+        part.insert(1, "metric", list(_PAIRED.values()))
+        part.insert(2, "subset", ["validation", indexed["subset"].iloc[0]])
+        parts.append(part.assign(runs=len(inflation)))
+    return pd.concat(parts, ignore_index=True)
 
 
 def pairs_of_methods(study: StudyParameters) -> list[tuple[str, str]]:
