@@ -109,6 +109,9 @@ def check_given_paths(given: Mapping[str, Any], project_path: Path, pipeline: Pi
                 "don't make it: kedro run --pipelines inference --params images=…,detector=… (or "
                 "external_evaluation; or --pipelines evaluation --params detector=…)"
             )
+        # these are parts of paths in the catalog, whose entries are checked as inputs
+        if parameter in ("run", "run_split"):
+            continue
         if not (path := project_path / str(given[parameter])).exists():
             raise UserError(f"--params {parameter}={given[parameter]}: no such path as {path}")
 

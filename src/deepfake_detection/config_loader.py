@@ -18,6 +18,8 @@ GIVEN_PATHS = {
     "detector": ("detector",),
     "images": ("external_images", "pictures_to_check", "unlabelled_images"),
     "other_detector": ("other_detector",),
+    "run": ("detector", "training_history"),
+    "run_split": ("split", "split_summary"),
 }
 
 

@@ -112,7 +112,7 @@ def test_the_individual_method_is_said_to_inflate(
     project: Path, run_here, caplog: pytest.LogCaptureFixture
 ) -> None:
     run_here(project, split={"method": "individual"}, training={"epochs": 1})
-    assert "The validation score will be inflated" in caplog.text
+    assert "individual method" in caplog.text
     page = latest(project, f"data/demo/08_reporting/{MODEL}/report.html").read_text("utf-8")
     assert "inflated" in page
     table = pd.read_csv(latest(project, f"{OUTPUT}/metric_table.csv"))
@@ -227,8 +227,8 @@ def test_another_threshold_needs_no_training_and_two_detectors_are_compared(
     first, second = Detector.load(plain), Detector.load(fitted)
     assert fitted != plain
     assert second.card.calibration["fitted"] == ["threshold", "temperature"]
-    assert second.card.run_fingerprint != first.card.run_fingerprint
-    with pytest.raises(UserError, match="of another detector"):
+    assert second.card.run_fingerprint == first.card.run_fingerprint
+    with pytest.raises(UserError, match="evaluation"):
         run_here(project, "reporting")
     run_here(project, "evaluation", "reporting")
     metrics = json.loads(latest(project, f"{OUTPUT}/metrics.json").read_text())
@@ -258,11 +258,3 @@ def test_a_comparison_without_another_detector_says_how_to_give_one(
 ) -> None:
     with pytest.raises(UserError, match=r"no detector to compare with.*other_detector="):
         run_here(project, "paired_comparison")
-
-
-def test_a_detector_of_another_backbone_is_not_calibrated_into_this_one_s_folder(
-    project: Path, run_here
-) -> None:
-    given = str(latest(project, f"{MODELS}/detector.safetensors"))
-    with pytest.raises(UserError, match=f"add --params model={MODEL}"):
-        run_here(project, "calibration", model="resnet18", detector=given)

@@ -16,7 +16,8 @@ from training_samples import make_training
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.metrics.caveats import check_same_calibration, check_same_run
-from deepfake_detection.models.detector_file import DetectorFile, read_detector, write_detector
+from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.detector_file import DetectorFile, write_detector
 from deepfake_detection.models.run_identity import (
     MACHINE_SETTINGS,
     complete_settings,
@@ -113,7 +114,7 @@ def test_a_detector_file_from_before_stays_known(tmp_path: Path) -> None:
         card = _as_older_card(json.loads(file.metadata()["deepfake_detection"]))
     save_file(load_file(path), path, {"deepfake_detection": json.dumps(card)})
 
-    read = read_detector(path).card
+    read = Detector.load(path).card
     expected = identify_run(settings, "ab" * 32, precision="bf16", weights="none")
     assert read.run_fingerprint == fingerprint_of(expected) == fingerprint_of(read.identity)
     assert read.settings["calibration"]["threshold"]["rule"] == "false_positive_rate"
@@ -136,7 +137,7 @@ def test_an_older_file_without_its_settings_is_named(tmp_path: Path) -> None:
         card = _as_older_card(json.loads(file.metadata()["deepfake_detection"]))
     save_file(load_file(path), path, {"deepfake_detection": json.dumps(card)})
     with pytest.raises(UserError, match=str(path)):
-        read_detector(path)
+        Detector.load(path)
 
 
 RUN, OTHER = "a" * 64, "b" * 64

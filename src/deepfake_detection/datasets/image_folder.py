@@ -6,7 +6,7 @@ from deepfake_detection.datasets.read_only import ReadOnlyDataset
 from deepfake_detection.errors import UserError
 
 _ADVICE = (
-    "Put the images there, a folder for each class (README, Data), or try the generated faces: "
+    "Put the images there, a folder for each class (docs/data.md), or try the generated faces: "
     "kedro run --env demo"
 )
 

@@ -358,11 +358,12 @@ def test_all_settings_versions_and_fingerprints_are_on_the_page(inputs):
 
 
 def described(run: str) -> DescribedDetector:
-    return DescribedDetector({"run_fingerprint": run})
+    return DescribedDetector({"run_fingerprint": run, "threshold": 0.5, "temperature": 1.0})
 
 
 def test_metrics_or_a_history_of_another_run_are_refused():
-    metrics, history = {"run_fingerprint": RUN}, trained_for(2)
+    calibration = {"threshold": 0.5, "temperature": 1.0}
+    metrics, history = {"run_fingerprint": RUN} | calibration, trained_for(2)
     assert describe_scored_detector(described(RUN), metrics, history)
     # files of older versions do not name their run
     unnamed = history.drop(columns="run_fingerprint")

@@ -177,7 +177,7 @@ def test_an_inflated_row_is_never_chosen_over_a_grouped_one() -> None:
 
 def test_the_choice_says_how_its_best_run_is_used() -> None:
     choice = choose({"seeds": [3, 4], "one": {"model": "vgg16"}}, [0.8, 0.9])
-    use = "run=studies/mine/one.seed_4,split=studies/mine/split_group_80_20"
+    use = "run=studies/mine/one.seed_4,run_split=studies/mine/split_group_80_20"
     assert (choice["run"], choice["model"], choice["use"]) == ("one.seed_4", "vgg16", use)
     assert say_use(choice).endswith(f" --params {use}")
     # the detector of a fold was trained on a part of the images only

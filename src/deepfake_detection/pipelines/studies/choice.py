@@ -71,7 +71,7 @@ def choose_row(study: StudyParameters, table: pd.DataFrame) -> dict[str, Any]:
         "tied_with": tied,
         "overlapping": overlapping,
         "verdicts": choice["verdicts"] | dict.fromkeys(tied, "tied") | {chosen: "chosen"},
-        "use": None if study.folds else f"run={folder}/{run},split={folder}/{SPLIT}{split}",
+        "use": None if study.folds else f"run={folder}/{run},run_split={folder}/{SPLIT}{split}",
     }
 
 
