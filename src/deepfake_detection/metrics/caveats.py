@@ -14,12 +14,9 @@ _MADE_BY = {"training_history": "training", "validation_logits": "training"}
 
 
 def check_same_run(run_fingerprint: str, **results: Mapping[str, Any] | pd.DataFrame) -> None:
-    """Check that results are of the run of a detector.
+    """Check that results, by the name of their catalog entry, are of the run of a detector.
 
-    Args:
-        run_fingerprint: Of the detector.
-        results: By the name of their catalog entry: metrics with `run_fingerprint`, or tables with
-            a column of that name.
+    Each has an item or a column `run_fingerprint`.
 
     Raises:
         UserError: Naming the first that is of another run, or does not say of which.
@@ -43,11 +40,7 @@ def check_same_run(run_fingerprint: str, **results: Mapping[str, Any] | pd.DataF
 def check_same_calibration(
     threshold: float, temperature: float, metrics: Mapping[str, Any]
 ) -> None:
-    """Check that metrics were taken with a detector's threshold and temperature.
-
-    Raises:
-        UserError: If the detector was calibrated again since.
-    """
+    """Raise a `UserError` if a detector was calibrated again since its metrics were taken."""
     if (metrics["threshold"], metrics["temperature"]) != (threshold, temperature):
         raise UserError(
             f"'metrics' were taken at threshold {metrics['threshold']:g} and temperature "
@@ -59,10 +52,7 @@ def check_same_calibration(
 def explain_subset(subset: str, method: str, chosen: str) -> str | None:
     """What a score on this subset must be read with; None for nothing.
 
-    Args:
-        subset: Its name.
-        method: Of the split.
-        chosen: What validation chose, such as `the epoch and the threshold`.
+    `method` is that of the split, and `chosen` as `choices_on_validation`.
     """
     notes = []
     if subset == "validation":

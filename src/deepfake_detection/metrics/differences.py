@@ -13,22 +13,10 @@ from deepfake_detection.metrics.metrics import Measured, Scored, measure_compara
 
 @dataclass(frozen=True)
 class Difference:
-    """A row of the table of differences.
+    """A row of the table of differences; columns as in `Metric`, the interval is the difference's.
 
-    Attributes:
-        metric: Its name.
-        subset: The subset that both scored.
-        level: `image`, or `source` (logits averaged over each source).
-        class_name: `fake` or `real`, or a kind of fake by its class folder; None for both classes.
-        value: Of the one scoring.
-        other_value: Of the other.
-        difference: The one minus the other.
-        low: Lower end of the difference's interval; not a number where it has none.
-        high: Upper end.
-        n: Images or sources that it rests on.
-        differing_groups: Groups of images whose sum of influences differs between the two; few say
-            that the interval is rough.
-        note: Why there is no difference or no interval.
+    `difference` is `value` minus `other_value`. `differing_groups` counts the groups whose sum of
+    influences differs between the two; few say that the interval is rough.
     """
 
     metric: str
@@ -59,13 +47,7 @@ def measure_differences(
     row on a difference is that on one metric minus that on the other, so that what makes an image
     hard for both cancels out. Intervals are taken between groups.
 
-    Args:
-        ours: Columns class_name, label, group, logit, predicted; a row for each image, or source.
-        others: The same rows, scored the other way.
-        temperatures: Of both.
-        subset: Name of the subset.
-        level: `image` or `source`.
-        confidence: Of the intervals, such as 0.95.
+    Both tables are as in `measure`, with the same rows.
     """
     scored = [
         Scored.of(rows, level, temperature)

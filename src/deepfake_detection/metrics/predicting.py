@@ -22,11 +22,7 @@ def request_scored_pixels(
 
 
 def check_split(detector: Detector, split: pd.DataFrame) -> None:
-    """Make sure that a split is the one that a detector was trained on.
-
-    Raises:
-        UserError: If it is another.
-    """
+    """Raise a `UserError` unless a split is the one that a detector was trained on."""
     ours, its = fingerprint_of_split(split), detector.card.split["fingerprint"]
     if ours != its:
         raise UserError(
@@ -50,7 +46,7 @@ def predict(
         detector: What scores.
         split: All images that `scored_pixels` were asked for.
         scored: Those of them to be scored.
-        scored_pixels: Hold the pixels.
+        scored_pixels: Hold the pixels of the split.
         evaluation: Batch size and device.
         name: What the detector is called in messages.
 

@@ -13,11 +13,6 @@ from deepfake_detection.metrics.metrics import place_in_bins
 def bin_reliability(scored: pd.DataFrame, bins: int, confidence: float) -> pd.DataFrame:
     """Mean fake probability and share of fakes in each bin that holds an image.
 
-    Args:
-        scored: The images of one subset: label, fake_probability, group.
-        bins: Number of bins of equal width over the fake probability.
-        confidence: Of the intervals, such as 0.95.
-
     Returns:
         A row for each bin with images: lower and upper (its edges), images, mean_probability,
         share_of_fakes, low and high (its interval between groups; NaN for a single group), all but
