@@ -5,8 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
-from deepfake_detection.metrics.metrics import expected_calibration_error
-from deepfake_detection.metrics.reliability import bin_reliability
+from deepfake_detection.metrics.metrics import bin_reliability, expected_calibration_error
 
 
 def score(labels: list[int], logits: list[float]) -> pd.DataFrame:

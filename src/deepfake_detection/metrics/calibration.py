@@ -92,17 +92,17 @@ def fit_temperature(logits: Floats, labels: Labels, parameters: TemperatureParam
     inner = float(minimize_scalar(loss, bounds=(low, high), method="bounded").x)
     best = min((low, high, 0.0, inner), key=loss)
     note: str | None = None
-    if best in (low, high):
-        side = "lower" if best == low else "higher"
-        note = (
-            f"the log loss of validation would be least at a {side} temperature than "
-            f"calibration.temperature.bounds allow: it is {math.exp(best):g}"
-        )
     if logits[labels == 1].min() > logits[labels == 0].max():
         note = (
             "every fake of validation scores higher than every real image, so that the log loss "
             "falls with the temperature without end: it stops at the lower of "
             f"calibration.temperature.bounds, {math.exp(best):g}"
+        )
+    elif best in (low, high):
+        side = "lower" if best == low else "higher"
+        note = (
+            f"the log loss of validation would be least at a {side} temperature than "
+            f"calibration.temperature.bounds allow: it is {math.exp(best):g}"
         )
     return Fitted(math.exp(best), fitted=True, note=note)
 

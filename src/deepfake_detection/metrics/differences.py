@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from deepfake_detection.metrics.intervals import UNKNOWN, difference_interval, sum_over_groups
-from deepfake_detection.metrics.metrics import Measured, Scored, measure_comparable
+from deepfake_detection.metrics.metrics import Scored, measure_comparable
 
 
 @dataclass(frozen=True)
@@ -49,32 +49,24 @@ def measure_differences(
 
     Both tables are as in `measure`, with the same rows.
     """
-    scored = [
+    scored, rescored = (
         Scored.of(rows, level, temperature)
         for rows, temperature in zip((ours, others), temperatures, strict=True)
-    ]
-    for one, other in zip(*map(measure_comparable, scored), strict=True):
-        yield _subtract(one, other, scored[0], subset, confidence)
-
-
-def _subtract(
-    one: Measured, other: Measured, scored: Scored, subset: str, confidence: float
-) -> Difference:
-    difference, ends, differing = one.value - other.value, UNKNOWN, 0
-    reason = one.reason or other.reason
-    if one.influence is not None and other.influence is not None:
-        counts = np.ones(len(scored.labels), bool) if one.counts is None else one.counts
-        influence = (one.influence - other.influence)[counts]
-        groups = scored.groups[counts]
-        ends = difference_interval(difference, influence, groups, confidence)
-        sums = np.abs(sum_over_groups(influence, groups))
-        # the influences of two unequal scores may cancel out but for their rounding
-        differing = int((sums > 1e-12).sum())
-        if one.metric != "log_loss":
-            ends = (max(ends[0], -1.0), min(ends[1], 1.0)) if not math.isnan(ends[0]) else UNKNOWN
-        if math.isnan(ends[0]):
-            reason = "no interval: there is one group, or no group tells the two apart"
-    return Difference(
-        one.metric, subset, scored.level, one.class_name, one.value, other.value, difference,
-        *ends, one.n, differing, reason,
-    )  # fmt: skip
+    )
+    for one, other in zip(measure_comparable(scored), measure_comparable(rescored), strict=True):
+        difference, ends, differing = one.value - other.value, UNKNOWN, 0
+        reason = one.reason or other.reason
+        if one.influence is not None and other.influence is not None:
+            counts = slice(None) if one.counts is None else one.counts
+            influence, groups = (one.influence - other.influence)[counts], scored.groups[counts]
+            ends = difference_interval(difference, influence, groups, confidence)
+            # the influences of two unequal scores may cancel out but for their rounding
+            differing = int((np.abs(sum_over_groups(influence, groups)) > 1e-12).sum())
+            if math.isnan(ends[0]):
+                reason = "no interval: there is one group, or no group tells the two apart"
+            elif one.metric != "log_loss":
+                ends = max(ends[0], -1.0), min(ends[1], 1.0)
+        yield Difference(
+            one.metric, subset, level, one.class_name, one.value, other.value, difference,
+            *ends, one.n, differing, reason,
+        )  # fmt: skip

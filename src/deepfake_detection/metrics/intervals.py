@@ -12,8 +12,8 @@ itself is poorly known. For all but shares of counts, whose variance follows fro
 for how alike images of a group are, the quantile is that of Student's t with the degrees of freedom
 that such a variance has (Satterthwaite 1946).
 
-Influences are float64, [n]; groups are [n]. An interval is its lower and its upper end, both NaN
-where there is only one group; those of metrics in [0, 1] lie in [0, 1].
+Influences are float64, [n], 0 for rows that play no part; groups are [n]. An interval is its lower
+and its upper end, both NaN where there is only one group; those of metrics in [0, 1] lie there.
 """
 
 import math
@@ -94,13 +94,8 @@ def interval(
 ) -> tuple[float, float]:
     """Wilson's interval of a metric in [0, 1] over rows that come in groups.
 
-    Args:
-        value: The metric.
-        influence: Of each row on it; rows that play no part have 0.
-        groups: The group of each row.
-        confidence: Such as 0.95.
-        counted: Whether it is a share of counts, not a mean of numbers in between.
-        known_by: Groups that agree where nothing varies; all, if None.
+    `counted` says that it is a share of counts, not a mean of numbers in between; `known_by` is how
+    many groups agree where nothing varies: all, if None.
     """
     sums = sum_over_groups(influence, groups)
     number = len(sums)
@@ -108,22 +103,21 @@ def interval(
         return UNKNOWN
     # a metric that is a sum over images can miss 0 or 1 by rounding
     value = min(max(value, 0.0), 1.0)
-    variance = _variance(sums, value)
-    spread = value * (1 - value)
+    variance, spread = _variance(sums, value), value * (1 - value)
     if variance == 0 or spread == 0:
         # all that is known is that this many groups agree
-        return _wilson(value, float(known_by or number), _quantile(confidence, number - 1))
-    freedom = number - 1 if counted else _freedom(sums)
-    return _wilson(value, spread / variance, _quantile(confidence, freedom))
+        size, freedom = float(known_by or number), number - 1.0
+    else:
+        size, freedom = spread / variance, number - 1.0 if counted else _freedom(sums)
+    quantile = _quantile(confidence, freedom)
+    shrink = quantile**2 / size
+    centre = (value + shrink / 2) / (1 + shrink)
+    half = quantile / (1 + shrink) * math.sqrt(spread / size + shrink / (4 * size))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def area_interval(
-    value: float,
-    influence: Floats,
-    groups: Groups,
-    confidence: float,
-    *,
-    known_by: int | None = None,
+    value: float, influence: Floats, groups: Groups, confidence: float, known_by: int | None = None
 ) -> tuple[float, float]:
     """Interval of an area under a curve, such as ROC AUC: t on its logit (Pepe 2003).
 
@@ -197,10 +191,3 @@ def _freedom(sums: Floats) -> float:
 
 def _quantile(confidence: float, freedom: float) -> float:
     return float(t.ppf((1 + confidence) / 2, freedom))
-
-
-def _wilson(value: float, size: float, quantile: float) -> tuple[float, float]:
-    shrink = quantile**2 / size
-    centre = (value + shrink / 2) / (1 + shrink)
-    half = quantile / (1 + shrink) * math.sqrt(value * (1 - value) / size + shrink / (4 * size))
-    return max(0.0, centre - half), min(1.0, centre + half)

@@ -30,7 +30,6 @@ from deepfake_detection.models.detector import CLASS_NAMES
 
 COUNTS = ("true_negatives", "false_positives", "false_negatives", "true_positives")
 
-_AREAS = ("roc_auc", "average_precision")
 _NO_INTERVAL = {
     "equal_error_rate": (
         "no interval: it hangs on how dense the scores are at one threshold, which few groups "
@@ -145,7 +144,7 @@ class Measured:
         given = (self.value, influence, groups, confidence)
         if self.metric == "log_loss":
             return positive_interval(*given)
-        if self.metric in _AREAS:
+        if self.metric in ("roc_auc", "average_precision"):
             return area_interval(*given, known_by=self.known_by)
         counted = self.metric != "brier_score"
         return interval(*given, counted=counted, known_by=self.known_by)
@@ -179,18 +178,14 @@ def measure(
 ) -> Iterator[Metric]:
     """All metrics of one subset at one level.
 
-    Args:
-        rows: Columns class_name, label, group, logit, predicted; a row for each image, or source.
-        subset: Its name.
-        level: `image` or `source`.
-        confidence: Of the intervals, such as 0.95.
-        calibration_bins: Of the expected calibration error.
-        temperature: Logits are divided by it.
+    There is a row for each image, or source: class_name, label, group, logit, predicted. Logits are
+    divided by the temperature here.
     """
     scored = Scored.of(rows, level, temperature)
     for each in (
-        *_measure_verdicts(scored),
-        *_measure_order(scored),
+        _mean("accuracy", scored.right),
+        *(_compare_classes(metric, scored) for metric in _COMPARING),
+        _measure_equal_error(scored),
         *_measure_probabilities(scored),
         _measure_calibration(scored, calibration_bins),
         *_measure_classes(scored),
@@ -204,8 +199,9 @@ def measure(
 
 def measure_comparable(scored: Scored) -> Iterator[Measured]:
     """The metrics of which two detectors' differences have intervals."""
-    yield from _measure_verdicts(scored)
-    yield _area_under_roc(scored)
+    yield _mean("accuracy", scored.right)
+    yield _compare_classes("balanced_accuracy", scored)
+    yield _compare_classes("roc_auc", scored)
     yield from _measure_probabilities(scored)
     yield from _measure_recalls(scored)
 
@@ -220,52 +216,39 @@ def _share(
     return Measured(metric, name, value, n, share_influence(part, whole), whole > 0)
 
 
-def _measure_verdicts(scored: Scored) -> Iterator[Measured]:
-    total, right = len(scored.labels), scored.right
-    yield _share("accuracy", None, right, np.ones(total), total)
-
-    def mean_recall(labels: Labels, right: Floats) -> float:
-        return float(np.mean([right[labels == each].mean() for each in (0, 1)]))
-
-    yield _of_both_classes(
-        "balanced_accuracy", scored, right, mean_recall, balanced_accuracy_influence,
-        scored.only_class,
-    )  # fmt: skip
+def _mean(metric: str, values: Floats) -> Measured:
+    return _share(metric, None, values, np.ones(len(values)), len(values))
 
 
-def _measure_order(scored: Scored) -> Iterator[Measured]:
-    yield _area_under_roc(scored)
-    yield _of_both_classes(
-        "average_precision", scored, scored.logits, average_precision_score,
-        average_precision_influence, scored.no_order,
-    )  # fmt: skip
-    name, reason = "equal_error_rate", scored.no_order
-    rate = math.nan if reason else equal_error_rate(scored.labels, scored.logits)
-    yield Measured(name, None, rate, len(scored.labels), reason=reason or _NO_INTERVAL[name])
+def _mean_recall(labels: Labels, right: Floats) -> float:
+    return float(np.mean([right[labels == each].mean() for each in (0, 1)]))
 
 
-def _area_under_roc(scored: Scored) -> Measured:
-    return _of_both_classes(
-        "roc_auc", scored, scored.logits, roc_auc_score, roc_auc_influence, scored.no_order
-    )
+_COMPARING: dict[str, tuple[Callable[..., float], Callable[..., Floats]]] = {
+    "balanced_accuracy": (_mean_recall, balanced_accuracy_influence),
+    "roc_auc": (roc_auc_score, roc_auc_influence),
+    "average_precision": (average_precision_score, average_precision_influence),
+}
 
 
-def _of_both_classes(
-    metric: str,
-    scored: Scored,
-    given: Floats,
-    value: Callable[[Labels, Floats], float],
-    influence: Callable[[Labels, Floats], Floats],
-    reason: str | None,
-) -> Measured:
-    """A metric that compares both classes; undefined where there is a reason."""
-    labels = scored.labels
+def _compare_classes(metric: str, scored: Scored) -> Measured:
+    """A metric that needs both classes, and but for balanced accuracy an order of scores."""
+    labels, given, reason = scored.labels, scored.logits, scored.no_order
+    if metric == "balanced_accuracy":
+        given, reason = scored.right, scored.only_class
     if reason:
         return Measured(metric, None, math.nan, len(labels), reason=reason)
-    # the interval is that of the smaller class where nothing varies
+    measure_it, influence = _COMPARING[metric]
+    value = float(measure_it(labels, given))
+    # where nothing varies, only as many groups agree as the smaller class has
     known_by = min(len(np.unique(scored.groups[labels == each])) for each in (0, 1))
-    measured = float(value(labels, given)), len(labels), influence(labels, given)
-    return Measured(metric, None, *measured, known_by=known_by)
+    return Measured(metric, None, value, len(labels), influence(labels, given), known_by=known_by)
+
+
+def _measure_equal_error(scored: Scored) -> Measured:
+    name, reason = "equal_error_rate", scored.no_order
+    rate = math.nan if reason else equal_error_rate(scored.labels, scored.logits)
+    return Measured(name, None, rate, len(scored.labels), reason=reason or _NO_INTERVAL[name])
 
 
 def equal_error_rate(labels: Labels, scores: Floats) -> float:
@@ -280,12 +263,10 @@ def equal_error_rate(labels: Labels, scores: Floats) -> float:
 
 
 def _measure_probabilities(scored: Scored) -> Iterator[Measured]:
-    ones, total = np.ones(len(scored.labels)), len(scored.labels)
     # finite in nats however sure the detector is
     losses = np.logaddexp(0, np.where(scored.labels == 1, -scored.logits, scored.logits))
-    yield _share("log_loss", None, losses, ones, total)
-    squared_errors = (scored.probabilities - scored.labels) ** 2
-    yield _share("brier_score", None, squared_errors, ones, total)
+    yield _mean("log_loss", losses)
+    yield _mean("brier_score", (scored.probabilities - scored.labels) ** 2)
 
 
 def _measure_calibration(scored: Scored, bins: int) -> Measured:
@@ -300,17 +281,41 @@ def expected_calibration_error(labels: Labels, probabilities: Floats, bins: int)
     Naeini et al. 2015, as in scikit-learn's calibration_curve: bins of equal width over the fake
     probability. (Guo et al. 2017 bin the probability of whatever class was called instead.)
     """
-    places = place_in_bins(probabilities, bins)
+    places = _place_in_bins(probabilities, bins)
     surplus = np.bincount(places, weights=probabilities - labels, minlength=bins)
     return float(np.abs(surplus).sum() / len(labels))
 
 
-def place_in_bins(probabilities: Floats, bins: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _place_in_bins(probabilities: Floats, bins: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """The bin of equal width, from 0, in which each probability lies: [n].
 
     Each bin is closed above, the first also below.
     """
     return np.asarray(np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], probabilities))
+
+
+def bin_reliability(scored: pd.DataFrame, bins: int, confidence: float) -> pd.DataFrame:
+    """Mean fake probability and share of fakes in each bin that holds an image.
+
+    The reliability of Murphy and Winkler 1977, in the bins of the expected calibration error.
+
+    Returns:
+        A row for each bin with images: lower and upper (its edges), images, mean_probability,
+        share_of_fakes, low and high (its interval between groups; NaN for a single group), all but
+        images in [0, 1].
+    """
+    places = _place_in_bins(scored["fake_probability"].to_numpy(dtype=np.float64), bins)
+    rows = []
+    for place, part in scored.groupby(places):
+        fakes = part["label"].to_numpy(dtype=np.float64)
+        influence = share_influence(fakes, np.ones(len(fakes)))
+        ends = interval(float(fakes.mean()), influence, part["group"].to_numpy(), confidence)
+        edges = (int(str(place)) / bins, (int(str(place)) + 1) / bins)
+        rows.append(
+            (*edges, len(part), float(part["fake_probability"].mean()), float(fakes.mean()), *ends)
+        )
+    names = ["lower", "upper", "images", "mean_probability", "share_of_fakes", "low", "high"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def _measure_classes(scored: Scored) -> Iterator[Measured]:

@@ -40,15 +40,7 @@ def predict(
     evaluation: EvaluationParameters,
     name: str = "the detector",
 ) -> pd.DataFrame:
-    """Score images, none of which the detector was trained on.
-
-    Args:
-        detector: What scores.
-        split: All images that `scored_pixels` were asked for.
-        scored: Those of them to be scored.
-        scored_pixels: Hold the pixels of the split.
-        evaluation: Batch size and device.
-        name: What the detector is called in messages.
+    """Score images of the split that pixels were asked for; messages call the detector `name`.
 
     Returns:
         A row for each image: path, class_name, label, source, group, subset, logit (fake minus

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from deepfake_detection.pipelines.evaluation.elsewhere import put_beside
+from deepfake_detection.pipelines.evaluation.nodes import put_beside
 
 NONE = float("nan")
 
