@@ -22,14 +22,12 @@ def check_same_run(run_fingerprint: str, **results: Mapping[str, Any] | pd.DataF
         UserError: Naming the first that is of another run, or does not say of which.
     """
     for name, result in results.items():
-        if "run_fingerprint" not in result:
-            found = "an older version, which does not name it"
-        else:
-            named = result["run_fingerprint"]
-            runs = {named} if isinstance(named, str) else set(named)
-            if runs <= {run_fingerprint}:
-                continue
-            found = f"run {str(min(runs))[:12]}"
+        named = result.get("run_fingerprint", "")
+        runs = {named} if isinstance(named, str) else set(named)
+        if runs <= {run_fingerprint}:
+            continue
+        other = str(min(runs))[:12]
+        found = f"run {other}" if other else "an older version, which does not name it"
         raise UserError(
             f"'{name}' is of another run ({found}) than the detector ({run_fingerprint[:12]}). "
             f"Make it again: kedro run --pipelines {_MADE_BY.get(name, 'evaluation')}, or pick "
@@ -54,9 +52,12 @@ def explain_subset(subset: str, method: str, chosen: str) -> str | None:
 
     `method` is that of the split, and `chosen` as `choices_on_validation`.
     """
-    notes = []
-    if subset == "validation":
-        notes.append(f"validation also chose {chosen}")
+    also = f"validation also chose {chosen}" if subset == "validation" else None
     if subset != EXTERNAL and method == "individual":
-        notes.append("inflated: neighbours of these images were trained on")
-    return "; ".join(notes) or None
+        return join_notes(also, "inflated: neighbours of these images were trained on")
+    return also
+
+
+def join_notes(*notes: str | None) -> str | None:
+    """Those that there are, in one; None for none."""
+    return "; ".join(note for note in notes if note) or None

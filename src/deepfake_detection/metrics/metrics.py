@@ -67,11 +67,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Scored:
-    """What metrics are computed of: one subset at one level; arrays are [n].
-
-    Logits are fake minus real, divided by the temperature; kinds are class folders; `level` is
-    `image` or `source`.
-    """
+    """One subset at one level: logits divided by the temperature, kinds are class folders; [n]."""
 
     labels: Labels
     predicted: Labels
@@ -83,31 +79,25 @@ class Scored:
     @classmethod
     def of(cls, rows: pd.DataFrame, level: str, temperature: float) -> "Scored":
         """From a table with columns class_name, label, group, logit, predicted."""
-        return cls(
-            rows["label"].to_numpy(),
-            rows["predicted"].to_numpy(),
-            rows["logit"].to_numpy(dtype=np.float64) / temperature,
-            rows["group"].to_numpy(),
-            rows["class_name"].to_numpy(),
-            level,
-        )
+        names = ("label", "predicted", "logit", "group", "class_name")
+        labels, predicted, logits, groups, kinds = (rows[name].to_numpy() for name in names)
+        return cls(labels, predicted, logits.astype(np.float64) / temperature, groups, kinds, level)
 
     @property
     def probabilities(self) -> Floats:
-        """Fake probabilities: float64, [n]."""
+        """Of fake."""
         return np.asarray(expit(self.logits))
 
     @property
     def right(self) -> Floats:
-        """1 where a row was called what it is, else 0: float64, [n]."""
+        """1 where a row was called what it is, else 0."""
         return np.asarray(self.labels == self.predicted, dtype=np.float64)
 
     @property
     def only_class(self) -> str | None:
         """Why what compares both classes is undefined; None if both are there."""
-        if len(np.unique(self.labels)) == 1:
-            return f"all are {CLASS_NAMES[self.labels[0]]}"
-        return None
+        one = len(np.unique(self.labels)) == 1
+        return f"all are {CLASS_NAMES[self.labels[0]]}" if one else None
 
     @property
     def no_order(self) -> str | None:
@@ -287,10 +277,7 @@ def expected_calibration_error(labels: Labels, probabilities: Floats, bins: int)
 
 
 def _place_in_bins(probabilities: Floats, bins: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """The bin of equal width, from 0, in which each probability lies: [n].
-
-    Each bin is closed above, the first also below.
-    """
+    # each bin is closed above, the first also below
     return np.asarray(np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], probabilities))
 
 
@@ -306,14 +293,13 @@ def bin_reliability(scored: pd.DataFrame, bins: int, confidence: float) -> pd.Da
     """
     places = _place_in_bins(scored["fake_probability"].to_numpy(dtype=np.float64), bins)
     rows = []
-    for place, part in scored.groupby(places):
+    for place in np.unique(places):
+        part = scored[places == place]
         fakes = part["label"].to_numpy(dtype=np.float64)
+        mean, share = part["fake_probability"].mean(), float(fakes.mean())
         influence = share_influence(fakes, np.ones(len(fakes)))
-        ends = interval(float(fakes.mean()), influence, part["group"].to_numpy(), confidence)
-        edges = (int(str(place)) / bins, (int(str(place)) + 1) / bins)
-        rows.append(
-            (*edges, len(part), float(part["fake_probability"].mean()), float(fakes.mean()), *ends)
-        )
+        ends = interval(share, influence, part["group"].to_numpy(), confidence)
+        rows.append((place / bins, (place + 1) / bins, len(part), mean, share, *ends))
     names = ["lower", "upper", "images", "mean_probability", "share_of_fakes", "low", "high"]
     return pd.DataFrame(rows, columns=names)
 

@@ -10,9 +10,9 @@ import pandas as pd
 from deepfake_detection.images.fingerprints import unpack_hashes
 from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.metrics.calibration import choices_on_validation
-from deepfake_detection.metrics.caveats import EXTERNAL, check_same_run, explain_subset
+from deepfake_detection.metrics.caveats import EXTERNAL, check_same_run, explain_subset, join_notes
 from deepfake_detection.metrics.finished_scores import FinishedScores
-from deepfake_detection.metrics.metrics import Metric, average_over_sources, measure
+from deepfake_detection.metrics.metrics import average_over_sources, measure
 from deepfake_detection.metrics.predicting import KEPT_COLUMNS, check_split, predict
 from deepfake_detection.models.detector import CLASS_NAMES, Detector
 from deepfake_detection.parameters import EvaluationParameters, ImageSetParameters
@@ -114,14 +114,19 @@ def make_metrics(
         )
     ]
     table = pd.DataFrame([asdict(row) for row in rows])
-    table["note"] = [_join_notes(row, card.split["method"], chosen) for row in rows]
+    method = card.split["method"]
+    caveats = {name: explain_subset(name, method, chosen) for name in table["subset"].unique()}
+    table["note"] = [
+        row.note if math.isnan(row.value) else join_notes(row.note, caveats[row.subset])
+        for row in rows
+    ]
     metrics = {
         "run_fingerprint": card.run_fingerprint,
         "split_fingerprint": card.split["fingerprint"],
         "threshold": card.threshold,
         "temperature": card.temperature,
         "chosen_on_validation": chosen,
-        "split_method": card.split["method"],
+        "split_method": method,
         "note": card.split["note"],
         "subsets": _nest(table),
     }
@@ -201,14 +206,6 @@ def list_label_issues(
             CLASS_NAMES[first["label"]], first["label_probability"],
         )  # fmt: skip
     return doubted
-
-
-def _join_notes(metric: Metric, method: str, chosen: str) -> str | None:
-    """What a metric says of itself, and what its subset says of it where it has a value."""
-    if math.isnan(metric.value):
-        return metric.note
-    basis = explain_subset(metric.subset, method, chosen)
-    return "; ".join(note for note in (metric.note, basis) if note) or None
 
 
 def _nest(table: pd.DataFrame) -> dict[str, Any]:

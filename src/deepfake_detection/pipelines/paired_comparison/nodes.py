@@ -10,6 +10,7 @@ from deepfake_detection.errors import UserError
 from deepfake_detection.images.fingerprints import unpack_hashes
 from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.metrics.calibration import choices_on_validation
+from deepfake_detection.metrics.caveats import join_notes
 from deepfake_detection.metrics.differences import Difference, measure_differences
 from deepfake_detection.metrics.metrics import average_over_sources
 from deepfake_detection.metrics.predicting import predict
@@ -82,9 +83,7 @@ def compare_predictions(
         for subset, of_subset in split.groupby("subset", sort=False)
     }
     table = pd.DataFrame([asdict(row) for row in rows])
-    table["note"] = [
-        "; ".join(note for note in (row.note, notes[row.subset]) if note) or None for row in rows
-    ]
+    table["note"] = [join_notes(row.note, notes[row.subset]) for row in rows]
     table["detector"], table["other_detector"] = (
         f"{card.backbone} {card.run_fingerprint[:12]}" for card in cards
     )
@@ -121,7 +120,7 @@ def _explain(
             notes.append(
                 f"inflated: {name} was trained on neighbours of {neighbours} of these images"
             )
-    return "; ".join(notes) or None
+    return join_notes(*notes)
 
 
 def _log_differences(table: pd.DataFrame, notes: dict[str, str | None]) -> None:
