@@ -141,19 +141,20 @@ def test_where_validation_tells_nothing_both_stay_and_say_so(rule, labels, logit
     assert f"{said}: the temperature stays 1" in (temperature.note or "")
 
 
-@pytest.mark.parametrize("scale", [1.0, 500.0])
-def test_perfectly_separated_scores_stop_at_the_lower_bound_and_say_so(scale: float) -> None:
-    labels, logits = np.array([0, 0, 1, 1]), scale * np.array([-3.0, -1.0, 2.0, 4.0])
-    fit = fit_temperature(logits, labels, make_calibration(temperature="scaling").temperature)
-    assert fit.value == pytest.approx(0.1)
-    assert "without end" in (fit.note or "")
-
-
-def test_scores_the_wrong_way_round_stop_at_the_upper_bound_and_say_so() -> None:
-    labels, logits = np.array([1, 1, 0, 0]), np.array([-3.0, -1.0, 2.0, 4.0])
-    fit = fit_temperature(logits, labels, make_calibration(temperature="scaling").temperature)
-    assert fit.value == pytest.approx(10)
-    assert "higher temperature" in (fit.note or "")
+@pytest.mark.parametrize(
+    ("labels", "scale", "bound", "said"),
+    [
+        ([0, 0, 1, 1], 1.0, 0.1, "without end"),
+        ([0, 0, 1, 1], 500.0, 0.1, "without end"),
+        ([1, 1, 0, 0], 1.0, 10, "higher temperature"),
+    ],
+)
+def test_a_temperature_stops_at_a_bound_and_says_so(labels, scale, bound, said) -> None:
+    logits = scale * np.array([-3.0, -1.0, 2.0, 4.0])
+    rule = make_calibration(temperature="scaling").temperature
+    fit = fit_temperature(logits, np.array(labels), rule)
+    assert fit.value == pytest.approx(bound)
+    assert said in (fit.note or "")
 
 
 def test_scores_too_far_out_to_differ_as_probabilities_still_keep_a_false_positive_rate() -> None:

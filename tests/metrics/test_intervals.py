@@ -53,22 +53,6 @@ def test_a_share_lies_in_its_interval_as_often_as_is_said(share: float) -> None:
     assert naive / 600 < 0.85
 
 
-def test_the_area_under_roc_lies_in_its_interval_as_often_as_is_said() -> None:
-    generator = np.random.default_rng(1)
-    # scores of real ones N(0, 1 + 1), of fakes N(3, 1 + 1), half of the variance between groups
-    truth = 0.9331928  # Φ(3 / √(2 · 2))
-    inside = 0
-    for _ in range(400):
-        between = generator.normal(size=(120, 1)).repeat(5, axis=1)
-        labels = np.repeat(np.arange(120) % 2, 5)
-        scores = (between + generator.normal(size=(120, 5))).ravel() + 3 * labels
-        influence = roc_auc_influence(labels, scores)
-        area = float(roc_auc_score(labels, scores))
-        low, high = area_interval(area, influence, np.repeat(np.arange(120), 5), 0.95)
-        inside += low <= truth <= high
-    assert 0.92 <= inside / 400 <= 0.98
-
-
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=1, max_size=40))
 def test_an_interval_lies_in_0_to_1_and_around_its_value(drawn: list[tuple[bool, int]]) -> None:
     right, groups = (np.array(each) for each in zip(*drawn, strict=True))
@@ -116,16 +100,6 @@ def test_without_an_error_the_number_of_groups_says_how_sure_it_is() -> None:
     assert few < 0.8 < many < 1
 
 
-@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 5)), min_size=4, max_size=30))
-def test_influences_on_the_area_under_roc_sum_to_nothing(drawn: list[tuple[int, int]]) -> None:
-    labels, scores = (np.array(each) for each in zip(*drawn, strict=True))
-    if len(set(labels)) == 2:
-        influence = roc_auc_influence(labels, scores.astype(float))
-        assert influence.sum() == pytest.approx(0, abs=1e-9)
-
-
-# ---------------------------------------------------------------- further metrics
-
 labelled_scores = st.lists(
     st.tuples(st.integers(0, 1), st.integers(0, 5)), min_size=4, max_size=30
 ).filter(lambda drawn: len({label for label, _ in drawn}) == 2)
@@ -141,17 +115,9 @@ def test_influences_are_the_derivatives_with_respect_to_weights(
     # weights that change in a direction of their own, as scikit-learn takes them
     step = 1e-5 * np.random.default_rng(seed).normal(size=len(labels))
     for metric, called, influence in (
-        (
-            balanced_accuracy_score,
-            scores >= 3,
-            balanced_accuracy_influence(labels, right.astype(float)),
-        ),
-        (
-            average_precision_score,
-            scores,
-            average_precision_influence(labels, scores.astype(float)),
-        ),
-        (roc_auc_score, scores, roc_auc_influence(labels, scores.astype(float))),
+        (balanced_accuracy_score, scores >= 3, balanced_accuracy_influence(labels, right * 1.0)),
+        (average_precision_score, scores, average_precision_influence(labels, scores * 1.0)),
+        (roc_auc_score, scores, roc_auc_influence(labels, scores * 1.0)),
     ):
         above, below = (metric(labels, called, sample_weight=1 + each) for each in (step, -step))
         assert influence @ step == pytest.approx((above - below) / 2, abs=1e-9)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import expit
@@ -18,7 +18,14 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from deepfake_detection.metrics.metrics import Metric, average_over_sources, measure
+from deepfake_detection.metrics.metrics import (
+    COUNTS,
+    Metric,
+    average_over_sources,
+    bin_reliability,
+    expected_calibration_error,
+    measure,
+)
 
 BINS = 10
 
@@ -156,15 +163,6 @@ def test_the_calibration_error_agrees_with_bins_filled_one_by_one(
     assert found == pytest.approx(expected)
 
 
-def test_the_calibration_error_agrees_with_scikit_learn_s_curve() -> None:
-    generator = np.random.default_rng(0)
-    labels, logits = generator.integers(0, 2, 800), generator.normal(size=800) * 2
-    found = _measure(_table(labels.tolist(), logits.tolist()))["expected_calibration_error", None]
-    share, mean = calibration_curve(labels, expit(logits), n_bins=BINS)
-    counts = np.histogram(expit(logits), bins=BINS, range=(0, 1))[0]
-    assert found == pytest.approx((counts[counts > 0] * abs(share - mean)).sum() / 800)
-
-
 def test_log_loss_is_finite_however_sure_a_detector_is_and_wrong() -> None:
     found = _measure(_table([1, 0], [-5000.0, 5000.0]))
     assert found["log_loss", None] == 5000
@@ -184,12 +182,7 @@ def test_what_has_no_interval_says_why() -> None:
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 2, 60).tolist()
     for metric in _rows(_table(labels, generator.normal(size=60).tolist())):
-        counted = metric.metric in (
-            "true_negatives",
-            "false_positives",
-            "false_negatives",
-            "true_positives",
-        )
+        counted = metric.metric in COUNTS
         assert counted or not math.isnan(metric.low) or "no interval" in (metric.note or "")
 
 
@@ -203,20 +196,6 @@ def test_a_perfect_balance_is_no_surer_than_its_smaller_class() -> None:
     assert low(600) == pytest.approx(low(300), abs=0.01)
 
 
-def test_the_seeds_figures_are_those_of_real_as_the_positive_class() -> None:
-    # 2,400 validation images, 30 errors: 19 of 800 real ones called fake, 11 fakes called real
-    labels = [0] * 800 + [1] * 1600
-    logits = [1.0] * 19 + [-1.0] * 781 + [-1.0] * 11 + [1.0] * 1589
-    found = _measure(_table(labels, logits))
-    assert found["accuracy", None] == pytest.approx(0.9875)
-    assert found["recall", "real"] == pytest.approx(0.9763, abs=5e-5)
-    assert found["precision", "real"] == pytest.approx(0.9861, abs=5e-5)
-    assert found["recall", "fake"] == pytest.approx(0.993, abs=5e-4)
-    assert found["precision", "fake"] == pytest.approx(0.988, abs=5e-4)
-    assert found["false_negatives", None] == 11
-    assert found["false_positives", None] == 19
-
-
 @given(predictions, st.randoms(use_true_random=False))
 def test_the_order_of_rows_makes_no_difference(drawn: list[tuple[int, float]], random) -> None:
     table = _table(*map(list, zip(*drawn, strict=True)))
@@ -225,48 +204,23 @@ def test_the_order_of_rows_makes_no_difference(drawn: list[tuple[int, float]], r
     assert _measure(table.iloc[order]) == pytest.approx(_measure(table), nan_ok=True)
 
 
+OF_ORDER = [("roc_auc", None), ("average_precision", None), ("equal_error_rate", None)]
+
+
 @pytest.mark.parametrize(
-    ("labels", "logits", "undefined"),
+    ("labels", "logits", "of_both", "of_class"),
     [
-        (
-            [1, 1],
-            [1.0, -1.0],
-            {
-                ("roc_auc", None): "all are fake",
-                ("average_precision", None): "all are fake",
-                ("equal_error_rate", None): "all are fake",
-                ("balanced_accuracy", None): "all are fake",
-                ("recall", "real"): "no real",
-            },
-        ),
-        (
-            [0, 0],
-            [1.0, -1.0],
-            {
-                ("roc_auc", None): "all are real",
-                ("average_precision", None): "all are real",
-                ("equal_error_rate", None): "all are real",
-                ("balanced_accuracy", None): "all are real",
-                ("recall", "fake"): "no fake",
-            },
-        ),
-        (
-            [0, 1],
-            [1.0, 1.0],
-            {
-                ("roc_auc", None): "equal",
-                ("average_precision", None): "equal",
-                ("equal_error_rate", None): "equal",
-                ("precision", "real"): "called real",
-            },
-        ),
+        ([1, 1], [1.0, -1.0], "all are fake", ("recall", "real")),
+        ([0, 0], [1.0, -1.0], "all are real", ("recall", "fake")),
+        ([0, 1], [1.0, 1.0], "equal", ("precision", "real")),
     ],
 )
-def test_what_is_undefined_says_why(labels, logits, undefined) -> None:
+def test_what_is_undefined_says_why(labels, logits, of_both, of_class) -> None:
     rows = {(m.metric, m.class_name): m for m in _rows(_table(labels, logits))}
-    for key, reason in undefined.items():
+    one_class = [("balanced_accuracy", None)] if len(set(labels)) == 1 else []
+    for key in (*OF_ORDER, *one_class, of_class):
         assert math.isnan(rows[key].value)
-        assert reason in (rows[key].note or "")
+        assert (of_class[1] if key == of_class else of_both) in (rows[key].note or "")
 
 
 def test_recall_is_given_for_each_kind_of_fake() -> None:
@@ -301,3 +255,54 @@ def test_one_video_faked_in_several_ways_is_several_sources() -> None:
     assert sources["logit"].tolist() == [1.5] * 3
     assert sources["fake_probability"].to_numpy() == pytest.approx(1 / (1 + math.exp(-1.5)))
     assert sources["predicted"].tolist() == [1, 1, 1]
+
+
+def score(labels: list[int], logits: list[float]) -> pd.DataFrame:
+    """Scored images, each its own group."""
+    probabilities = expit(np.asarray(logits, dtype=np.float64))
+    groups = range(len(labels))
+    return pd.DataFrame({"label": labels, "fake_probability": probabilities, "group": groups})
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.floats(-30, 30)), min_size=1, max_size=40),
+    st.integers(1, 20),
+)
+def test_bins_hold_every_image_once_and_make_the_calibration_error(scores, bins):
+    scored = score(*map(list, zip(*scores, strict=True)))
+    found = bin_reliability(scored, bins, 0.95)
+    assert found["images"].sum() == len(scored)
+    assert (found["images"] > 0).all()
+    slack = 1e-9
+    assert (found["mean_probability"] >= found["lower"] - slack).all()
+    assert (found["mean_probability"] <= found["upper"] + slack).all()
+    distance = (found["mean_probability"] - found["share_of_fakes"]).abs()
+    error = (distance * found["images"]).sum() / len(scored)
+    probabilities = scored["fake_probability"].to_numpy()
+    expected = expected_calibration_error(scored["label"].to_numpy(), probabilities, bins)
+    assert error == pytest.approx(expected, abs=1e-9)
+    known = found.dropna(subset=["low"])
+    assert (known["low"] <= known["share_of_fakes"] + slack).all()
+    assert (known["high"] >= known["share_of_fakes"] - slack).all()
+
+
+def test_bins_are_those_of_scikit_learn():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 500)
+    scored = score(list(labels), list(generator.normal(labels * 2 - 1, 1.2)))
+    found = bin_reliability(scored, 10, 0.95)
+    shares, means = calibration_curve(scored["label"], scored["fake_probability"], n_bins=10)
+    np.testing.assert_allclose(found["share_of_fakes"], shares)
+    np.testing.assert_allclose(found["mean_probability"], means)
+
+
+def test_images_of_one_group_count_as_one_observation():
+    apart = score([0, 1] * 50, [0.3] * 100)
+    together = apart.assign(group=apart["group"] // 10)
+    narrow, wide, none = (
+        bin_reliability(each, 1, 0.95).iloc[0] for each in (apart, together, apart.assign(group=0))
+    )
+    assert np.isnan(none["low"])
+    # five of ten in each group are fakes: nothing varies between groups, ten of which are known
+    assert wide["high"] - wide["low"] > narrow["high"] - narrow["low"]

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
+from sklearn.metrics import roc_curve
 
-from deepfake_detection.metrics.intervals import Floats
+from deepfake_detection.metrics.intervals import Floats, Labels
 from deepfake_detection.models.detector import CLASS_NAMES, Detector
 from deepfake_detection.parameters import (
     CalibrationParameters,
@@ -20,28 +21,16 @@ from deepfake_detection.parameters import (
 
 log = logging.getLogger(__name__)
 
-Labels = np.ndarray[Any, np.dtype[np.int64]]
 _PLAIN = 1.0
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A threshold or a temperature.
-
-    Attributes:
-        value: Its number.
-        fitted: Whether validation chose it.
-        note: What has to be known of it; None for nothing.
-    """
+    """A threshold or a temperature, whether validation chose it, and what must be known of it."""
 
     value: float
     fitted: bool
     note: str | None = None
-
-
-def needs_scores(calibration: CalibrationParameters) -> bool:
-    """Whether anything is to be fitted, for which validation has to be scored."""
-    return calibration.threshold.rule != "fixed" or calibration.temperature.rule != "none"
 
 
 def calibrate(
@@ -49,12 +38,7 @@ def calibrate(
 ) -> Detector:
     """The same detector with the threshold and the temperature that its parameters ask for.
 
-    Args:
-        detector: Its network and hashes are kept.
-        logits: Of validation images, fake minus real, without temperature: [n]. Not looked at
-            where nothing is to be fitted.
-        labels: 1 fake, 0 real, [n].
-        calibration: The rules.
+    Logits are of validation images, fake minus real, without temperature: [n].
     """
     temperature = fit_temperature(logits, labels, calibration.temperature)
     threshold = fit_threshold(logits / temperature.value, labels, calibration.threshold)
@@ -82,26 +66,17 @@ def calibrate(
 def choices_on_validation(calibration: Mapping[str, Any]) -> str:
     """What validation chose of a detector, in words: `the epoch and the threshold`.
 
-    Args:
-        calibration: Of its card; empty for one made before there was any.
+    The calibration is that of its card; empty for one made before there was any.
     """
     *first, last = ["the epoch", *(f"the {name}" for name in calibration.get("fitted", []))]
     return f"{', '.join(first)} and {last}" if first else last
 
 
-# ---------------------------------------------------------------- temperature
-
-
 def fit_temperature(logits: Floats, labels: Labels, parameters: TemperatureParameters) -> Fitted:
-    """The number by which logits are divided.
+    """The number by which logits (fake minus real, [n]) are divided.
 
     Scaling (Guo et al. 2017): the positive one with which the log loss is least. It changes no
     order, and no verdict at a threshold of 0.5.
-
-    Args:
-        logits: Fake minus real, [n].
-        labels: 1 fake, 0 real, [n].
-        parameters: The rule, and the bounds.
     """
     if parameters.rule == "none":
         return Fitted(_PLAIN, fitted=False)
@@ -109,34 +84,27 @@ def fit_temperature(logits: Floats, labels: Labels, parameters: TemperatureParam
         return Fitted(_PLAIN, fitted=False, note=f"{reason}: the temperature stays {_PLAIN:g}")
 
     def loss(log_temperature: float) -> float:
-        return log_loss(logits / math.exp(log_temperature), labels)
+        scaled = logits / math.exp(log_temperature)
+        return float(np.logaddexp(0, np.where(labels == 1, -scaled, scaled)).mean())
 
     # as a function of its inverse the loss is convex, so that there is one least value
     low, high = (math.log(bound) for bound in parameters.bounds)
     inner = float(minimize_scalar(loss, bounds=(low, high), method="bounded").x)
     best = min((low, high, 0.0, inner), key=loss)
     note: str | None = None
-    if best in (low, high):
-        side = "lower" if best == low else "higher"
-        note = (
-            f"the log loss of validation would be least at a {side} temperature than "
-            f"calibration.temperature.bounds allow: it is {math.exp(best):g}"
-        )
     if logits[labels == 1].min() > logits[labels == 0].max():
         note = (
             "every fake of validation scores higher than every real image, so that the log loss "
             "falls with the temperature without end: it stops at the lower of "
             f"calibration.temperature.bounds, {math.exp(best):g}"
         )
+    elif best in (low, high):
+        side = "lower" if best == low else "higher"
+        note = (
+            f"the log loss of validation would be least at a {side} temperature than "
+            f"calibration.temperature.bounds allow: it is {math.exp(best):g}"
+        )
     return Fitted(math.exp(best), fitted=True, note=note)
-
-
-def log_loss(logits: Floats, labels: Labels) -> float:
-    """Mean cross-entropy in nats of logits, fake minus real."""
-    return float(np.logaddexp(0, np.where(labels == 1, -logits, logits)).mean())
-
-
-# ---------------------------------------------------------------- threshold
 
 
 def fit_threshold(logits: Floats, labels: Labels, parameters: ThresholdParameters) -> Fitted:
@@ -146,12 +114,8 @@ def fit_threshold(logits: Floats, labels: Labels, parameters: ThresholdParameter
     best_f1:          F1 of fakes is highest.
     false_positive_rate: the lowest with at most that share of real ones called fake.
 
-    A threshold stands halfway, in logits, between the two scores that it parts.
-
-    Args:
-        logits: Fake minus real, divided by the temperature, [n].
-        labels: 1 fake, 0 real, [n].
-        parameters: The rule, and its numbers.
+    A threshold stands halfway, in logits, between the two scores that it parts. The logits (fake
+    minus real, [n]) are divided by the temperature already.
     """
     if parameters.rule == "fixed":
         return Fitted(parameters.value, fitted=False)
@@ -160,14 +124,17 @@ def fit_threshold(logits: Floats, labels: Labels, parameters: ThresholdParameter
         stays = f"the threshold stays {parameters.value:g}"
         return Fitted(parameters.value, fitted=False, note=f"{reason}: {stays}")
     thresholds = _list_thresholds(logits)
-    found = _share_called(probabilities[labels == 1], thresholds)
-    false_positives = _share_called(probabilities[labels == 0], thresholds)
+    # as many points as thresholds, from that above all scores down
+    curve = roc_curve(labels, probabilities, drop_intermediate=False)
+    false_positives, found = curve[0][::-1], curve[1][::-1]
     if parameters.rule == "equal_error":
         # of several that are as near, the one with fewer errors
         distance = np.abs(false_positives - (1 - found))
         best = np.lexsort((false_positives + 1 - found, distance))[0]
     elif parameters.rule == "best_f1":
-        best = np.argmax(_f1(found, false_positives, labels))
+        fakes = int((labels == 1).sum())
+        hits, alarms = found * fakes, false_positives * (len(labels) - fakes)
+        best = np.argmax(2 * hits / (hits + alarms + fakes))
     else:
         best = np.argmax(false_positives <= parameters.false_positive_rate)
     note: str | None = None
@@ -189,19 +156,6 @@ def _list_thresholds(logits: Floats) -> Floats:
     halfway = np.where(halfway > probabilities[:-1], halfway, probabilities[1:])
     halfway = np.minimum(halfway, probabilities[1:])
     return np.concatenate((probabilities[:1], halfway, [np.nextafter(probabilities[-1], 2)]))
-
-
-def _share_called(probabilities: Floats, thresholds: Floats) -> Floats:
-    """The share that each threshold calls fake: float64, [thresholds]."""
-    number = len(probabilities)
-    below = np.searchsorted(np.sort(probabilities), thresholds, side="left")
-    return np.asarray((number - below) / number)
-
-
-def _f1(found: Floats, false_positives: Floats, labels: Labels) -> Floats:
-    fakes = int((labels == 1).sum())
-    hits, alarms = found * fakes, false_positives * (len(labels) - fakes)
-    return np.asarray(2 * hits / (hits + alarms + fakes))
 
 
 def _why_nothing_fits(scores: Floats, labels: Labels) -> str | None:

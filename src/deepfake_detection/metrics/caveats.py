@@ -14,25 +14,20 @@ _MADE_BY = {"training_history": "training", "validation_logits": "training"}
 
 
 def check_same_run(run_fingerprint: str, **results: Mapping[str, Any] | pd.DataFrame) -> None:
-    """Check that results are of the run of a detector.
+    """Check that results, by the name of their catalog entry, are of the run of a detector.
 
-    Args:
-        run_fingerprint: Of the detector.
-        results: By the name of their catalog entry: metrics with `run_fingerprint`, or tables with
-            a column of that name.
+    Each has an item or a column `run_fingerprint`.
 
     Raises:
         UserError: Naming the first that is of another run, or does not say of which.
     """
     for name, result in results.items():
-        if "run_fingerprint" not in result:
-            found = "an older version, which does not name it"
-        else:
-            named = result["run_fingerprint"]
-            runs = {named} if isinstance(named, str) else set(named)
-            if runs <= {run_fingerprint}:
-                continue
-            found = f"run {str(min(runs))[:12]}"
+        named = result.get("run_fingerprint", "")
+        runs = {named} if isinstance(named, str) else set(named)
+        if runs <= {run_fingerprint}:
+            continue
+        other = str(min(runs))[:12]
+        found = f"run {other}" if other else "an older version, which does not name it"
         raise UserError(
             f"'{name}' is of another run ({found}) than the detector ({run_fingerprint[:12]}). "
             f"Make it again: kedro run --pipelines {_MADE_BY.get(name, 'evaluation')}, or pick "
@@ -43,11 +38,7 @@ def check_same_run(run_fingerprint: str, **results: Mapping[str, Any] | pd.DataF
 def check_same_calibration(
     threshold: float, temperature: float, metrics: Mapping[str, Any]
 ) -> None:
-    """Check that metrics were taken with a detector's threshold and temperature.
-
-    Raises:
-        UserError: If the detector was calibrated again since.
-    """
+    """Raise a `UserError` if a detector was calibrated again since its metrics were taken."""
     if (metrics["threshold"], metrics["temperature"]) != (threshold, temperature):
         raise UserError(
             f"'metrics' were taken at threshold {metrics['threshold']:g} and temperature "
@@ -59,14 +50,14 @@ def check_same_calibration(
 def explain_subset(subset: str, method: str, chosen: str) -> str | None:
     """What a score on this subset must be read with; None for nothing.
 
-    Args:
-        subset: Its name.
-        method: Of the split.
-        chosen: What validation chose, such as `the epoch and the threshold`.
+    `method` is that of the split, and `chosen` as `choices_on_validation`.
     """
-    notes = []
-    if subset == "validation":
-        notes.append(f"validation also chose {chosen}")
+    also = f"validation also chose {chosen}" if subset == "validation" else None
     if subset != EXTERNAL and method == "individual":
-        notes.append("inflated: neighbours of these images were trained on")
-    return "; ".join(notes) or None
+        return join_notes(also, "inflated: neighbours of these images were trained on")
+    return also
+
+
+def join_notes(*notes: str | None) -> str | None:
+    """Those that there are, in one; None for none."""
+    return "; ".join(note for note in notes if note) or None

@@ -8,27 +8,15 @@ import numpy as np
 import pandas as pd
 
 from deepfake_detection.metrics.intervals import UNKNOWN, difference_interval, sum_over_groups
-from deepfake_detection.metrics.metrics import Measured, Scored, measure_comparable
+from deepfake_detection.metrics.metrics import Scored, measure_comparable
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A row of the table of differences.
+    """A row of the table of differences; columns as in `Metric`, the interval is the difference's.
 
-    Attributes:
-        metric: Its name.
-        subset: The subset that both scored.
-        level: `image`, or `source` (logits averaged over each source).
-        class_name: `fake` or `real`, or a kind of fake by its class folder; None for both classes.
-        value: Of the one scoring.
-        other_value: Of the other.
-        difference: The one minus the other.
-        low: Lower end of the difference's interval; not a number where it has none.
-        high: Upper end.
-        n: Images or sources that it rests on.
-        differing_groups: Groups of images whose sum of influences differs between the two; few say
-            that the interval is rough.
-        note: Why there is no difference or no interval.
+    `difference` is `value` minus `other_value`. `differing_groups` counts the groups whose sum of
+    influences differs between the two; few say that the interval is rough.
     """
 
     metric: str
@@ -59,40 +47,26 @@ def measure_differences(
     row on a difference is that on one metric minus that on the other, so that what makes an image
     hard for both cancels out. Intervals are taken between groups.
 
-    Args:
-        ours: Columns class_name, label, group, logit, predicted; a row for each image, or source.
-        others: The same rows, scored the other way.
-        temperatures: Of both.
-        subset: Name of the subset.
-        level: `image` or `source`.
-        confidence: Of the intervals, such as 0.95.
+    Both tables are as in `measure`, with the same rows.
     """
-    scored = [
+    scored, rescored = (
         Scored.of(rows, level, temperature)
         for rows, temperature in zip((ours, others), temperatures, strict=True)
-    ]
-    for one, other in zip(*map(measure_comparable, scored), strict=True):
-        yield _subtract(one, other, scored[0], subset, confidence)
-
-
-def _subtract(
-    one: Measured, other: Measured, scored: Scored, subset: str, confidence: float
-) -> Difference:
-    difference, ends, differing = one.value - other.value, UNKNOWN, 0
-    reason = one.reason or other.reason
-    if one.influence is not None and other.influence is not None:
-        counts = np.ones(len(scored.labels), bool) if one.counts is None else one.counts
-        influence = (one.influence - other.influence)[counts]
-        groups = scored.groups[counts]
-        ends = difference_interval(difference, influence, groups, confidence)
-        sums = np.abs(sum_over_groups(influence, groups))
-        # the influences of two unequal scores may cancel out but for their rounding
-        differing = int((sums > 1e-12).sum())
-        if one.metric != "log_loss":
-            ends = (max(ends[0], -1.0), min(ends[1], 1.0)) if not math.isnan(ends[0]) else UNKNOWN
-        if math.isnan(ends[0]):
-            reason = "no interval: there is one group, or no group tells the two apart"
-    return Difference(
-        one.metric, subset, scored.level, one.class_name, one.value, other.value, difference,
-        *ends, one.n, differing, reason,
-    )  # fmt: skip
+    )
+    for one, other in zip(measure_comparable(scored), measure_comparable(rescored), strict=True):
+        difference, ends, differing = one.value - other.value, UNKNOWN, 0
+        reason = one.reason or other.reason
+        if one.influence is not None and other.influence is not None:
+            counts = slice(None) if one.counts is None else one.counts
+            influence, groups = (one.influence - other.influence)[counts], scored.groups[counts]
+            ends = difference_interval(difference, influence, groups, confidence)
+            # the influences of two unequal scores may cancel out but for their rounding
+            differing = int((np.abs(sum_over_groups(influence, groups)) > 1e-12).sum())
+            if math.isnan(ends[0]):
+                reason = "no interval: there is one group, or no group tells the two apart"
+            elif one.metric != "log_loss":
+                ends = max(ends[0], -1.0), min(ends[1], 1.0)
+        yield Difference(
+            one.metric, subset, level, one.class_name, one.value, other.value, difference,
+            *ends, one.n, differing, reason,
+        )  # fmt: skip

@@ -11,6 +11,9 @@ Where a few groups make most of the variance (the few errors of a good detector)
 itself is poorly known. For all but shares of counts, whose variance follows from their value but
 for how alike images of a group are, the quantile is that of Student's t with the degrees of freedom
 that such a variance has (Satterthwaite 1946).
+
+Influences are float64, [n], 0 for rows that play no part; groups are [n]. An interval is its lower
+and its upper end, both NaN where there is only one group; those of metrics in [0, 1] lie there.
 """
 
 import math
@@ -21,28 +24,25 @@ from scipy.special import expit, logit
 from scipy.stats import rankdata, t
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+Labels = np.ndarray[Any, np.dtype[np.int64]]  # 1 fake, 0 real
+Groups = np.ndarray[Any, Any]
 UNKNOWN = (math.nan, math.nan)
 
 
 def share_influence(part: Floats, whole: Floats) -> Floats:
-    """Influence of each row on Σ part / Σ whole: float64, [n]."""
+    """Influence of each row on Σ part / Σ whole."""
     total = whole.sum()
     return np.asarray((part - part.sum() / total * whole) / total)
 
 
-def balanced_accuracy_influence(labels: np.ndarray[Any, Any], right: Floats) -> Floats:
-    """Influence of each row on the mean of both classes' recalls: float64, [n].
-
-    Args:
-        labels: 1 fake, 0 real; both are there.
-        right: 1 where a row was called what it is, else 0.
-    """
+def balanced_accuracy_influence(labels: Labels, right: Floats) -> Floats:
+    """Influence of each row on the mean of both recalls; `right` is 1 where it was called right."""
     recalls = [share_influence(right * (labels == each), labels == each) for each in (0, 1)]
     return np.asarray((recalls[0] + recalls[1]) / 2)
 
 
-def roc_auc_influence(labels: np.ndarray[Any, Any], scores: Floats) -> Floats:
-    """Influence of each row on the area under the ROC curve: float64, [n].
+def roc_auc_influence(labels: Labels, scores: Floats) -> Floats:
+    """Influence of each row on the area under the ROC curve.
 
     The structural components of DeLong (1988), which Obuchowski (1997) sums over clusters.
     """
@@ -57,8 +57,8 @@ def roc_auc_influence(labels: np.ndarray[Any, Any], scores: Floats) -> Floats:
     return np.asarray((placement - area) / np.where(positive, n_positive, n_negative))
 
 
-def average_precision_influence(labels: np.ndarray[Any, Any], scores: Floats) -> Floats:
-    """Influence of each row on average precision: float64, [n].
+def average_precision_influence(labels: Labels, scores: Floats) -> Floats:
+    """Influence of each row on average precision.
 
     Average precision is the mean, over the positive rows i, of the precision P(i) among the rows
     that score at least as high as i. A row moves it by its own P, if it is positive, and by the
@@ -86,7 +86,7 @@ def average_precision_influence(labels: np.ndarray[Any, Any], scores: Floats) ->
 def interval(
     value: float,
     influence: Floats,
-    groups: np.ndarray[Any, Any],
+    groups: Groups,
     confidence: float,
     *,
     counted: bool = True,
@@ -94,17 +94,9 @@ def interval(
 ) -> tuple[float, float]:
     """Wilson's interval of a metric in [0, 1] over rows that come in groups.
 
-    Args:
-        value: The metric.
-        influence: Of each row that counts on it, [n].
-        groups: The group of each row, [n].
-        confidence: Such as 0.95.
-        counted: Whether it is a share of counts, not a mean of numbers in between. Then the size of
-            the sample of independent observations is at most n.
-        known_by: Groups that agree where nothing varies; all, if None.
-
-    Returns:
-        Lower and upper end, in [0, 1]; not a number where there is only one group.
+    `counted` says that it is a share of counts, not a mean of numbers in between: then the size of
+    the sample of independent observations is at most n. `known_by` is how many groups agree where
+    nothing varies: all, if None.
     """
     sums = sum_over_groups(influence, groups)
     number = len(sums)
@@ -112,96 +104,74 @@ def interval(
         return UNKNOWN
     # a metric that is a sum over images can miss 0 or 1 by rounding
     value = min(max(value, 0.0), 1.0)
-    variance = _variance(sums, value)
-    spread = value * (1 - value)
+    variance, spread = _variance(sums, value), value * (1 - value)
     if variance == 0 or spread == 0:
         # all that is known is that this many groups agree
-        return _wilson(value, float(known_by or number), _quantile(confidence, number - 1))
-    size = spread / variance
-    if not counted:
-        return _wilson(value, size, _quantile(confidence, _freedom(sums)))
-    # groups that happen to have the same share do not tell more than independent rows
-    return _wilson(value, min(size, len(influence)), _quantile(confidence, number - 1))
+        size, freedom = float(known_by or number), number - 1.0
+    elif counted:
+        # groups that happen to have the same share do not tell more than independent rows
+        size, freedom = min(spread / variance, float(len(influence))), number - 1.0
+    else:
+        size, freedom = spread / variance, _freedom(sums)
+    quantile = _quantile(confidence, freedom)
+    shrink = quantile**2 / size
+    centre = (value + shrink / 2) / (1 + shrink)
+    half = quantile / (1 + shrink) * math.sqrt(spread / size + shrink / (4 * size))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def area_interval(
-    value: float,
-    influence: Floats,
-    groups: np.ndarray[Any, Any],
-    confidence: float,
-    *,
-    known_by: int | None = None,
+    value: float, influence: Floats, groups: Groups, confidence: float, known_by: int | None = None
 ) -> tuple[float, float]:
     """Interval of an area under a curve, such as ROC AUC: t on its logit (Pepe 2003).
 
     It covers better than Wilson's near 1, where an area's variance falls faster than a share's.
-
-    Args:
-        value: The metric, in [0, 1].
-        influence: Of each row on it, [n].
-        groups: The group of each row, [n].
-        confidence: Such as 0.95.
-        known_by: Groups that agree where nothing varies; all, if None.
-
-    Returns:
-        Lower and upper end, in [0, 1]; not a number where there is only one group.
     """
-    sums = sum_over_groups(influence, groups)
-    spread = value * (1 - value)
-    if len(sums) < 2 or spread <= 0 or (variance := _variance(sums, value)) == 0:
+    half, spread = _half_width(value, influence, groups, confidence), value * (1 - value)
+    if math.isnan(half) or spread <= 0:
         return interval(value, influence, groups, confidence, known_by=known_by)
-    half = _quantile(confidence, _freedom(sums)) * math.sqrt(variance) / spread
+    half /= spread
     return float(expit(logit(value) - half)), float(expit(logit(value) + half))
 
 
 def positive_interval(
-    value: float, influence: Floats, groups: np.ndarray[Any, Any], confidence: float
+    value: float, influence: Floats, groups: Groups, confidence: float
 ) -> tuple[float, float]:
     """Interval of a metric above 0 without an upper end, such as log loss: t on its logarithm.
 
-    Args:
-        value: The metric.
-        influence: Of each row on it, [n].
-        groups: The group of each row, [n].
-        confidence: Such as 0.95.
-
-    Returns:
-        Lower and upper end, above 0; not a number where there is only one group, where all groups
-        agree, and where the value is 0.
+    Its ends are above 0, and NaN also where all groups agree and where the value is 0.
     """
-    sums = sum_over_groups(influence, groups)
-    if len(sums) < 2 or not value > 0 or (variance := _variance(sums, value)) == 0:
+    half = _half_width(value, influence, groups, confidence)
+    if math.isnan(half) or not value > 0:
         return UNKNOWN
     # the logarithm's standard error is the relative one; beyond float64's range is no interval
-    half = min(_quantile(confidence, _freedom(sums)) * math.sqrt(variance) / value, 300.0)
+    half = min(half / value, 300.0)
     return value * math.exp(-half), value * math.exp(half)
 
 
 def difference_interval(
-    difference: float, influence: Floats, groups: np.ndarray[Any, Any], confidence: float
+    difference: float, influence: Floats, groups: Groups, confidence: float
 ) -> tuple[float, float]:
     """Interval of the difference of a metric between two detectors on the same rows: plain t.
 
-    Args:
-        difference: Of the metric.
-        influence: Of each row on it, [n]: the difference of its influences on both.
-        groups: The group of each row, [n].
-        confidence: Such as 0.95.
-
-    Returns:
-        Lower and upper end; not a number where there is only one group, or where no group differs.
+    A row's influence is the difference of its influences on both. NaN also where no group differs.
     """
-    sums = sum_over_groups(influence, groups)
-    if len(sums) < 2 or (variance := _variance(sums, difference)) == 0:
-        return UNKNOWN
-    half = _quantile(confidence, _freedom(sums)) * math.sqrt(variance)
+    half = _half_width(difference, influence, groups, confidence)
     return difference - half, difference + half
 
 
-def sum_over_groups(influence: Floats, groups: np.ndarray[Any, Any]) -> Floats:
+def sum_over_groups(influence: Floats, groups: Groups) -> Floats:
     """The influences summed over each group: float64, [groups]."""
     codes = np.unique(groups, return_inverse=True)[1]
     return np.asarray(np.bincount(codes, weights=influence), dtype=np.float64)
+
+
+def _half_width(value: float, influence: Floats, groups: Groups, confidence: float) -> float:
+    """Half of the t interval of a metric; NaN where there is one group, or nothing varies."""
+    sums = sum_over_groups(influence, groups)
+    if len(sums) < 2 or (variance := _variance(sums, value)) == 0:
+        return math.nan
+    return _quantile(confidence, _freedom(sums)) * math.sqrt(variance)
 
 
 def _variance(sums: Floats, value: float) -> float:
@@ -213,11 +183,8 @@ def _variance(sums: Floats, value: float) -> float:
 
 
 def _freedom(sums: Floats) -> float:
-    """Degrees of freedom of the variance of sums that are not all the same, in [1, groups − 1].
-
-    Those of a normal sample's variance with the same error: groups − 1 for normal sums, 2 where one
-    group makes all of it.
-    """
+    # those of a normal sample's variance with the same error: groups − 1 for normal sums, 2 where
+    # one group makes all of it
     # as shares of the largest, since the fourth power of a small number is soon 0
     squares = (sums / np.abs(sums).max()) ** 2
     total = float(squares.sum())
@@ -228,10 +195,3 @@ def _freedom(sums: Floats) -> float:
 
 def _quantile(confidence: float, freedom: float) -> float:
     return float(t.ppf((1 + confidence) / 2, freedom))
-
-
-def _wilson(value: float, size: float, quantile: float) -> tuple[float, float]:
-    shrink = quantile**2 / size
-    centre = (value + shrink / 2) / (1 + shrink)
-    half = quantile / (1 + shrink) * math.sqrt(value * (1 - value) / size + shrink / (4 * size))
-    return max(0.0, centre - half), min(1.0, centre + half)

@@ -4,7 +4,7 @@ Fake is the positive class; precision, recall and F1 are given for both classes,
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_s
 from deepfake_detection.metrics.intervals import (
     UNKNOWN,
     Floats,
+    Groups,
+    Labels,
     area_interval,
     average_precision_influence,
     balanced_accuracy_influence,
@@ -28,7 +30,6 @@ from deepfake_detection.models.detector import CLASS_NAMES
 
 COUNTS = ("true_negatives", "false_positives", "false_negatives", "true_positives")
 
-_AREAS = ("roc_auc", "average_precision")
 _NO_INTERVAL = {
     "equal_error_rate": (
         "no interval: it hangs on how dense the scores are at one threshold, which few groups "
@@ -45,13 +46,10 @@ class Metric:
     """A row of the metric table.
 
     Attributes:
-        metric: Its name.
-        subset: The subset that it was measured on.
         level: `image`, or `source` (logits averaged over each source).
         class_name: `fake` or `real`, or a kind of fake by its class folder; None for both classes.
-        value: In [0, 1], or a count, or log loss in nats; not a number where it is undefined.
-        low: Lower end of its confidence interval; not a number where it has none.
-        high: Upper end.
+        value: In [0, 1], or a count, or log loss in nats; NaN where it is undefined.
+        low: Lower end of its confidence interval; NaN where it has none.
         n: Images or sources that it rests on.
         note: Why it is undefined or has no interval, or what its subset also decided.
     """
@@ -69,83 +67,49 @@ class Metric:
 
 @dataclass(frozen=True)
 class Scored:
-    """What metrics are computed of: one subset at one level.
+    """One subset at one level: logits divided by the temperature, kinds are class folders; [n]."""
 
-    Attributes:
-        labels: int64, [n]: 1 fake, 0 real.
-        predicted: int64, [n]: the same, as the detector calls them.
-        logits: float64, [n]: fake minus real, divided by the temperature.
-        groups: [n]: the group of each row.
-        kinds: [n]: the class folder of each row.
-        level: `image` or `source`, for reasons.
-    """
-
-    labels: np.ndarray[Any, np.dtype[np.int64]]
-    predicted: np.ndarray[Any, np.dtype[np.int64]]
+    labels: Labels
+    predicted: Labels
     logits: Floats
-    groups: np.ndarray[Any, Any]
+    groups: Groups
     kinds: np.ndarray[Any, Any]
     level: str
 
     @classmethod
     def of(cls, rows: pd.DataFrame, level: str, temperature: float) -> "Scored":
         """From a table with columns class_name, label, group, logit, predicted."""
-        return cls(
-            rows["label"].to_numpy(),
-            rows["predicted"].to_numpy(),
-            rows["logit"].to_numpy(dtype=np.float64) / temperature,
-            rows["group"].to_numpy(),
-            rows["class_name"].to_numpy(),
-            level,
-        )
+        names = ("label", "predicted", "logit", "group", "class_name")
+        labels, predicted, logits, groups, kinds = (rows[name].to_numpy() for name in names)
+        return cls(labels, predicted, logits.astype(np.float64) / temperature, groups, kinds, level)
 
     @property
     def probabilities(self) -> Floats:
-        """Fake probabilities: float64, [n]."""
+        """Of fake."""
         return np.asarray(expit(self.logits))
 
     @property
     def right(self) -> Floats:
-        """1 where a row was called what it is, else 0: float64, [n]."""
+        """1 where a row was called what it is, else 0."""
         return np.asarray(self.labels == self.predicted, dtype=np.float64)
-
-    @property
-    def losses(self) -> Floats:
-        """Cross-entropy of each row in nats, finite however sure the detector is: float64, [n]."""
-        return np.asarray(np.logaddexp(0, np.where(self.labels == 1, -self.logits, self.logits)))
-
-    @property
-    def squared_errors(self) -> Floats:
-        """Squared distance of each probability from its label, in [0, 1]: float64, [n]."""
-        return np.asarray((self.probabilities - self.labels) ** 2)
 
     @property
     def only_class(self) -> str | None:
         """Why what compares both classes is undefined; None if both are there."""
-        if len(np.unique(self.labels)) == 1:
-            return f"all are {CLASS_NAMES[self.labels[0]]}"
-        return None
+        one = len(np.unique(self.labels)) == 1
+        return f"all are {CLASS_NAMES[self.labels[0]]}" if one else None
 
     @property
     def no_order(self) -> str | None:
         """Why what judges the order of scores is undefined; None if there is an order."""
         return self.only_class or ("all scores are equal" if np.ptp(self.logits) == 0 else None)
 
-    @property
-    def groups_of_smaller_class(self) -> int:
-        """Groups of the class that has fewer."""
-        return min(len(np.unique(self.groups[self.labels == each])) for each in (0, 1))
-
 
 @dataclass(frozen=True)
 class Measured:
-    """A metric of one subset at one level, before its interval.
+    """A metric of one subset at one level, as in `Metric`, before its interval.
 
     Attributes:
-        metric: Its name.
-        class_name: As in `Metric`.
-        value: Not a number where `reason` says why.
-        n: Images or sources that it rests on.
         influence: Of each row on it, float64, [all rows]; None where it has no interval.
         counts: Rows that play a part in it, bool, [all rows].
         known_by: Groups that agree where nothing varies; all that count, if None.
@@ -161,7 +125,7 @@ class Measured:
     known_by: int | None = None
     reason: str | None = None
 
-    def interval(self, groups: np.ndarray[Any, Any], confidence: float) -> tuple[float, float]:
+    def interval(self, groups: Groups, confidence: float) -> tuple[float, float]:
         """Its interval; not a number where it has none."""
         if self.influence is None:
             return UNKNOWN
@@ -170,7 +134,7 @@ class Measured:
         given = (self.value, influence, groups, confidence)
         if self.metric == "log_loss":
             return positive_interval(*given)
-        if self.metric in _AREAS:
+        if self.metric in ("roc_auc", "average_precision"):
             return area_interval(*given, known_by=self.known_by)
         counted = self.metric != "brier_score"
         return interval(*given, counted=counted, known_by=self.known_by)
@@ -181,10 +145,7 @@ def average_over_sources(
 ) -> pd.DataFrame:
     """One row for each source and subset: the mean logit, and what follows from it.
 
-    Args:
-        predictions: Columns source, group, subset, class_name, label, logit.
-        threshold: From this probability on, a source is called fake.
-        temperature: Logits are divided by it.
+    Columns: subset, class_name, label, source, logit, group, fake_probability, predicted.
     """
     keys = ["subset", "class_name", "label", "source"]
     grouped = predictions.groupby(keys, sort=False, as_index=False)
@@ -207,20 +168,16 @@ def measure(
 ) -> Iterator[Metric]:
     """All metrics of one subset at one level.
 
-    Args:
-        rows: Columns class_name, label, group, logit, predicted; a row for each image, or source.
-        subset: Name of the subset.
-        level: `image` or `source`.
-        confidence: Of the intervals, such as 0.95.
-        calibration_bins: Of the expected calibration error.
-        temperature: Logits are divided by it.
+    There is a row for each image, or source: class_name, label, group, logit, predicted. Logits are
+    divided by the temperature here.
     """
     scored = Scored.of(rows, level, temperature)
     for each in (
-        *_measure_verdicts(scored),
-        *_measure_order(scored),
-        *measure_probabilities(scored),
-        _calibration_error(scored, calibration_bins),
+        _mean("accuracy", scored.right),
+        *(_compare_classes(metric, scored) for metric in _COMPARING),
+        _measure_equal_error(scored),
+        *_measure_probabilities(scored),
+        _measure_calibration(scored, calibration_bins),
         *_measure_classes(scored),
         *_count(scored),
     ):
@@ -232,9 +189,10 @@ def measure(
 
 def measure_comparable(scored: Scored) -> Iterator[Measured]:
     """The metrics of which two detectors' differences have intervals."""
-    yield from _measure_verdicts(scored)
-    yield _area_under_roc(scored)
-    yield from measure_probabilities(scored)
+    yield _mean("accuracy", scored.right)
+    yield _compare_classes("balanced_accuracy", scored)
+    yield _compare_classes("roc_auc", scored)
+    yield from _measure_probabilities(scored)
     yield from _measure_recalls(scored)
 
 
@@ -248,110 +206,102 @@ def _share(
     return Measured(metric, name, value, n, share_influence(part, whole), whole > 0)
 
 
-def _measure_verdicts(scored: Scored) -> Iterator[Measured]:
-    labels, total = scored.labels, len(scored.labels)
-    yield _share("accuracy", None, scored.right, np.ones(total), total)
-    if reason := scored.only_class:
-        yield Measured("balanced_accuracy", None, math.nan, total, reason=reason)
-        return
-    value = float(np.mean([scored.right[labels == each].mean() for each in (0, 1)]))
-    yield Measured(
-        "balanced_accuracy", None, value, total,
-        balanced_accuracy_influence(labels, scored.right), known_by=scored.groups_of_smaller_class,
-    )  # fmt: skip
+def _mean(metric: str, values: Floats) -> Measured:
+    return _share(metric, None, values, np.ones(len(values)), len(values))
 
 
-def _measure_order(scored: Scored) -> Iterator[Measured]:
-    labels, logits, total = scored.labels, scored.logits, len(scored.labels)
-    yield _area_under_roc(scored)
-    if reason := scored.no_order:
-        for name in ("average_precision", "equal_error_rate"):
-            yield Measured(name, None, math.nan, total, reason=reason)
-        return
-    yield Measured(
-        "average_precision", None, float(average_precision_score(labels, logits)), total,
-        average_precision_influence(labels, logits), known_by=scored.groups_of_smaller_class,
-    )  # fmt: skip
-    rate = equal_error_rate(labels, logits)
-    reason = _NO_INTERVAL["equal_error_rate"]
-    yield Measured("equal_error_rate", None, rate, total, reason=reason)
+def _mean_recall(labels: Labels, right: Floats) -> float:
+    return float(np.mean([right[labels == each].mean() for each in (0, 1)]))
 
 
-def _area_under_roc(scored: Scored) -> Measured:
-    labels, logits, total = scored.labels, scored.logits, len(scored.labels)
-    if reason := scored.no_order:
-        return Measured("roc_auc", None, math.nan, total, reason=reason)
-    return Measured(
-        "roc_auc", None, float(roc_auc_score(labels, logits)), total,
-        roc_auc_influence(labels, logits), known_by=scored.groups_of_smaller_class,
-    )  # fmt: skip
+_COMPARING: dict[str, tuple[Callable[..., float], Callable[..., Floats]]] = {
+    "balanced_accuracy": (_mean_recall, balanced_accuracy_influence),
+    "roc_auc": (roc_auc_score, roc_auc_influence),
+    "average_precision": (average_precision_score, average_precision_influence),
+}
 
 
-def equal_error_rate(labels: np.ndarray[Any, Any], scores: Floats) -> float:
-    """The rate at which false positives and false negatives are equally frequent.
+def _compare_classes(metric: str, scored: Scored) -> Measured:
+    """A metric that needs both classes, and but for balanced accuracy an order of scores."""
+    labels, given, reason = scored.labels, scored.logits, scored.no_order
+    if metric == "balanced_accuracy":
+        given, reason = scored.right, scored.only_class
+    if reason:
+        return Measured(metric, None, math.nan, len(labels), reason=reason)
+    measure_it, influence = _COMPARING[metric]
+    value = float(measure_it(labels, given))
+    # where nothing varies, only as many groups agree as the smaller class has
+    known_by = min(len(np.unique(scored.groups[labels == each])) for each in (0, 1))
+    return Measured(metric, None, value, len(labels), influence(labels, given), known_by=known_by)
 
-    The ROC curve is interpolated linearly.
 
-    Args:
-        labels: 1 fake, 0 real, [n]; both are there.
-        scores: Higher for fake, [n].
+def _measure_equal_error(scored: Scored) -> Measured:
+    name, reason = "equal_error_rate", scored.no_order
+    rate = math.nan if reason else equal_error_rate(scored.labels, scored.logits)
+    return Measured(name, None, rate, len(scored.labels), reason=reason or _NO_INTERVAL[name])
 
-    Returns:
-        The share of real ones called fake, which is that of fakes called real, in [0, 1].
+
+def equal_error_rate(labels: Labels, scores: Floats) -> float:
+    """The rate, in [0, 1], at which false positives and false negatives are equally frequent.
+
+    The ROC curve is interpolated linearly. Both classes are there; fakes have higher scores.
     """
     false_positives, found, _ = roc_curve(labels, scores, drop_intermediate=False)
-    # from −1 where nothing is called fake to 1 where everything is, never falling
+    # rises from −1, where nothing is called fake, to 1, where everything is
     surplus = false_positives - (1 - found)
-    after = int(np.argmax(surplus >= 0))
-    before = after - 1
-    step = -surplus[before] / (surplus[after] - surplus[before])
-    return float(
-        false_positives[before] + step * (false_positives[after] - false_positives[before])
-    )
+    return float(np.interp(0, surplus, false_positives))
 
 
-def measure_probabilities(scored: Scored) -> Iterator[Measured]:
-    """Log loss in nats, and the Brier score: the mean squared error of the fake probability."""
-    ones, total = np.ones(len(scored.labels)), len(scored.labels)
-    yield _share("log_loss", None, scored.losses, ones, total)
-    yield _share("brier_score", None, scored.squared_errors, ones, total)
+def _measure_probabilities(scored: Scored) -> Iterator[Measured]:
+    # finite in nats however sure the detector is
+    losses = np.logaddexp(0, np.where(scored.labels == 1, -scored.logits, scored.logits))
+    yield _mean("log_loss", losses)
+    yield _mean("brier_score", (scored.probabilities - scored.labels) ** 2)
 
 
-def _calibration_error(scored: Scored, bins: int) -> Measured:
+def _measure_calibration(scored: Scored, bins: int) -> Measured:
     name = "expected_calibration_error"
     value = expected_calibration_error(scored.labels, scored.probabilities, bins)
     return Measured(name, None, value, len(scored.labels), reason=_NO_INTERVAL[name])
 
 
-def expected_calibration_error(
-    labels: np.ndarray[Any, Any], probabilities: Floats, bins: int
-) -> float:
-    """How far fake probabilities lie from the share of fakes among images with about that one.
+def expected_calibration_error(labels: Labels, probabilities: Floats, bins: int) -> float:
+    """The mean over bins, weighted by their images, of |mean probability − share of fakes|.
 
     Naeini et al. 2015, as in scikit-learn's calibration_curve: bins of equal width over the fake
     probability. (Guo et al. 2017 bin the probability of whatever class was called instead.)
-
-    Args:
-        labels: 1 fake, 0 real, [n].
-        probabilities: Of fake, [n].
-        bins: How many; of [0, 1], each closed above, the first also below.
-
-    Returns:
-        The mean over bins, weighted by their images, of |mean probability − share of fakes|.
     """
-    places = place_in_bins(probabilities, bins)
+    places = _place_in_bins(probabilities, bins)
     surplus = np.bincount(places, weights=probabilities - labels, minlength=bins)
     return float(np.abs(surplus).sum() / len(labels))
 
 
-def place_in_bins(probabilities: Floats, bins: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """In which of the bins of the expected calibration error each probability lies, from 0: [n].
-
-    Args:
-        probabilities: In [0, 1], [n].
-        bins: How many of equal width; each is closed above, the first also below.
-    """
+def _place_in_bins(probabilities: Floats, bins: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    # each bin is closed above, the first also below
     return np.asarray(np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], probabilities))
+
+
+def bin_reliability(scored: pd.DataFrame, bins: int, confidence: float) -> pd.DataFrame:
+    """Mean fake probability and share of fakes in each bin that holds an image.
+
+    The reliability of Murphy and Winkler 1977, in the bins of the expected calibration error.
+
+    Returns:
+        A row for each bin with images: lower and upper (its edges), images, mean_probability,
+        share_of_fakes, low and high (its interval between groups; NaN for a single group), all but
+        images in [0, 1].
+    """
+    places = _place_in_bins(scored["fake_probability"].to_numpy(dtype=np.float64), bins)
+    rows = []
+    for place in np.unique(places):
+        part = scored[places == place]
+        fakes = part["label"].to_numpy(dtype=np.float64)
+        mean, share = part["fake_probability"].mean(), float(fakes.mean())
+        influence = share_influence(fakes, np.ones(len(fakes)))
+        ends = interval(share, influence, part["group"].to_numpy(), confidence)
+        rows.append((place / bins, (place + 1) / bins, len(part), mean, share, *ends))
+    names = ["lower", "upper", "images", "mean_probability", "share_of_fakes", "low", "high"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def _measure_classes(scored: Scored) -> Iterator[Measured]:

@@ -22,11 +22,7 @@ def request_scored_pixels(
 
 
 def check_split(detector: Detector, split: pd.DataFrame) -> None:
-    """Make sure that a split is the one that a detector was trained on.
-
-    Raises:
-        UserError: If it is another.
-    """
+    """Raise a `UserError` unless a split is the one that a detector was trained on."""
     ours, its = fingerprint_of_split(split), detector.card.split["fingerprint"]
     if ours != its:
         raise UserError(
@@ -44,15 +40,7 @@ def predict(
     evaluation: EvaluationParameters,
     name: str = "the detector",
 ) -> pd.DataFrame:
-    """Score images, none of which the detector was trained on.
-
-    Args:
-        detector: What scores.
-        split: All images that `scored_pixels` were asked for.
-        scored: Those of them to be scored.
-        scored_pixels: Hold the pixels.
-        evaluation: Batch size and device.
-        name: What the detector is called in messages.
+    """Score images of the split that pixels were asked for; messages call the detector `name`.
 
     Returns:
         A row for each image: path, class_name, label, source, group, subset, logit (fake minus

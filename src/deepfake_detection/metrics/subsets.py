@@ -18,11 +18,7 @@ def in_reading_order(subsets: Iterable[str]) -> list[str]:
 
 
 def scored_subsets(predictions: pd.DataFrame) -> list[str]:
-    """The subsets that have predictions, the headline subset first.
-
-    Args:
-        predictions: A row for each scored image; column `subset`.
-    """
+    """The subsets that have predictions, the headline subset first."""
     return in_reading_order(predictions["subset"].astype(str))
 
 

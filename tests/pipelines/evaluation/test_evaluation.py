@@ -26,6 +26,7 @@ from deepfake_detection.pipelines.evaluation.nodes import (
     measure_predictions,
     predict_external,
     predict_split,
+    put_beside,
 )
 
 EVALUATION = EvaluationParameters(
@@ -174,15 +175,6 @@ def test_the_table_says_what_validation_chose_and_what_is_inflated(
     assert inflated == (method == "individual")
 
 
-def test_the_log_says_what_the_images_are(split, build_detector, stores, caplog) -> None:
-    detector = build_detector()
-    with caplog.at_level("INFO"):
-        measure_predictions(
-            predict_split(detector, split, stores, EVALUATION), detector, EVALUATION
-        )
-    assert "only drawings" in caplog.text
-
-
 def test_the_table_and_the_log_say_that_validation_chose_threshold_and_temperature(
     split, build_detector, stores, caplog
 ) -> None:
@@ -197,6 +189,7 @@ def test_the_table_and_the_log_say_that_validation_chose_threshold_and_temperatu
         table, metrics = measure_predictions(predictions, detector, EVALUATION)
     said = "validation also chose the epoch, the threshold and the temperature"
     assert said in caplog.text
+    assert detector.card.split["note"] in caplog.text
     notes = table[(table["subset"] == "validation") & table["value"].notna()]["note"]
     assert all(said in note for note in notes)
     assert (metrics["threshold"], metrics["temperature"]) == (0.4, 2.0)
@@ -232,3 +225,54 @@ def test_label_issues_are_listed_and_the_first_is_named(
     assert len(doubted) == EVALUATION.label_issues
     assert f"first {doubted['path'].iloc[0]}" in caplog.text
     assert list_label_issues(predictions, detector, EVALUATION).empty
+
+
+def _metric_table(subset: str, rows: dict[tuple[str, str, str | None], float]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"metric": metric, "subset": subset, "level": level, "class_name": name or float("nan"),
+             "value": value, "low": value - 0.1, "high": value + 0.1, "n": 10, "note": None}
+            for (metric, level, name), value in rows.items()
+        ]
+    )  # fmt: skip
+
+
+OWN = pd.concat(
+    [
+        _metric_table("validation", {("accuracy", "image", None): 0.99}),
+        _metric_table("test", {("accuracy", "image", None): 0.9, ("recall", "image", "fake"): 0.8,
+                       ("recall", "image", "fake_deepfake"): 0.7}),
+    ]
+)  # fmt: skip
+EXTERNAL = _metric_table(
+    "external",
+    {("accuracy", "image", None): 0.6, ("recall", "image", "fake"): 0.5,
+     ("recall", "image", "gan"): 0.4, ("accuracy", "source", None): 0.65},
+)  # fmt: skip
+
+
+def test_each_metric_of_both_stands_in_one_row() -> None:
+    beside = put_beside(EXTERNAL, OWN).set_index(["metric", "level", "class_name"])
+    recall = beside.loc[("recall", "image", "fake")]
+    assert (recall["own_value"], recall["external_value"]) == (0.8, 0.5)
+    assert (recall["own_low"], recall["external_high"]) == (0.8 - 0.1, 0.5 + 0.1)
+    # test, on which nothing was chosen, and not validation
+    accuracy = put_beside(EXTERNAL, OWN).iloc[0]
+    assert (accuracy["own_value"], accuracy["external_value"]) == (0.9, 0.6)
+    assert set(beside["own_subset"].dropna()) == {"test"}
+    # a kind of fake that only one of the two holds, and no other row is lost
+    assert np.isnan(beside.loc[("recall", "image", "gan"), "own_value"])
+    assert np.isnan(beside.loc[("recall", "image", "fake_deepfake"), "external_value"])
+    assert len(beside) == 5
+
+
+def test_without_a_test_subset_validation_stands_beside() -> None:
+    own = OWN[OWN["subset"] == "validation"]
+    assert put_beside(EXTERNAL, own).iloc[0]["own_subset"] == "validation"
+
+
+def test_where_nothing_is_known_of_its_own_split_the_columns_are_empty() -> None:
+    beside = put_beside(EXTERNAL, None)
+    assert list(beside.columns) == list(put_beside(EXTERNAL, OWN).columns)
+    assert beside["own_value"].isna().all()
+    assert list(beside["external_value"]) == list(EXTERNAL["value"])

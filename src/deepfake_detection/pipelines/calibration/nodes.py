@@ -18,13 +18,7 @@ def calibrate_detector(
 ) -> Detector:
     """Set threshold and temperature on the validation subset that chose the epoch.
 
-    Args:
-        uncalibrated_detector: As training gives it.
-        validation_logits: Of the same run: label (1 fake, 0 real), logit (fake minus real).
-        calibration: The rules.
-
-    Returns:
-        The same network with another threshold and temperature; it stays a detector of its run.
+    The network is the same, and it stays a detector of its run.
 
     Raises:
         UserError: If the logits are of another run.

@@ -15,8 +15,7 @@ from deepfake_detection.reports.style import colour_of, drawing, finished, messa
 from deepfake_detection.reports.words import counted, printable, wrapped
 
 _TITLE = "Leakage audit"
-
-# Sizes of the figure, in inches.
+# sizes in inches
 _TILE = 1.5
 _BETWEEN = 0.08  # the two pictures of a pair
 _GAP = 0.3  # pairs
@@ -24,8 +23,7 @@ _PAIR = 2 * _TILE + _BETWEEN
 _ABOVE = 0.38  # the words above a pair
 _BELOW = 0.52
 _HEAD = 0.6
-# Monospace, so that no name is wider than its tile.
-_CAPTION_FONT = "monospace"
+_CAPTION_FONT = "monospace"  # so that no name is wider than its tile
 _CAPTION_WIDTH, _CAPTION_LINES = 25, 3  # characters, lines of subset and path
 _TILE_PIXELS = 320
 _MOST_PIXELS = 60_000  # Matplotlib draws up to 65,535 each way
@@ -34,23 +32,15 @@ _MOST_PIXELS = 60_000  # Matplotlib draws up to 65,535 each way
 def choose_pairs(leaks: pd.DataFrame, size: int) -> pd.DataFrame:
     """Choose at most `size` pairs: each image of the later subset once, in its most similar pair.
 
-    Args:
-        leaks: The leakage audit, the most similar pairs first.
-        size: How many to show.
+    The leakage audit lists the most similar pairs first.
     """
     return leaks.drop_duplicates("other_path").head(size)
 
 
 def draw_pairs(leaks: pd.DataFrame, folder: Path, size: int, columns: int) -> Figure:
-    """Draw the most similar pairs, each picture in a frame of its subset's colour.
+    """Draw the most similar pairs, `columns` in a row, each picture in its subset's colour.
 
     For a picture that is missing or unreadable, a grey tile gives the reason.
-
-    Args:
-        leaks: The leakage audit, the most similar pairs first.
-        folder: The image folder.
-        size: How many pairs to show.
-        columns: Pairs in a row.
     """
     chosen = choose_pairs(leaks, size)
     with drawing():
@@ -84,7 +74,10 @@ def _in_words(leaks: pd.DataFrame, chosen: pd.DataFrame) -> str:
 
 def _add_pair(figure: Figure, pair: pd.Series, folder: Path, left: float, top: float) -> None:
     _add_words(figure, left, top, str(pair["kind"]).capitalize(), weight="bold", fontsize=7.5)
-    _add_words(figure, left, top + 0.14, _likeness(pair), fontsize=7.5)
+    # rounded down: only equal pictures show 1
+    correlation = f"correlation {int(pair['correlation'] * 1e4) / 1e4:.4f}"
+    bits = counted(int(pair["hash_distance"]), "bit")
+    _add_words(figure, left, top + 0.14, f"{correlation}, {bits} apart", fontsize=7.5)
     below = top + _ABOVE - 0.08
     for at, prefix in ((left, ""), (left + _TILE + _BETWEEN, "other_")):
         path, subset = str(pair[f"{prefix}path"]), str(pair[f"{prefix}subset"])
@@ -94,12 +87,6 @@ def _add_pair(figure: Figure, pair: pd.Series, folder: Path, left: float, top: f
             figure, at, below + _TILE + 0.06, f"{subset}\n{caption}", fontsize=6.8,
             linespacing=1.25, family=_CAPTION_FONT,
         )  # fmt: skip
-
-
-def _likeness(pair: pd.Series) -> str:
-    bits = counted(int(pair["hash_distance"]), "bit")
-    # rounded down: only equal pictures show 1
-    return f"correlation {int(pair['correlation'] * 1e4) / 1e4:.4f}, {bits} apart"
 
 
 def _add_words(figure: Figure, left: float, top: float, words: str, **looks: Any) -> None:

@@ -22,11 +22,7 @@ from deepfake_detection.images.scanning import as_rows, find_files, scan_files
 from deepfake_detection.images.sources_and_groups import name_groups, name_sources
 from deepfake_detection.images.split_summary import describe_split
 from deepfake_detection.images.splitting import draw_subsets
-from deepfake_detection.parameters import (
-    ImageSetParameters,
-    LeakageParameters,
-    SplitParameters,
-)
+from deepfake_detection.parameters import ImageSetParameters, LeakageParameters, SplitParameters
 from deepfake_detection.pipelines.data_preparation.leakage_gallery import draw_pairs
 from deepfake_detection.reports.words import counted
 
@@ -41,10 +37,6 @@ SPLIT_COLUMNS = ["path", "sha256", "class_name", "label", "source", "group", "su
 
 def scan_images(training_images: Path, image_set: ImageSetParameters) -> pd.DataFrame:
     """Find every file of an image folder; decode and measure each once.
-
-    Args:
-        training_images: The image folder.
-        image_set: Class folders, the rule for sources, limits.
 
     Returns:
         A row for each file: path, class_name, reason (why it is not used, or None), source, and the
@@ -76,12 +68,7 @@ def list_rejected_images(scanned_images: pd.DataFrame) -> pd.DataFrame:
 def index_images(
     scanned_images: pd.DataFrame, rejected_images: pd.DataFrame, image_set: ImageSetParameters
 ) -> pd.DataFrame:
-    """Make the image index: a row for each image that can be used.
-
-    Args:
-        scanned_images: What `scan_images` gave.
-        rejected_images: What is not used; saved before this node runs.
-        image_set: Labels, the rule for groups, the share that may be rejected.
+    """Make the image index: a row for each image that can be used, columns `INDEX_COLUMNS`.
 
     Raises:
         UserError: If too many files were rejected, or a class has no image left.
@@ -130,10 +117,7 @@ def _log_index(image_index: pd.DataFrame, rejected: int) -> None:
 
 
 def split_images(image_index: pd.DataFrame, split: SplitParameters) -> pd.DataFrame:
-    """Put each image of the index into train, validation or test.
-
-    Returns:
-        A row for each image: path, sha256, class_name, label, source, group, subset.
+    """Put each image of the index into train, validation or test: columns `SPLIT_COLUMNS`.
 
     Raises:
         UserError: If a class has too few groups.
@@ -149,13 +133,9 @@ def summarise_split(
 ) -> dict[str, Any]:
     """Summarise the split: as `describe_split`, and `fold` in a cross-validation."""
     summary = describe_split(
-        split,
-        image_index,
-        method=parameters.method,
-        ratios=parameters.shares,
-        seed=parameters.seed,
-        image_set=image_set,
-    )
+        split, image_index, method=parameters.method, ratios=parameters.shares,
+        seed=parameters.seed, image_set=image_set,
+    )  # fmt: skip
     if parameters.fold:
         summary["fold"] = parameters.fold.model_dump()
     _log_split(summary)
@@ -169,15 +149,13 @@ def _log_split(summary: dict[str, Any]) -> None:
         summary["method"], ", ".join(f"{size} {subset}" for subset, size in sizes.items()),
         summary["fingerprint"][:12],
     )  # fmt: skip
-    torn = summary["groups_in_more_than_one_subset"]
     if summary["method"] == "individual":
         log.warning(
             "The validation score will be too high: the individual method puts images of one group "
             "into several subsets (%d groups), so that neighbours of training images are scored",
-            torn,
-        )  # fmt: skip
-    shared = summary.get("shared_source_numbers")
-    if shared:
+            summary["groups_in_more_than_one_subset"],
+        )
+    if shared := summary.get("shared_source_numbers"):
         log.warning(
             "%d of %d sources whose number occurs in several classes stand in another subset than "
             "a source with the same number. If fakes carry the number of the video that they were "
@@ -197,12 +175,7 @@ def audit_split(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Search a split for leaks: equal files and near-duplicates in different subsets.
 
-    Args:
-        image_index: What `index_images` gave.
-        split: Its images, with their subsets.
-        split_summary: How the split was made.
-        training_images: The image folder; only pictures with close hashes are read again.
-        leakage: Which pictures are near-duplicates.
+    Of the image folder, only pictures with close hashes are read again.
 
     Returns:
         A row for each pair, the most alike first: kind, path, class_name, group, subset, the same
@@ -269,13 +242,11 @@ def _log_leaks(found: dict[str, dict[str, dict[str, int]]], comparison: Comparis
             counted(comparison.candidates, "pair"),
         )
     else:
+        advice = ". data_preparation.group.rule=same_number keeps a fake with what it was made of"
         log.warning(
             "Leaks between subsets: %s (leakage_audit lists them, leakage_gallery shows them)%s",
-            "; ".join(said),
-            ". data_preparation.group.rule=same_number keeps a fake with what it was made of"
-            if found[CROSS_CLASS]
-            else "",
-        )
+            "; ".join(said), advice if found[CROSS_CLASS] else "",
+        )  # fmt: skip
     if comparison.left_out:
         log.warning(
             "%s with close hashes were not compared, so there may be more leaks: raise "
@@ -288,6 +259,5 @@ def draw_leaks(
     leakage_audit: pd.DataFrame, training_images: Path, leakage: LeakageParameters
 ) -> Figure:
     """Draw the pairs of the audit side by side, the most alike first."""
-    return draw_pairs(
-        leakage_audit, training_images, leakage.gallery_pairs, leakage.gallery_columns
-    )
+    size, columns = leakage.gallery_pairs, leakage.gallery_columns
+    return draw_pairs(leakage_audit, training_images, size, columns)

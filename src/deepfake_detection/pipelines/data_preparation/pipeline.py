@@ -43,6 +43,7 @@ def create_indexing_pipeline() -> Pipeline:
 
 def create_pipeline() -> Pipeline:
     """Index a folder of images, split them into subsets, and audit the split for leakage."""
+    made = ["image_index", "split", "split_summary"]
     return create_indexing_pipeline() + Pipeline(
         [
             Node(
@@ -59,13 +60,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 audit_split,
-                inputs=[
-                    "image_index",
-                    "split",
-                    "split_summary",
-                    "training_images",
-                    "params:leakage",
-                ],
+                inputs=[*made, "training_images", "params:leakage"],
                 outputs=["leakage_audit", "leakage_summary"],
                 name="audit_split",
             ),

@@ -17,15 +17,10 @@ def rank_label_issues(predictions: pd.DataFrame, temperature: float, most: int) 
     of a detector that did not train on them. Where a whole source is doubted, its images were
     probably put into the wrong folder together; where one image is, look at that image.
 
-    Args:
-        predictions: Columns path, class_name, label, source, group, subset, logit.
-        temperature: Logits are divided by it.
-        most: Rows at most.
-
     Returns:
-        Rows with a label_probability below 0.5: subset, path, class_name, label, source, group,
-        label_probability (of the label that the image has) and source_label_probability (the same
-        of its source, logits averaged), both in [0, 1].
+        At most `most` rows with a label_probability below 0.5: subset, path, class_name, label,
+        source, group, label_probability (of the label that the image has) and
+        source_label_probability (the same of its source, logits averaged), both in [0, 1].
     """
     sign = np.where(predictions["label"] == 1, 1, -1)
     margin = sign * predictions["logit"] / temperature

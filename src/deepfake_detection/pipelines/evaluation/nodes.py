@@ -10,16 +10,18 @@ import pandas as pd
 from deepfake_detection.images.fingerprints import unpack_hashes
 from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.metrics.calibration import choices_on_validation
-from deepfake_detection.metrics.caveats import EXTERNAL, check_same_run, explain_subset
+from deepfake_detection.metrics.caveats import EXTERNAL, check_same_run, explain_subset, join_notes
 from deepfake_detection.metrics.finished_scores import FinishedScores
-from deepfake_detection.metrics.metrics import Metric, average_over_sources, measure
+from deepfake_detection.metrics.metrics import average_over_sources, measure
 from deepfake_detection.metrics.predicting import KEPT_COLUMNS, check_split, predict
 from deepfake_detection.models.detector import CLASS_NAMES, Detector
 from deepfake_detection.parameters import EvaluationParameters, ImageSetParameters
-from deepfake_detection.pipelines.evaluation.elsewhere import put_beside
 from deepfake_detection.pipelines.evaluation.label_issues import rank_label_issues
 
 log = logging.getLogger(__name__)
+
+_KEYS = ["metric", "level", "class_name"]
+_FIGURES = ["value", "low", "high", "n"]
 
 
 def take_all_images(image_index: pd.DataFrame, image_set: ImageSetParameters) -> pd.DataFrame:
@@ -37,9 +39,7 @@ def predict_split(
 ) -> pd.DataFrame:
     """Score the validation and test subsets of the split that a detector was trained on.
 
-    Returns:
-        A row for each image: path, class_name, label, source, group, subset, logit (fake minus
-        real), fake_probability, predicted (1 fake, 0 real).
+    Rows and further errors are as in `predict`.
 
     Raises:
         UserError: If the detector was trained on another split.
@@ -55,14 +55,7 @@ def predict_external(
     scored_pixels: PixelCache,
     evaluation: EvaluationParameters,
 ) -> pd.DataFrame:
-    """Score all images of a set from elsewhere.
-
-    Returns:
-        As `predict_split`.
-
-    Raises:
-        UserError: If the detector was trained on some of them.
-    """
+    """Score all images of a set from elsewhere; rows and errors are as in `predict`."""
     chosen_on = split["sha256"].isin(unpack_hashes(detector.validated_on))
     if chosen_on.any():
         first = split.loc[chosen_on, "path"].iloc[0]
@@ -77,29 +70,32 @@ def predict_external(
 def measure_predictions(
     predictions: pd.DataFrame, detector: Detector, evaluation: EvaluationParameters
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Measure each scored subset, image by image and source by source, and say the main figures.
-
-    Returns:
-        As `make_metrics`.
+    """Measure each scored subset as `make_metrics`, and log the main figures.
 
     Raises:
         UserError: If the predictions are of another run than the detector.
     """
     check_same_run(detector.card.run_fingerprint, predictions=predictions)
     table, metrics = make_metrics(predictions, detector, evaluation)
-    _log_metrics(metrics, metrics["chosen_on_validation"])
-    _warn_of_few_groups(predictions, evaluation.few_groups)
+    _log_metrics(metrics)
+    few = evaluation.few_groups
+    for subset, groups in predictions.groupby("subset", sort=False)["group"].nunique().items():
+        if groups < few:
+            log.warning(
+                "%s holds only %d groups of images (few: below %d): read its intervals as rough",
+                subset, groups, few,
+            )  # fmt: skip
     return table, metrics
 
 
 def make_metrics(
     predictions: pd.DataFrame, detector: Detector, evaluation: EvaluationParameters
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Make the metrics of each scored subset.
+    """Measure each scored subset, image by image and source by source.
 
     Returns:
-        The metric table: metric, subset, level, class_name, value, low, high, n, note; and the same
-        as nested JSON, with the fingerprints of the run and its split.
+        The metric table, a row for each `Metric`; and the same as nested JSON, with the
+        fingerprints of the run and its split.
     """
     card = detector.card
     chosen = choices_on_validation(card.calibration)
@@ -118,14 +114,19 @@ def make_metrics(
         )
     ]
     table = pd.DataFrame([asdict(row) for row in rows])
-    table["note"] = [_join_notes(row, card.split["method"], chosen) for row in rows]
+    method = card.split["method"]
+    caveats = {name: explain_subset(name, method, chosen) for name in table["subset"].unique()}
+    table["note"] = [
+        row.note if math.isnan(row.value) else join_notes(row.note, caveats[row.subset])
+        for row in rows
+    ]
     metrics = {
         "run_fingerprint": card.run_fingerprint,
         "split_fingerprint": card.split["fingerprint"],
         "threshold": card.threshold,
         "temperature": card.temperature,
         "chosen_on_validation": chosen,
-        "split_method": card.split["method"],
+        "split_method": method,
         "note": card.split["note"],
         "subsets": _nest(table),
     }
@@ -135,15 +136,9 @@ def make_metrics(
 def compare_with_own_split(
     metric_table: pd.DataFrame, detector: Detector, finished_scores: FinishedScores
 ) -> pd.DataFrame:
-    """Put a detector's metrics on a set from elsewhere beside those on its own split.
+    """Put a detector's metrics on a set from elsewhere beside those on its own split, if known.
 
-    Args:
-        metric_table: Of the set from elsewhere.
-        detector: What was scored.
-        finished_scores: Where those of its own split are, if they are known here.
-
-    Returns:
-        As `put_beside`.
+    Columns as in `put_beside`.
     """
     own = finished_scores.find_metric_table(detector.card.run_fingerprint)
     beside = put_beside(metric_table, own)
@@ -164,15 +159,43 @@ def compare_with_own_split(
     return beside
 
 
+def put_beside(external: pd.DataFrame, own: pd.DataFrame | None) -> pd.DataFrame:
+    """Put the metric tables of a set from elsewhere and of a detector's own split side by side.
+
+    The sets hold different images, so there is no paired difference: read the two intervals. Of the
+    own split, the test subset is taken, or validation where there is no test; it may be unknown.
+
+    Returns:
+        A row for each metric, level and class: metric, level, class_name; own_subset, own_value,
+        own_low, own_high, own_n; external_value, external_low, external_high, external_n. Classes
+        that only one of the two has are missing in the other.
+    """
+    beside = _prefixed(external, "external_")
+    if own is not None:
+        subset = "test" if (own["subset"] == "test").any() else "validation"
+        ours = _prefixed(own[own["subset"] == subset], "own_").assign(own_subset=subset)
+        beside = ours.merge(beside, on=_KEYS, how="outer", sort=False)
+        # in the order of a metric table, which an outer merge loses
+        order = {metric: at for at, metric in enumerate(dict.fromkeys(own["metric"]))}
+        beside = beside.sort_values(
+            "metric", key=lambda names: names.map(order), kind="stable", ignore_index=True
+        )
+    ours_and_theirs = (f"{whose}_{name}" for whose in ("own", "external") for name in _FIGURES)
+    return beside.reindex(columns=[*_KEYS, "own_subset", *ours_and_theirs])
+
+
+def _prefixed(table: pd.DataFrame, prefix: str) -> pd.DataFrame:
+    kept = table[[*_KEYS, *_FIGURES]].astype({"class_name": object})
+    return kept.rename(columns={name: f"{prefix}{name}" for name in _FIGURES})
+
+
 def list_label_issues(
     predictions: pd.DataFrame, detector: Detector, evaluation: EvaluationParameters
 ) -> pd.DataFrame:
     """List the scored images whose label the predictions doubt most, of all subsets together.
 
     They are candidates for images in the wrong class folder; many are the detector's own errors.
-
-    Returns:
-        As `rank_label_issues`.
+    Columns as in `rank_label_issues`.
     """
     doubted = rank_label_issues(predictions, detector.card.temperature, evaluation.label_issues)
     if len(doubted):
@@ -185,51 +208,26 @@ def list_label_issues(
     return doubted
 
 
-def _join_notes(metric: Metric, method: str, chosen: str) -> str | None:
-    """What a metric says of itself, and what its subset says of it where it has a value."""
-    if math.isnan(metric.value):
-        return metric.note
-    basis = explain_subset(metric.subset, method, chosen)
-    return "; ".join(note for note in (metric.note, basis) if note) or None
-
-
-def _warn_of_few_groups(predictions: pd.DataFrame, few: int) -> None:
-    for subset, groups in predictions.groupby("subset", sort=False)["group"].nunique().items():
-        if groups < few:
-            log.warning(
-                "%s holds only %d groups of images (few: below %d): read its intervals as rough",
-                subset, groups, few,
-            )  # fmt: skip
-
-
 def _nest(table: pd.DataFrame) -> dict[str, Any]:
     nested: dict[str, Any] = {}
-    for subset, of_subset in table.groupby("subset", sort=False):
-        levels: dict[str, Any] = {}
-        for row in of_subset.to_dict("records"):
-            level = levels.setdefault(f"{row['level']}s", {})
-            figures = {
-                name: None if math.isnan(row[name]) else row[name]
-                for name in ("value", "low", "high", "n")
-            }
-            if isinstance(row["class_name"], str):
-                level.setdefault(row["metric"], {})[row["class_name"]] = figures
-            else:
-                level[row["metric"]] = figures
-        nested[str(subset)] = levels
+    for row in table.to_dict("records"):
+        level = nested.setdefault(str(row["subset"]), {}).setdefault(f"{row['level']}s", {})
+        figures = {name: None if math.isnan(row[name]) else row[name] for name in _FIGURES}
+        if isinstance(row["class_name"], str):
+            level.setdefault(row["metric"], {})[row["class_name"]] = figures
+        else:
+            level[row["metric"]] = figures
     return nested
 
 
 def _say(figures: dict[str, float | None]) -> str:
     if figures["value"] is None:
         return "undefined"
-    said = f"{figures['value']:.4f}"
-    return (
-        said if figures["low"] is None else f"{said} ({figures['low']:.2f}–{figures['high']:.2f})"
-    )
+    ends = "" if figures["low"] is None else f" ({figures['low']:.2f}–{figures['high']:.2f})"
+    return f"{figures['value']:.4f}{ends}"
 
 
-def _log_metrics(metrics: dict[str, Any], chosen: str) -> None:
+def _log_metrics(metrics: dict[str, Any]) -> None:
     for subset, levels in metrics["subsets"].items():
         images = levels["images"]
         shown = {
@@ -240,7 +238,7 @@ def _log_metrics(metrics: dict[str, Any], chosen: str) -> None:
             "of real ones": images["recall"]["real"],
         }
         figures = ", ".join(f"{name} {_say(figure)}" for name, figure in shown.items())
-        basis = explain_subset(subset, metrics["split_method"], chosen)
+        basis = explain_subset(subset, metrics["split_method"], metrics["chosen_on_validation"])
         log.info("Score on %s: %s%s", subset, figures, f" ({basis})" if basis else "")
     if metrics["note"]:
         log.info("%s", metrics["note"])

@@ -1,5 +1,8 @@
 """The pipelines `evaluation` and, for sets from elsewhere, `external_evaluation`."""
 
+from collections.abc import Callable
+
+import pandas as pd
 from kedro.pipeline import Node, Pipeline
 
 from deepfake_detection.metrics.predicting import request_scored_pixels
@@ -14,8 +17,7 @@ from deepfake_detection.pipelines.evaluation.nodes import (
 )
 
 
-def create_pipeline() -> Pipeline:
-    """From a detector and its split to predictions and metrics of what it was not trained on."""
+def _score_with(predict: Callable[..., pd.DataFrame]) -> Pipeline:
     return Pipeline(
         [
             Node(
@@ -25,7 +27,7 @@ def create_pipeline() -> Pipeline:
                 name="build_scored_pixels",
             ),
             Node(
-                predict_split,
+                predict,
                 inputs=["detector", "split", "scored_pixels", "params:evaluation"],
                 outputs="predictions",
                 name="predict",
@@ -46,8 +48,14 @@ def create_pipeline() -> Pipeline:
     )
 
 
+def create_pipeline() -> Pipeline:
+    """From a detector and its split to predictions and metrics of what it was not trained on."""
+    return _score_with(predict_split)
+
+
 def create_external_pipeline() -> Pipeline:
     """From a folder of labelled images from elsewhere, and a detector, to predictions, metrics."""
+    shared = ("params:external_evaluation", "params:evaluation", "params:pixels")
     return Pipeline(
         [
             create_indexing_pipeline(),
@@ -57,35 +65,12 @@ def create_external_pipeline() -> Pipeline:
                 outputs="split",
                 name="take_all_images",
             ),
-            Node(
-                request_scored_pixels,
-                inputs=["training_images", "split", "detector", "params:pixels"],
-                outputs="scored_pixels",
-                name="build_scored_pixels",
-            ),
-            Node(
-                predict_external,
-                inputs=["detector", "split", "scored_pixels", "params:evaluation"],
-                outputs="predictions",
-                name="predict",
-            ),
-            Node(
-                measure_predictions,
-                inputs=["predictions", "detector", "params:evaluation"],
-                outputs=["metric_table", "metrics"],
-                name="measure_predictions",
-            ),
+            _score_with(predict_external),
             Node(
                 compare_with_own_split,
                 inputs=["metric_table", "detector", "finished_scores"],
                 outputs="beside_own_split",
                 name="compare_with_own_split",
-            ),
-            Node(
-                list_label_issues,
-                inputs=["predictions", "detector", "params:evaluation"],
-                outputs="label_issues",
-                name="list_label_issues",
             ),
         ],
         namespace="external",
@@ -94,10 +79,6 @@ def create_external_pipeline() -> Pipeline:
             "detector": "detector",
             "finished_scores": "finished_scores",
         },
-        parameters={
-            "params:data_preparation": "params:external_evaluation",
-            "params:external_evaluation": "params:external_evaluation",
-            "params:evaluation": "params:evaluation",
-            "params:pixels": "params:pixels",
-        },
+        parameters={"params:data_preparation": "params:external_evaluation"}
+        | {name: name for name in shared},
     )

@@ -10,6 +10,7 @@ from deepfake_detection.errors import UserError
 from deepfake_detection.images.fingerprints import unpack_hashes
 from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.metrics.calibration import choices_on_validation
+from deepfake_detection.metrics.caveats import join_notes
 from deepfake_detection.metrics.differences import Difference, measure_differences
 from deepfake_detection.metrics.metrics import average_over_sources
 from deepfake_detection.metrics.predicting import predict
@@ -30,10 +31,7 @@ def predict_unseen(
     other_scored_pixels: PixelCache,
     evaluation: EvaluationParameters,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Score the validation and test subsets of a split with two detectors.
-
-    Returns:
-        The predictions of each, as in `evaluation`, with the same rows in the same order.
+    """Score the validation and test subsets of a split with two detectors, as `predict`.
 
     Raises:
         UserError: If one was trained on some of these images, or there are none.
@@ -44,13 +42,10 @@ def predict_unseen(
             "the split has no validation and no test subset to compare detectors on: set "
             "split.ratios and run kedro run --pipelines data_preparation again"
         )
-    of_each = zip(
-        (detector, other_detector), (scored_pixels, other_scored_pixels), _NAMES, strict=True
+    return (
+        predict(detector, split, scored, scored_pixels, evaluation, _NAMES[0]),
+        predict(other_detector, split, scored, other_scored_pixels, evaluation, _NAMES[1]),
     )
-    first, second = (
-        predict(each, split, scored, pixels, evaluation, name) for each, pixels, name in of_each
-    )
-    return first, second
 
 
 def compare_predictions(
@@ -64,18 +59,7 @@ def compare_predictions(
 ) -> pd.DataFrame:
     """Compute the paired differences of two detectors' metrics, by subset and level.
 
-    Args:
-        predictions: Of the detector.
-        other_predictions: Of the other one, on the same images.
-        detector: For its threshold, temperature, and training and validation images.
-        other_detector: Likewise.
-        split: Of the images.
-        split_summary: Of the same split; its note is logged.
-        evaluation: For the confidence of the intervals.
-
-    Returns:
-        A row for each metric: metric, subset, level, class_name, value, other_value, difference,
-        low, high, n, differing_groups, note, detector, other_detector.
+    Columns are those of `Difference`, detector and other_detector.
 
     Raises:
         UserError: If the predictions are not of the same images.
@@ -84,8 +68,8 @@ def compare_predictions(
     cards = (detector.card, other_detector.card)
     temperatures = (cards[0].temperature, cards[1].temperature)
     sources = [
-        average_over_sources(rows, card.threshold, card.temperature)
-        for rows, card in zip(pair, cards, strict=True)
+        average_over_sources(each, card.threshold, card.temperature)
+        for each, card in zip(pair, cards, strict=True)
     ]
     rows: list[Difference] = []
     for level, (ours, others) in (("image", pair), ("source", sources)):
@@ -99,9 +83,7 @@ def compare_predictions(
         for subset, of_subset in split.groupby("subset", sort=False)
     }
     table = pd.DataFrame([asdict(row) for row in rows])
-    table["note"] = [
-        "; ".join(note for note in (row.note, notes[row.subset]) if note) or None for row in rows
-    ]
+    table["note"] = [join_notes(row.note, notes[row.subset]) for row in rows]
     table["detector"], table["other_detector"] = (
         f"{card.backbone} {card.run_fingerprint[:12]}" for card in cards
     )
@@ -138,18 +120,15 @@ def _explain(
             notes.append(
                 f"inflated: {name} was trained on neighbours of {neighbours} of these images"
             )
-    return "; ".join(notes) or None
+    return join_notes(*notes)
 
 
 def _log_differences(table: pd.DataFrame, notes: dict[str, str | None]) -> None:
     shown = table[(table["level"] == "image") & table["metric"].isin(_SHOWN)]
     for subset, rows in shown.groupby("subset", sort=False):
         figures = ", ".join(_write_difference(row) for _, row in rows.iterrows())
-        note = notes[str(subset)]
-        log.info(
-            "Detector minus other detector on %s: %s%s", subset, figures,
-            f" ({note})" if note else "",
-        )  # fmt: skip
+        note = f" ({notes[str(subset)]})" if notes[str(subset)] else ""
+        log.info("Detector minus other detector on %s: %s%s", subset, figures, note)
 
 
 def _write_difference(row: pd.Series) -> str:

@@ -8,44 +8,29 @@ from deepfake_detection.pipelines.paired_comparison.nodes import compare_predict
 
 def create_pipeline() -> Pipeline:
     """From two detectors and a split to differences of their metrics, with intervals."""
+    detectors = ["detector", "other_detector"]
+    pixels = ["scored_pixels", "other_scored_pixels"]
+    predictions = ["paired_predictions", "other_paired_predictions"]
     return Pipeline(
         [
-            Node(
-                request_scored_pixels,
-                inputs=["training_images", "split", "detector", "params:pixels"],
-                outputs="scored_pixels",
-                name="build_scored_pixels",
-            ),
-            Node(
-                request_scored_pixels,
-                inputs=["training_images", "split", "other_detector", "params:pixels"],
-                outputs="other_scored_pixels",
-                name="build_other_scored_pixels",
+            *(
+                Node(
+                    request_scored_pixels,
+                    inputs=["training_images", "split", detector, "params:pixels"],
+                    outputs=scored,
+                    name=f"build_{scored}",
+                )
+                for detector, scored in zip(detectors, pixels, strict=True)
             ),
             Node(
                 predict_unseen,
-                inputs=[
-                    "detector",
-                    "other_detector",
-                    "split",
-                    "scored_pixels",
-                    "other_scored_pixels",
-                    "params:evaluation",
-                ],
-                outputs=["paired_predictions", "other_paired_predictions"],
+                inputs=[*detectors, "split", *pixels, "params:evaluation"],
+                outputs=predictions,
                 name="predict_unseen",
             ),
             Node(
                 compare_predictions,
-                inputs=[
-                    "paired_predictions",
-                    "other_paired_predictions",
-                    "detector",
-                    "other_detector",
-                    "split",
-                    "split_summary",
-                    "params:evaluation",
-                ],
+                inputs=[*predictions, *detectors, "split", "split_summary", "params:evaluation"],
                 outputs="paired_differences",
                 name="compare_predictions",
             ),

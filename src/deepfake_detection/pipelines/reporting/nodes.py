@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from deepfake_detection.metrics.cases import ExplainedCase
 from deepfake_detection.metrics.caveats import check_same_calibration, check_same_run
-from deepfake_detection.metrics.reliability import bin_reliability
+from deepfake_detection.metrics.metrics import bin_reliability
 from deepfake_detection.metrics.subsets import scored_subsets
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import EvaluationParameters, ReportingParameters

@@ -7,8 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from deepfake_detection.metrics.metrics import expected_calibration_error
-from deepfake_detection.metrics.reliability import bin_reliability
+from deepfake_detection.metrics.metrics import bin_reliability, expected_calibration_error
 from deepfake_detection.metrics.subsets import scored_subsets
 from deepfake_detection.reports.style import colour_of, drawing, finished, message_figure
 

@@ -18,20 +18,12 @@ from deepfake_detection.training.train_run import train_run
 
 
 def fetch_initial_weights(model: str, training: TrainingParameters) -> dict[str, Tensor]:
-    """Get the weights that training starts from, before anything that takes long.
-
-    Raises:
-        UserError: If they cannot be fetched or read.
-    """
+    """Get the weights that training starts from, before anything that takes long."""
     return fetch_weights(model, training.weights)
 
 
 def request_pixels(
-    training_images: Path,
-    image_index: pd.DataFrame,
-    model: str,
-    backbones: Backbones,
-    pixels: str,
+    training_images: Path, image_index: pd.DataFrame, model: str, backbones: Backbones, pixels: str
 ) -> PixelRequest:
     """Ask for the pixels of all indexed images at a backbone's sizes, from `cache` or `files`."""
     return PixelRequest.of(training_images, image_index, backbones.preprocessing(model), pixels)
@@ -51,17 +43,8 @@ def train_detector(
     """Train a backbone on the train subset; the validation subset chooses the epoch.
 
     An interrupted run with the same settings and split goes on from its last checkpoint.
-
-    Args:
-        split: A row for each image, with its subset.
-        split_summary: Of the same split.
-        pixel_cache: Holds the pixels of all images of the split.
-        initial_weights: A state dict; empty for random weights.
-        training_checkpoints: Where unfinished runs keep their state.
-        best_so_far: Where the best epoch is kept if the loss becomes infinite or NaN.
-        model: The backbone.
-        backbones: Preprocessing by backbone.
-        training: All settings of the training.
+    If the loss becomes infinite or NaN, `best_so_far` keeps the best epoch. Empty `initial_weights`
+    stand for random ones.
 
     Returns:
         Training history, validation logits and the detector (see `TrainedRun`).

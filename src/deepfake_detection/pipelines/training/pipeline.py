@@ -12,6 +12,9 @@ from deepfake_detection.pipelines.training.nodes import (
 
 def create_pipeline() -> Pipeline:
     """From a split and pixels to a detector and its training history."""
+    of_pixels = ["params:model", "params:backbones", "params:pixels"]
+    made = ["split", "split_summary", "pixel_cache", "initial_weights"]
+    kept = ["training_checkpoints", "best_so_far"]
     nodes = [
         Node(
             fetch_initial_weights,
@@ -21,29 +24,13 @@ def create_pipeline() -> Pipeline:
         ),
         Node(
             request_pixels,
-            inputs=[
-                "training_images",
-                "image_index",
-                "params:model",
-                "params:backbones",
-                "params:pixels",
-            ],
+            inputs=["training_images", "image_index", *of_pixels],
             outputs="pixel_cache",
             name="build_pixel_cache",
         ),
         Node(
             train_detector,
-            inputs=[
-                "split",
-                "split_summary",
-                "pixel_cache",
-                "initial_weights",
-                "training_checkpoints",
-                "best_so_far",
-                "params:model",
-                "params:backbones",
-                "params:training",
-            ],
+            inputs=[*made, *kept, "params:model", "params:backbones", "params:training"],
             # the detector last: once it is saved, the checkpoint is removed
             outputs=["training_history", "validation_logits", "uncalibrated_detector"],
             name="train_detector",
