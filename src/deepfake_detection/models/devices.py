@@ -42,13 +42,7 @@ def use_ieee_float32(device: torch.device) -> None:
 def choose_precision(name: str, device: torch.device, parameter: str) -> str:
     """The precision of this name; `auto` takes bf16 where the device is faster in it, else fp32.
 
-    Args:
-        name: auto, fp32 or bf16.
-        device: The device that computes.
-        parameter: The parameter that gave the name, for the message.
-
-    Raises:
-        UserError: If the device has no units for bf16.
+    A UserError that names `parameter` says that the device has no units for bf16.
     """
     if name == "auto":
         return "bf16" if computes_faster_in_bf16(device) else "fp32"

@@ -34,17 +34,7 @@ _RENAMED_RULES = {"false_alarm_rate": "false_positive_rate"}
 
 
 def describe_weights(weights: str) -> str:
-    """Name the weights that a training starts from by what they are.
-
-    Args:
-        weights: `imagenet`, `none`, or the path of a file.
-
-    Returns:
-        `imagenet`, `none`, or `sha256:…` of the file's content.
-
-    Raises:
-        OSError: If the file cannot be read.
-    """
+    """The parameter `training.weights`; for a file, `sha256:…` of its content, or an OSError."""
     if weights in ("imagenet", "none"):
         return weights
     with Path(weights).open("rb") as file:
@@ -59,7 +49,7 @@ def identify_run(
     weights: str,
     values_before: Mapping[str, Any] = VALUES_BEFORE,
 ) -> dict[str, Any]:
-    """Put together what determines the weights of a run.
+    """Put together what determines the weights of a run, as plain JSON.
 
     Args:
         settings: `model`, `preprocessing`, `training`; `final_training` where all images trained.
@@ -67,26 +57,12 @@ def identify_run(
         precision: That was computed in: fp32 or bf16.
         weights: As `describe_weights` gives them.
         values_before: See `VALUES_BEFORE`.
-
-    Returns:
-        Plain JSON.
     """
-    training = {
-        name: value
-        for name, value in settings["training"].items()
-        if name not in MACHINE_SETTINGS | {"weights"}
-    }
-    identity = {
-        "model": settings["model"],
-        "preprocessing": settings["preprocessing"],
-        "training": training,
-        "precision": precision,
-        "weights": weights,
-        "split": split_fingerprint,
-    }
-    if "final_training" in settings:
-        identity["final_training"] = settings["final_training"]
-    identity = deepcopy(identity)
+    blocks = ("model", "preprocessing", "training", "final_training")
+    identity = deepcopy({name: settings[name] for name in blocks if name in settings})
+    for name in MACHINE_SETTINGS | {"weights"}:
+        identity["training"].pop(name, None)
+    identity |= {"precision": precision, "weights": weights, "split": split_fingerprint}
     for name, value in values_before.items():
         block, key = _find(identity, name)
         if block.get(key) == value:
@@ -102,12 +78,7 @@ def fingerprint_of(identity: Mapping[str, Any]) -> str:
 def complete_settings(
     settings: Mapping[str, Any], values_before: Mapping[str, Any] = VALUES_BEFORE
 ) -> dict[str, Any]:
-    """Read the settings of an older file as this version writes them.
-
-    Args:
-        settings: Of a detector file.
-        values_before: See `VALUES_BEFORE`.
-    """
+    """Read the settings of an older detector file as this version writes them."""
     completed = deepcopy(dict(settings))
     for old, new in _RENAMED.items():
         block, key = _find(completed, old)
@@ -130,9 +101,6 @@ def identify_older_run(card: Mapping[str, Any]) -> dict[str, Any]:
 
     Such a file names its weights by their path alone: a run that started from a local file is
     equal to no other.
-
-    Args:
-        card: All that the file says of itself.
     """
     settings = complete_settings(card["settings"])
     weights = settings["training"].get("weights", "none")
@@ -147,7 +115,7 @@ def identify_older_run(card: Mapping[str, Any]) -> dict[str, Any]:
 def _find(settings: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
     """The block that holds a dotted name (an empty one, if it is missing), and the last part."""
     *blocks, key = name.split(".")
-    at: Any = settings
     for block in blocks:
-        at = at.get(block, {}) if isinstance(at, dict) else {}
-    return (at if isinstance(at, dict) else {}), key
+        inner = settings.get(block)
+        settings = inner if isinstance(inner, dict) else {}
+    return settings, key

@@ -31,14 +31,11 @@ class Score:
     Attributes:
         path: Of its file, as it was given; None for an image in memory.
         fake_probability: In [0, 1]; NaN if there is an error.
-        verdict: `fake` if the probability is at least the threshold, else `real`; None if there is
-            an error.
-        threshold: Of the detector.
+        verdict: `fake` if the probability is at least the threshold; None if there is an error.
         logit: Fake minus real, before the temperature; NaN if there is an error.
-        width: Of the upright image in pixels; None if there is an error.
-        height: As `width`.
-        warning: Why the score is doubtful, such as an image unlike the training images; or None.
-        error: Why the image could not be read; or None.
+        width: Of the upright image in pixels, as `height`; None if there is an error.
+        warning: Why the score is doubtful, such as an image unlike the training images.
+        error: Why the image could not be read.
     """
 
     path: str | None
@@ -56,7 +53,6 @@ def score_images(
     detector: Detector,
     forward: Forward,
     images: Iterable[ImageInput],
-    *,
     flip: bool,
     batch_size: int,
     max_pixels: int | None,

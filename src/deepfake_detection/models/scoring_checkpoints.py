@@ -19,9 +19,7 @@ _FORMAT = 1
 class ScoringCheckpoint:
     """The scores of one scoring run: a file of JSON lines, one for each image.
 
-    Attributes:
-        path: Of the file.
-        scores: Those in the file, by path and stamp of the image.
+    `scores` are those in the file, by path and stamp of the image.
     """
 
     path: Path
@@ -65,11 +63,7 @@ class ScoringCheckpoints:
     _used: set[Path] = field(default_factory=set)
 
     def open(self, fingerprint: str) -> ScoringCheckpoint:
-        """Open the scores of one scoring run.
-
-        Args:
-            fingerprint: SHA-256 of what its scores depend on.
-        """
+        """Open the scores of one scoring run; `fingerprint` is of what its scores depend on."""
         path = self.folder / f"{fingerprint[:16]}-{_FORMAT}.jsonl"
         self._used.add(path)
         return ScoringCheckpoint(path)
