@@ -16,9 +16,13 @@ from tqdm import tqdm
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.pixel_cache import PixelArray, prefetch_batches
 from deepfake_detection.models.detector_file import DetectorCard, Hashes, read_detector_file
-from deepfake_detection.models.devices import choose_device, choose_precision, use_ieee_float32
+from deepfake_detection.models.devices import (
+    choose_device,
+    choose_precision,
+    keeping_memory,
+    use_ieee_float32,
+)
 from deepfake_detection.models.image_inputs import is_single
-from deepfake_detection.models.memory import keeping_memory
 from deepfake_detection.models.scoring import Score, score_images
 from deepfake_detection.parameters import PreprocessingParameters
 

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from deepfake_detection.models.detector import FAKE, REAL, Detector, Normalise, to_batch
-from deepfake_detection.models.devices import use_ieee_float32
-from deepfake_detection.models.memory import keeping_memory
+from deepfake_detection.models.devices import keeping_memory, use_ieee_float32
 
 if TYPE_CHECKING:
     from deepfake_detection.images.pixel_cache import PixelArray

@@ -10,7 +10,7 @@ from torch import nn
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.models.backbones import build_backbone
-from deepfake_detection.models.memory import keeping_memory
+from deepfake_detection.models.devices import keeping_memory
 from deepfake_detection.training.batches import LabelledPixels
 from deepfake_detection.training.build_detector import RunSettings
 from deepfake_detection.training.checkpoints import CheckpointSaver, State, TrainingCheckpoints
