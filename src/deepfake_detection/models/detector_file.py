@@ -18,12 +18,8 @@ from torch import nn
 
 from deepfake_detection.atomic_write import atomic_write
 from deepfake_detection.errors import UserError
+from deepfake_detection.models import run_identity
 from deepfake_detection.models.backbones import build_detecting_network, list_backbones
-from deepfake_detection.models.run_identity import (
-    complete_settings,
-    fingerprint_of,
-    identify_older_run,
-)
 
 if TYPE_CHECKING:
     from deepfake_detection.models.detector import Detector
@@ -53,9 +49,7 @@ class DetectorCard:
         best_epoch: The epoch, from 1, of the weights.
         best_validation_accuracy: In that epoch, in [0, 1]; None if all images were used to train.
         split: Summary of the split: method, ratios, seed, images, fingerprint …
-        settings: All parameters of the run.
-        run_fingerprint: SHA-256 over `identity`.
-        identity: What determines the weights (see `run_identity`).
+        run_fingerprint: SHA-256 over `identity`, which determines the weights (`run_identity`).
         computed_on: Device, processes, precision and threads of its training.
         calibration: `fitted`: which of threshold and temperature were chosen on validation;
             `notes`: remarks on them.
@@ -170,9 +164,9 @@ def _read_card(path: Path, metadata: dict[str, str]) -> DetectorCard:
     content["split"] = {_RENAMED.get(key, key): value for key, value in content["split"].items()}
     try:
         if "identity" not in content:
-            content["identity"] = identify_older_run(content)
-            content["run_fingerprint"] = fingerprint_of(content["identity"])
-        content["settings"] = complete_settings(content["settings"])
+            content["identity"] = run_identity.identify_older_run(content)
+            content["run_fingerprint"] = run_identity.fingerprint_of(content["identity"])
+        content["settings"] = run_identity.complete_settings(content["settings"])
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is incomplete: its settings lack {error}") from None
     known = {each.name for each in fields(DetectorCard)}

@@ -42,12 +42,7 @@ def describe_weights(weights: str) -> str:
 
 
 def identify_run(
-    settings: Mapping[str, Any],
-    split_fingerprint: str,
-    *,
-    precision: str,
-    weights: str,
-    values_before: Mapping[str, Any] = VALUES_BEFORE,
+    settings: Mapping[str, Any], split_fingerprint: str, *, precision: str, weights: str
 ) -> dict[str, Any]:
     """Put together what determines the weights of a run, as plain JSON.
 
@@ -56,14 +51,13 @@ def identify_run(
         split_fingerprint: See `fingerprint_of_split`.
         precision: That was computed in: fp32 or bf16.
         weights: As `describe_weights` gives them.
-        values_before: See `VALUES_BEFORE`.
     """
     blocks = ("model", "preprocessing", "training", "final_training")
     identity = deepcopy({name: settings[name] for name in blocks if name in settings})
     for name in MACHINE_SETTINGS | {"weights"}:
         identity["training"].pop(name, None)
     identity |= {"precision": precision, "weights": weights, "split": split_fingerprint}
-    for name, value in values_before.items():
+    for name, value in VALUES_BEFORE.items():
         block, key = _find(identity, name)
         if block.get(key) == value:
             del block[key]
@@ -75,9 +69,7 @@ def fingerprint_of(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def complete_settings(
-    settings: Mapping[str, Any], values_before: Mapping[str, Any] = VALUES_BEFORE
-) -> dict[str, Any]:
+def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Read the settings of an older detector file as this version writes them."""
     completed = deepcopy(dict(settings))
     for old, new in _RENAMED.items():
@@ -86,7 +78,7 @@ def complete_settings(
             value = block.pop(key)
             if new is not None:
                 block.setdefault(new.rsplit(".", 1)[1], value)
-    for name, value in values_before.items():
+    for name, value in VALUES_BEFORE.items():
         block, key = _find(completed, name)
         if block:
             block.setdefault(key, value)

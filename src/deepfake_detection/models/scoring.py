@@ -99,12 +99,10 @@ def _score_batch(
 
 
 def _make_score(detector: Detector, prepared: PreparedImage, logit: float) -> Score:
-    card = detector.card
+    card, path = detector.card, prepared.path
     if prepared.size is None:
-        return Score(
-            prepared.path, math.nan, None, card.threshold, math.nan, None, None, None,
-            prepared.error,
-        )  # fmt: skip
+        error, nan = prepared.error, math.nan
+        return Score(path, nan, None, card.threshold, nan, None, None, None, error)
     width, height = prepared.size
     probability = float(detector.probabilities(np.array(logit)))
     warnings = describe_input_shift(
@@ -113,7 +111,7 @@ def _make_score(detector: Detector, prepared: PreparedImage, logit: float) -> Sc
     if prepared.sha256 in detector.hashes_trained_on:
         warnings.append(TRAINED_ON_IT)
     return Score(
-        path=prepared.path,
+        path=path,
         fake_probability=probability,
         verdict="fake" if probability >= card.threshold else "real",
         threshold=card.threshold,

@@ -13,10 +13,10 @@ from deepfake_detection.parameters import AugmentationParameters
 
 @dataclass(frozen=True)
 class Draws:
-    """The random flip and rotation of each picture.
+    """The random flip (from left to right) and rotation of each picture.
 
     Attributes:
-        flips: bool, [n]: whether to flip it from left to right.
+        flips: bool, [n].
         theta: float32, [n, 2, 3]: the affine map from places in the rotated picture to places in
             the original, around its centre; None if no picture is rotated.
     """

@@ -46,11 +46,7 @@ class TrainingCheckpoints:
         return sorted(set(self.folder.glob("*.pt")) - {self.path(run_fingerprint)})
 
     def load(self, run_fingerprint: str) -> State | None:
-        """Read the checkpoint of a run onto the CPU; None if there is none.
-
-        Raises:
-            UserError: If it is truncated, damaged, incomplete or of another version.
-        """
+        """Read a checkpoint onto the CPU; None if there is none, UserError if it is unusable."""
         path = self.path(run_fingerprint)
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)

@@ -119,10 +119,9 @@ class Trainer:
 
     @torch.inference_mode()
     def validate(self, epoch: int) -> tuple[float, float, Logits | None]:
-        """Mean loss, accuracy and logits (see `TrainResult`) of the validation subset.
+        """Mean loss, accuracy and logits (see `TrainResult`) of the validation subset, if any.
 
-        They are computed as a detector computes scores: in fp32, and not compiled. Without a
-        validation subset: NaN, NaN, None.
+        They are computed as a detector computes scores: in fp32, and not compiled.
         """
         if not self.validates:
             return math.nan, math.nan, None
@@ -244,12 +243,10 @@ def _seed_of(*numbers: int) -> int:
 
 
 def _log_epoch(epoch: Epoch, epochs: int, *, best: bool) -> None:
-    validation = ""
-    if not math.isnan(epoch.validation_loss):
-        validation = (
-            f"; validation loss {epoch.validation_loss:.4f}, accuracy "
-            f"{epoch.validation_accuracy:.4f}"
-        )
+    loss, accuracy = epoch.validation_loss, epoch.validation_accuracy
+    validation = (
+        "" if math.isnan(loss) else f"; validation loss {loss:.4f}, accuracy {accuracy:.4f}"
+    )
     log.info(
         "Epoch %*d/%d: training loss %.4f, accuracy %.4f%s; %.1f s, %.0f images/s%s",
         len(str(epochs)), epoch.epoch, epochs, epoch.train_loss, epoch.train_accuracy, validation,

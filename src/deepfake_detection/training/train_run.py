@@ -40,13 +40,12 @@ training_lock = threading.RLock()
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """What a training gives.
+    """What a training gives. The detector is not calibrated.
 
     Attributes:
-        history: A row for each epoch, with `run_fingerprint`.
+        history: A row for each `Epoch`, with `run_fingerprint`.
         validation_logits: A row for each validation image: path, label (1 fake, 0 real), logit
             (fake minus real, of the best epoch), run_fingerprint.
-        detector: With the weights of the best epoch; not calibrated.
     """
 
     history: pd.DataFrame
@@ -57,8 +56,7 @@ class TrainedRun:
 def identify(settings: RunSettings, split_summary: Mapping[str, Any]) -> dict[str, Any]:
     """The identity of a run on this machine, where `precision: auto` is resolved.
 
-    Raises:
-        UserError: If the machine lacks the device, or the weights file cannot be read.
+    A UserError says that the machine lacks the device, or that the weights file cannot be read.
     """
     weights = settings.training.weights
     try:
