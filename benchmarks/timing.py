@@ -29,8 +29,7 @@ from torchvision.datasets import ImageFolder
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.models.backbones import build_network, replace_heads
-from deepfake_detection.models.devices import choose_device, choose_precision
-from deepfake_detection.models.memory import keeping_memory
+from deepfake_detection.models.devices import choose_device, choose_precision, keeping_memory
 from deepfake_detection.parameters import Backbones, PreprocessingParameters, TrainingParameters
 from deepfake_detection.reports.style import colour_of, drawing, finished
 

@@ -24,9 +24,9 @@ from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
 from deepfake_detection.models.backbones import split_parameters
 from deepfake_detection.training.batches import LabelledPixels
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
+from deepfake_detection.training.hardware import Processes
 from deepfake_detection.training.loop import Trainer
 from deepfake_detection.training.optimisation import Loss, build_optimizer
-from deepfake_detection.training.processes import Processes
 
 WORKLOADS = {"plain": "plain recipe", "training": "this project", "bare": "bare step"}
 
@@ -70,7 +70,7 @@ class ProjectTraining(Workload):
         images = LabelledPixels(pixels.array, rows, torch.from_numpy(chosen) % 2)
         self.trainer = Trainer(
             network, heads, images, images, setup.preprocessing, setup.training,
-            precision=setup.precision, processes=Processes.alone(setup.device),
+            precision=setup.precision, processes=Processes(setup.device),
         )  # fmt: skip
         self._epoch = 0
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 from torch import nn
@@ -16,16 +17,17 @@ from deepfake_detection.parameters import (
     TrainingParameters,
 )
 from deepfake_detection.training.batches import LabelledPixels
+from deepfake_detection.training.build_detector import RunSettings
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
 from deepfake_detection.training.hardware import choose_hardware
-from deepfake_detection.training.loop import TrainResult
-from deepfake_detection.training.resume import (
+from deepfake_detection.training.results import TrainResult
+from deepfake_detection.training.task import TrainingTask
+from deepfake_detection.training.train_run import (
     find_checkpoint,
     hardware_of_checkpoint,
     train,
     training_lock,
 )
-from deepfake_detection.training.task import TrainingTask
 
 CPU = torch.device("cpu")
 SIZE = 12
@@ -102,31 +104,28 @@ def make_task(folder: Path, images: int = 36, **changes: Any) -> TrainingTask:
         Image.fromarray(pixels).resize((32, 32)).save(folder / "images" / file)
         hashes.append(hashlib.sha256((folder / "images" / file).read_bytes()).hexdigest())
     preprocessing = PREPROCESSING.model_copy(update={"resize": 32, "crop": 32})
-    PixelCache(folder / "cache").build(
-        PixelRequest(folder / "images", files, hashes, preprocessing)
-    )
+    cache = PixelCache(folder / "cache")
+    cache.build(PixelRequest(folder / "images", files, hashes, preprocessing))
     training = make_training(**changes)
+    # subsets alternate, so that the order of the validation images is not that of the rows
+    subsets = ["validation" if number % 3 == 1 else "train" for number in range(images)]
     return TrainingTask(
         run="a" * 64,
-        model="shufflenet_v2_x0_5",
-        transform_input=False,
-        preprocessing=preprocessing,
-        training=training,
+        settings=RunSettings("shufflenet_v2_x0_5", preprocessing, training),
         hardware=choose_hardware(training),
-        hashes=TrainingTask.pack(hashes),
-        labels=pictures.labels,
-        # subsets alternate, so that the order of the validation images is not that of the rows
-        subsets=["validation" if number % 3 == 1 else "train" for number in range(images)],
+        split=pd.DataFrame({"sha256": hashes, "label": pictures.labels, "subset": subsets}),
+        pixel_cache=cache,
+        checkpoints=TrainingCheckpoints(folder / "checkpoints"),
     )
 
 
-def run_task(task: TrainingTask, folder: Path, checkpoints: str = "checkpoints") -> TrainResult:
-    """Train a task, or resume it from its checkpoint in this folder."""
-    states = TrainingCheckpoints(folder / checkpoints)
-    start = find_checkpoint(states, task.run, task.training)
+def run_task(task: TrainingTask) -> TrainResult:
+    """Train a task, or resume it from its checkpoint."""
+    training = task.settings.training
+    start = find_checkpoint(task.checkpoints, task.run, training)
     if start is not None:
         assert hardware_of_checkpoint(start) == task.hardware
     with training_lock:
-        torch.manual_seed(task.training.seed)
+        torch.manual_seed(training.seed)
         network, heads = task.build_network()
-        return train(task, network, heads, PixelCache(folder / "cache"), start, states)
+        return train(task, network, heads, start)

@@ -26,7 +26,7 @@ from deepfake_detection.errors import UserError, user_error_behind
 from deepfake_detection.parameters import ProjectParameters
 
 if TYPE_CHECKING:
-    from deepfake_detection.models.scoring_checkpoints import ScoringCheckpoints
+    from deepfake_detection.models.scoring import ScoringCheckpoints
     from deepfake_detection.parameters import StudyParameters
     from deepfake_detection.training.checkpoints import TrainingCheckpoints
 
@@ -112,7 +112,7 @@ class ProjectHooks:
     @hook_impl
     def after_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
         """Remember the states of trainings and scorings that a node has used."""
-        from deepfake_detection.models.scoring_checkpoints import ScoringCheckpoints
+        from deepfake_detection.models.scoring import ScoringCheckpoints
         from deepfake_detection.training.checkpoints import TrainingCheckpoints
 
         for value in inputs.values():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.models.regnet import BlockParams
 
 from deepfake_detection.models.backbones import list_backbones
-from deepfake_detection.models.heat_map_layers import GridLayer, find_grid_layer
+from deepfake_detection.models.heat_maps import GridLayer, find_grid_layer
 
 # One of each family; the others take a minute
 FEW = {

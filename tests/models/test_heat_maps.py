@@ -10,8 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from deepfake_detection import Detector
-from deepfake_detection.models.heat_map_layers import GridLayer
-from deepfake_detection.models.heat_maps import HeatMaps, overlay
+from deepfake_detection.models.heat_maps import GridLayer, HeatMaps, overlay
 
 PLAIN = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
 

@@ -8,8 +8,8 @@ import psutil
 import pytest
 import torch
 
-from deepfake_detection.models import memory
-from deepfake_detection.models.memory import keeping_memory
+from deepfake_detection.models import devices as memory
+from deepfake_detection.models.devices import keeping_memory
 
 CPU = torch.device("cpu")
 MEGABYTES = 100

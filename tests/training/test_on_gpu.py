@@ -24,8 +24,10 @@ from deepfake_detection.models.heat_maps import HeatMaps
 from deepfake_detection.parameters import AugmentationParameters
 from deepfake_detection.training.augmentation import augment, draw
 from deepfake_detection.training.batches import BatchLoader, LabelledPixels, fit_on
-from deepfake_detection.training.loop import Trainer, TrainResult, train_network
-from deepfake_detection.training.processes import Processes
+from deepfake_detection.training.checkpoints import TrainingCheckpoints
+from deepfake_detection.training.hardware import Processes
+from deepfake_detection.training.loop import Trainer, train_network
+from deepfake_detection.training.results import TrainResult
 
 GPU = torch.device("cuda")
 TRAIN, VALIDATION = make_pictures(61, seed=1), make_pictures(40, seed=2)
@@ -35,7 +37,7 @@ def _fit(device: torch.device, precision: str = "fp32", **changes: Any) -> Train
     training = make_training(**changes)
     trainer = Trainer(
         make_network(), ["5"], TRAIN, VALIDATION, PREPROCESSING, training,
-        precision=precision, processes=Processes.alone(device),
+        precision=precision, processes=Processes(device),
     )  # fmt: skip
     return train_network(trainer, training)
 
@@ -92,8 +94,9 @@ def test_memory_that_pytorch_holds_for_reuse_has_room_for_pictures(
 @pytest.mark.cuda
 def test_a_training_on_a_gpu_resumes_from_its_checkpoint(tmp_path: Path) -> None:
     task = make_task(tmp_path, epochs=6, device="cuda")
-    run_task(replace(task, stop_after=3), tmp_path)
-    resumed, whole = run_task(task, tmp_path), run_task(task, tmp_path, "others")
+    run_task(replace(task, settings=replace(task.settings, stop_after=3)))
+    resumed = run_task(task)
+    whole = run_task(replace(task, checkpoints=TrainingCheckpoints(tmp_path / "others")))
     assert [epoch.epoch for epoch in resumed.history] == [1, 2, 3, 4, 5, 6]
     for ours, theirs in zip(resumed.history, whole.history, strict=True):
         assert ours.learning_rate == theirs.learning_rate
@@ -105,8 +108,8 @@ def test_a_training_on_a_gpu_resumes_from_its_checkpoint(tmp_path: Path) -> None
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_two_gpus_train_as_one_does(tmp_path: Path, precision: str) -> None:
     settings = {"epochs": 2, "device": "cuda", "precision": precision}
-    together = run_task(make_task(tmp_path, devices=2, **settings), tmp_path)
-    alone = run_task(make_task(tmp_path, **settings), tmp_path, "others")
+    together = run_task(make_task(tmp_path / "two", devices=2, **settings))
+    alone = run_task(make_task(tmp_path / "one", **settings))
     assert together.history[0].train_loss == pytest.approx(alone.history[0].train_loss, rel=0.05)
     assert together.validation_logits is not None
     assert len(together.validation_logits) == 12

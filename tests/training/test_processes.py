@@ -31,13 +31,12 @@ from training_samples import (
 )
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
+from deepfake_detection.training.hardware import Processes
 from deepfake_detection.training.launch import join_group
 from deepfake_detection.training.loop import Trainer
 from deepfake_detection.training.optimisation import Loss
-from deepfake_detection.training.processes import Processes
-from deepfake_detection.training.resume import train
+from deepfake_detection.training.train_run import train
 
 # more fakes than real ones, so that parts of a batch differ in their weights
 PICTURES = make_pictures(31, seed=1)
@@ -68,7 +67,7 @@ def _first_step(processes: Processes) -> dict[str, Any]:
 def _take_first_step(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     join_group(rank, 2, CPU, folder / "store")
-    processes = Processes(rank, 2, CPU)
+    processes = Processes(CPU, rank, 2)
     result = _first_step(processes)
     network = torch.nn.BatchNorm1d(2)
     network.running_mean.fill_(rank)
@@ -79,7 +78,7 @@ def _take_first_step(rank: int, folder: Path) -> None:
 
 
 def test_the_first_steps_gradients_are_those_of_one_process(tmp_path: Path) -> None:
-    alone = _first_step(Processes.alone(CPU))
+    alone = _first_step(Processes(CPU))
     start_processes(_take_first_step, (tmp_path,), 2, start_method="spawn")
     for rank in range(2):
         together = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
@@ -101,19 +100,21 @@ def test_weighted_losses_of_parts_are_the_mean_loss_of_the_batch(
     loss = Loss(training.loss, target, CPU)
     logits = torch.randn(len(target), 2, generator=torch.Generator().manual_seed(0))
     whole = loss(logits, target)
-    cut = [Processes(rank, parts, CPU).part(torch.arange(len(target))) for rank in range(parts)]
+    cut = [Processes(CPU, rank, parts).part(torch.arange(len(target))) for rank in range(parts)]
     total = sum(loss.share(target[part], target) * loss(logits[part], target[part]) for part in cut)
     assert isinstance(total, Tensor)
     assert torch.isclose(total, whole, rtol=1e-5)
 
 
-def test_batch_norm_is_synchronised_on_gpus_alone() -> None:
+def test_batch_norm_is_synchronised_on_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        torch.nn.parallel, "DistributedDataParallel", lambda network, *_, **__: network
+    )
     network = make_network()
-    gpu = Processes(0, 2, torch.device("cuda"))
-    converted = gpu.synchronise_batch_norm(copy.deepcopy(network))
+    converted = Processes(torch.device("cuda"), 0, 2).wrap(copy.deepcopy(network))
     assert isinstance(converted[1], torch.nn.SyncBatchNorm)
-    for processes in (Processes.alone(torch.device("cuda")), Processes(0, 2, CPU)):
-        assert processes.synchronise_batch_norm(network) is network
+    for processes in (Processes(torch.device("cuda")), Processes(CPU, 0, 2)):
+        assert processes.wrap(network) is network
 
 
 # ---------------------------------------------------------------- processes of their own
@@ -160,7 +161,7 @@ def test_two_processes_listen_on_the_loopback_interface_alone_and_train_as_one(
         listening.append("done")
 
     thread = _when_an_epoch_is_saved(tmp_path, look)
-    result = run_task(task, tmp_path)
+    result = run_task(task)
     thread.join()
     assert listening[-1] == "done"
     assert psutil.CONN_LISTEN in listening
@@ -168,10 +169,10 @@ def test_two_processes_listen_on_the_loopback_interface_alone_and_train_as_one(
     # the logits are those of the best weights, in the order of the images
     network, _ = task.build_network()
     network.load_state_dict(result.best_weights)
-    _, validation = task.open_pixels(PixelCache(tmp_path / "cache"))
+    _, validation = task.open_pixels()
     alone = Trainer(
-        network, ["fc"], validation, validation, task.preprocessing, task.training,
-        precision="fp32", processes=Processes.alone(CPU),
+        network, ["fc"], validation, validation, task.settings.preprocessing,
+        task.settings.training, precision="fp32", processes=Processes(CPU),
     )  # fmt: skip
     _, accuracy, logits = alone.validate(1)
     assert result.validation_logits is not None
@@ -187,28 +188,25 @@ def test_a_killed_process_is_named_and_the_last_saved_epoch_stays(tmp_path: Path
 
     _when_an_epoch_is_saved(tmp_path, kill_one)
     with pytest.raises(UserError, match=r"^training process \d .*SIGKILL.*memory") as caught:
-        run_task(task, tmp_path)
+        run_task(task)
     assert "\n" not in str(caught.value)
-    states = TrainingCheckpoints(tmp_path / "checkpoints")
-    state = states.load(task.run)
-    assert state is not None
-    assert str(states.path(task.run)) in str(caught.value)
+    assert task.checkpoints.load(task.run) is not None
+    assert str(task.checkpoints.path(task.run)) in str(caught.value)
 
 
 def test_an_unexpected_error_of_a_process_is_shown_once(tmp_path: Path) -> None:
     task = make_task(tmp_path, devices=2)
     network, heads = task.build_network()
-    broken = replace(task, labels=task.labels + 7)
-    states = TrainingCheckpoints(tmp_path / "checkpoints")
+    broken = replace(task, split=task.split.assign(label=task.split["label"] + 7))
     with pytest.raises(UserError, match=r"^training process \d failed") as caught:
-        train(broken, network, heads, PixelCache(tmp_path / "cache"), None, states)
+        train(broken, network, heads, None)
     assert str(caught.value).count("Traceback") == 1
 
 
 def test_an_error_for_the_user_comes_from_a_process_as_it_is(tmp_path: Path) -> None:
     task = make_task(tmp_path, devices=2, batch_size=3)
     with pytest.raises(UserError, match=r"^parameter 'training\.batch_size'"):
-        run_task(task, tmp_path)
+        run_task(task)
 
 
 def test_a_process_that_may_start_no_others_is_refused(
@@ -217,7 +215,7 @@ def test_a_process_that_may_start_no_others_is_refused(
     task = make_task(tmp_path, devices=2)
     monkeypatch.setitem(torch.multiprocessing.current_process()._config, "daemon", True)
     with pytest.raises(UserError, match=r"'training\.devices'"):
-        run_task(task, tmp_path)
+        run_task(task)
 
 
 SCRIPT = """
@@ -226,7 +224,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from training_samples import make_task, run_task
 folder = Path({folder!r})
-run_task(make_task(folder, epochs=1000, devices=2), folder)
+run_task(make_task(folder, epochs=1000, devices=2))
 """
 
 

@@ -1,1 +1,1 @@
-"""Reasons behind verdicts: which part of a picture speaks for fake."""
+"""Backbones, detectors, their files, scores and heat maps."""

@@ -31,11 +31,7 @@ def list_backbones() -> tuple[str, ...]:
 
 
 def check_backbone(model: str) -> None:
-    """Check that torchvision has a classification network of this name.
-
-    Raises:
-        UserError: Naming close ones.
-    """
+    """Raise a UserError if torchvision has no classification network of this name."""
     if model in list_backbones():
         return
     close = get_close_matches(str(model).lower(), list_backbones(), n=3, cutoff=0.5)
@@ -49,10 +45,8 @@ def check_backbone(model: str) -> None:
 def build_network(model: str, *, transform_input: bool) -> nn.Module:
     """Build a backbone with its 1000-class head and random weights.
 
-    Args:
-        model: torchvision's name.
-        transform_input: Whether inception_v3 and googlenet undo the usual normalisation, as
-            torchvision's ImageNet weights of these two expect; the others ignore it.
+    `transform_input` is whether inception_v3 and googlenet undo the usual normalisation, as
+    torchvision's ImageNet weights of these two expect; the others ignore it.
     """
     settings: dict[str, bool] = {}
     if model in ("inception_v3", "googlenet"):
@@ -65,10 +59,8 @@ def build_network(model: str, *, transform_input: bool) -> nn.Module:
 def replace_heads(network: nn.Module, classes: int = 2) -> list[str]:
     """Replace every layer with 1000 outputs by a new one with `classes` outputs, in place.
 
-    inception_v3 and googlenet have auxiliary outputs, whose layers are replaced too.
-
-    Returns:
-        The names of the new layers inside the network: its head.
+    These are the network's head, whose names are returned; inception_v3 and googlenet have some for
+    auxiliary outputs.
     """
     heads = []
     for name, layer in list(network.named_modules()):
@@ -91,19 +83,14 @@ def split_parameters(
 ) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Parameters of the backbone without its head, and of the head."""
     prefixes = tuple(f"{name}." for name in heads)
-    rest: list[nn.Parameter] = []
-    head: list[nn.Parameter] = []
+    parts: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
     for name, parameter in network.named_parameters():
-        (head if name.startswith(prefixes) else rest).append(parameter)
-    return rest, head
+        parts[name.startswith(prefixes)].append(parameter)
+    return parts
 
 
 def check_crop(model: str, crop: int) -> None:
-    """Check that a backbone accepts pictures of this size, without computing anything.
-
-    Raises:
-        UserError: Saying the least size that it accepts.
-    """
+    """Raise a UserError if a backbone takes no pictures of this size; nothing is computed."""
     problem = _try_crop(model, crop)
     if problem is None:
         return
@@ -138,17 +125,10 @@ def _without_values(model: str) -> nn.Module:
 
 
 def fetch_weights(model: str, weights: str) -> dict[str, Tensor]:
-    """Get the weights that training starts from.
+    """Get the weights that training starts from: a state dict on the CPU, empty for random ones.
 
-    Args:
-        model: torchvision's name.
-        weights: `imagenet`, `none`, or the path of a local file (.safetensors, or .pth).
-
-    Returns:
-        A state dict on the CPU; an empty one for random weights.
-
-    Raises:
-        UserError: If they cannot be fetched or read, with the way out.
+    `weights` is `imagenet`, `none`, or the path of a local file (.safetensors, or .pth). A
+    UserError says what to do if they cannot be fetched or read.
     """
     if weights == "none":
         return {}
@@ -198,18 +178,10 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 def build_backbone(
     model: str, weights: Mapping[str, Tensor], *, transform_input: bool
 ) -> tuple[nn.Module, list[str]]:
-    """Build a backbone with a two-class head.
+    """Build a backbone with a two-class head, and name its head's layers.
 
-    Args:
-        model: torchvision's name.
-        weights: A state dict, of the network with 1000 classes or with two; empty for random ones.
-        transform_input: See `build_network`.
-
-    Returns:
-        The network, and the names of its head's layers.
-
-    Raises:
-        UserError: If the weights do not fit.
+    `weights` is a state dict of the network with 1000 classes or with two (a UserError says that it
+    does not fit); empty for random ones. `transform_input`: see `build_network`.
     """
     network = build_network(model, transform_input=transform_input)
     if not weights:
@@ -230,10 +202,8 @@ def build_detecting_network(
 ) -> nn.Module:
     """Build a backbone with a head of `classes` outputs out of all its weights.
 
-    Nothing is drawn that the weights then replace, which takes vgg16 two seconds.
-
-    Raises:
-        RuntimeError: If names or shapes of the weights are others.
+    Nothing is drawn that the weights then replace, which takes vgg16 two seconds. RuntimeError: as
+    `put_weights`.
     """
     with _Undrawn():
         network = build_network(model, transform_input=transform_input)
@@ -263,15 +233,8 @@ def put_weights(network: nn.Module, weights: Mapping[str, Tensor], *, assign: bo
     """Load weights that were kept as a plain mapping, from names to tensors.
 
     PyTorch's own state dicts carry the versions of layers beside it, without which mnasnets take no
-    weights. Those of the network at hand are taken.
-
-    Args:
-        network: Takes them.
-        weights: A state dict.
-        assign: Let the network have these very tensors, instead of copying their values.
-
-    Raises:
-        RuntimeError: If names or shapes are others.
+    weights. Those of the network at hand are taken. With `assign`, the network has these very
+    tensors, instead of copies. A RuntimeError says that names or shapes are others.
     """
     state = OrderedDict(weights)
     state._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]

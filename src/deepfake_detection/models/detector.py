@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast, overload
 
 import numpy as np
 import torch
@@ -15,11 +15,14 @@ from tqdm import tqdm
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.pixel_cache import PixelArray, prefetch_batches
-from deepfake_detection.models.detector_card import DetectorCard
-from deepfake_detection.models.detector_file import read_detector_file
-from deepfake_detection.models.devices import choose_device, choose_precision, use_ieee_float32
+from deepfake_detection.models.detector_file import DetectorCard, Hashes, read_detector_file
+from deepfake_detection.models.devices import (
+    choose_device,
+    choose_precision,
+    keeping_memory,
+    use_ieee_float32,
+)
 from deepfake_detection.models.image_inputs import is_single
-from deepfake_detection.models.memory import keeping_memory
 from deepfake_detection.models.scoring import Score, score_images
 from deepfake_detection.parameters import PreprocessingParameters
 
@@ -30,6 +33,18 @@ REAL, FAKE = 0, 1
 CLASS_NAMES = ("real", "fake")
 
 Errors = Literal["raise", "record"]
+Float64s = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class ScoreOptions(TypedDict, total=False):
+    """Keyword arguments of `Detector.score`."""
+
+    flip: bool
+    batch_size: int
+    device: str
+    precision: str
+    max_pixels: int | None
+    errors: Errors
 
 
 @dataclass(frozen=True)
@@ -38,15 +53,14 @@ class Detector:
 
     Attributes:
         network: In evaluation mode; [n, 3, crop, crop] float32, normalised, to [n, 2] logits.
-        card: Its metadata.
         trained_on: uint8, [images, 32]: SHA-256 of each training file.
         validated_on: uint8, [images, 32]: SHA-256 of each validation file.
     """
 
     network: nn.Module
     card: DetectorCard
-    trained_on: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
-    validated_on: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+    trained_on: Hashes
+    validated_on: Hashes
 
     @classmethod
     def load(cls, path: str | Path) -> Detector:
@@ -73,28 +87,12 @@ class Detector:
 
     @overload
     def score(  # type: ignore[overload-overlap]  # text is a sequence too
-        self,
-        images: ImageInput,
-        *,
-        flip: bool = ...,
-        batch_size: int = ...,
-        device: str = ...,
-        precision: str = ...,
-        max_pixels: int | None = ...,
-        errors: Errors = ...,
+        self, images: ImageInput, **options: Unpack[ScoreOptions]
     ) -> Score: ...
 
     @overload
     def score(
-        self,
-        images: Sequence[ImageInput],
-        *,
-        flip: bool = ...,
-        batch_size: int = ...,
-        device: str = ...,
-        precision: str = ...,
-        max_pixels: int | None = ...,
-        errors: Errors = ...,
+        self, images: Sequence[ImageInput], **options: Unpack[ScoreOptions]
     ) -> list[Score]: ...
 
     def score(
@@ -159,14 +157,8 @@ class Detector:
         `images` is consumed one batch ahead. An image that cannot be read gets a score with
         `error`.
         """
-        return score_images(
-            self,
-            Forward(self, device, precision),
-            images,
-            flip=flip,
-            batch_size=batch_size,
-            max_pixels=max_pixels,
-        )
+        forward = Forward(self, device, precision)
+        return score_images(self, forward, images, flip, batch_size, max_pixels)
 
     def logits(
         self,
@@ -175,14 +167,10 @@ class Detector:
         *,
         batch_size: int = 64,
         device: torch.device | str = "cpu",
-    ) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Compute logits of preprocessed pixels, in float32.
+    ) -> Float64s:
+        """Compute logits of pixels, uint8 [n, crop, crop, 3], in float32.
 
-        Args:
-            pixels: uint8, [n, crop, crop, 3], in memory or read from files.
-            rows: Indices of the images to score, in order; None for all.
-            batch_size: Images in a batch.
-            device: cpu, cuda, cuda:N or mps.
+        `rows` are the images to score, in order; None for all.
 
         Returns:
             float64, [rows]: logit of fake minus logit of real, before the temperature.
@@ -197,24 +185,16 @@ class Detector:
                 logits.append(forward(read))
         return np.concatenate(logits)
 
-    def probabilities(
-        self, logits: np.ndarray[Any, np.dtype[np.float64]]
-    ) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def probabilities(self, logits: Float64s) -> Float64s:
         """Convert logits (fake minus real) to fake probabilities, with the temperature."""
         scaled = torch.tensor(logits, dtype=torch.float64) / self.card.temperature
         return np.asarray(torch.sigmoid(scaled))
 
 
 class Forward:
-    """A detector's network on a device, from pixels to logits.
+    """A detector's network, moved to a device, from pixels to logits.
 
-    Args:
-        detector: Its network is moved to the device.
-        device: auto, cpu, cuda, cuda:N or mps.
-        precision: auto, fp32, or bf16, in which the network then computes with weights in fp32.
-
-    Raises:
-        UserError: If this machine lacks the device, or the device units for bf16.
+    Device and precision: as for `Detector.score`. In bf16, the weights stay in fp32.
     """
 
     def __init__(self, detector: Detector, device: str, precision: str) -> None:
@@ -226,9 +206,7 @@ class Forward:
         self._normalise = Normalise(detector.preprocessing).to(self.device)
 
     @torch.inference_mode()
-    def __call__(
-        self, pixels: np.ndarray[Any, np.dtype[np.uint8]]
-    ) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def __call__(self, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Float64s:
         """Logits of fake minus real, float64 [n], of pixels, uint8 [n, crop, crop, 3]."""
         batch = self._normalise(to_batch(pixels, self.device))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
@@ -246,10 +224,9 @@ class Normalise(nn.Module):
 
     def __init__(self, preprocessing: PreprocessingParameters) -> None:
         super().__init__()
-        mean = torch.tensor(preprocessing.mean).view(3, 1, 1)
-        std = torch.tensor(preprocessing.std).view(3, 1, 1)
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(preprocessing, name))
+            self.register_buffer(name, values.view(3, 1, 1))
 
     def forward(self, batch: Tensor) -> Tensor:
         """Normalise; floating-point input is in 0…255 too."""

@@ -6,9 +6,9 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,13 +18,8 @@ from torch import nn
 
 from deepfake_detection.atomic_write import atomic_write
 from deepfake_detection.errors import UserError
+from deepfake_detection.models import run_identity
 from deepfake_detection.models.backbones import build_detecting_network, list_backbones
-from deepfake_detection.models.detector_card import DetectorCard
-from deepfake_detection.models.run_identity import (
-    complete_settings,
-    fingerprint_of,
-    identify_older_run,
-)
 
 if TYPE_CHECKING:
     from deepfake_detection.models.detector import Detector
@@ -37,13 +32,54 @@ _TRAINED_ON, _VALIDATED_ON, _NETWORK = "trained_on", "validated_on", "network."
 _RENAMED = {"looks": "image_sizes"}
 
 
-class DetectorContent(NamedTuple):
-    """What a detector file holds; see `Detector`."""
+Hashes = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
 
-    network: nn.Module
-    card: DetectorCard
-    trained_on: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
-    validated_on: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+
+@dataclass(frozen=True)
+class DetectorCard:
+    """What is known about a detector, as plain JSON.
+
+    Attributes:
+        transform_input: See `build_network`.
+        preprocessing: resize, crop (pixels), mean, std (of RGB in [0, 1]).
+        class_names: Of the outputs, in order: real, fake.
+        classes: Class folders of the training images, each with its label.
+        threshold: The verdict is fake if the fake probability is at least this.
+        temperature: Logits are divided by it before the softmax.
+        best_epoch: The epoch, from 1, of the weights.
+        best_validation_accuracy: In that epoch, in [0, 1]; None if all images were used to train.
+        split: Summary of the split: method, ratios, seed, images, fingerprint …
+        run_fingerprint: SHA-256 over `identity`, which determines the weights (`run_identity`).
+        computed_on: Device, processes, precision and threads of its training.
+        calibration: `fitted`: which of threshold and temperature were chosen on validation;
+            `notes`: remarks on them.
+        vouched_by: Of a detector trained on all images, which cannot be evaluated: the run that its
+            settings and number of epochs come from. run_fingerprint, split_fingerprint,
+            split_method, images (that it was trained on), best_epoch, best_validation_accuracy.
+    """
+
+    backbone: str
+    transform_input: bool
+    preprocessing: dict[str, Any]
+    class_names: list[str]
+    classes: dict[str, str]
+    threshold: float
+    temperature: float
+    best_epoch: int
+    best_validation_accuracy: float | None
+    split: dict[str, Any]
+    settings: dict[str, Any]
+    run_fingerprint: str
+    versions: dict[str, str]
+    identity: dict[str, Any] = field(default_factory=dict)
+    computed_on: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
+    vouched_by: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def known_fakes(self) -> list[str]:
+        """Class folders of the fakes that it was trained on."""
+        return [name for name, label in self.classes.items() if label == "fake"]
 
 
 def write_detector(detector: Detector, path: Path) -> None:
@@ -63,11 +99,7 @@ def write_detector(detector: Detector, path: Path) -> None:
 
 
 def find_detector_file(path: Path) -> Path:
-    """The file at this path; if it is a folder of versions, as the catalog writes, the latest.
-
-    Raises:
-        UserError: If there is none.
-    """
+    """The file at this path, or the latest of a folder of versions; UserError if there is none."""
     if path.is_file():
         return path
     versions = sorted(path.glob(f"*/{path.name}"))
@@ -76,12 +108,8 @@ def find_detector_file(path: Path) -> Path:
     return versions[-1]
 
 
-def read_detector_file(path: Path) -> DetectorContent:
-    """Read a detector file, or the latest of a folder of versions, onto the CPU.
-
-    Raises:
-        UserError: If there is no such file, or it is damaged, or not a detector of a known format.
-    """
+def read_detector_file(path: Path) -> tuple[nn.Module, DetectorCard, Hashes, Hashes]:
+    """What `Detector.load` makes a detector of."""
     path = find_detector_file(path)
     with _opened(path) as file:
         card = _read_card(path, file.metadata() or {})
@@ -100,7 +128,7 @@ def read_detector_file(path: Path) -> DetectorContent:
     trained_on, validated_on = (
         np.empty((0, 32), np.uint8) if each is None else each.numpy() for each in hashes
     )
-    return DetectorContent(network.eval(), card, trained_on, validated_on)
+    return network.eval(), card, trained_on, validated_on
 
 
 @contextmanager
@@ -126,7 +154,7 @@ def _read_card(path: Path, metadata: dict[str, str]) -> DetectorCard:
             f"reads format {FORMAT_VERSION}"
         )
     # fields with a default were added later, and older files lack them
-    needed = {field.name for field in fields(DetectorCard) if field.default_factory is MISSING}
+    needed = {each.name for each in fields(DetectorCard) if each.default_factory is MISSING}
     if missing := needed - content.keys():
         raise UserError(f"{path} is incomplete: its detector card lacks {min(missing)}")
     if content["backbone"] not in list_backbones():
@@ -136,31 +164,23 @@ def _read_card(path: Path, metadata: dict[str, str]) -> DetectorCard:
     content["split"] = {_RENAMED.get(key, key): value for key, value in content["split"].items()}
     try:
         if "identity" not in content:
-            content["identity"] = identify_older_run(content)
-            content["run_fingerprint"] = fingerprint_of(content["identity"])
-        content["settings"] = complete_settings(content["settings"])
+            content["identity"] = run_identity.identify_older_run(content)
+            content["run_fingerprint"] = run_identity.fingerprint_of(content["identity"])
+        content["settings"] = run_identity.complete_settings(content["settings"])
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is incomplete: its settings lack {error}") from None
-    known = {field.name for field in fields(DetectorCard)}
+    known = {each.name for each in fields(DetectorCard)}
     return DetectorCard(**{name: content[name] for name in known & content.keys()})
 
 
 @dataclass(frozen=True)
 class DetectorFile:
-    """A detector file that is copied without being loaded.
-
-    Attributes:
-        path: Of the file.
-    """
+    """A detector file that is copied without being loaded."""
 
     path: Path
 
     def read_card(self) -> DetectorCard:
-        """Read the card without the weights.
-
-        Raises:
-            UserError: If the file is damaged, or not a detector of a known format.
-        """
+        """Read the card alone; UserError if the file is no detector of a known format."""
         with _opened(self.path) as file:
             return _read_card(self.path, file.metadata() or {})
 
@@ -176,11 +196,7 @@ class DetectorFile:
 
 @dataclass(frozen=True)
 class DetectorSlot:
-    """A path to which a node may write a detector file while it runs.
-
-    Attributes:
-        path: Of the file.
-    """
+    """A path to which a node may write a detector file while it runs."""
 
     path: Path
 

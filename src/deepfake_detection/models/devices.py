@@ -1,8 +1,23 @@
-"""Which device computes, and in what precision."""
+"""Which device computes, in what precision, and how it reuses memory."""
+
+import ctypes
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 from deepfake_detection.errors import UserError
+
+# Parameters of glibc's mallopt(3), and the values up to which glibc raises them by itself
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_USUAL = {_MMAP_THRESHOLD: 32 * 2**20, _TRIM_THRESHOLD: 64 * 2**20}
+_NEVER = 2**31 - 1
+
+# Blocks that are open at the moment, nested or in threads: they share the process's memory
+_open_blocks = 0
+_lock = threading.Lock()
 
 
 def choose_device(name: str) -> torch.device:
@@ -42,13 +57,7 @@ def use_ieee_float32(device: torch.device) -> None:
 def choose_precision(name: str, device: torch.device, parameter: str) -> str:
     """The precision of this name; `auto` takes bf16 where the device is faster in it, else fp32.
 
-    Args:
-        name: auto, fp32 or bf16.
-        device: The device that computes.
-        parameter: The parameter that gave the name, for the message.
-
-    Raises:
-        UserError: If the device has no units for bf16.
+    A UserError that names `parameter` says that the device has no units for bf16.
     """
     if name == "auto":
         return "bf16" if computes_faster_in_bf16(device) else "fp32"
@@ -78,3 +87,39 @@ def _name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return str(torch.cpu.get_capabilities().get("cpu_name", "this CPU"))
+
+
+@contextmanager
+def keeping_memory(device: torch.device) -> Iterator[None]:
+    """Inside, freed memory stays with the process, for the next step; at the end it is returned.
+
+    glibc returns each block above 32 MB to the system when it is freed. Every step on a CPU then
+    asks for new pages, which the system has to zero: half a million for a batch of 64 pictures of
+    224 pixels. Other C libraries are left alone, and GPUs, where PyTorch keeps memory itself.
+    """
+    global _open_blocks  # noqa: PLW0603  (a process has one allocator)
+    libc = _glibc() if device.type == "cpu" else None
+    if libc is None:
+        yield
+        return
+    with _lock:
+        _open_blocks += 1
+        for parameter in _USUAL:
+            libc.mallopt(parameter, _NEVER)
+    try:
+        yield
+    finally:
+        with _lock:
+            _open_blocks -= 1
+            if _open_blocks == 0:
+                for parameter, value in _USUAL.items():
+                    libc.mallopt(parameter, value)
+                libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None)
+    # other C libraries have neither
+    return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,9 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from deepfake_detection.models.detector import FAKE, REAL, Detector, Normalise, to_batch
-from deepfake_detection.models.devices import use_ieee_float32
-from deepfake_detection.models.heat_map_layers import find_grid_layer
-from deepfake_detection.models.memory import keeping_memory
+from deepfake_detection.models.devices import keeping_memory, use_ieee_float32
 
 if TYPE_CHECKING:
     from deepfake_detection.images.pixel_cache import PixelArray
@@ -30,6 +30,76 @@ SMALLEST_GRID = 7
 COLOUR_MAP = "viridis"
 _MOST_OPAQUE = 0.75
 
+Layout = Literal["channels first", "channels last", "class token and places"]
+
+# By class of the network: modules whose children run one after another ("" is the network itself),
+# so that every path from input to output passes through each child; and their outputs' layout.
+_FAMILIES: dict[str, tuple[tuple[str, ...], Layout]] = {
+    "GoogLeNet": (("",), "channels first"),
+    "Inception3": (("",), "channels first"),
+    "MNASNet": (("layers",), "channels first"),
+    "MaxVit": (("stem", "blocks"), "channels first"),
+    "RegNet": (("", "trunk_output"), "channels first"),
+    "ResNet": (("",), "channels first"),
+    "ShuffleNetV2": (("",), "channels first"),
+    "SwinTransformer": (("features",), "channels last"),
+    "VisionTransformer": (("encoder.layers",), "class token and places"),
+}
+
+
+@dataclass(frozen=True)
+class GridLayer:
+    """A layer whose output is a grid: its name in the network, its layout, places along a side."""
+
+    name: str
+    layout: Layout
+    grid: int
+
+    def to_grid(self, output: Tensor) -> Tensor:
+        """Its output as [n, channels, grid, grid], without the class token."""
+        if self.layout == "class token and places":
+            return output[:, 1:].transpose(1, 2).unflatten(2, (self.grid, self.grid))
+        return output.permute(0, 3, 1, 2) if self.layout == "channels last" else output
+
+    def from_grid(self, grid: Tensor, output: Tensor) -> Tensor:
+        """The grid in the layout of `output`, from which the class token is taken."""
+        if self.layout == "class token and places":
+            return torch.cat([output[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)
+        return grid.permute(0, 2, 3, 1) if self.layout == "channels last" else grid
+
+
+def find_grid_layer(network: nn.Module, crop: int, smallest_grid: int) -> GridLayer:
+    """The last layer with at least `smallest_grid` places a side, or the last with the most.
+
+    Grad-CAM's authors take the last layer whose output is a grid of places in the picture. Its size
+    depends on the crop: resnet18 has 7×7 at 224 pixels, but 2×2 at 56, where a heat map could name
+    no more than a quarter of the picture.
+
+    The network takes [n, 3, crop, crop] float32 and is in evaluation mode. A ValueError says that
+    none of its layers has more than one place.
+    """
+    parents, layout = _FAMILIES.get(type(network).__name__, (("features",), "channels first"))
+    found: list[GridLayer] = []
+
+    def measure(name: str, _: nn.Module, __: Any, output: Tensor) -> None:
+        places = {3: (output.shape[1] - 1) ** 0.5, 4: output.shape[2]} if output.ndim > 2 else {}
+        if output.ndim in places:
+            found.append(GridLayer(name, layout, round(places[output.ndim])))
+
+    modules = [each for each in network.named_modules() if each[0].rpartition(".")[0] in parents]
+    hooks = [layer.register_forward_hook(partial(measure, name)) for name, layer in modules if name]
+    device = next((each.device for each in network.parameters()), torch.device("cpu"))
+    with torch.no_grad():
+        network(torch.zeros(1, 3, crop, crop, device=device))
+    for hook in hooks:
+        hook.remove()
+    # after the last block of a vision transformer only the class token reaches the verdict
+    usable = found[:-1] if layout == "class token and places" else found
+    finest = max((layer.grid for layer in usable), default=1)
+    if finest == 1:
+        raise ValueError(f"no layer keeps places of a picture of {crop}×{crop} pixels apart")
+    return [layer for layer in usable if layer.grid >= min(smallest_grid, finest)][-1]
+
 
 class HeatMaps:
     """Grad-CAM (Selvaraju et al. 2017) of a detector, at the layer that `find_grid_layer` gives.
@@ -38,14 +108,7 @@ class HeatMaps:
     summed; negative values become 0. The target is the logit of fake minus that of real, or its
     negative. One object explains any number of pictures, one call at a time.
 
-    Args:
-        detector: What is to be explained. Its network is left as it was, but for the device.
-        smallest_grid: Places along each side of a heat map, at least, where the network has a layer
-            of so many.
-        device: Where to compute.
-
-    Attributes:
-        layer: The layer that heat maps are made at.
+    The detector's network is left as it was, but for the device. `layer` is the layer of the maps.
     """
 
     def __init__(
@@ -66,13 +129,10 @@ class HeatMaps:
     def explain(
         self, pixels: PixelArray, towards: Towards = "verdict", *, batch_size: int = 16
     ) -> Heat:
-        """Heat maps of preprocessed pixels.
+        """Heat maps of pixels, uint8 [n, crop, crop, 3], as `crop_pixels` gives them.
 
-        Args:
-            pixels: uint8, [n, crop, crop, 3], as `crop_pixels` gives them.
-            towards: What the heat contributes to: `fake`, `real`, the detector's verdict on each
-                picture (scored here in fp32), or the verdicts that are known already: [n], 1 fake.
-            batch_size: Pictures at once.
+        `towards` is what the heat contributes to: `fake`, `real`, the detector's verdict on each
+        picture (scored here in fp32), or the verdicts that are known already: [n], 1 fake.
 
         Returns:
             float32, [n, crop, crop], in [0, 1]: relative to the hottest place of the picture; 0
@@ -119,14 +179,12 @@ class HeatMaps:
         return _scaled(heat.detach(), self._crop)
 
     def _signs(self, pixels: PixelArray, towards: Towards, batch_size: int) -> Tensor:
-        """1 where fake is explained, -1 where real is, [n].
-
-        A verdict comes from a scoring pass: the pass that explains may compute in another precision
-        or order, and could give a picture near the threshold the other sign.
-        """
+        """1 where fake is explained, -1 where real is, [n]."""
         if not isinstance(towards, str):
             fake = np.asarray(towards) == 1
         elif towards == "verdict":
+            # the pass that explains may compute in another precision or order, and could give a
+            # picture near the threshold the other sign
             logits = self._detector.logits(pixels, batch_size=batch_size, device=self._device)
             fake = self._detector.probabilities(logits) >= self._detector.card.threshold
         else:
@@ -146,9 +204,7 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
     """Inside, the network is in evaluation mode and its parameters require no gradients."""
     modes = [(layer, layer.training) for layer in network.modules()]
     trainable = [each for each in network.parameters() if each.requires_grad]
-    network.eval()
-    for parameter in trainable:
-        parameter.requires_grad_(False)
+    network.eval().requires_grad_(False)
     try:
         yield
     finally:
@@ -161,13 +217,10 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 def overlay(
     picture: Image.Image, heat: Heat, box: tuple[float, float, float, float] = (0, 0, 1, 1)
 ) -> Image.Image:
-    """A picture with a heat map laid over it: the hotter, the more opaque and the brighter.
+    """A copy of an RGB picture with a heat map over it, as `heat_layer` makes it.
 
-    Args:
-        picture: RGB, of any size; it is not changed.
-        heat: float32, [crop, crop], in [0, 1].
-        box: Left, top, right and bottom of what the heat map covers, as shares of the picture's
-            width and height, as `seen_box` gives them.
+    `box` is left, top, right and bottom of what the heat map covers, as shares of the picture's
+    width and height, as `seen_box` gives them.
     """
     width, height = picture.size
     left, top, right, bottom = (
@@ -180,14 +233,9 @@ def overlay(
 
 
 def heat_layer(heat: Heat, size: tuple[int, int]) -> Image.Image:
-    """A heat map alone, to be laid over what it is of.
+    """A heat map, float32 [crop, crop] in [0, 1], as an RGBA picture of a size in pixels.
 
-    Args:
-        heat: float32, [crop, crop], in [0, 1].
-        size: Width and height, pixels.
-
-    Returns:
-        RGBA, of that size: clear where the heat is 0, the hotter the more opaque and the brighter.
+    It is clear where the heat is 0; the hotter, the more opaque and the brighter.
     """
     from matplotlib import colormaps
 

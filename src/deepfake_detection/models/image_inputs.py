@@ -39,8 +39,6 @@ class PreparedImage:
         path: Of its file, as it was given; None for an image in memory.
         pixels: uint8, [crop, crop, 3]; None if there is an error.
         size: Width and height of the upright image in pixels; None if there is an error.
-        sha256: Of its file.
-        error: Why it could not be read.
     """
 
     path: str | None
@@ -53,16 +51,11 @@ class PreparedImage:
 def prepare_image(
     image: ImageInput, preprocessing: PreprocessingParameters, max_pixels: int | None = None
 ) -> PreparedImage:
-    """Read, decode, resize and crop an image.
-
-    Args:
-        image: A path, or an image in memory.
-        preprocessing: Sizes in pixels.
-        max_pixels: Files of more pixels (width × height) are not opened; None: Pillow's own limit.
+    """Read, decode, resize and crop an image; `max_pixels` as for `Detector.score`.
 
     Raises:
-        TypeError: If an image in memory has a type or dtype that `to_image` does not take.
-        ValueError: If it has another shape, or values out of range.
+        TypeError: As `to_image`, of an image in memory.
+        ValueError: As `to_image`.
     """
     path, sha256 = None, None
     try:
@@ -83,11 +76,7 @@ def prepare_image(
 
 
 def is_single(images: ImageInput | Sequence[ImageInput]) -> bool:
-    """Whether this is one image, not several.
-
-    Raises:
-        TypeError: If it is neither.
-    """
+    """Whether this is one image, not several; TypeError if it is neither."""
     if isinstance(images, str | Path | Image.Image):
         return True
     if isinstance(images, np.ndarray) or _is_tensor(images):
@@ -100,11 +89,10 @@ def is_single(images: ImageInput | Sequence[ImageInput]) -> bool:
 def to_image(image: Image.Image | np.ndarray[Any, Any] | Tensor) -> Image.Image:
     """Convert an image in memory to 8-bit RGB, as if it was read from its file.
 
-    Args:
-        image: A PIL image of any mode, turned upright by its EXIF orientation. Or an array [h, w],
-            [h, w, 1], [h, w, 3] (RGB) or [h, w, 4] (RGBA; alpha is dropped), or a tensor [h, w],
-            [1, h, w], [3, h, w] or [4, h, w] on any device: uint8 in 0…255, uint16 in 0…65535, or
-            floating point in 0…1, which is rounded to 8 bits.
+    It is a PIL image of any mode, turned upright by its EXIF orientation. Or an array [h, w],
+    [h, w, 1], [h, w, 3] (RGB) or [h, w, 4] (RGBA; alpha is dropped), or a tensor [h, w], [1, h, w],
+    [3, h, w] or [4, h, w] on any device: uint8 in 0…255, uint16 in 0…65535, or floating point in
+    0…1, which is rounded to 8 bits.
 
     Raises:
         TypeError: If it is of another type or dtype.

@@ -34,17 +34,7 @@ _RENAMED_RULES = {"false_alarm_rate": "false_positive_rate"}
 
 
 def describe_weights(weights: str) -> str:
-    """Name the weights that a training starts from by what they are.
-
-    Args:
-        weights: `imagenet`, `none`, or the path of a file.
-
-    Returns:
-        `imagenet`, `none`, or `sha256:…` of the file's content.
-
-    Raises:
-        OSError: If the file cannot be read.
-    """
+    """The parameter `training.weights`; for a file, `sha256:…` of its content, or an OSError."""
     if weights in ("imagenet", "none"):
         return weights
     with Path(weights).open("rb") as file:
@@ -52,42 +42,22 @@ def describe_weights(weights: str) -> str:
 
 
 def identify_run(
-    settings: Mapping[str, Any],
-    split_fingerprint: str,
-    *,
-    precision: str,
-    weights: str,
-    values_before: Mapping[str, Any] = VALUES_BEFORE,
+    settings: Mapping[str, Any], split_fingerprint: str, *, precision: str, weights: str
 ) -> dict[str, Any]:
-    """Put together what determines the weights of a run.
+    """Put together what determines the weights of a run, as plain JSON.
 
     Args:
         settings: `model`, `preprocessing`, `training`; `final_training` where all images trained.
         split_fingerprint: See `fingerprint_of_split`.
         precision: That was computed in: fp32 or bf16.
         weights: As `describe_weights` gives them.
-        values_before: See `VALUES_BEFORE`.
-
-    Returns:
-        Plain JSON.
     """
-    training = {
-        name: value
-        for name, value in settings["training"].items()
-        if name not in MACHINE_SETTINGS | {"weights"}
-    }
-    identity = {
-        "model": settings["model"],
-        "preprocessing": settings["preprocessing"],
-        "training": training,
-        "precision": precision,
-        "weights": weights,
-        "split": split_fingerprint,
-    }
-    if "final_training" in settings:
-        identity["final_training"] = settings["final_training"]
-    identity = deepcopy(identity)
-    for name, value in values_before.items():
+    blocks = ("model", "preprocessing", "training", "final_training")
+    identity = deepcopy({name: settings[name] for name in blocks if name in settings})
+    for name in MACHINE_SETTINGS | {"weights"}:
+        identity["training"].pop(name, None)
+    identity |= {"precision": precision, "weights": weights, "split": split_fingerprint}
+    for name, value in VALUES_BEFORE.items():
         block, key = _find(identity, name)
         if block.get(key) == value:
             del block[key]
@@ -99,15 +69,8 @@ def fingerprint_of(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def complete_settings(
-    settings: Mapping[str, Any], values_before: Mapping[str, Any] = VALUES_BEFORE
-) -> dict[str, Any]:
-    """Read the settings of an older file as this version writes them.
-
-    Args:
-        settings: Of a detector file.
-        values_before: See `VALUES_BEFORE`.
-    """
+def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the settings of an older detector file as this version writes them."""
     completed = deepcopy(dict(settings))
     for old, new in _RENAMED.items():
         block, key = _find(completed, old)
@@ -115,7 +78,7 @@ def complete_settings(
             value = block.pop(key)
             if new is not None:
                 block.setdefault(new.rsplit(".", 1)[1], value)
-    for name, value in values_before.items():
+    for name, value in VALUES_BEFORE.items():
         block, key = _find(completed, name)
         if block:
             block.setdefault(key, value)
@@ -130,9 +93,6 @@ def identify_older_run(card: Mapping[str, Any]) -> dict[str, Any]:
 
     Such a file names its weights by their path alone: a run that started from a local file is
     equal to no other.
-
-    Args:
-        card: All that the file says of itself.
     """
     settings = complete_settings(card["settings"])
     weights = settings["training"].get("weights", "none")
@@ -147,7 +107,7 @@ def identify_older_run(card: Mapping[str, Any]) -> dict[str, Any]:
 def _find(settings: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
     """The block that holds a dotted name (an empty one, if it is missing), and the last part."""
     *blocks, key = name.split(".")
-    at: Any = settings
     for block in blocks:
-        at = at.get(block, {}) if isinstance(at, dict) else {}
-    return (at if isinstance(at, dict) else {}), key
+        inner = settings.get(block)
+        settings = inner if isinstance(inner, dict) else {}
+    return settings, key

@@ -1,11 +1,15 @@
-"""Score images from files or memory: a probability and a verdict for each."""
+"""Score images from files or memory, and keep scores on disk, so that a run can resume."""
 
 from __future__ import annotations
 
+import json
+import logging
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import joblib
@@ -13,15 +17,19 @@ import numpy as np
 
 from deepfake_detection.images.input_shift import describe_input_shift
 from deepfake_detection.images.prefetch import batched, prefetch
+from deepfake_detection.models.devices import keeping_memory
 from deepfake_detection.models.image_inputs import PreparedImage, prepare_image
-from deepfake_detection.models.memory import keeping_memory
 
 if TYPE_CHECKING:
     from deepfake_detection.models.detector import Detector, Forward
     from deepfake_detection.models.image_inputs import ImageInput
 
+log = logging.getLogger(__name__)
+
 # A warning: such a score says nothing about new images
 TRAINED_ON_IT = "the detector was trained on this very file"
+# Part of the name of a checkpoint: raised when older scores can no longer be read.
+_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -31,14 +39,11 @@ class Score:
     Attributes:
         path: Of its file, as it was given; None for an image in memory.
         fake_probability: In [0, 1]; NaN if there is an error.
-        verdict: `fake` if the probability is at least the threshold, else `real`; None if there is
-            an error.
-        threshold: Of the detector.
+        verdict: `fake` if the probability is at least the threshold; None if there is an error.
         logit: Fake minus real, before the temperature; NaN if there is an error.
-        width: Of the upright image in pixels; None if there is an error.
-        height: As `width`.
-        warning: Why the score is doubtful, such as an image unlike the training images; or None.
-        error: Why the image could not be read; or None.
+        width: Of the upright image in pixels, as `height`; None if there is an error.
+        warning: Why the score is doubtful, such as an image unlike the training images.
+        error: Why the image could not be read.
     """
 
     path: str | None
@@ -56,7 +61,6 @@ def score_images(
     detector: Detector,
     forward: Forward,
     images: Iterable[ImageInput],
-    *,
     flip: bool,
     batch_size: int,
     max_pixels: int | None,
@@ -95,12 +99,10 @@ def _score_batch(
 
 
 def _make_score(detector: Detector, prepared: PreparedImage, logit: float) -> Score:
-    card = detector.card
+    card, path = detector.card, prepared.path
     if prepared.size is None:
-        return Score(
-            prepared.path, math.nan, None, card.threshold, math.nan, None, None, None,
-            prepared.error,
-        )  # fmt: skip
+        error, nan = prepared.error, math.nan
+        return Score(path, nan, None, card.threshold, nan, None, None, None, error)
     width, height = prepared.size
     probability = float(detector.probabilities(np.array(logit)))
     warnings = describe_input_shift(
@@ -109,7 +111,7 @@ def _make_score(detector: Detector, prepared: PreparedImage, logit: float) -> Sc
     if prepared.sha256 in detector.hashes_trained_on:
         warnings.append(TRAINED_ON_IT)
     return Score(
-        path=prepared.path,
+        path=path,
         fake_probability=probability,
         verdict="fake" if probability >= card.threshold else "real",
         threshold=card.threshold,
@@ -119,3 +121,73 @@ def _make_score(detector: Detector, prepared: PreparedImage, logit: float) -> Sc
         warning="; ".join(warnings) or None,
         error=None,
     )
+
+
+@dataclass
+class ScoringCheckpoint:
+    """The scores of one scoring run: a file of JSON lines, one for each image.
+
+    `scores` are those in the file, by path and stamp of the image.
+    """
+
+    path: Path
+    scores: dict[tuple[str, str], Score] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.path.is_file():
+            return
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                row = json.loads(line)
+                self.scores[row["path"], row["stamp"]] = Score(**row["score"])
+            # an incomplete line: the process was killed while it wrote
+            except (ValueError, KeyError, TypeError):
+                continue
+
+    def find(self, path: str) -> Score | None:
+        """Return the score of an image, if there is one and the file has not changed since."""
+        return self.scores.get((path, stamp_of(path)))
+
+    def keep(self, scores: Sequence[tuple[str, Score]]) -> None:
+        """Append scores, each with the stamp of its file from before it was read."""
+        lines = [
+            json.dumps({"path": score.path, "stamp": stamp, "score": asdict(score)})
+            for stamp, score in scores
+        ]
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                # the first newline ends an incomplete line
+                file.write("\n" + "\n".join(lines) + "\n")
+        except OSError as error:
+            log.warning("Cannot write scores to %s (%s)", self.path, error.strerror)
+
+
+@dataclass
+class ScoringCheckpoints:
+    """The folder of kept scores, a file for each unfinished scoring run."""
+
+    folder: Path
+    _used: set[Path] = field(default_factory=set)
+
+    def open(self, fingerprint: str) -> ScoringCheckpoint:
+        """Open the scores of one scoring run; `fingerprint` is of what its scores depend on."""
+        path = self.folder / f"{fingerprint[:16]}-{_FORMAT}.jsonl"
+        self._used.add(path)
+        return ScoringCheckpoint(path)
+
+    def remove_used(self) -> None:
+        """Delete the files that were opened here, whose runs are finished."""
+        for path in self._used:
+            path.unlink(missing_ok=True)
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+
+def stamp_of(path: str) -> str:
+    """Size and modification time of a file; empty if it does not exist."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  (os.stat takes names that are not valid text)
+    except (OSError, ValueError):
+        return ""
+    return f"{status.st_size}-{status.st_mtime_ns}"

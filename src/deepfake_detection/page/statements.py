@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from deepfake_detection.metrics.calibration import choices_on_validation
-from deepfake_detection.models.detector import Detector
-from deepfake_detection.models.detector_card import DetectorCard
+from deepfake_detection.models.detector import Detector, DetectorCard
 from deepfake_detection.reports.parts import Statement
 from deepfake_detection.reports.words import counted, percent
 

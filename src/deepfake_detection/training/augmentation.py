@@ -13,10 +13,10 @@ from deepfake_detection.parameters import AugmentationParameters
 
 @dataclass(frozen=True)
 class Draws:
-    """The random flip and rotation of each picture.
+    """The random flip (from left to right) and rotation of each picture.
 
     Attributes:
-        flips: bool, [n]: whether to flip it from left to right.
+        flips: bool, [n].
         theta: float32, [n, 2, 3]: the affine map from places in the rotated picture to places in
             the original, around its centre; None if no picture is rotated.
     """
@@ -54,14 +54,8 @@ def draw(count: int, augmentation: AugmentationParameters, generator: torch.Gene
 def augment(batch: Tensor, draws: Draws) -> Tensor:
     """Flip, then rotate each picture: nearest neighbour, corners filled with 0.
 
-    The result is that of torchvision's `transforms.v2.functional.horizontal_flip` and `rotate`.
-
-    Args:
-        batch: [n, c, h, w], of any dtype and layout.
-        draws: Of n pictures, on the same device.
-
-    Returns:
-        float32, [n, c, h, w].
+    From [n, c, h, w] of any dtype and layout to float32. The result is that of torchvision's
+    `transforms.v2.functional.horizontal_flip` and `rotate`.
     """
     # grid_sample is slow on channels-last input; bytes are faster to rearrange than floats
     batch = batch.contiguous()

@@ -24,7 +24,7 @@ class LabelledPixels:
 
     Attributes:
         array: uint8, [images, crop, crop, 3]: a memory-mapped cache, or files in its place.
-        rows: int, [n]: the rows of the subset.
+        rows: int, [n]: of the subset.
         labels: int64, [n]: 1 fake, 0 real.
     """
 
@@ -35,11 +35,6 @@ class LabelledPixels:
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
-    def bytes(self) -> int:
-        """Size of the pictures in memory."""
-        return len(self) * int(np.prod(self.array.shape[1:]))
-
 
 def batch_order(
     count: int,
@@ -48,20 +43,11 @@ def batch_order(
     generator: torch.Generator | None = None,
     parts: int = 1,
 ) -> list[Tensor]:
-    """Divide `count` pictures into batches.
+    """Divide pictures into batches: int64 index tensors that hold each of 0…count − 1 once.
 
-    Args:
-        count: Number of pictures.
-        batch_size: Of all processes together.
-        shuffle: Whether their order is random.
-        generator: Draws the order.
-        parts: Number of processes, each of which takes a part of every batch. Batch normalisation
-            fails on one picture: a last batch with fewer than two for each process is merged into
-            the batch before it.
-
-    Returns:
-        int64 index tensors that hold each of 0…count − 1 once. Each is sorted: that reads faster
-        from a file, and the order inside a batch changes nothing.
+    Each is sorted: that reads faster from a file, and the order inside a batch changes nothing.
+    Each of `parts` processes takes a part of every batch. Batch normalisation fails on one picture:
+    a last batch with fewer than two for each process is merged into the batch before it.
     """
     order = torch.randperm(count, generator=generator) if shuffle else torch.arange(count)
     batches = list(order.split(batch_size))
@@ -76,11 +62,6 @@ class BatchLoader:
 
     Resident pictures are copied to the GPU once for all epochs. Others are streamed: while the GPU
     computes on a batch, the next is read, pinned and copied. A CPU reads the memory-mapped file.
-
-    Args:
-        pictures: The pictures and their labels.
-        device: The device that computes.
-        resident: Whether to copy all pictures to the device now.
     """
 
     def __init__(self, pictures: LabelledPixels, device: torch.device, *, resident: bool) -> None:
@@ -98,8 +79,7 @@ class BatchLoader:
     def batches(self, order: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield pictures, uint8 [b, 3, h, w] in channels-last layout, and labels, int64 [b].
 
-        Args:
-            order: int64 index tensors on the CPU: the pictures of each batch.
+        `order` has the pictures of each batch: int64 index tensors on the CPU.
         """
         if not order:
             return
@@ -121,7 +101,7 @@ class BatchLoader:
 
 
 def _copy_all(pictures: LabelledPixels, device: torch.device) -> Tensor:
-    """All pictures on the device, uint8, [n, h, w, 3], copied in parts to save main memory."""
+    """All pictures, uint8 [n, h, w, 3]; copied in parts to save main memory."""
     size = pictures.array.shape[1:]
     resident = torch.empty((len(pictures), *size), dtype=torch.uint8, device=device)
     starts = range(0, len(pictures), _ROWS_OF_A_COPY)
@@ -155,7 +135,7 @@ def fit_on(device: torch.device, pictures: Sequence[LabelledPixels]) -> bool:
     """Whether to copy all these pictures to the device: to a GPU with enough free memory only."""
     if device.type != "cuda":
         return False
-    needed = sum(each.bytes for each in pictures)
+    needed = sum(len(each) * int(np.prod(each.array.shape[1:])) for each in pictures)
     free, _ = torch.cuda.mem_get_info(device)
     # PyTorch holds on to memory that earlier tensors used, and uses it again
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -15,8 +15,8 @@ from deepfake_detection.models.backbones import put_weights
 from deepfake_detection.models.detector import CLASS_NAMES, Detector, DetectorCard
 from deepfake_detection.models.run_identity import fingerprint_of
 from deepfake_detection.parameters import PreprocessingParameters, TrainingParameters
-from deepfake_detection.training.loop import TrainResult
-from deepfake_detection.training.task import TrainingTask
+from deepfake_detection.training.hardware import Hardware
+from deepfake_detection.training.results import TrainResult
 
 _LIBRARIES = ("deepfake-detection", "torch", "torchvision", "numpy", "pillow", "safetensors")
 
@@ -25,11 +25,7 @@ _LIBRARIES = ("deepfake-detection", "torch", "torchvision", "numpy", "pillow", "
 class RunSettings:
     """The settings of one training.
 
-    Attributes:
-        model: torchvision's name of the backbone.
-        preprocessing: Sizes and normalisation.
-        training: The block `training`.
-        stop_after: The last epoch, where it is not the last of the schedule.
+    `model` is torchvision's name. `stop_after` is the last epoch, if it is not that of `training`.
     """
 
     model: str
@@ -63,42 +59,37 @@ class RunSettings:
 def build_detector(
     network: nn.Module,
     result: TrainResult,
-    task: TrainingTask,
+    settings: RunSettings,
+    hardware: Hardware,
     split: pd.DataFrame,
     split_summary: Mapping[str, Any],
-    settings: Mapping[str, Any],
     identity: Mapping[str, Any],
 ) -> Detector:
     """Build a detector from the weights of the best epoch, with threshold 0.5 and temperature 1.
 
-    Args:
-        network: Takes the weights.
-        result: Of the training.
-        task: What was trained.
-        split: A row for each image: sha256, class_name, label, subset.
-        split_summary: Of the same split.
-        settings: As `RunSettings.as_json` gives them.
-        identity: See `run_identity`.
+    `split` has a row for each image: sha256, class_name, label, subset. `network` takes the
+    weights. `identity`: as `identify_run`.
     """
     epoch = result.chosen
     accuracy = epoch.validation_accuracy
+    labels = split.drop_duplicates("class_name").set_index("class_name")["label"]
     card = DetectorCard(
-        backbone=task.model,
-        transform_input=task.transform_input,
-        preprocessing=task.preprocessing.model_dump(mode="json"),
+        backbone=settings.model,
+        transform_input=settings.transform_input,
+        preprocessing=settings.preprocessing.model_dump(mode="json"),
         class_names=list(CLASS_NAMES),
-        classes=_list_classes(split),
+        classes={str(name): CLASS_NAMES[label] for name, label in labels.items()},
         threshold=0.5,
         temperature=1.0,
         best_epoch=epoch.epoch,
         best_validation_accuracy=None if math.isnan(accuracy) else accuracy,
         split=dict(split_summary),
-        settings=dict(settings),
+        settings=settings.as_json(split_summary),
         run_fingerprint=fingerprint_of(identity),
         identity=dict(identity),
         versions={"python": platform.python_version()}
         | {name: version(name) for name in _LIBRARIES},
-        computed_on=asdict(task.hardware),
+        computed_on=asdict(hardware),
     )
     trained_on, validated_on = (
         pack_hashes(split.loc[split["subset"] == subset, "sha256"])
@@ -106,8 +97,3 @@ def build_detector(
     )
     put_weights(network, result.best_weights)
     return Detector(network.cpu().eval(), card, trained_on, validated_on)
-
-
-def _list_classes(split: pd.DataFrame) -> dict[str, str]:
-    labels = split.drop_duplicates("class_name").set_index("class_name")["label"]
-    return {str(name): CLASS_NAMES[label] for name, label in labels.items()}

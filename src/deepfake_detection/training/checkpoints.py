@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
-from uuid import uuid4
 
 import torch
 
+from deepfake_detection.atomic_write import atomic_write
 from deepfake_detection.errors import UserError, first_line
 
 log = logging.getLogger(__name__)
@@ -47,11 +46,7 @@ class TrainingCheckpoints:
         return sorted(set(self.folder.glob("*.pt")) - {self.path(run_fingerprint)})
 
     def load(self, run_fingerprint: str) -> State | None:
-        """Read the checkpoint of a run onto the CPU; None if there is none.
-
-        Raises:
-            UserError: If it is truncated, damaged, incomplete or of another version.
-        """
+        """Read a checkpoint onto the CPU; None if there is none, UserError if it is unusable."""
         path = self.path(run_fingerprint)
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -73,21 +68,11 @@ class TrainingCheckpoints:
         )
 
     def save(self, run_fingerprint: str, state: State) -> None:
-        """Write the checkpoint of a run, whole or not at all, and wait until it is on the disk.
-
-        Raises:
-            UserError: If the disk is full.
-        """
+        """Write the checkpoint of a run, whole or not at all; UserError if the disk is full."""
         path = self.path(run_fingerprint)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.stem}-{uuid4().hex}")
         try:
-            with beside.open("wb") as file:
+            with atomic_write(path) as temporary, temporary.open("wb") as file:
                 torch.save({"format": _FORMAT, "run": run_fingerprint, "state": state}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-            _sync_folder(self.folder)
         except (OSError, RuntimeError) as error:
             # torch's writer raises a RuntimeError in place of what the file raised
             for cause in _chain(error):
@@ -99,57 +84,45 @@ class TrainingCheckpoints:
                         "Make room, and the same command goes on from the state before it."
                     ) from error
             raise
-        finally:
-            beside.unlink(missing_ok=True)
+
+    def describe(self, run_fingerprint: str) -> str:
+        """What is kept of an interrupted run, and how to go on."""
+        state = self.load(run_fingerprint)
+        if state is None:
+            return "No epoch was finished yet, so nothing is kept."
+        return (
+            f"It is kept up to the end of epoch {len(state['result']['history'])} in "
+            f"{self.path(run_fingerprint)}: the same command goes on from there."
+        )
 
     def remove(self, run_fingerprint: str) -> None:
         """Remove the checkpoint of a finished run, and what a killed save of it left behind."""
         path = self.path(run_fingerprint)
         path.unlink(missing_ok=True)
-        for left in self.folder.glob(f".{path.stem}-*"):
+        for left in self.folder.glob(f".{path.stem}*"):
             left.unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it came from."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
-def _sync_folder(folder: Path) -> None:
-    """Wait until a renamed file is on the disk under its new name; Windows opens no folders."""
-    if os.name == "posix":
-        opened = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
-
-
 class CheckpointSaver:
     """Saves the checkpoint of one run at the ends of epochs, at most every so many minutes.
 
-    On a GPU a thread writes the file from a copy in main memory, while training goes on. On a CPU
-    the copy would double the network's memory and the thread take a core: it is written at once.
-
-    Args:
-        states: Where to save.
-        run_fingerprint: Of the run.
-        minutes: Between two saves, at least; the first epoch is saved in any case.
-        device: The device that trains.
+    The first epoch is saved in any case. On a GPU a thread writes the file from a copy in main
+    memory, while training goes on. On a CPU the copy would double the network's memory and the
+    thread take a core: it is written at once.
     """
 
     def __init__(
-        self,
-        states: TrainingCheckpoints,
-        run_fingerprint: str,
-        minutes: float,
-        device: torch.device,
+        self, states: TrainingCheckpoints, run: str, minutes: float, device: torch.device
     ) -> None:
-        self._states, self._run, self._seconds = states, run_fingerprint, minutes * 60
+        self._states, self._run, self._seconds = states, run, minutes * 60
         self._writer = ThreadPoolExecutor(1) if device.type != "cpu" else None
         self._writing: Future[None] | None = None
         self._saved: float | None = None
@@ -162,11 +135,7 @@ class CheckpointSaver:
             self._writer.shutdown()
 
     def save_if_due(self, make_checkpoint: Callable[[], State], *, last: bool = False) -> None:
-        """Save if the last time was long enough ago, or this is the last epoch.
-
-        Raises:
-            UserError: If the disk is full.
-        """
+        """Save if the last time was long enough ago, or this is the last epoch."""
         now = perf_counter()
         if not last and self._saved is not None and now - self._saved < self._seconds:
             return
@@ -179,7 +148,7 @@ class CheckpointSaver:
             self._writing = self._writer.submit(self._states.save, self._run, state)
 
     def finish(self) -> None:
-        """Wait until the file is written, and raise the error if that failed."""
+        """Wait until the file is written; UserError if the disk is full."""
         if self._writing:
             self._writing.result()
             self._writing = None

@@ -10,13 +10,7 @@ from deepfake_detection.models.detector_file import DetectorFile
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a training left.
-
-    Attributes:
-        detector: Its file; not calibrated.
-        read_history: Reads a row for each epoch.
-        read_validation_logits: Reads a row for each validation image.
-    """
+    """What a training left: an uncalibrated detector, and the tables of `TrainedRun`."""
 
     detector: DetectorFile
     read_history: Callable[[], pd.DataFrame]

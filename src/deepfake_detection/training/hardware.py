@@ -1,9 +1,11 @@
-"""What a training computes on."""
+"""What a training computes on: devices, and the processes that train one network together."""
 
 from dataclasses import dataclass
 
 import joblib
 import torch
+import torch.distributed as dist
+from torch import Tensor, nn
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.models.devices import choose_device, choose_precision
@@ -35,13 +37,11 @@ def choose_hardware(training: TrainingParameters) -> Hardware:
         processes = _count(device) if device.type == "cuda" else 1
     precision = choose_precision(training.precision, device, "training.precision")
     threads = max(1, torch.get_num_threads() // processes)
-    hardware = Hardware(str(device), processes, precision, threads)
-    check_hardware(hardware)
-    return hardware
+    return check_hardware(Hardware(str(device), processes, precision, threads))
 
 
-def check_hardware(hardware: Hardware) -> None:
-    """Raise a UserError if this machine lacks the device, enough of them, or its precision."""
+def check_hardware(hardware: Hardware) -> Hardware:
+    """The same; UserError if this machine lacks the device, enough of them, or its precision."""
     device = choose_device(hardware.device)
     count = _count(device)
     if hardware.processes > count:
@@ -50,9 +50,44 @@ def check_hardware(hardware: Hardware) -> None:
             f"{'CPU cores' if device.type == 'cpu' else 'devices of this kind'}: give fewer, or all"
         )
     choose_precision(hardware.precision, device, "training.precision")
+    return hardware
 
 
 def _count(device: torch.device) -> int:
     if device.type == "cuda" and device.index is None:
         return torch.cuda.device_count()
     return int(joblib.cpu_count()) if device.type == "cpu" else 1
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that train together; rank 0 logs, and keeps weights and states."""
+
+    device: torch.device
+    rank: int = 0
+    count: int = 1
+
+    def part(self, batch: Tensor) -> Tensor:
+        """This process's part of a batch."""
+        return batch[self.rank :: self.count]
+
+    def all_reduce(self, values: Tensor) -> Tensor:
+        """Sum over all processes, in place."""
+        if self.count > 1:
+            dist.all_reduce(values)
+        return values
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """Average gradients over all processes, and batch statistics: PyTorch, on GPUs only."""
+        if self.count == 1:
+            return network
+        devices = None
+        if self.device.type == "cuda":
+            network, devices = nn.SyncBatchNorm.convert_sync_batchnorm(network), [self.device]
+        return nn.parallel.DistributedDataParallel(network, devices, broadcast_buffers=False)
+
+    def average_buffers(self, network: nn.Module) -> None:
+        """Average running statistics over all processes."""
+        for buffer in network.buffers():
+            if self.count > 1 and buffer.is_floating_point():
+                self.all_reduce(buffer).div_(self.count)

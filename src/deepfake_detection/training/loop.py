@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,117 +19,11 @@ from deepfake_detection.parameters import PreprocessingParameters, TrainingParam
 from deepfake_detection.training.augmentation import augment, draw
 from deepfake_detection.training.batches import BatchLoader, LabelledPixels, batch_order, fit_on
 from deepfake_detection.training.checkpoints import State
-from deepfake_detection.training.optimisation import (
-    BACKBONE,
-    HEAD,
-    Loss,
-    build_optimizer,
-    build_schedule,
-)
-from deepfake_detection.training.processes import Processes
+from deepfake_detection.training.hardware import Processes
+from deepfake_detection.training.optimisation import Loss, build_optimizer, build_schedule
+from deepfake_detection.training.results import Epoch, Logits, TrainResult
 
 log = logging.getLogger(__name__)
-
-Logits = np.ndarray[Any, np.dtype[np.float64]]
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """A row of the training history."""
-
-    epoch: int
-    learning_rate: float
-    head_learning_rate: float
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    seconds: float
-    images_per_second: float
-
-
-@dataclass
-class TrainResult:
-    """The result of a training, or of its epochs so far.
-
-    Attributes:
-        history: A row for each epoch.
-        best: The first epoch with the highest validation accuracy; without a validation subset, the
-            last epoch.
-        best_weights: A copy of the network's state dict in that epoch, on the CPU.
-        validation_logits: float64, [n]: fake minus real of each validation image in that epoch, in
-            the order of the split; None without a validation subset.
-        not_finite: `training` or `validation`, if that loss became infinite or NaN, which ends the
-            training; the history lacks that epoch.
-    """
-
-    history: list[Epoch] = field(default_factory=list)
-    best: Epoch | None = None
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-    validation_logits: Logits | None = None
-    not_finite: str | None = None
-
-    def add(self, epoch: Epoch, network: nn.Module, logits: Logits | None, *, keep: bool) -> None:
-        """Add an epoch; if it is the best so far, keep its logits, and its weights if asked to."""
-        self.history.append(epoch)
-        # NaN compares false: without a validation subset the last epoch is kept
-        if self.best is not None and epoch.validation_accuracy <= self.best.validation_accuracy:
-            return
-        self.best, self.validation_logits = epoch, logits
-        if keep:
-            # state_dict() refers to the live weights, which the next epoch changes
-            self.best_weights = {
-                name: value.detach().to("cpu", copy=True)
-                for name, value in network.state_dict().items()
-            }
-
-    @property
-    def chosen(self) -> Epoch:
-        """The best epoch.
-
-        Raises:
-            ValueError: Before the first epoch.
-        """
-        if self.best is None:
-            raise ValueError("there was no epoch yet")
-        return self.best
-
-    def ends(self, training: TrainingParameters, stop_after: int | None = None) -> bool:
-        """Whether no further epoch follows.
-
-        Args:
-            training: The settings.
-            stop_after: The last epoch, if it is not that of the settings; learning rates still
-                follow the schedule over all epochs of the settings.
-        """
-        epochs = training.epochs if stop_after is None else stop_after
-        patience = training.early_stopping.patience
-        out_of_patience = (
-            patience is not None
-            and self.best is not None
-            and self.history[-1].epoch - self.best.epoch >= patience
-        )
-        return self.not_finite is not None or len(self.history) == epochs or out_of_patience
-
-    def state_dict(self) -> State:
-        """Plain values and tensors."""
-        logits = self.validation_logits
-        return {
-            "history": [asdict(epoch) for epoch in self.history],
-            "best": self.best.epoch if self.best else None,
-            "best_weights": self.best_weights,
-            "validation_logits": None if logits is None else torch.from_numpy(logits),
-            "not_finite": self.not_finite,
-        }
-
-    @classmethod
-    def from_state_dict(cls, state: State) -> TrainResult:
-        """The inverse of `state_dict`."""
-        history = [Epoch(**epoch) for epoch in state["history"]]
-        best = history[state["best"] - 1] if state["best"] else None
-        logits = state["validation_logits"]
-        logits = None if logits is None else logits.numpy()
-        return cls(history, best, state["best_weights"], logits, state["not_finite"])
 
 
 class Trainer:
@@ -140,17 +32,15 @@ class Trainer:
     Args:
         network: From [n, 3, crop, crop] to [n, 2]; moved to the device and changed in place.
         heads: Names of the layers that learn at the head's rate.
-        train: The train subset.
-        validation: The validation subset, which chooses the epoch; it may be empty.
-        preprocessing: Normalisation of the pictures.
-        training: The settings.
+        validation: Chooses the epoch; it may be empty.
         precision: What the network computes training steps in: fp32, or bf16, while weights, loss
             and update stay in fp32. Validation is always fp32, as scores are.
-        processes: This process among those that train together.
 
     Attributes:
         network: The network itself, without the wrappers of several processes and torch.compile.
         is_main: Whether this process keeps weights and logs.
+        train_images: Images of one epoch, in all processes together.
+        validates: Whether there is a validation subset.
     """
 
     def __init__(
@@ -170,38 +60,27 @@ class Trainer:
         # All batches have one size: cuDNN measures once which algorithm is the fastest for it. The
         # switch holds for the process and stays on.
         torch.backends.cudnn.benchmark = True
-        network = processes.synchronise_batch_norm(network)
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         forward = processes.wrap(network)
-        self.network, self.is_main = network, processes.is_main
+        self.network, self.is_main = network, processes.rank == 0
         self._forward = torch.compile(forward) if training.compile else forward
         self._training, self._processes = training, processes
         self._normalise = Normalise(preprocessing).to(device)
-        self._optimizer = build_optimizer(
-            *split_parameters(network, list(heads)), training.optimizer
-        )
+        parameters = split_parameters(network, list(heads))
+        self._optimizer = build_optimizer(*parameters, training.optimizer)
         self._schedule = build_schedule(self._optimizer, training.schedule, training.epochs)
         self._loss = Loss(training.loss, train.labels, device)
         self._autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
         resident = fit_on(device, (train, validation))
+        self.train_images, self.validates = len(train), len(validation) > 0
         self._train = BatchLoader(train, device, resident=resident)
         self._validation = BatchLoader(validation, device, resident=resident)
 
     @property
-    def train_images(self) -> int:
-        """Images of one epoch, in all processes together."""
-        return len(self._train)
-
-    @property
-    def validates(self) -> bool:
-        """Whether there is a validation subset."""
-        return len(self._validation) > 0
-
-    @property
     def learning_rates(self) -> tuple[float, float]:
         """Of the backbone and of the head, in the coming epoch."""
-        groups = self._optimizer.param_groups
-        return groups[BACKBONE]["lr"], groups[HEAD]["lr"]
+        backbone, head = self._optimizer.param_groups
+        return backbone["lr"], head["lr"]
 
     def train(self, epoch: int) -> tuple[float, float]:
         """Train on each picture once; mean loss and accuracy over the epoch.
@@ -233,17 +112,16 @@ class Trainer:
             weight = processes.count * share
             (loss if weight == 1 else loss * weight).backward()
             self._optimizer.step()
-            sums += _sums(main_output(outputs).detach(), labels, loss.detach() * (share * size))
+            sums += _sums(_main_output(outputs).detach(), labels, loss.detach() * (share * size))
         self._schedule.step()
         processes.average_buffers(self.network)
         return self._means(sums, self._train)
 
     @torch.inference_mode()
     def validate(self, epoch: int) -> tuple[float, float, Logits | None]:
-        """Mean loss, accuracy and logits (see `TrainResult`) of the validation subset.
+        """Mean loss, accuracy and logits (see `TrainResult`) of the validation subset, if any.
 
-        They are computed as a detector computes scores: in fp32, and not compiled. Without a
-        validation subset: NaN, NaN, None.
+        They are computed as a detector computes scores: in fp32, and not compiled.
         """
         if not self.validates:
             return math.nan, math.nan, None
@@ -257,7 +135,7 @@ class Trainer:
         seen = [logits[:0]]
         title = f"Epoch {epoch}/{self._training.epochs}, validation"
         for pictures, labels, share, size in self._parts(self._validation, batches, title):
-            outputs = main_output(self.network(self._normalise(pictures)))
+            outputs = _main_output(self.network(self._normalise(pictures)))
             seen.append(outputs)
             loss = self._loss(outputs, labels)
             sums += _sums(outputs, labels, loss * (share * size))
@@ -270,16 +148,16 @@ class Trainer:
     def _parts(
         self, loader: BatchLoader, batches: list[Tensor], title: str
     ) -> Iterator[tuple[Tensor, Tensor, float, int]]:
-        """Yield this process's part of each batch: pictures, labels, weight, size of the batch.
+        """Yield this process's part of each batch: pictures, labels, its share, the batch's size.
 
-        The weight is that of the part's mean loss in the mean loss of the batch.
+        The share is the weight of the part's mean loss in the mean loss of the batch.
         """
         processes = self._processes
         # a last validation batch may have fewer pictures than there are processes
         parts = [part for batch in batches if len(part := processes.part(batch))]
         bar = tqdm(
             loader.batches(parts), total=len(parts), desc=title, unit="batch", leave=False,
-            disable=None if processes.is_main else True,
+            disable=None if self.is_main else True,
         )  # fmt: skip
         for (pictures, labels), part, batch in zip(bar, parts, batches, strict=False):
             share = self._loss.share(loader.labels_of(part), loader.labels_of(batch))
@@ -314,14 +192,8 @@ def train_network(
 ) -> TrainResult:
     """Train a network, and keep the weights of the epoch with the best validation accuracy.
 
-    Training ends early with an epoch whose loss is infinite or NaN.
-
-    Args:
-        trainer: Trainer of the network.
-        training: The settings: epochs, patience.
-        result: The epochs before an interruption; the trainer holds the state after them.
-        stop_after: See `TrainResult.ends`.
-        after_epoch: Called after each epoch, to save a checkpoint.
+    Training ends early with an epoch whose loss is infinite or NaN. `result` has the epochs before
+    an interruption, and the trainer the state after them. `stop_after`: see `TrainResult.ends`.
     """
     result = result or TrainResult()
     while not result.ends(training, stop_after):
@@ -356,13 +228,12 @@ def train_network(
     return result
 
 
-def main_output(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """The main output of a network that may have auxiliary ones."""
+def _main_output(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
 def _sums(outputs: Tensor, labels: Tensor, loss: Tensor) -> Tensor:
-    """Loss and number of correct answers of a batch; on the device, so that no step waits."""
+    # on the device, so that no step waits
     return torch.stack((loss, (outputs.argmax(dim=1) == labels).sum().float()))
 
 
@@ -372,12 +243,10 @@ def _seed_of(*numbers: int) -> int:
 
 
 def _log_epoch(epoch: Epoch, epochs: int, *, best: bool) -> None:
-    validation = ""
-    if not math.isnan(epoch.validation_loss):
-        validation = (
-            f"; validation loss {epoch.validation_loss:.4f}, accuracy "
-            f"{epoch.validation_accuracy:.4f}"
-        )
+    loss, accuracy = epoch.validation_loss, epoch.validation_accuracy
+    validation = (
+        "" if math.isnan(loss) else f"; validation loss {loss:.4f}, accuracy {accuracy:.4f}"
+    )
     log.info(
         "Epoch %*d/%d: training loss %.4f, accuracy %.4f%s; %.1f s, %.0f images/s%s",
         len(str(epochs)), epoch.epoch, epochs, epoch.train_loss, epoch.train_accuracy, validation,

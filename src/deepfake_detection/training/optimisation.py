@@ -6,24 +6,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
-from torch.optim.lr_scheduler import (
-    CosineAnnealingLR,
-    ExponentialLR,
-    LambdaLR,
-    LRScheduler,
-    StepLR,
-)
+from torch.optim import Adam, Optimizer, lr_scheduler
+from torch.optim.lr_scheduler import LRScheduler
 
 from deepfake_detection.errors import UserError, first_line
-from deepfake_detection.parameters import (
-    LossParameters,
-    OptimizerParameters,
-    ScheduleParameters,
-)
-
-# Places of the two learning rates among the optimiser's parameter groups
-BACKBONE, HEAD = 0, 1
+from deepfake_detection.parameters import LossParameters, OptimizerParameters, ScheduleParameters
 
 
 def build_optimizer(
@@ -36,29 +23,20 @@ def build_optimizer(
     """
     head_lr = optimizer.lr * optimizer.head_lr_multiple
     groups: list[dict[str, Any]] = [{"params": backbone}, {"params": head, "lr": head_lr}]
-    return Adam(
-        groups,
-        lr=optimizer.lr,
-        betas=optimizer.betas,
-        weight_decay=optimizer.weight_decay,
-        fused=True,
-    )
+    decay = optimizer.weight_decay
+    return Adam(groups, optimizer.lr, optimizer.betas, weight_decay=decay, fused=True)
 
 
 def build_schedule(optimizer: Optimizer, schedule: ScheduleParameters, epochs: int) -> LRScheduler:
     """A schedule of both learning rates, stepped at the end of each epoch.
 
-    Args:
-        optimizer: The optimiser whose rates it changes.
-        schedule: `none`, `step` (StepLR), `exponential` (ExponentialLR), `cosine`
-            (CosineAnnealingLR, down to 0 after the last epoch).
-        epochs: The number of epochs of the settings.
+    `cosine` goes down to 0 after the last of the settings' `epochs`.
     """
     makers: dict[str, Callable[[], LRScheduler]] = {
-        "none": lambda: LambdaLR(optimizer, lambda _: 1.0),
-        "step": lambda: StepLR(optimizer, schedule.step_size, schedule.gamma),
-        "exponential": lambda: ExponentialLR(optimizer, schedule.gamma),
-        "cosine": lambda: CosineAnnealingLR(optimizer, T_max=epochs),
+        "none": lambda: lr_scheduler.LambdaLR(optimizer, lambda _: 1.0),
+        "step": lambda: lr_scheduler.StepLR(optimizer, schedule.step_size, schedule.gamma),
+        "exponential": lambda: lr_scheduler.ExponentialLR(optimizer, schedule.gamma),
+        "cosine": lambda: lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs),
     }
     return makers[schedule.name]()
 
@@ -66,10 +44,7 @@ def build_schedule(optimizer: Optimizer, schedule: ScheduleParameters, epochs: i
 class Loss:
     """Cross-entropy of the main output, plus that of auxiliary outputs times their weight.
 
-    Args:
-        loss: Class weights and auxiliary weight.
-        labels: int64, [n]: of all training images, from which `balanced` computes class weights.
-        device: The device that computes it.
+    `balanced` computes class weights from `labels`, int64 [n], of all training images.
     """
 
     def __init__(self, loss: LossParameters, labels: Tensor, device: torch.device) -> None:
@@ -98,13 +73,9 @@ class Loss:
 
 
 def check_compiler(device: torch.device) -> None:
-    """Check that torch.compile works, on a function of one line.
-
-    Raises:
-        UserError: With the reason, such as a missing C++ compiler.
-    """
+    """Try torch.compile on a small function; UserError if, say, the C++ compiler is missing."""
     try:
-        torch.compile(_smallest)(torch.ones(8, device=device))
+        torch.compile(lambda values: values.sin() + 1)(torch.ones(8, device=device))
     # the compiler raises errors of many kinds
     except Exception as error:
         raise UserError(
@@ -112,7 +83,3 @@ def check_compiler(device: torch.device) -> None:
             f"({first_line(error)}). On a CPU it needs a C++ compiler, as g++, on a GPU triton. "
             "Set training.compile=false."
         ) from error
-
-
-def _smallest(values: torch.Tensor) -> torch.Tensor:
-    return values.sin() + 1

@@ -1,7 +1,8 @@
 """One run: from a split and its pixels to a training history and a detector."""
 
 import logging
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,30 +18,34 @@ from deepfake_detection.models.backbones import build_backbone
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.detector_file import DetectorSlot
 from deepfake_detection.models.run_identity import describe_weights, fingerprint_of, identify_run
+from deepfake_detection.parameters import TrainingParameters
 from deepfake_detection.training.build_detector import RunSettings, build_detector
-from deepfake_detection.training.checkpoints import TrainingCheckpoints
-from deepfake_detection.training.hardware import choose_hardware
-from deepfake_detection.training.loop import TrainResult
-from deepfake_detection.training.resume import (
-    describe_resume,
-    find_checkpoint,
-    hardware_of_checkpoint,
-    train,
+from deepfake_detection.training.checkpoints import State, TrainingCheckpoints
+from deepfake_detection.training.hardware import (
+    Hardware,
+    Processes,
+    check_hardware,
+    choose_hardware,
 )
-from deepfake_detection.training.task import TrainingTask
+from deepfake_detection.training.launch import train_in_processes
+from deepfake_detection.training.results import TrainResult
+from deepfake_detection.training.task import TrainingTask, train_task
 
 log = logging.getLogger(__name__)
+
+# Threads (Kedro's ThreadRunner, Dask) train one after the other: torch's random state and number of
+# threads belong to the process. A caller that also draws the first weights holds it around both.
+training_lock = threading.RLock()
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """What a training gives.
+    """What a training gives. The detector is not calibrated.
 
     Attributes:
-        history: A row for each epoch, with `run_fingerprint`.
+        history: A row for each `Epoch`, with `run_fingerprint`.
         validation_logits: A row for each validation image: path, label (1 fake, 0 real), logit
             (fake minus real, of the best epoch), run_fingerprint.
-        detector: With the weights of the best epoch; not calibrated.
     """
 
     history: pd.DataFrame
@@ -51,8 +56,7 @@ class TrainedRun:
 def identify(settings: RunSettings, split_summary: Mapping[str, Any]) -> dict[str, Any]:
     """The identity of a run on this machine, where `precision: auto` is resolved.
 
-    Raises:
-        UserError: If the machine lacks the device, or the weights file cannot be read.
+    A UserError says that the machine lacks the device, or that the weights file cannot be read.
     """
     weights = settings.training.weights
     try:
@@ -82,15 +86,9 @@ def train_run(
 ) -> TrainedRun:
     """Train one run, from the beginning or from its last checkpoint.
 
-    Args:
-        settings: Of the run.
-        split: A row for each image: path, sha256, class_name, label, subset.
-        split_summary: Of the same split; its fingerprint is checked.
-        pixel_cache: Holds the pixels of all images of the split.
-        initial_weights: A state dict; empty for random weights.
-        checkpoints: Where unfinished runs keep their state.
-        best_so_far: Where the best epoch is kept if the loss becomes infinite or NaN.
-        build: Builds the network and names its head, with the arguments of `build_backbone`.
+    `split` has a row for each image: path, sha256, class_name, label, subset. `initial_weights` is
+    a state dict, empty for random weights. `best_so_far` takes the best epoch if the loss becomes
+    infinite or NaN. `build` builds the network and names its head, as `build_backbone`.
 
     Raises:
         UserError: If split and summary don't belong together, the loss is not finite, the device is
@@ -103,43 +101,82 @@ def train_run(
             "data_preparation again, or pick versions with --load-versions."
         )
     identity = identify(settings, split_summary)
-    run = fingerprint_of(identity)
-    training = settings.training
+    run, training = fingerprint_of(identity), settings.training
     start = find_checkpoint(checkpoints, run, training)
-    task = TrainingTask(
-        run=run,
-        model=settings.model,
-        transform_input=settings.transform_input,
-        preprocessing=settings.preprocessing,
-        training=training,
-        hardware=choose_hardware(training) if start is None else hardware_of_checkpoint(start),
-        hashes=TrainingTask.pack(split["sha256"].tolist()),
-        labels=torch.from_numpy(split["label"].to_numpy(dtype="int64", copy=True)),
-        subsets=split["subset"].tolist(),
-        stop_after=settings.stop_after,
-    )
-    torch.manual_seed(training.seed)
-    network, heads = build(settings.model, initial_weights, transform_input=task.transform_input)
+    hardware = choose_hardware(training) if start is None else hardware_of_checkpoint(start)
+    images = split[["sha256", "label", "subset"]]
+    task = TrainingTask(run, settings, hardware, images, pixel_cache, checkpoints)
     _log_start(task)
-    with explaining_interruptions(
-        lambda: f"training was interrupted. {describe_resume(checkpoints, run)}"
+    with (
+        explaining_interruptions(lambda: f"training was interrupted. {checkpoints.describe(run)}"),
+        training_lock,
     ):
-        result = train(task, network, heads, pixel_cache, start, checkpoints)
+        torch.manual_seed(training.seed)
+        network, heads = build(
+            settings.model, initial_weights, transform_input=settings.transform_input
+        )
+        result = train(task, network, heads, start)
 
     if result.not_finite:
         # the checkpoint would only lead to the same loss again
         checkpoints.remove(run)
     if result.best is None:
-        raise UserError(_explain_loss(result, task, "No epoch before it can be kept."))
-    detector = build_detector(
-        network, result, task, split, split_summary, settings.as_json(split_summary), identity
-    )
+        raise UserError(_explain_loss(result, training, "No epoch before it can be kept."))
+    detector = build_detector(network, result, settings, hardware, split, split_summary, identity)
     if result.not_finite:
-        raise UserError(_explain_loss(result, task, _keep(detector, best_so_far)))
+        raise UserError(_explain_loss(result, training, _keep(detector, best_so_far)))
     history = pd.DataFrame([asdict(epoch) for epoch in result.history])
     return TrainedRun(
         history.assign(run_fingerprint=run), _tabulate_logits(result, split, run), detector
     )
+
+
+def find_checkpoint(
+    states: TrainingCheckpoints, run: str, training: TrainingParameters
+) -> State | None:
+    """The checkpoint of an interrupted run with the same settings and split, if it is wanted."""
+    if others := states.others(run):
+        log.info(
+            "Left alone: %d unfinished training%s with other settings or another split in %s",
+            len(others), "s" if len(others) > 1 else "", states.folder,
+        )  # fmt: skip
+    if not training.checkpoint.resume:
+        return None
+    state = states.load(run)
+    if state is not None:
+        log.info(
+            "Going on after epoch %d of a training with the same settings and split (%s). "
+            "--params training.checkpoint.resume=false begins anew",
+            len(state["result"]["history"]), states.path(run),
+        )  # fmt: skip
+    return state
+
+
+def hardware_of_checkpoint(state: State) -> Hardware:
+    """The hardware that an interrupted training has to go on with; UserError if it is not here."""
+    hardware = Hardware(**state["hardware"])
+    try:
+        return check_hardware(hardware)
+    except UserError as error:
+        raise UserError(
+            f"the interrupted training computed on {hardware}, and goes on with nothing else. "
+            f"Here {error} To begin anew, add --params training.checkpoint.resume=false"
+        ) from None
+
+
+def train(
+    task: TrainingTask, network: nn.Module, heads: Sequence[str], start: State | None
+) -> TrainResult:
+    """Train in this process, or in one for each device, from `start` or the first epoch."""
+    with training_lock:
+        if task.hardware.processes > 1:
+            return train_in_processes(task, network, start)
+        threads = torch.get_num_threads()
+        try:
+            device = torch.device(task.hardware.device)
+            return train_task(task, network, heads, start, Processes(device))
+        finally:
+            torch.set_num_threads(threads)
 
 
 def _tabulate_logits(result: TrainResult, split: pd.DataFrame, run: str) -> pd.DataFrame:
@@ -150,10 +187,10 @@ def _tabulate_logits(result: TrainResult, split: pd.DataFrame, run: str) -> pd.D
 
 def _log_start(task: TrainingTask) -> None:
     starts = {"none": "from random weights", "imagenet": "from ImageNet weights"}
-    weights = task.training.weights
+    weights, subsets = task.settings.training.weights, task.split["subset"]
     log.info(
         "Training %s on %d images, validating on %d, %s (%s)",
-        task.model, task.subsets.count("train"), task.subsets.count("validation"),
+        task.settings.model, (subsets == "train").sum(), (subsets == "validation").sum(),
         starts.get(weights, f"from {weights}"), task.hardware,
     )  # fmt: skip
 
@@ -170,8 +207,8 @@ def _keep(detector: Detector, best_so_far: DetectorSlot | None) -> str:
     )
 
 
-def _explain_loss(result: TrainResult, task: TrainingTask, kept: str) -> str:
-    optimizer = task.training.optimizer
+def _explain_loss(result: TrainResult, training: TrainingParameters, kept: str) -> str:
+    optimizer = training.optimizer
     return (
         f"the {result.not_finite} loss is not finite in epoch {len(result.history) + 1}: training "
         f"has stopped. {kept} To get further, lower training.optimizer.lr (it is "

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.distortions import Distortion
 from deepfake_detection.metrics.differences import measure_differences
-from deepfake_detection.models import memory
+from deepfake_detection.models import devices as memory
 from deepfake_detection.models.detector import Detector, DetectorCard
 from deepfake_detection.parameters import EvaluationParameters, RobustnessParameters
 from deepfake_detection.pipelines.robustness import renditions

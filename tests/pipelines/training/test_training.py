@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,7 @@ from deepfake_detection.pipelines.calibration.nodes import calibrate_detector
 from deepfake_detection.pipelines.training.nodes import train_detector
 from deepfake_detection.training.build_detector import RunSettings
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
-from deepfake_detection.training.resume import hardware_of_checkpoint
-from deepfake_detection.training.train_run import TrainedRun, train_run
+from deepfake_detection.training.train_run import TrainedRun, hardware_of_checkpoint, train_run
 
 BACKBONES = Backbones.model_validate(
     {"default": {"resize": 8, "crop": 8, "mean": [0.5] * 3, "std": [0.25] * 3}}
@@ -187,6 +187,31 @@ def test_calibration_changes_threshold_and_temperature_and_not_the_run(
     others = run.validation_logits.assign(run_fingerprint="0" * 64)
     with pytest.raises(UserError, match="'validation_logits'"):
         calibrate_detector(run.detector, others, rules)
+
+
+def test_two_threads_train_as_one_does_bit_for_bit(
+    split: pd.DataFrame, stores: PixelCache, tmp_path: Path
+) -> None:
+    def run(name: str) -> TrainedRun:
+        return train_run(
+            RunSettings("any", BACKBONES.preprocessing("any"), TRAINING),
+            split, _summary(split), stores, {}, TrainingCheckpoints(tmp_path / name),
+            build=lambda *_, **__: (
+                nn.Sequential(
+                    nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.5),
+                    nn.Linear(32, 2),
+                ),
+                ["4"],
+            ),
+        )  # fmt: skip
+
+    alone = run("alone")
+    with ThreadPoolExecutor(2) as threads:
+        together = list(threads.map(run, ["first", "second"]))
+    for each in together:
+        for name, value in alone.detector.network.state_dict().items():
+            assert torch.equal(value, each.detector.network.state_dict()[name]), name
+        assert each.history["train_loss"].equals(alone.history["train_loss"])
 
 
 def test_split_and_summary_of_different_runs_are_refused(

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from deepfake_detection.images.sources_and_groups import name_sources
 from deepfake_detection.interruptions import explaining_interruptions
 from deepfake_detection.models.detector import Detector
-from deepfake_detection.models.scoring import Score
-from deepfake_detection.models.scoring_checkpoints import (
+from deepfake_detection.models.scoring import (
+    Score,
     ScoringCheckpoint,
     ScoringCheckpoints,
     stamp_of,

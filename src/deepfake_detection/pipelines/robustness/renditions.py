@@ -13,8 +13,7 @@ from deepfake_detection.images.distortions import Distortion, read_distorted
 from deepfake_detection.images.prefetch import batched, prefetch
 from deepfake_detection.metrics.intervals import Floats
 from deepfake_detection.models.detector import Detector
-from deepfake_detection.models.devices import choose_device
-from deepfake_detection.models.memory import keeping_memory
+from deepfake_detection.models.devices import choose_device, keeping_memory
 from deepfake_detection.parameters import EvaluationParameters
 
 # Bytes of a window's renditions. Two windows are in memory at once, and a copy of one.
