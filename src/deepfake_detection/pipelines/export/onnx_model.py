@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor, nn
 
 from deepfake_detection.errors import UserError, first_line
 from deepfake_detection.models.detector import FAKE, Detector, DetectorCard, Normalise
+from deepfake_detection.parameters import PreprocessingParameters
 
 INPUT, OUTPUT = "picture", "fake_probability"
 
@@ -39,21 +41,25 @@ def make_onnx_model(detector: Detector, opset: int | None) -> bytes:
     """Make the ONNX model of a detector.
 
     Input `picture`: uint8 [n, crop, crop, 3], RGB, any n. Output `fake_probability`: float32 [n].
+    The content of the file is one protobuf message with all weights, and with the metadata of
+    `describe_for_onnx`.
 
     Args:
         detector: On the CPU.
         opset: Version of the operators; None for PyTorch's default.
-
-    Returns:
-        The content of the file: one protobuf message with all weights, with the metadata of
-        `describe_for_onnx`.
 
     Raises:
         UserError: If the network cannot be exported, or not in this opset, or is too large.
     """
     import onnx
 
-    _check_size(detector)
+    state = detector.network.state_dict().values()
+    size = sum(value.numel() * value.element_size() for value in state)
+    if size > _LARGEST_WEIGHTS:
+        raise UserError(
+            f"{detector.card.backbone} has {size / 2**30:.1f} GiB of weights, and one ONNX file "
+            "holds less than 2 GiB: export a detector with a smaller backbone"
+        )
     model = _export(detector, opset)
     made = next(each.version for each in model.opset_import if not each.domain)
     if opset is not None and made != opset:
@@ -73,6 +79,23 @@ def make_onnx_model(detector: Detector, opset: int | None) -> bytes:
     return content
 
 
+def render_prepare(preprocessing: PreprocessingParameters) -> str:
+    """Render Python code that prepares images for the model, and needs only Pillow and NumPy.
+
+    Its function `prepare` gives the same pixels as `open_picture` and `crop_pixels`, but refuses
+    greyscale of more than 8 bits.
+    """
+    environment = Environment(
+        loader=PackageLoader("deepfake_detection.pipelines.export"),
+        autoescape=False,  # noqa: S701  (it is code, with two numbers filled in)
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("prepare.py.j2").render(
+        resize=preprocessing.resize, crop=preprocessing.crop, input=INPUT, output=OUTPUT
+    )
+
+
 def describe_for_onnx(card: DetectorCard) -> dict[str, str]:
     """Make the metadata of the ONNX file; lists and blocks as JSON."""
     return {
@@ -86,16 +109,6 @@ def describe_for_onnx(card: DetectorCard) -> dict[str, str]:
         "split_fingerprint": card.split["fingerprint"],
         "note": card.split["note"] or "",
     }
-
-
-def _check_size(detector: Detector) -> None:
-    state = detector.network.state_dict().values()
-    size = sum(value.numel() * value.element_size() for value in state)
-    if size > _LARGEST_WEIGHTS:
-        raise UserError(
-            f"{detector.card.backbone} has {size / 2**30:.1f} GiB of weights, and one ONNX file "
-            "holds less than 2 GiB: export a detector with a smaller backbone"
-        )
 
 
 def _export(detector: Detector, opset: int | None) -> Any:
