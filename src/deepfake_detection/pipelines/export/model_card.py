@@ -37,12 +37,6 @@ _MARKUP = re.compile(r"[\\`*\[\]<>#|~$&]|(?<![^\W_])_|_(?![^\W_])")
 _ADDRESS = re.compile(r"(?<=\w)://|(?<=www)\.|(?<=\w)@(?=\w)", re.IGNORECASE)
 
 
-class Markdown(str):
-    """Text that is Markdown already."""
-
-    __slots__ = ()
-
-
 def in_markdown(value: object) -> object:
     r"""Escape text so that Markdown shows it as it is; return anything else unchanged.
 
@@ -51,7 +45,7 @@ def in_markdown(value: object) -> object:
     >>> print(in_markdown("<b>fake_deepfake|*"))
     \<b\>fake_deepfake\|\*
     """
-    if isinstance(value, Markdown) or not isinstance(value, str):
+    if not isinstance(value, str):
         return value
     escaped = _MARKUP.sub(r"\\\g<0>", printable(value))
     return _ADDRESS.sub(lambda found: f"\\{found[0]}", escaped)
@@ -94,8 +88,8 @@ def render_model_card(
         subset=subset,
         metrics=[] if metric_table is None else list(_describe_metrics(metric_table)),
         agreement=agreement,
-        input=Markdown(INPUT),
-        output=Markdown(OUTPUT),
+        input=INPUT,
+        output=OUTPUT,
     )
 
 

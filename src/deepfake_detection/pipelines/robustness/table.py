@@ -27,18 +27,9 @@ def measure_distortions(
 ) -> pd.DataFrame:
     """Accuracy, ROC AUC and both recalls under each distortion, with intervals between groups.
 
-    The threshold and the temperature are those of the detector's card.
-
-    Args:
-        scored: Columns class_name, label, group; a row for each image.
-        distortions: The first is `none`.
-        logits: float64, [images, distortions], without temperature.
-        card: Of the detector.
-        subset: Name of the subset.
-        confidence: Of the intervals, such as 0.95.
-
-    Returns:
-        The table of `measure_robustness`, without run_fingerprint.
+    The table of `measure_robustness`, without run_fingerprint. Logits are [images, distortions],
+    without temperature, those of the undistorted pictures first. Threshold and temperature are
+    those of the detector's card.
     """
     temperature, table = card.temperature, []
     undistorted = _judge(scored, logits[:, 0], card)
