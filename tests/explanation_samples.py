@@ -48,6 +48,7 @@ def make_predictions(
     table["group"], table["subset"] = table["source"], subset
     table["fake_probability"] = 1 / (1 + np.exp(-table["logit"]))
     table["predicted"] = (table["logit"] >= 0).astype("int64")
+    table["run_fingerprint"] = "cd" * 32  # of `build_detector`
     return table
 
 

@@ -8,7 +8,7 @@ neither the order of the files nor the number of threads matters.
 import hashlib
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,15 @@ from deepfake_detection.images.preprocessing import crop_pixels
 from deepfake_detection.images.reading import UnreadablePictureError, open_picture
 from deepfake_detection.parameters import PreprocessingParameters, RobustnessParameters
 
-NONE = "none"
+_WORDS = {
+    "none": "undistorted",
+    "jpeg": "JPEG quality {:g}",
+    "blur": "blur of sigma {:g} px",
+    "scaling": "scaled to {:g} and back",
+    "noise": "noise of deviation {:g} of 255",
+    "brightness": "brightness × {:g}",
+}
+DISTORTIONS = tuple(name for name in _WORDS if name != "none")
 
 
 @dataclass(frozen=True)
@@ -50,20 +58,24 @@ class Distortion:
         return -self.strength if self.name == "jpeg" else self.strength
 
     def apply(self, image: Image.Image, key: str) -> Image.Image:
-        """Distort a picture.
+        """Distort an upright 8-bit RGB picture; its size stays.
 
-        Args:
-            image: 8-bit RGB, upright.
-            key: Seeds the noise, with the strength: the same key, the same noise.
-
-        Returns:
-            8-bit RGB of the same size.
+        The noise depends on the key and the strength alone.
         """
-        if self.name == NONE:
-            return image
-        if self.name == "noise":
-            return add_noise(image, self.strength, key)
-        return _DISTORT[self.name](image, self.strength)
+        match self.name:
+            case "jpeg":
+                return _compress(image, int(self.strength))
+            case "blur":
+                # Pillow approximates the Gaussian by three box filters
+                return image.filter(ImageFilter.GaussianBlur(self.strength))
+            case "scaling":
+                return _scale_and_back(image, self.strength)
+            case "noise":
+                return _add_noise(image, self.strength, key)
+            case "brightness":
+                # all values times the factor, clipped at 255
+                return ImageEnhance.Brightness(image).enhance(self.strength)
+        return image
 
 
 def list_distortions(robustness: RobustnessParameters) -> list[Distortion]:
@@ -71,9 +83,8 @@ def list_distortions(robustness: RobustnessParameters) -> list[Distortion]:
     asked = [
         Distortion(name, strength) for name in DISTORTIONS for strength in getattr(robustness, name)
     ]
-    places = {name: place for place, name in enumerate(DISTORTIONS)}
-    asked.sort(key=lambda each: (places[each.name], each.severity))
-    return [Distortion(NONE, 0.0), *asked]
+    asked.sort(key=lambda each: (DISTORTIONS.index(each.name), each.severity))
+    return [Distortion("none", 0.0), *asked]
 
 
 def read_distorted(
@@ -83,10 +94,9 @@ def read_distorted(
     preprocessing: PreprocessingParameters,
     path: str,
 ) -> np.ndarray[Any, np.dtype[np.uint8]] | str:
-    """An image under each distortion, as the network sees it, or why it cannot be read.
+    """An image under each distortion, as the network sees it: uint8, [distortions, crop, crop, 3].
 
-    Returns:
-        uint8, [distortions, crop, crop, 3]; or the reason, in a few words.
+    If it cannot be read, the reason, in a few words.
     """
     try:
         content = (folder / path).read_bytes()
@@ -100,34 +110,23 @@ def read_distorted(
         return getattr(error, "strerror", None) or str(error)
 
 
-def compress(image: Image.Image, quality: float) -> Image.Image:
+def _compress(image: Image.Image, quality: int) -> Image.Image:
     """Save as JPEG and open again: Pillow's tables, chroma at half the width and height (4:2:0)."""
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=int(quality), subsampling="4:2:0")
+    image.save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
     with Image.open(buffer) as compressed:
         return compressed.convert("RGB")
 
 
-def blur(image: Image.Image, sigma: float) -> Image.Image:
-    """Blur with a Gaussian of this standard deviation in pixels (Pillow's three box filters)."""
-    return image.filter(ImageFilter.GaussianBlur(sigma))
-
-
-def scale_and_back(image: Image.Image, factor: float) -> Image.Image:
+def _scale_and_back(image: Image.Image, factor: float) -> Image.Image:
     """Scale width and height down by this factor, and up again (bilinear, antialiased)."""
     width, height = (max(1, round(side * factor)) for side in image.size)
     small = image.resize((width, height), Image.Resampling.BILINEAR)
     return small.resize(image.size, Image.Resampling.BILINEAR)
 
 
-def add_noise(image: Image.Image, deviation: float, key: str) -> Image.Image:
-    """Add Gaussian noise to each pixel and channel, rounded and clipped to 0…255.
-
-    Args:
-        image: 8-bit RGB.
-        deviation: Standard deviation, in steps of 0…255.
-        key: Seeds the noise, with the deviation.
-    """
+def _add_noise(image: Image.Image, deviation: float, key: str) -> Image.Image:
+    """Add Gaussian noise to each pixel and channel, rounded and clipped to 0…255."""
     seed = hashlib.sha256(f"{key} {float(deviation)!r}".encode()).digest()
     generator = np.random.default_rng(int.from_bytes(seed, "big"))
     pixels = np.asarray(image)
@@ -135,25 +134,3 @@ def add_noise(image: Image.Image, deviation: float, key: str) -> Image.Image:
     noisy *= deviation
     noisy += pixels
     return Image.fromarray(np.rint(noisy).clip(0, 255).astype(np.uint8))
-
-
-def change_brightness(image: Image.Image, factor: float) -> Image.Image:
-    """Multiply all values by this factor, clipped at 255."""
-    return ImageEnhance.Brightness(image).enhance(factor)
-
-
-_DISTORT: dict[str, Callable[[Image.Image, float], Image.Image]] = {
-    "jpeg": compress,
-    "blur": blur,
-    "scaling": scale_and_back,
-    "brightness": change_brightness,
-}
-_WORDS = {
-    NONE: "undistorted",
-    "jpeg": "JPEG quality {:g}",
-    "blur": "blur of sigma {:g} px",
-    "scaling": "scaled to {:g} and back",
-    "noise": "noise of deviation {:g} of 255",
-    "brightness": "brightness × {:g}",
-}
-DISTORTIONS = tuple(name for name in _WORDS if name != NONE)

@@ -31,14 +31,9 @@ def render_document(
 
     The template extends `page.html.j2` (the style, and a policy that forbids the page to load
     anything and to run any script but the one given here) or `document.html.j2` (the same with
-    the header of a report). All contents are escaped.
-
-    Args:
-        package: The package in whose folder `templates` the template lies.
-        template: Its file name.
-        contents: The template's variables. `document.html.j2` itself takes eyebrow, heading, notes,
-            verdict (a list of sentences), cards, statements, and sections ({id: title}).
-        script: File name of a script beside the template.
+    the header of a report). Template and script are file names in the package's folder `templates`.
+    All contents are escaped; `document.html.j2` itself takes eyebrow, heading, notes, verdict (a
+    list of sentences), cards, statements, and sections ({id: title}).
     """
     environment = _environment(package, escape=True)
     assert environment.loader is not None  # noqa: S101  (for the type checker)

@@ -21,9 +21,7 @@ def draw_effects(table: pd.DataFrame) -> Figure:
     """A row for each region and measure, with a point and its interval for each kind of error.
 
     The thick line is the interval of one comparison, the thin one that corrected for all of them;
-    the point is filled where the latter excludes 0.5.
-
-    The table is that of `compare_false_cases`.
+    the point is filled where the latter excludes 0.5. The table is that of `compare_false_cases`.
     """
     compared = table[table["differs"] != "too few"]
     with drawing():

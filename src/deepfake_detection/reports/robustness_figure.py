@@ -29,9 +29,8 @@ _MOST_LABELS = 6
 def draw_robustness(robustness_table: pd.DataFrame, note: str | None) -> Figure:
     """ROC AUC and accuracy against the strength of each distortion, with their intervals.
 
-    A panel starts at the undistorted pictures and goes on from mild to strong, at equal distances.
-
-    The undistorted pictures are distortion `none`. The note on the images is shown beneath.
+    A panel starts at the undistorted pictures (distortion `none`) and goes on from mild to strong,
+    at equal distances. The note on the images is shown beneath.
     """
     plain = robustness_table[robustness_table["distortion"] == "none"]
     direction = np.where(robustness_table["strength"] < 1, "darker", "brighter")

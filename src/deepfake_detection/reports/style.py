@@ -46,7 +46,7 @@ PAGE_COLOURS = {
 
 
 def colour_of(thing: str) -> str:
-    """The colour of a subset or of a kind of error, the same wherever it is drawn."""
+    """The colour of a subset, a kind of error, or another thing in `COLOURS`."""
     return COLOURS.get(thing, _ANY_OTHER)
 
 

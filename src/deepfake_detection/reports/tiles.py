@@ -42,12 +42,10 @@ def load_picture(folder: Path, path: str, edge: int) -> Picture:
 
 
 def tiled_figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches, without the automatic layout.
-
-    That would be slow, and move tiles with the captions' lengths.
-    """
+    """An empty figure of this size in inches, without the automatic layout."""
     dpi = min(rcParams["figure.dpi"], _MOST_PIXELS / max(width, height))
     figure = Figure(figsize=(width, height), dpi=dpi)
+    # it would be slow, and move tiles with the captions' lengths
     figure.set_layout_engine("none")
     return figure
 
@@ -85,9 +83,6 @@ def add_caption(
     score = f"fake probability {probability(fake_probability)}"
     ink = rcParams["text.color"]
     add_words(figure, left, top, score, fontsize=7.5, weight="bold", color=ink)
-    lines = (
-        wrapped(f"source {printable(source)}", _WIDTH, 1),
-        wrapped(printable(path), _WIDTH, _LINES),
-    )
-    looks = {"fontsize": 6.8, "linespacing": 1.25, "family": _FONT}
-    add_words(figure, left, top + 0.14, "\n".join(lines), **looks)
+    named = wrapped(f"source {printable(source)}", _WIDTH, 1)
+    words = f"{named}\n{wrapped(printable(path), _WIDTH, _LINES)}"
+    add_words(figure, left, top + 0.14, words, fontsize=6.8, linespacing=1.25, family=_FONT)

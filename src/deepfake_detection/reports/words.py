@@ -17,9 +17,7 @@ def printable(text: str) -> str:
     >>> printable("a\nb")
     'a\\nb'
     """
-    return "".join(
-        character if character.isprintable() else ascii(character)[1:-1] for character in text
-    )
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def shortened(text: str, length: int) -> str:

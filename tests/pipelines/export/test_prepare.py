@@ -12,7 +12,7 @@ from PIL import Image
 from deepfake_detection.images.preprocessing import crop_pixels
 from deepfake_detection.images.reading import read_picture
 from deepfake_detection.parameters import PreprocessingParameters
-from deepfake_detection.pipelines.export.preparation import render_prepare
+from deepfake_detection.pipelines.export.onnx_model import render_prepare
 
 sizes = st.tuples(st.integers(1, 60), st.integers(0, 60)).map(
     lambda each: PreprocessingParameters(

@@ -25,14 +25,13 @@ from deepfake_detection import Detector
 from deepfake_detection.errors import UserError
 from deepfake_detection.interruptions import InterruptedWorkError
 from deepfake_detection.models.scoring import ScoringCheckpoints
-from deepfake_detection.parameters import InferenceParameters, SubmissionParameters
+from deepfake_detection.parameters import InferenceParameters
 from deepfake_detection.pipelines.inference.listing import list_files
 from deepfake_detection.pipelines.inference.nodes import (
     average_sources,
     score_pictures,
     write_submission,
 )
-from deepfake_detection.pipelines.inference.submission import make_submission
 
 Score = Callable[..., pd.DataFrame]
 DRAW = np.random.default_rng(0)
@@ -282,18 +281,17 @@ def test_consecutive_sources_are_counted_folder_by_folder(tmp_path: Path, score:
     assert scores["source"].tolist() == ["x/0", "x/0", "x/1", "x/1", "y/0", "y/0", "y/1", "y/1"]
 
 
-def submission(**changes: Any) -> SubmissionParameters:
-    return SubmissionParameters.model_validate(BLOCK["submission"] | changes)
+def submit(scores: pd.DataFrame, **changes: Any) -> pd.DataFrame:
+    return write_submission(scores, parameters(submission=BLOCK["submission"] | changes))
 
 
 def test_the_submission_has_the_given_columns_and_values(
     odd_files: Path, score: Score, caplog: pytest.LogCaptureFixture
 ) -> None:
     scores = score(odd_files)
-    given = BLOCK["submission"] | {
-        "name_column": "Id", "value_column": "Prediction", "name": "path", "unreadable": "unknown",
-    }  # fmt: skip
-    table = write_submission(scores, parameters(submission=given))
+    table = submit(
+        scores, name_column="Id", value_column="Prediction", name="path", unreadable="unknown"
+    )
     assert list(table.columns) == ["Id", "Prediction"]
     # a text file is not an image, by name and content
     assert set(table["Id"]) == ODD - {"notes.md"}
@@ -316,7 +314,7 @@ def test_the_submission_is_in_natural_order_and_complete(numbers: list[int], ran
             "verdict": [random.choice(["real", "fake", None]) for _ in numbers],
         }
     )
-    table = make_submission(scores, submission(real=1, fake=0, unreadable=0))
+    table = submit(scores, real=1, fake=0, unreadable=0)
     assert table["id"].tolist() == [str(number) for number in sorted(numbers)]
     assert set(table["label"]) <= {0, 1}
 
@@ -324,5 +322,5 @@ def test_the_submission_is_in_natural_order_and_complete(numbers: list[int], ran
 def test_two_pictures_of_one_name_are_refused() -> None:
     scores = pd.DataFrame({"path": ["a/1.png", "b/1.jpg"], "verdict": ["real", "fake"]})
     with pytest.raises(UserError, match=r"'inference\.submission\.name': a/1\.png and b/1\.jpg"):
-        make_submission(scores, submission())
-    assert make_submission(scores, submission(name="path"))["id"].tolist() == ["a/1.png", "b/1.jpg"]
+        submit(scores)
+    assert submit(scores, name="path")["id"].tolist() == ["a/1.png", "b/1.jpg"]

@@ -21,9 +21,10 @@ from deepfake_detection.models import devices as memory
 from deepfake_detection.models.detector import Detector, DetectorCard
 from deepfake_detection.parameters import EvaluationParameters, RobustnessParameters
 from deepfake_detection.pipelines.robustness import renditions
-from deepfake_detection.pipelines.robustness.choosing import choose_images, draw_groups
 from deepfake_detection.pipelines.robustness.nodes import (
     DistortedScores,
+    choose_images,
+    draw_groups,
     measure_robustness,
     score_distorted,
 )
@@ -93,6 +94,7 @@ def predictions(folder: Path, detector: Detector) -> pd.DataFrame:
             "subset": np.repeat(["validation", "test"], [8, 16]), "logit": logits[:, 0],
             "fake_probability": expit(logits[:, 0]),
             "predicted": (logits[:, 0] >= 0).astype("int64"),
+            "run_fingerprint": METRICS["run_fingerprint"],
         }
     )  # fmt: skip
 
@@ -251,7 +253,7 @@ def test_predictions_of_another_detector_are_refused(
     detector: Detector, predictions: pd.DataFrame, folder: Path
 ) -> None:
     others = {"run_fingerprint": "a" * 64}
-    with pytest.raises(UserError, match=r"of another detector.*--pipelines evaluation"):
+    with pytest.raises(UserError, match=r"aaaa.*--pipelines evaluation"):
         score_distorted(detector, predictions, others, folder, _robustness(), EVALUATION)
 
 

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,48 +13,22 @@ from deepfake_detection.metrics.intervals import UNKNOWN, area_interval, roc_auc
 from deepfake_detection.pipelines.explanation.region_statistics import WHOLE, MeasuredPicture
 from deepfake_detection.reports.words import counted
 
+COLUMNS = [
+    "label", "kind", "region", "measure", "false_median", "right_median", "effect", "low", "high",
+    "corrected_low", "corrected_high", "differs", "n_false", "n_right", "note",
+]  # fmt: skip
 
-@dataclass(frozen=True)
-class Comparison:
-    """A row of the table of the errors' measures.
-
-    Attributes:
-        label: Of the class: 1 fake, 0 real.
-        kind: `false negative`, against detected fakes, or `false positive`, against accepted real
-            images.
-        region: `picture` (the whole), `eyes` or `mouth`.
-        measure: As `ImageStatistics` defines it.
-        false_median: Of the errors; NaN where there are none.
-        right_median: Of the right verdicts.
-        effect: Probability of superiority: that a random error has more of the measure than a
-            random right verdict, ties counting half (McGraw and Wong 1992; Vargha and Delaney's
-            A, 2000). 0.5 is no difference.
-        low: Lower end of its interval between groups.
-        high: Upper end.
-        corrected_low: Lower end of the interval corrected for the number of comparisons
-            (Bonferroni).
-        corrected_high: Upper end.
-        differs: `yes` if the corrected interval leaves out 0.5, `no`, or `too few`.
-        n_false: Errors.
-        n_right: Right verdicts.
-        note: What the row must be read with.
-    """
-
-    label: int
-    kind: Kind
-    region: str
-    measure: str
-    false_median: float
-    right_median: float
-    effect: float
-    low: float
-    high: float
-    corrected_low: float
-    corrected_high: float
-    differs: str
-    n_false: int
-    n_right: int
-    note: str
+# The reference recipe's guesses about its errors: the guess, and the region and measure that should
+# then be lower (-1) or higher (1) in the errors.
+_GUESSES = {
+    "false negative": (
+        ("blurred", "picture", "sharpness", -1),
+        ("dark", "picture", "brightness", -1),
+        ("with unclear eyes", "eyes", "sharpness", -1),
+    ),
+    # No measure here sees an open mouth; teeth beside a dark gap raise the contrast
+    "false positive": (("with open mouths (contrast)", "mouth", "contrast", 1),),
+}
 
 
 @dataclass(frozen=True)
@@ -67,11 +41,7 @@ class _Sample:
     groups: np.ndarray
     note: str
 
-    def is_enough(self, fewest_groups: int) -> bool:
-        """Whether errors and right verdicts come from so many groups each."""
-        return self.smaller_groups >= fewest_groups
-
-    @cached_property
+    @property
     def smaller_groups(self) -> int:
         """Groups of the errors or of the right verdicts, whichever are fewer."""
         return min(len(np.unique(self.groups[self.false == each])) for each in (True, False))
@@ -92,23 +62,30 @@ def compare_false_cases(
         confidence: Of the intervals, such as 0.95.
 
     Returns:
-        Columns as in `Comparison`; no rows where no picture could be read.
+        A row for each kind of error, region and measure; none where no picture could be read:
+        label; kind; region (`picture` for the whole); measure (see `ImageStatistics`);
+        false_median, right_median (NaN where there are none); effect: the probability that a random
+        error has more of the measure than a random right verdict, ties counting half (McGraw and
+        Wong 1992; Vargha and Delaney's A, 2000); low, high: its interval between groups;
+        corrected_low, corrected_high: the same, corrected for the number of comparisons
+        (Bonferroni); differs: `yes` if that leaves out 0.5, `no`, or `too few`; n_false, n_right;
+        note: what the row must be read with.
     """
     samples = [_sample(scored, measured, kind) for kind in FALSE_KINDS]
     places = list(next((each.values for each in measured if each is not None), ()))
-    compared = sum(len(places) for sample in samples if sample.is_enough(fewest_groups))
+    enough = [sample.smaller_groups >= fewest_groups for sample in samples]
+    compared = len(places) * sum(enough)
     levels = (confidence, 1 - (1 - confidence) / max(compared, 1))
-    rows = [
-        _compare(sample, region, measure, levels, sample.is_enough(fewest_groups))
-        for sample in samples
-        for region, measure in places
-    ]
     said = (
         f"differs by the interval corrected for {compared} comparisons (Bonferroni: confidence "
         f"{levels[1]:.4f})" if compared else "nothing could be compared"
     )  # fmt: skip
-    rows = [replace(row, note=f"{said}; {row.note}" if row.note else said) for row in rows]
-    return pd.DataFrame([asdict(row) for row in rows], columns=list(Comparison.__annotations__))
+    rows = [
+        (*_compare(sample, *place, levels if known else ()), _note(said, sample, *place))
+        for sample, known in zip(samples, enough, strict=True)
+        for place in places
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _sample(
@@ -128,39 +105,33 @@ def _sample(
 
 
 def _compare(
-    sample: _Sample, region: str, measure: str, levels: tuple[float, float], enough: bool
-) -> Comparison:
+    sample: _Sample, region: str, measure: str, levels: tuple[float, ...]
+) -> tuple[Any, ...]:
+    """A row's columns up to n_right; without levels there are too few groups for an interval."""
     values = np.array([each.values[region, measure] for each in sample.measured], dtype=np.float64)
     false, right = values[sample.false], values[~sample.false]
-    effect, ends, differs = math.nan, (UNKNOWN, UNKNOWN), "too few"
+    effect, ends, differs = math.nan, [UNKNOWN, UNKNOWN], "too few"
     if len(false) and len(right):
-        effect = _probability_of_superiority(false, right)
-    if enough:
+        ordered = np.sort(right)
+        below = np.searchsorted(ordered, false, "left") + np.searchsorted(ordered, false, "right")
+        effect = float(below.mean() / 2 / len(right))
+    if levels:
         influence = roc_auc_influence(sample.false.astype(np.int64), values)
         known_by = sample.smaller_groups
-        low, high = (
+        ends = [
             area_interval(effect, influence, sample.groups, level, known_by=known_by)
             for level in levels
-        )
-        ends, differs = (low, high), "no" if high[0] <= 0.5 <= high[1] else "yes"
-    return Comparison(
-        label_of(sample.kind), sample.kind, region, measure, _median(false), _median(right), effect,
-        *ends[0], *ends[1], differs, len(false), len(right), _note(sample, region, measure),
+        ]
+        differs = "no" if ends[1][0] <= 0.5 <= ends[1][1] else "yes"
+    medians = [float(np.median(each)) if len(each) else math.nan for each in (false, right)]
+    return (
+        label_of(sample.kind), sample.kind, region, measure, *medians, effect, *ends[0], *ends[1],
+        differs, len(false), len(right),
     )  # fmt: skip
 
 
-def _probability_of_superiority(false: np.ndarray, right: np.ndarray) -> float:
-    ordered = np.sort(right)
-    below = np.searchsorted(ordered, false, "left") + np.searchsorted(ordered, false, "right")
-    return float(below.mean() / 2 / len(right))
-
-
-def _median(values: np.ndarray) -> float:
-    return float(np.median(values)) if len(values) else math.nan
-
-
-def _note(sample: _Sample, region: str, measure: str) -> str:
-    notes = [sample.note] if sample.note else []
+def _note(said: str, sample: _Sample, region: str, measure: str) -> str:
+    notes = [said, sample.note] if sample.note else [said]
     if region != WHOLE:
         notes.append("the region is the same part of every picture, wherever the face is")
     sizes = {each.size for each in sample.measured}
@@ -171,3 +142,32 @@ def _note(sample: _Sample, region: str, measure: str) -> str:
             "pictures measure less sharp, so a difference may come from size"
         )
     return "; ".join(notes)
+
+
+def check_guesses(table: pd.DataFrame) -> str:
+    """Whether each guess of the reference recipe holds by this comparison, in one line."""
+    if table.empty:
+        return "no picture could be measured"
+    answers = []
+    for kind, guesses in _GUESSES.items():
+        of_kind = table[table["kind"] == kind]
+        rows = of_kind.set_index(["region", "measure"])
+        words = [
+            f"{guess}: {_check(rows.loc[(region, measure)], direction)}"
+            for guess, region, measure, direction in guesses
+        ]
+        first = of_kind.iloc[0]
+        answers.append(
+            f"{kind}s ({first['n_false']} against {first['n_right']} right) {', '.join(words)}"
+        )
+    return "; ".join(answers)
+
+
+def _check(row: pd.Series, direction: int) -> str:
+    if row["differs"] == "too few":
+        return "too few to say"
+    effect = f"{row['effect']:.2f}, {row['corrected_low']:.2f} to {row['corrected_high']:.2f}"
+    if row["differs"] == "no":
+        return f"not shown ({effect})"
+    holds = (row["effect"] > 0.5) == (direction > 0)
+    return f"{'yes' if holds else 'the opposite'} ({effect})"

@@ -41,12 +41,8 @@ _BAR = 1.6  # length of the colour bar
 def draw_cases(cases: list[ExplainedCase], folder: Path, columns: int) -> Figure:
     """A row for each kind of case: picture and heat map side by side, words beneath.
 
-    A missing or unreadable picture is named on a grey tile, without a heat map.
-
-    Args:
-        cases: With their heat maps.
-        folder: The image folder.
-        columns: Cases in a row.
+    At most `columns` cases of a kind. A missing or unreadable picture is named on a grey tile,
+    without a heat map.
     """
     with drawing():
         if not cases:

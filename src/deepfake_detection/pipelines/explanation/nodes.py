@@ -2,12 +2,16 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from deepfake_detection.images.preprocessing import crop_pixels, seen_box
+from deepfake_detection.images.reading import UnreadablePictureError, read_picture
 from deepfake_detection.metrics.cases import FALSE_KINDS, KINDS, ExplainedCase, Kind, rank_cases
 from deepfake_detection.metrics.caveats import check_same_run
 from deepfake_detection.metrics.subsets import headline_predictions
@@ -15,10 +19,8 @@ from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.devices import choose_device
 from deepfake_detection.models.heat_maps import HeatMaps
 from deepfake_detection.parameters import EvaluationParameters, ExplanationParameters
-from deepfake_detection.pipelines.explanation.comparing import compare_false_cases
-from deepfake_detection.pipelines.explanation.explaining import explain_rows
+from deepfake_detection.pipelines.explanation.comparing import check_guesses, compare_false_cases
 from deepfake_detection.pipelines.explanation.heat_map_figure import draw_cases
-from deepfake_detection.pipelines.explanation.reference_guesses import check_guesses
 from deepfake_detection.pipelines.explanation.region_statistics import measure_pictures
 from deepfake_detection.reports.effects import draw_effects
 
@@ -35,37 +37,43 @@ def explain_cases(
 ) -> list[ExplainedCase]:
     """Heat maps of the headline subset's errors and of its most certain right verdicts.
 
-    Of each kind the most confident verdicts. The examples come first, no two of one source, since
-    images of one source are nearly the same; then more of the errors.
-
-    Args:
-        detector: The one that scored them.
-        metrics: With the `run_fingerprint` of the detector of the predictions.
-        predictions: A row for each scored image: path, class_name, label, source, subset, logit,
-            fake_probability, predicted.
-        folder: The image folder.
-        explanation: Cases of each kind, and the smallest grid of the heat maps.
-        evaluation: Batch size and device.
-
-    Returns:
-        Kind by kind. A missing or unreadable picture has no heat map, but a `problem`.
+    Kind by kind, the most confident verdicts. The examples come first, no two of one source, since
+    images of one source are nearly the same; then more of the errors. The verdict explained is the
+    stored one. A missing or unreadable picture has no heat map, but a `problem`.
 
     Raises:
-        UserError: If the predictions are of another detector.
+        UserError: If the predictions or the metrics are of another detector.
     """
     check_same_run(detector.card.run_fingerprint, predictions=predictions, metrics=metrics)
     _, scored = headline_predictions(predictions)
-    rows = [_choose_rows(scored, kind, explanation) for kind in KINDS]
-    heat_maps = HeatMaps(
-        detector,
-        smallest_grid=explanation.smallest_grid,
-        device=choose_device(evaluation.device),
-    )
-    cases = explain_rows(pd.concat(rows), folder, detector, heat_maps, evaluation.batch_size)
+    rows = pd.concat([_choose_rows(scored, kind, explanation) for kind in KINDS])
+    device = choose_device(evaluation.device)
+    heat_maps = HeatMaps(detector, smallest_grid=explanation.smallest_grid, device=device)
+    cases, pixels, verdicts = [], [], []
+    columns = ["path", "kind", "class_name", "source", "fake_probability"]
+    values = rows[columns].itertuples(index=False, name=None)
+    for value, verdict in zip(values, rows["predicted"], strict=True):
+        case = ExplainedCase(*value, heat=None)
+        try:
+            image = read_picture(folder / case.path)
+        except UnreadablePictureError as error:
+            there = (folder / case.path).exists()
+            case = replace(case, problem=f"unreadable: {error}" if there else "missing")
+        else:
+            case = replace(case, box=seen_box(image.size, detector.preprocessing))
+            pixels.append(crop_pixels(image, detector.preprocessing))
+            verdicts.append(verdict)
+        cases.append(case)
+    if pixels:
+        found = heat_maps.explain(
+            np.stack(pixels), np.array(verdicts), batch_size=evaluation.batch_size
+        )
+        heats = iter(found)
+        cases = [case if case.problem else replace(case, heat=next(heats)) for case in cases]
     grid = heat_maps.layer.grid
     log.info(
         "Explained %d pictures at layer %s: heat maps of %d×%d places",
-        sum(case.heat is not None for case in cases), heat_maps.layer.name, grid, grid,
+        len(pixels), heat_maps.layer.name, grid, grid,
     )  # fmt: skip
     return cases
 
@@ -82,13 +90,7 @@ def _choose_rows(
 def draw_heat_maps(
     explained_cases: list[ExplainedCase], folder: Path, explanation: ExplanationParameters
 ) -> Figure:
-    """Draw examples of explained cases, a row for each kind: each picture beside its heat map.
-
-    Args:
-        explained_cases: With their heat maps.
-        folder: The image folder.
-        explanation: Cases in a row.
-    """
+    """Draw examples of explained cases, a row for each kind: each picture beside its heat map."""
     return draw_cases(explained_cases, folder, explanation.examples)
 
 
@@ -102,20 +104,11 @@ def measure_false_cases(
 ) -> pd.DataFrame:
     """Compare errors with right verdicts of the same class, by measures of the pictures.
 
-    Args:
-        detector: The one that scored them.
-        metrics: With the `run_fingerprint` of the detector of the predictions.
-        predictions: A row for each scored image: path, class_name, label, group, subset,
-            predicted.
-        folder: The image folder.
-        explanation: The regions, and the fewest groups to compare.
-        evaluation: The confidence of the intervals.
-
     Returns:
         run_fingerprint, subset, and the columns of `compare_false_cases`.
 
     Raises:
-        UserError: If the predictions are of another detector.
+        UserError: If the predictions or the metrics are of another detector.
     """
     check_same_run(detector.card.run_fingerprint, predictions=predictions, metrics=metrics)
     subset, scored = headline_predictions(predictions)

@@ -9,6 +9,8 @@ from deepfake_detection.pipelines.explanation.nodes import (
     measure_false_cases,
 )
 
+_SCORED = ["detector", "metrics", "predictions", "training_images"]
+
 
 def create_pipeline() -> Pipeline:
     """From a scored detector to heat maps of its verdicts, and to measures of its errors."""
@@ -16,14 +18,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 explain_cases,
-                inputs=[
-                    "detector",
-                    "metrics",
-                    "predictions",
-                    "training_images",
-                    "params:explanation",
-                    "params:evaluation",
-                ],
+                inputs=[*_SCORED, "params:explanation", "params:evaluation"],
                 outputs="explained_cases",
                 name="explain_cases",
             ),
@@ -35,14 +30,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 measure_false_cases,
-                inputs=[
-                    "detector",
-                    "metrics",
-                    "predictions",
-                    "training_images",
-                    "params:explanation",
-                    "params:evaluation",
-                ],
+                inputs=[*_SCORED, "params:explanation", "params:evaluation"],
                 outputs="false_case_measures",
                 name="measure_false_cases",
             ),

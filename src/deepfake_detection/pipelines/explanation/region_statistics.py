@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from PIL import Image
 
@@ -17,12 +18,7 @@ _FILES_OF_A_TASK = 32
 
 @dataclass(frozen=True)
 class MeasuredPicture:
-    """A picture's measures.
-
-    Attributes:
-        size: Width and height after turning it upright, pixels.
-        values: By region and measure, as `ImageStatistics` defines them.
-    """
+    """Width and height of an upright picture in pixels, and its measures by region and name."""
 
     size: tuple[int, int]
     values: dict[tuple[str, str], float]
@@ -33,16 +29,10 @@ def measure_pictures(
 ) -> list[MeasuredPicture | None]:
     """Measure pictures and their regions, each read once, in as many processes as there are cores.
 
-    Args:
-        folder: The image folder.
-        paths: Of the pictures in it, with `/`.
-        regions: Parts of the picture, beside the whole.
-
-    Returns:
-        In the same order; None for a picture that is missing or unreadable.
+    In the order of the paths; None for a picture that is missing or unreadable.
     """
     tasks = [
-        (folder, list(paths[at : at + _FILES_OF_A_TASK]), regions)
+        (folder, paths[at : at + _FILES_OF_A_TASK], regions)
         for at in range(0, len(paths), _FILES_OF_A_TASK)
     ]
     results = map_in_processes(
@@ -51,7 +41,9 @@ def measure_pictures(
     return [measured for of_task in results for measured in of_task]
 
 
-def _measure_task(task: tuple[Path, list[str], RegionsParameters]) -> list[MeasuredPicture | None]:
+def _measure_task(
+    task: tuple[Path, Sequence[str], RegionsParameters],
+) -> list[MeasuredPicture | None]:
     folder, paths, regions = task
     return [_measure(folder / path, regions) for path in paths]
 
@@ -63,7 +55,7 @@ def _measure(path: Path, regions: RegionsParameters) -> MeasuredPicture | None:
         return None
     parts = {WHOLE: grey, **{name: _cut(grey, region) for name, region in regions}}
     values = {
-        (name, str(measure)): float(str(value))
+        (name, measure): cast("float", value)
         for name, part in parts.items()
         for measure, value in measure_statistics(part).items()
     }

@@ -1,6 +1,5 @@
 """Compare an ONNX model with its detector on real images."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from pathlib import Path
@@ -12,40 +11,31 @@ from natsort import natsorted
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.files import files_below, is_system_file
 from deepfake_detection.models.detector import Detector
-from deepfake_detection.models.image_inputs import PreparedImage, prepare_image
+from deepfake_detection.models.image_inputs import prepare_image
 from deepfake_detection.parameters import ExportParameters
 from deepfake_detection.pipelines.export.onnx_model import INPUT, OUTPUT
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far an ONNX model agrees with its detector.
+    """How far an ONNX model agrees with its detector."""
 
-    Attributes:
-        pictures: Number of images that were compared.
-        largest_difference: Of the two fake probabilities of one image.
-    """
-
-    pictures: int
-    largest_difference: float
+    pictures: int  # that were compared
+    largest_difference: float  # of the two fake probabilities of one image
 
 
 def check_agreement(
     model: bytes, detector: Detector, folder: Path, export: ExportParameters
 ) -> Agreement:
-    """Check that ONNX Runtime gives the detector's probabilities, on a CPU.
-
-    Args:
-        model: Content of the ONNX file.
-        detector: That was exported.
-        folder: Of images.
-        export: How many images to draw, the seed, and the tolerance.
+    """Check that ONNX Runtime gives the detector's probabilities of images of a folder, on a CPU.
 
     Raises:
         UserError: If a probability differs by more, or the folder has no image.
     """
     order = draw_pictures(folder, export.seed)
-    images = list(islice(_readable(order, detector), export.check_images))
+    prepared = (prepare_image(path, detector.preprocessing) for path in order)
+    readable = (image for image in prepared if image.error is None)
+    images = list(islice(readable, export.check_images))
     if not images:
         raise UserError(
             f"there is no picture in {folder} to check the export on: give a folder of them with "
@@ -71,9 +61,7 @@ def check_agreement(
 def draw_pictures(folder: Path, seed: int) -> list[Path]:
     """Shuffle all files below a folder, alternating between its class folders.
 
-    Args:
-        folder: Files directly in it count as a class of their own.
-        seed: Of the shuffling.
+    Files directly in it count as a class of their own.
     """
     by_class: dict[str, list[Path]] = {}
     for path in files_below(folder):
@@ -91,15 +79,7 @@ def draw_pictures(folder: Path, seed: int) -> list[Path]:
 def run_onnx(
     model: bytes, pictures: np.ndarray[Any, np.dtype[np.uint8]]
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Run an ONNX model on a CPU.
-
-    Args:
-        model: Content of the file.
-        pictures: uint8, [n, crop, crop, 3].
-
-    Returns:
-        Fake probabilities, float32, [n].
-    """
+    """Fake probabilities, float32 [n], of pictures, uint8 [n, crop, crop, 3], on a CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -109,10 +89,3 @@ def run_onnx(
     # two batch sizes, so that a model with a fixed batch size fails
     batches = [batch for batch in (pictures[:1], pictures[1:]) if len(batch)]
     return np.concatenate([session.run([OUTPUT], {INPUT: batch})[0] for batch in batches])
-
-
-def _readable(paths: list[Path], detector: Detector) -> Iterator[PreparedImage]:
-    for path in paths:
-        image = prepare_image(path, detector.preprocessing)
-        if image.error is None:
-            yield image

@@ -23,6 +23,7 @@ _NAMES = {
     "precision": "Precision of",
     "f1": "F1 of",
 }
+_CLASSES = {"fake": "fake images", "real": "real images"}
 _SUBSETS = ("train", "validation", "test")
 _METHODS = {
     "group": "by group (images that belong together are in one subset)",
@@ -36,12 +37,6 @@ _MARKUP = re.compile(r"[\\`*\[\]<>#|~$&]|(?<![^\W_])_|_(?![^\W_])")
 _ADDRESS = re.compile(r"(?<=\w)://|(?<=www)\.|(?<=\w)@(?=\w)", re.IGNORECASE)
 
 
-class Markdown(str):
-    """Text that is Markdown already."""
-
-    __slots__ = ()
-
-
 def in_markdown(value: object) -> object:
     r"""Escape text so that Markdown shows it as it is; return anything else unchanged.
 
@@ -50,7 +45,7 @@ def in_markdown(value: object) -> object:
     >>> print(in_markdown("<b>fake_deepfake|*"))
     \<b\>fake_deepfake\|\*
     """
-    if isinstance(value, Markdown) or not isinstance(value, str):
+    if not isinstance(value, str):
         return value
     escaped = _MARKUP.sub(r"\\\g<0>", printable(value))
     return _ADDRESS.sub(lambda found: f"\\{found[0]}", escaped)
@@ -61,11 +56,8 @@ def render_model_card(
 ) -> str:
     """Render the model card, with the front matter of the Hugging Face Hub.
 
-    Args:
-        card: Of the detector.
-        metric_table: Metrics on its own split, or, if it was trained on all images, of the run that
-            its settings come from; None if unknown.
-        agreement: Of its ONNX model with it.
+    The metrics are those on the detector's own split, or, if it was trained on all images, of the
+    run that its settings come from; None if unknown.
     """
     environment = Environment(
         loader=PackageLoader("deepfake_detection.pipelines.export"),
@@ -77,7 +69,11 @@ def render_model_card(
         finalize=in_markdown,
     )
     environment.filters["counted"] = counted
-    table = None if metric_table is None else _headline(metric_table)
+    subset = None
+    if metric_table is not None:
+        scored = list(metric_table["subset"])
+        subset = "test" if "test" in scored else scored[0]
+        metric_table = metric_table[metric_table["subset"] == subset]
     return environment.get_template("model_card.md.j2").render(
         card=card,
         split=card.split,
@@ -87,42 +83,28 @@ def render_model_card(
         composition=_compose(card),
         subsets=_SUBSETS,
         recipe=list(_list_settings(card.settings.get("training", {}))),
-        calibration=_describe_calibration(card),
         vouched_by=list(_list_settings(card.vouched_by)),
         chosen=choices_on_validation(card.calibration),
-        subset=None if table is None else table["subset"].iloc[0],
-        metrics=[] if table is None else list(_describe_metrics(table)),
+        subset=subset,
+        metrics=[] if metric_table is None else list(_describe_metrics(metric_table)),
         agreement=agreement,
-        input=Markdown(INPUT),
-        output=Markdown(OUTPUT),
+        input=INPUT,
+        output=OUTPUT,
     )
 
 
-def _headline(metric_table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the test subset, or of the first subset if there is no test."""
-    subsets = list(metric_table["subset"])
-    chosen = "test" if "test" in subsets else subsets[0]
-    return metric_table[metric_table["subset"] == chosen]
-
-
 def _describe_metrics(table: pd.DataFrame) -> Iterable[dict[str, Any]]:
-    """Yield a row for each metric, with its values by image and by source."""
-    keys = ["metric", "class_name"]
-    for (metric, class_name), rows in table.groupby(keys, sort=False, dropna=False):
+    by_metric = table.groupby(["metric", "class_name"], sort=False, dropna=False)
+    for (metric, class_name), rows in by_metric:
         if metric in COUNTS:
             continue
         by_level = {row["level"]: row for row in rows.to_dict("records")}
         yield {
             "name": _NAMES.get(str(metric), str(metric).replace("_", " ").capitalize()),
-            "of": _name_class(class_name, kind=metric == "recall_of_kind"),
+            # a kind of fake by its class folder, else fake or real; NaN for both classes
+            "of": class_name if metric == "recall_of_kind" else _CLASSES.get(class_name, ""),
             **{level: _write_figure(by_level.get(level)) for level in ("image", "source")},
         }
-
-
-def _name_class(class_name: Any, *, kind: bool) -> str:
-    if not isinstance(class_name, str):
-        return ""
-    return class_name if kind else {"fake": "fake images", "real": "real images"}[class_name]
 
 
 def _write_figure(row: Mapping[Hashable, Any] | None) -> str:
@@ -136,30 +118,18 @@ def _write_figure(row: Mapping[Hashable, Any] | None) -> str:
 
 
 def _compose(card: DetectorCard) -> dict[str, Any]:
-    """Count images by class folder and subset; no rows if the counts are unknown."""
+    """Images by class folder and subset; no subsets if the counts are unknown."""
     images: Mapping[str, Mapping[str, int]] = card.split.get("images", {})
-    subsets = [name for name in _SUBSETS if sum(images.get(name, {}).values())]
+    held = {name: images[name] for name in _SUBSETS if sum(images.get(name, {}).values())}
     rows = [
-        (name, label, [images[subset].get(name, 0) for subset in subsets])
+        (name, label, [counts.get(name, 0) for counts in held.values()])
         for name, label in card.classes.items()
     ]
-    totals = [sum(images[subset].values()) for subset in subsets]
-    return {"subsets": subsets, "rows": rows, "totals": totals}
+    totals = [sum(counts.values()) for counts in held.values()]
+    return {"subsets": list(held), "rows": rows, "totals": totals}
 
 
 def _list_settings(settings: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for block, rows in flatten_settings(settings).items():
         for name, value in rows:
             yield f"{block}.{name}" if block else name, value
-
-
-def _describe_calibration(card: DetectorCard) -> list[tuple[str, float, str]]:
-    """List name, value and origin of threshold and temperature."""
-    fitted = card.calibration.get("fitted", [])
-    rules = card.settings.get("calibration", {})
-    described = []
-    for name in ("threshold", "temperature"):
-        rule = str(rules.get(name, {}).get("rule", "fixed")).replace("_", " ")
-        by = f"chosen on validation ({rule})" if name in fitted else "set by a parameter"
-        described.append((name.capitalize(), float(getattr(card, name)), by))
-    return described

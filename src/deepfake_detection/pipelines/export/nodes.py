@@ -8,8 +8,7 @@ from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import ExportParameters
 from deepfake_detection.pipelines.export.agreement import Agreement, check_agreement
 from deepfake_detection.pipelines.export.model_card import render_model_card
-from deepfake_detection.pipelines.export.onnx_model import make_onnx_model
-from deepfake_detection.pipelines.export.preparation import render_prepare
+from deepfake_detection.pipelines.export.onnx_model import make_onnx_model, render_prepare
 
 log = logging.getLogger(__name__)
 
@@ -19,13 +18,8 @@ def export_detector(
 ) -> tuple[bytes, str, Agreement]:
     """Export a detector to ONNX and compare the result with it on real images.
 
-    This is one node, so that nothing is written that was not checked.
-
-    Args:
-        detector: To export.
-        pictures_to_check: A folder of images.
-        model: The backbone after which the output folder is named.
-        export: The block `export`.
+    This is one node, so that nothing is written that was not checked. `model` is the backbone after
+    which the output folder is named.
 
     Returns:
         Content of the ONNX file; Python code that prepares images for it; the agreement.
@@ -53,13 +47,7 @@ def export_detector(
 def write_model_card(
     detector: Detector, onnx_check: Agreement, finished_scores: FinishedScores
 ) -> str:
-    """Write the model card of a detector, in Markdown.
-
-    Args:
-        detector: To describe.
-        onnx_check: Agreement of its ONNX model with it.
-        finished_scores: Earlier evaluations.
-    """
+    """Write the model card of a detector, in Markdown, with the metrics of its evaluation."""
     card = detector.card
     # a detector trained on all images has no metrics of its own
     scored = card.vouched_by.get("run_fingerprint", card.run_fingerprint)

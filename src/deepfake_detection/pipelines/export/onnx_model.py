@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor, nn
 
 from deepfake_detection.errors import UserError, first_line
-from deepfake_detection.models.detector import FAKE, Detector, DetectorCard, Normalise
+from deepfake_detection.models.detector import FAKE, Detector, Normalise
+from deepfake_detection.parameters import PreprocessingParameters
 
 INPUT, OUTPUT = "picture", "fake_probability"
 
@@ -39,26 +41,28 @@ def make_onnx_model(detector: Detector, opset: int | None) -> bytes:
     """Make the ONNX model of a detector.
 
     Input `picture`: uint8 [n, crop, crop, 3], RGB, any n. Output `fake_probability`: float32 [n].
-
-    Args:
-        detector: On the CPU.
-        opset: Version of the operators; None for PyTorch's default.
-
-    Returns:
-        The content of the file: one protobuf message with all weights, with the metadata of
-        `describe_for_onnx`.
+    The content of the file is one protobuf message with all weights, and with metadata: text, lists
+    and blocks as JSON. The detector is on the CPU. Without an opset (version of the operators)
+    PyTorch's default is taken.
 
     Raises:
         UserError: If the network cannot be exported, or not in this opset, or is too large.
     """
     import onnx
 
-    _check_size(detector)
+    card = detector.card
+    state = detector.network.state_dict().values()
+    size = sum(value.numel() * value.element_size() for value in state)
+    if size > _LARGEST_WEIGHTS:
+        raise UserError(
+            f"{card.backbone} has {size / 2**30:.1f} GiB of weights, and one ONNX file "
+            "holds less than 2 GiB: export a detector with a smaller backbone"
+        )
     model = _export(detector, opset)
     made = next(each.version for each in model.opset_import if not each.domain)
     if opset is not None and made != opset:
         raise UserError(
-            f"parameter 'export.opset': {detector.card.backbone} cannot be written in opset "
+            f"parameter 'export.opset': {card.backbone} cannot be written in opset "
             f"{opset}, only in {made}. null takes PyTorch's default."
         )
     _remove_debugging_information(model)
@@ -67,15 +71,7 @@ def make_onnx_model(detector: Detector, opset: int | None) -> bytes:
         f"Input {INPUT}: uint8 [n, crop, crop, 3], RGB. Output {OUTPUT}: float32 [n]. Sizes and "
         "threshold are in the metadata."
     )
-    onnx.helper.set_model_props(model, describe_for_onnx(detector.card))
-    content = bytes(model.SerializeToString())
-    onnx.checker.check_model(content, full_check=True)
-    return content
-
-
-def describe_for_onnx(card: DetectorCard) -> dict[str, str]:
-    """Make the metadata of the ONNX file; lists and blocks as JSON."""
-    return {
+    metadata = {
         "backbone": card.backbone,
         "classes": json.dumps(card.classes),
         "known_fakes": json.dumps(card.known_fakes),
@@ -86,16 +82,27 @@ def describe_for_onnx(card: DetectorCard) -> dict[str, str]:
         "split_fingerprint": card.split["fingerprint"],
         "note": card.split["note"] or "",
     }
+    onnx.helper.set_model_props(model, metadata)
+    content = bytes(model.SerializeToString())
+    onnx.checker.check_model(content, full_check=True)
+    return content
 
 
-def _check_size(detector: Detector) -> None:
-    state = detector.network.state_dict().values()
-    size = sum(value.numel() * value.element_size() for value in state)
-    if size > _LARGEST_WEIGHTS:
-        raise UserError(
-            f"{detector.card.backbone} has {size / 2**30:.1f} GiB of weights, and one ONNX file "
-            "holds less than 2 GiB: export a detector with a smaller backbone"
-        )
+def render_prepare(preprocessing: PreprocessingParameters) -> str:
+    """Render Python code that prepares images for the model, and needs only Pillow and NumPy.
+
+    Its function `prepare` gives the same pixels as `open_picture` and `crop_pixels`, but refuses
+    greyscale of more than 8 bits.
+    """
+    environment = Environment(
+        loader=PackageLoader("deepfake_detection.pipelines.export"),
+        autoescape=False,  # noqa: S701  (it is code, with two numbers filled in)
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("prepare.py.j2").render(
+        resize=preprocessing.resize, crop=preprocessing.crop, input=INPUT, output=OUTPUT
+    )
 
 
 def _export(detector: Detector, opset: int | None) -> Any:
@@ -121,8 +128,7 @@ def _export(detector: Detector, opset: int | None) -> Any:
             f"{detector.card.backbone} cannot be exported to ONNX ({first_line(error)}): export a "
             "detector with another backbone"
         ) from error
-    if program is None:
-        raise TypeError("the exporter returned no program")
+    assert program is not None  # noqa: S101  (for the type checker)
     return program.model_proto
 
 

@@ -1,29 +1,41 @@
 """Nodes of `final_training`: from all labelled images to a detector for use."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 from torch import Tensor
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
 from deepfake_detection.images.split_summary import describe_split
 from deepfake_detection.models.backbones import fetch_weights
-from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.detector import Detector, DetectorCard
+from deepfake_detection.models.run_identity import MACHINE_SETTINGS
 from deepfake_detection.parameters import (
     FinalTrainingParameters,
     ImageSetParameters,
     Ratios,
     TrainingParameters,
+    describe_problems,
 )
-from deepfake_detection.pipelines.final_training.run import FinalRun, repeat_run
+from deepfake_detection.training.build_detector import RunSettings
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
 from deepfake_detection.training.train_run import train_run
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FinalRun:
+    """A run that was scored, to be trained again on all images."""
+
+    settings: RunSettings  # device and checkpoints as this machine's parameters say
+    card: DetectorCard  # of the run's detector
+    trained_on: frozenset[bytes]  # SHA-256 of its images
 
 
 def plan_final_run(
@@ -32,17 +44,14 @@ def plan_final_run(
     training: TrainingParameters,
     final_training: FinalTrainingParameters,
 ) -> FinalRun:
-    """Take the settings and the number of epochs from the run of a detector.
+    """Take the settings and the number of epochs from the run of a detector that was scored.
 
-    Args:
-        detector: Of a run that was scored.
-        model: What result folders are named after.
-        training: Says what to compute on; the rest comes from the run.
-        final_training: How many epochs.
+    Result folders are named after `model`. What to compute on, and when to save a checkpoint, is
+    taken from `training`.
 
     Raises:
-        UserError: If the detector is of another backbone than the result folders, or its run cannot
-            be repeated.
+        UserError: If the detector is of another backbone than the result folders, was itself
+            trained on all images, lacks settings of this version, or its run had fewer epochs.
     """
     card = detector.card
     if card.backbone != model:
@@ -50,22 +59,38 @@ def plan_final_run(
             f"the detector is of {card.backbone}, while results would lie in folders of {model}: "
             f"add model={card.backbone} to --params"
         )
-    run = repeat_run(detector, training, final_training.epochs)
+    if card.vouched_by:
+        raise UserError(
+            "this detector was itself trained on all images, and nothing has scored its settings. "
+            "Name that of a run which was: --params detector=path/to/file"
+        )
+    own = training.model_dump(mode="json", include=set(MACHINE_SETTINGS))
+    try:
+        repeated = TrainingParameters.model_validate(card.settings["training"] | own)
+    except ValidationError as error:
+        raise UserError(
+            "the detector's settings are not those of this version of deepfake-detection: "
+            f"{describe_problems(error, TrainingParameters)}. Train again with kedro run "
+            "--pipelines training"
+        ) from None
+    epochs = card.best_epoch if final_training.epochs is None else final_training.epochs
+    if epochs > repeated.epochs:
+        raise UserError(
+            f"parameter 'final_training.epochs' is {epochs}, and the run had {repeated.epochs}: "
+            "its learning-rate schedule ends there. null takes its best epoch"
+        )
     log.info(
         "Repeating run %s on all images for %d of its %d epochs; its validation accuracy, in epoch "
         "%d, was %.4f (split by %s)",
-        card.run_fingerprint[:12], run.settings.stop_after, run.settings.training.epochs,
-        card.best_epoch, card.best_validation_accuracy, card.split["method"],
+        card.run_fingerprint[:12], epochs, repeated.epochs, card.best_epoch,
+        card.best_validation_accuracy, card.split["method"],
     )  # fmt: skip
-    return run
+    settings = RunSettings(card.backbone, detector.preprocessing, repeated, epochs)
+    return FinalRun(settings, card, detector.hashes_trained_on)
 
 
 def fetch_weights_of_run(final_run: FinalRun) -> dict[str, Tensor]:
-    """Get the weights that the run started from.
-
-    Raises:
-        UserError: If they cannot be fetched or read.
-    """
+    """Get the weights that the run started from (see `fetch_weights`)."""
     return fetch_weights(final_run.settings.model, final_run.settings.training.weights)
 
 
@@ -115,19 +140,10 @@ def train_final_detector(
 ) -> tuple[pd.DataFrame, Detector]:
     """Train on all images; threshold and temperature are those of the run that is repeated.
 
-    Args:
-        final_run: What is repeated.
-        final_split: All images.
-        final_split_summary: Of the same.
-        final_pixels: Hold their pixels.
-        final_initial_weights: A state dict; empty for random weights.
-        training_checkpoints: Where unfinished runs keep their state.
+    The initial weights are a state dict, empty for random weights. Errors are those of `train_run`.
 
     Returns:
         The training history, without validation; and the detector of the last epoch.
-
-    Raises:
-        UserError: See `train_run`.
     """
     trained = train_run(
         final_run.settings,
@@ -154,11 +170,15 @@ def train_final_detector(
         card,
         threshold=of_run.threshold,
         temperature=of_run.temperature,
-        calibration={
-            "fitted": fitted,
-            "notes": [*of_run.calibration.get("notes", []), *notes],
+        calibration={"fitted": fitted, "notes": [*of_run.calibration.get("notes", []), *notes]},
+        settings=card.settings | {"calibration": of_run.settings.get("calibration", {})},
+        vouched_by={
+            "run_fingerprint": of_run.run_fingerprint,
+            "split_fingerprint": of_run.split["fingerprint"],
+            "split_method": of_run.split["method"],
+            "images": len(final_run.trained_on),
+            "best_epoch": of_run.best_epoch,
+            "best_validation_accuracy": of_run.best_validation_accuracy,
         },
-        settings=card.settings | {"calibration": final_run.calibration},
-        vouched_by=final_run.vouched_by,
     )
     return trained.history, replace(trained.detector, card=card)

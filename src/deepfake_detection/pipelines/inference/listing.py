@@ -1,24 +1,20 @@
 """List the files to score."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from natsort import natsorted, ns
-from PIL import Image
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.files import files_below, is_system_file
-
-_LIST = ".txt"
 
 
 def list_files(path: Path) -> list[tuple[str, Path]]:
     """List the files that a path stands for: name in tables, and path.
 
-    Args:
-        path: A folder: all files at any depth, in natural order, named by their path in it, without
-            system files (hidden ones, Thumbs.db, desktop.ini). A text file (.txt): the paths in its
-            lines, relative ones from its own folder, without empty lines and lines that begin with
-            #. Any other file: this file.
+    A folder: all files at any depth, in natural order, named by their path in it, without system
+    files (hidden ones, Thumbs.db, desktop.ini). A text file (.txt): the paths in its lines,
+    relative ones from its own folder, without empty lines and lines that begin with #. Any other
+    file: this file.
 
     Raises:
         UserError: If there are none, or the list is not text.
@@ -28,24 +24,15 @@ def list_files(path: Path) -> list[tuple[str, Path]]:
         names = [each.as_posix() for each in found if not is_system_file(each)]
         # sorted first: natural order does not tell 1.png from 01.png
         files = [(name, path / name) for name in natsorted(sorted(names), alg=ns.PATH)]
-    elif path.suffix.lower() == _LIST:
-        files = [(line, path.parent / line) for line in _read_lines(path)]
+    elif path.suffix.lower() == ".txt":
+        try:
+            lines = map(str.strip, path.read_text(encoding="utf-8-sig").splitlines())
+        except UnicodeDecodeError as error:
+            reason = f"it is not UTF-8 text ({error})"
+            raise UserError(f"{path} is not a list of paths: {reason}") from None
+        files = [(line, path.parent / line) for line in lines if line and line[0] != "#"]
     else:
         files = [(path.name, path)]
     if not files:
         raise UserError(f"there are no pictures in {path}")
     return files
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not a list of paths: it is not UTF-8 text ({error})") from None
-    stripped = [line.strip() for line in lines]
-    return [line for line in stripped if line and not line.startswith("#")]
-
-
-def is_named_as_picture(path: str) -> bool:
-    """Whether a path has the suffix of an image format that Pillow knows."""
-    return PurePosixPath(path).suffix.lower() in Image.registered_extensions()

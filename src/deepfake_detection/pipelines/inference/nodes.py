@@ -4,12 +4,15 @@ import hashlib
 import json
 import logging
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
+from natsort import natsort_keygen, ns
+from PIL import Image
 from tqdm import tqdm
 
+from deepfake_detection.errors import UserError
 from deepfake_detection.images.sources_and_groups import name_sources
 from deepfake_detection.interruptions import explaining_interruptions
 from deepfake_detection.models.detector import Detector
@@ -20,8 +23,7 @@ from deepfake_detection.models.scoring import (
     stamp_of,
 )
 from deepfake_detection.parameters import InferenceParameters, SourceRule
-from deepfake_detection.pipelines.inference.listing import is_named_as_picture, list_files
-from deepfake_detection.pipelines.inference.submission import make_submission
+from deepfake_detection.pipelines.inference.listing import list_files
 from deepfake_detection.reports.words import counted, printable
 
 log = logging.getLogger(__name__)
@@ -40,11 +42,7 @@ def score_pictures(
 ) -> pd.DataFrame:
     """Score all files of a folder or a list; resume an interrupted run.
 
-    Args:
-        unlabelled_images: A folder, an image, or a list in a text file (see `list_files`).
-        detector: That scores.
-        scoring_checkpoints: Where scores are kept until the table is saved.
-        inference: The block `inference`.
+    The files are those of `list_files`. Checkpoints keep the scores until the table is saved.
 
     Returns:
         A row for each file: path, fake_probability, verdict (real, fake), threshold, logit, source
@@ -58,11 +56,10 @@ def score_pictures(
     files = list_files(unlabelled_images)
     state = scoring_checkpoints.open(_fingerprint(detector, unlabelled_images, inference))
     found = _score_files(detector, [str(file) for _, file in files], state, inference)
-    rows = [
-        asdict(score) | {"path": _in_utf8(name)}
-        for (name, _), score in zip(files, found, strict=True)
-    ]
-    scores = pd.DataFrame(rows)
+    # bytes of a name that are not UTF-8 are written as escapes
+    names = [name.encode("utf-8", "backslashreplace").decode() for name, _ in files]
+    pairs = zip(found, names, strict=True)
+    scores = pd.DataFrame([asdict(score) | {"path": name} for score, name in pairs])
     # nullable integers: there is no size if there is an error
     scores = scores.astype({"width": "Int64", "height": "Int64"})
     scores["source"] = _name_sources(scores, inference.source)
@@ -78,9 +75,8 @@ def _score_files(
     kept = {file: score for file in files if (score := state.find(file)) is not None}
     waiting = [file for file in files if file not in kept]
     if kept:
-        log.info(
-            "Resuming: %d of %d files have been scored (%s)", len(kept), len(files), state.path
-        )
+        so_far = len(kept), len(files), state.path
+        log.info("Resuming: %d of %d files have been scored (%s)", *so_far)
     stamps = iter([stamp_of(file) for file in waiting])
 
     def explain() -> str:
@@ -125,11 +121,6 @@ def _fingerprint(detector: Detector, images: Path, inference: InferenceParameter
     return hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest()
 
 
-def _in_utf8(name: str) -> str:
-    """Write bytes of a name that are not UTF-8 as escapes."""
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
 def _name_sources(scores: pd.DataFrame, rule: SourceRule | None) -> pd.Series:
     if rule is None:
         return pd.Series(None, index=scores.index, dtype=object)
@@ -165,10 +156,6 @@ def _log_scores(scores: pd.DataFrame, detector: Detector) -> None:
 def average_sources(scores: pd.DataFrame, detector: Detector) -> pd.DataFrame:
     """Score each source by the mean logit of its images.
 
-    Args:
-        scores: From `score_pictures`.
-        detector: That scored them.
-
     Returns:
         A row for each source: source, images, fake_probability, verdict, threshold, logit,
         known_fakes, detector. No rows if sources are unknown.
@@ -191,29 +178,52 @@ def average_sources(scores: pd.DataFrame, detector: Detector) -> pd.DataFrame:
 
 
 def write_submission(scores: pd.DataFrame, inference: InferenceParameters) -> pd.DataFrame:
-    """Make the submission file: a row for each image.
+    """Make the submission file: a row for each image, in natural order of the names.
 
     An unreadable file counts as an image if it has the suffix of one.
-
-    Args:
-        scores: From `score_pictures`.
-        inference: Names of the columns, and the value of each verdict.
 
     Raises:
         UserError: If two images would have the same name.
     """
     submission = inference.submission
-    pictures = scores[scores["verdict"].notna() | scores["path"].map(is_named_as_picture)]
+    pictures = scores[scores["verdict"].notna() | scores["path"].map(_is_named_as_picture)]
     if left := sorted(set(scores["path"]) - set(pictures["path"])):
         log.warning(
             "Not in the submission (no image by name or content): %s; the first is %s",
             counted(len(left), "file"), printable(left[0]),
         )  # fmt: skip
-    unread = int(pictures["verdict"].isna().sum())
-    if unread:
+    if unread := int(pictures["verdict"].isna().sum()):
         log.warning(
             "%d of %d images could not be read; their value in the submission is %r "
             "(inference.submission.unreadable)",
             unread, len(pictures), submission.unreadable,
         )  # fmt: skip
-    return make_submission(pictures, submission)
+    names = [
+        path if submission.name == "path" else getattr(PurePosixPath(path), submission.name)
+        for path in pictures["path"]
+    ]
+    values = {"real": submission.real, "fake": submission.fake}
+    # as objects: a column may hold both integers and text
+    table = pd.DataFrame(
+        {
+            submission.name_column: names,
+            submission.value_column: [
+                values.get(verdict, submission.unreadable) for verdict in pictures["verdict"]
+            ],
+        },
+        dtype=object,
+    )
+    named = table[submission.name_column]
+    if named.duplicated().any():
+        first = named[named.duplicated()].iloc[0]
+        same = pictures["path"][(named == first).to_numpy()].tolist()
+        raise UserError(
+            f"parameter 'inference.submission.name': {same[0]} and {same[1]} would both be called "
+            f"{first}. Set it to name or path, or score a folder without the other."
+        )
+    order = named.map(natsort_keygen(alg=ns.PATH)).argsort(kind="stable")
+    return table.iloc[order].reset_index(drop=True)
+
+
+def _is_named_as_picture(path: str) -> bool:
+    return PurePosixPath(path).suffix.lower() in Image.registered_extensions()

@@ -132,13 +132,8 @@ def fill_tiles(chosen: Sequence[ExplainedCase], folder: Path) -> list[CaseTile]:
 def show_label_issues(label_issues: pd.DataFrame, folder: Path, most: int) -> list[dict[str, Any]]:
     """The first of the possible label errors, each with `labelled`, `image` and `problem`.
 
-    `image` is a data URI, or empty where `problem` says why.
-
-    Args:
-        label_issues: subset, path, label, source, label_probability, source_label_probability, the
-            least probable label first.
-        folder: The image folder.
-        most: How many, at most; a page never holds more than 24.
+    The table has the least probable label first; a page never holds more than 24. `image` is a data
+    URI, or empty where `problem` says why.
     """
     shown = []
     for row in label_issues.head(min(most, _MOST_ISSUES)).to_dict("records"):

@@ -128,9 +128,8 @@ def draw_roc(predictions: pd.DataFrame, threshold: float) -> Figure:
     """ROC curve of each scored subset over images, with the detector's operating point.
 
     A subset with images of one class only has no curve; the figure says so. Curves are by logit:
-    certain scores all round to the probability 1 and would tie.
-
-    The threshold is only named in the legend; the point comes from `predicted`.
+    certain scores all round to the probability 1 and would tie. The point comes from `predicted`;
+    the threshold is only named in the legend.
     """
 
     def add(axes: Axes, scored: pd.DataFrame, subset: str) -> tuple[float, float]:

@@ -61,10 +61,7 @@ def collect_gallery(predictions: pd.DataFrame, kind: Kind, size: int) -> Gallery
 
 
 def draw_gallery(gallery: Gallery, folder: Path, columns: int) -> Figure:
-    """The gallery as a figure: under each picture its path, fake probability and source.
-
-    A picture that is missing or unreadable is named on a grey tile in its place.
-    """
+    """The gallery as a figure: under each picture its path, fake probability and source."""
     title = f"{gallery.kind.capitalize()}s"
     with drawing():
         if gallery.cases.empty:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from deepfake_detection.metrics.cases import ExplainedCase
+from deepfake_detection.metrics.cases import FALSE_KINDS, ExplainedCase
 from deepfake_detection.metrics.caveats import check_same_calibration, check_same_run
 from deepfake_detection.metrics.metrics import bin_reliability
 from deepfake_detection.metrics.subsets import scored_subsets
@@ -113,11 +113,11 @@ def draw_galleries(
 ) -> tuple[Figure, Figure]:
     """Galleries of the false negatives and of the false positives, the most confident first."""
     size, columns = parameters.gallery_size, parameters.gallery_columns
-    missed = galleries.collect_gallery(predictions, "false negative", size)
-    flagged = galleries.collect_gallery(predictions, "false positive", size)
-    return galleries.draw_gallery(missed, folder, columns), galleries.draw_gallery(
-        flagged, folder, columns
+    missed, flagged = (
+        galleries.draw_gallery(galleries.collect_gallery(predictions, kind, size), folder, columns)
+        for kind in FALSE_KINDS
     )
+    return missed, flagged
 
 
 def write_report(

@@ -23,7 +23,7 @@ def create_pipeline() -> Pipeline:
     shown = _named(
         "split_summary leakage_summary rejected_images metric_table label_issues explained_cases "
         "page_figures"
-    )
+    ) | {"folder": "training_images", "parameters": "params:reporting"}
     return Pipeline(
         [
             Node(
@@ -39,17 +39,7 @@ def create_pipeline() -> Pipeline:
                 outputs=["false_negatives", "false_positives"],
                 name="draw_galleries",
             ),
-            Node(
-                write_report,
-                inputs={
-                    **tables,
-                    **shown,
-                    "folder": "training_images",
-                    "parameters": "params:reporting",
-                },
-                outputs="report",
-                name="write_report",
-            ),
+            Node(write_report, inputs=tables | shown, outputs="report", name="write_report"),
         ]
     )
 

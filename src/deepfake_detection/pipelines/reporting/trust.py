@@ -60,10 +60,8 @@ def _weigh_selection(predictions: pd.DataFrame, description: Mapping[str, Any]) 
 def weigh_leaks(leakage_summary: Mapping[str, Any], split_summary: Mapping[str, Any]) -> Statement:
     """How many pictures have a copy or near-copy in another subset; a warning if there are any.
 
-    Args:
-        leakage_summary: split_fingerprint, found ({kind: {"train and test": {pairs, images}}},
-            images being those of the later subset), compared, settings.
-        split_summary: fingerprint.
+    `found` in the leakage summary is {kind: {"train and test": {pairs, images}}}, images being
+    those of the later subset.
     """
     if leakage_summary["split_fingerprint"] != split_summary["fingerprint"]:
         return _state("leaks_unknown", {}, "warning")

@@ -17,7 +17,6 @@ from deepfake_detection.metrics.caveats import check_same_run, explain_subset
 from deepfake_detection.metrics.intervals import Floats
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import EvaluationParameters, RobustnessParameters
-from deepfake_detection.pipelines.robustness.choosing import choose_images
 from deepfake_detection.pipelines.robustness.renditions import score_renditions
 from deepfake_detection.pipelines.robustness.table import measure_distortions
 from deepfake_detection.reports.robustness_figure import draw_robustness
@@ -31,17 +30,11 @@ _NAMED_FILES = 3
 
 @dataclass(frozen=True)
 class DistortedScores:
-    """Images of one subset, scored under each distortion.
+    """Images of one subset, scored under each distortion."""
 
-    Attributes:
-        scored: A row for each image, as in the predictions.
-        distortions: The first is `none`.
-        logits: float64, [images, distortions]: fake minus real, without temperature.
-    """
-
-    scored: pd.DataFrame
-    distortions: list[Distortion]
-    logits: Floats
+    scored: pd.DataFrame  # a row for each image, as in the predictions
+    distortions: list[Distortion]  # the first is `none`
+    logits: Floats  # float64, [images, distortions]: fake minus real, without temperature
 
 
 def score_distorted(
@@ -57,27 +50,15 @@ def score_distorted(
     A file that can no longer be read is left out of all strengths, with a warning. A warning also
     says where the undistorted pictures score differently than in the predictions.
 
-    Args:
-        detector: The one that scores.
-        predictions: Its own, of images that it was not trained on.
-        metrics: Of the same predictions, with the `run_fingerprint` of their detector.
-        training_images: The image folder.
-        robustness: Which subset, which distortions.
-        evaluation: Batch size and device.
-
     Raises:
         UserError: If the predictions are of another detector, or none of the images can be read.
     """
     check_same_run(detector.card.run_fingerprint, predictions=predictions, metrics=metrics)
     scored = choose_images(predictions, robustness)
     distortions = list_distortions(robustness)
+    paths = scored["path"].tolist()
     logits, problems = score_renditions(
-        detector,
-        training_images,
-        scored["path"].tolist(),
-        distortions,
-        robustness.seed,
-        evaluation,
+        detector, training_images, paths, distortions, robustness.seed, evaluation
     )
     if problems:
         _warn_of_unreadable(problems, training_images, len(scored))
@@ -85,6 +66,56 @@ def score_distorted(
     kept = DistortedScores(scored[readable].reset_index(drop=True), distortions, logits[readable])
     _compare_with_predictions(kept.logits[:, 0], kept.scored)
     return kept
+
+
+def choose_images(predictions: pd.DataFrame, robustness: RobustnessParameters) -> pd.DataFrame:
+    """The images of the subset that is asked for, or whole groups drawn from them.
+
+    Their rows are in the order of the predictions (subset, class_name, group and others).
+
+    Raises:
+        UserError: If that subset was not scored.
+    """
+    scored_ones = set(predictions["subset"])
+    wanted = robustness.subset
+    if wanted == "auto":
+        wanted = "test" if "test" in scored_ones else "validation"
+    if wanted not in scored_ones:
+        raise UserError(
+            f"parameter 'robustness.subset': the predictions hold no image of {wanted}, only of "
+            f"{', '.join(sorted(scored_ones)) or 'nothing'}. Set split.ratios.{wanted} above 0 and "
+            "train again, or ask for another subset."
+        )
+    scored = predictions[predictions["subset"] == wanted].reset_index(drop=True)
+    most = robustness.most_images
+    if most is None or len(scored) <= most:
+        return scored
+    drawn = draw_groups(scored, most, robustness.seed)
+    log.info(
+        "Of %d images of %s %d are distorted, whole groups drawn by class (robustness.most_images)",
+        len(scored), wanted, len(drawn),
+    )  # fmt: skip
+    return drawn
+
+
+def draw_groups(scored: pd.DataFrame, most_images: int, seed: int) -> pd.DataFrame:
+    """Draw whole groups, separately for each combination of classes that they hold.
+
+    Each combination gets its share of `most_images`, rounded down to whole groups, but at least
+    one, which may exceed it. The order of the rows (class_name, group and others) does not change
+    what is drawn; the rows drawn keep theirs.
+    """
+    groups = scored.groupby("group")["class_name"].agg(
+        classes=lambda names: tuple(sorted(set(names))), images="size"
+    )
+    # groupby sorts by name
+    shuffled = groups.iloc[np.random.default_rng(seed).permutation(len(groups))]
+    share = most_images / len(scored)
+    drawn: list[object] = []
+    for _, alike in shuffled.groupby("classes"):
+        taken = alike["images"].cumsum() <= share * alike["images"].sum()
+        drawn.extend(alike.index[: max(1, int(taken.sum()))])
+    return scored[scored["group"].isin(drawn)].reset_index(drop=True)
 
 
 def measure_robustness(
@@ -105,9 +136,10 @@ def measure_robustness(
     )
     table.insert(0, "run_fingerprint", card.run_fingerprint)
     caveats = explain_subset(subset, card.split["method"], choices_on_validation(card.calibration))
+    notes = zip(table["note"], table["value"].notna(), strict=True)
     table["note"] = [
-        _join(note, caveats if known else None)
-        for note, known in zip(table["note"], table["value"].notna(), strict=True)
+        "; ".join(each for each in (note, known and caveats) if isinstance(each, str)) or None
+        for note, known in notes
     ]
     _log_strongest(table, caveats)
     if card.split["note"]:
@@ -116,12 +148,7 @@ def measure_robustness(
 
 
 def show_robustness(robustness_table: pd.DataFrame, metrics: Mapping[str, Any]) -> Figure:
-    """Draw accuracy and ROC AUC against the strength of each distortion.
-
-    Args:
-        robustness_table: As `measure_robustness` gives it.
-        metrics: With the note on the images.
-    """
+    """Draw accuracy and ROC AUC against the strength of each distortion."""
     return draw_robustness(robustness_table, metrics["note"])
 
 
@@ -154,13 +181,7 @@ def _compare_with_predictions(logits: Floats, scored: pd.DataFrame) -> None:
         )  # fmt: skip
 
 
-def _join(*notes: object) -> str | None:
-    """Those notes that there are."""
-    return "; ".join(note for note in notes if isinstance(note, str)) or None
-
-
 def _log_strongest(table: pd.DataFrame, caveats: str | None) -> None:
-    """The undistorted figures beside those of each distortion's strongest strength."""
     plain = table[table["distortion"] == "none"]
     subset = table["subset"].iloc[0]
     for _, rows in table[table["distortion"] != "none"].groupby("distortion", sort=False):

@@ -32,15 +32,7 @@ def score_renditions(
 
     Files are decoded and distorted in as many threads as there are cores, a window of images at
     a time, while the detector scores the window before it. The distortions come before the
-    detector's own resize and crop.
-
-    Args:
-        detector: The one that scores.
-        folder: The image folder.
-        paths: Of the images, relative to the folder.
-        distortions: Each is applied to each image.
-        seed: Of the noise.
-        evaluation: Batch size and device.
+    detector's own resize and crop. The seed is that of the noise.
 
     Returns:
         Logits (fake minus real, without temperature): float64, [images, distortions], NaN for files
@@ -63,11 +55,8 @@ def score_renditions(
                 else:
                     pixels[row] = result
             if pixels:
-                scored = detector.logits(
-                    np.concatenate(list(pixels.values())),
-                    batch_size=evaluation.batch_size,
-                    device=device,
-                )
+                stacked = np.concatenate(list(pixels.values()))
+                scored = detector.logits(stacked, batch_size=evaluation.batch_size, device=device)
                 logits[list(pixels)] = scored.reshape(len(pixels), -1)
             start += len(results)
             bar.update(len(results))
@@ -75,10 +64,5 @@ def score_renditions(
 
 
 def images_of_a_window(distortions: int, crop: int) -> int:
-    """Images in a window: as many as fit its bytes, at least one for each core.
-
-    Args:
-        distortions: Renditions of each image.
-        crop: Their width and height in pixels.
-    """
+    """Images in a window: as many as fit its bytes, at least one for each core."""
     return max(int(joblib.cpu_count()), _WINDOW // (distortions * crop * crop * 3))

@@ -1,13 +1,13 @@
 """Metrics under each distortion, and what changed against the undistorted pictures."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from deepfake_detection.images.distortions import NONE, Distortion
+from deepfake_detection.images.distortions import Distortion
 from deepfake_detection.metrics.differences import Difference, measure_differences
 from deepfake_detection.metrics.intervals import Floats
 from deepfake_detection.metrics.metrics import Measured, Scored, measure_comparable
@@ -27,37 +27,32 @@ def measure_distortions(
 ) -> pd.DataFrame:
     """Accuracy, ROC AUC and both recalls under each distortion, with intervals between groups.
 
-    Args:
-        scored: Columns class_name, label, group; a row for each image.
-        distortions: The first is `none`.
-        logits: float64, [images, distortions], without temperature.
-        card: Of the detector; its threshold and temperature count.
-        subset: Name of the subset.
-        confidence: Of the intervals, such as 0.95.
-
-    Returns:
-        A row for each distortion, strength and metric (see `measure_robustness`).
+    The table of `measure_robustness`, without run_fingerprint. Logits are [images, distortions],
+    without temperature, those of the undistorted pictures first. Threshold and temperature are
+    those of the detector's card.
     """
-    renditions = [_judge(scored, each, card) for each in logits.T]
-    return pd.DataFrame(
-        [
-            {
-                "subset": subset,
-                "distortion": distortion.name,
-                "strength": distortion.strength,
-                "strength_name": distortion.words,
-                **row,
-            }
-            for distortion, rows in zip(distortions, renditions, strict=True)
-            for row in _measure(
-                rows,
-                None if distortion.name == NONE else renditions[0],
-                subset,
-                card.temperature,
-                confidence,
-            )
+    temperature, table = card.temperature, []
+    undistorted = _judge(scored, logits[:, 0], card)
+    for at, distortion in enumerate(distortions):
+        rows = _judge(scored, logits[:, at], card)
+        of_rows = Scored.of(rows, _LEVEL, temperature)
+        measured = list(measure_comparable(of_rows))
+        changes: Sequence[Difference | None] = [None] * len(measured)
+        if at > 0:
+            both = (temperature, temperature)
+            changes = list(measure_differences(rows, undistorted, both, subset, _LEVEL, confidence))
+        names = {
+            "subset": subset,
+            "distortion": distortion.name,
+            "strength": distortion.strength,
+            "strength_name": distortion.words,
+        }
+        table += [
+            names | _row(each, change, of_rows.groups, confidence)
+            for each, change in zip(measured, changes, strict=True)
+            if each.metric in _METRICS
         ]
-    )
+    return pd.DataFrame(table)
 
 
 def _judge(scored: pd.DataFrame, logits: Floats, card: DetectorCard) -> pd.DataFrame:
@@ -67,28 +62,10 @@ def _judge(scored: pd.DataFrame, logits: Floats, card: DetectorCard) -> pd.DataF
     return scored[["class_name", "label", "group"]].assign(logit=logits, predicted=predicted)
 
 
-def _measure(
-    rows: pd.DataFrame,
-    undistorted: pd.DataFrame | None,
-    subset: str,
-    temperature: float,
-    confidence: float,
-) -> Iterator[dict[str, Any]]:
-    scored = Scored.of(rows, _LEVEL, temperature)
-    measured = list(measure_comparable(scored))
-    changes: Sequence[Difference | None] = [None] * len(measured)
-    if undistorted is not None:
-        both = (temperature, temperature)
-        changes = list(measure_differences(rows, undistorted, both, subset, _LEVEL, confidence))
-    for each, change in zip(measured, changes, strict=True):
-        if each.metric in _METRICS:
-            yield _row(each, change, scored, confidence)
-
-
 def _row(
-    measured: Measured, change: Difference | None, scored: Scored, confidence: float
+    measured: Measured, change: Difference | None, groups: np.ndarray, confidence: float
 ) -> dict[str, Any]:
-    low, high = measured.interval(scored.groups, confidence)
+    low, high = measured.interval(groups, confidence)
     note = measured.reason
     if note is None and change is not None and change.note:
         note = f"of the difference: {change.note}"

@@ -125,7 +125,11 @@ def _average(metric: Metric, folds: list[tuple[Scored, float]], confidence: floa
             np.concatenate([influence(each.labels, each.logits) for each in scored]) / len(folds),
             np.concatenate([each.groups for each in scored]),
             confidence,
-            known_by=sum(each.groups_of_smaller_class for each in scored),
+            known_by=sum(_groups_of_smaller_class(each) for each in scored),
         )
     note = "; ".join(filter(None, (f"mean of {len(folds)} folds", metric.note)))
     return replace(metric, value=value, low=ends[0], high=ends[1], note=note)
+
+
+def _groups_of_smaller_class(scored: Scored) -> int:
+    return min(len(np.unique(scored.groups[scored.labels == each])) for each in (0, 1))
