@@ -16,7 +16,6 @@ from deepfake_detection import Detector
 from deepfake_detection.errors import UserError
 from deepfake_detection.metrics.caveats import check_same_calibration, check_same_run
 from deepfake_detection.models import run_identity
-from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.detector_file import DetectorFile, write_detector
 from deepfake_detection.models.run_identity import (
     MACHINE_SETTINGS,
