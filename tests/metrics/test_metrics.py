@@ -64,6 +64,7 @@ predictions = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(predictions)
 def test_metrics_agree_with_counting(drawn: list[tuple[int, float]]) -> None:
     labels, logits = map(list, zip(*drawn, strict=True))
@@ -91,6 +92,7 @@ def test_metrics_agree_with_counting(drawn: list[tuple[int, float]]) -> None:
         assert found[key] == pytest.approx(value, nan_ok=True), key
 
 
+@settings(deadline=None)
 @given(predictions)
 def test_roc_auc_is_the_share_of_pairs_in_the_right_order(drawn: list[tuple[int, float]]) -> None:
     labels, logits = map(list, zip(*drawn, strict=True))
@@ -104,6 +106,7 @@ def test_roc_auc_is_the_share_of_pairs_in_the_right_order(drawn: list[tuple[int,
         assert found == pytest.approx(sum(wins) / len(wins))
 
 
+@settings(deadline=None)
 @given(predictions, st.sampled_from([0.3, 1.0, 4.0]))
 def test_metrics_of_probabilities_agree_with_scikit_learn(
     drawn: list[tuple[int, float]], temperature: float
@@ -117,6 +120,7 @@ def test_metrics_of_probabilities_agree_with_scikit_learn(
     )
 
 
+@settings(deadline=None)
 @given(predictions)
 def test_metrics_of_order_agree_with_scikit_learn(drawn: list[tuple[int, float]]) -> None:
     labels, logits = (np.array(each) for each in zip(*drawn, strict=True))
@@ -148,6 +152,7 @@ def test_metrics_of_order_agree_with_scikit_learn(drawn: list[tuple[int, float]]
     )
 
 
+@settings(deadline=None)
 @given(predictions)
 def test_the_calibration_error_agrees_with_bins_filled_one_by_one(
     drawn: list[tuple[int, float]],
@@ -169,6 +174,7 @@ def test_log_loss_is_finite_however_sure_a_detector_is_and_wrong() -> None:
     assert found["brier_score", None] == 1
 
 
+@settings(deadline=None)
 @given(predictions)
 def test_an_interval_lies_around_its_value(drawn: list[tuple[int, float]]) -> None:
     for metric in _rows(_table(*map(list, zip(*drawn, strict=True)))):
@@ -196,6 +202,7 @@ def test_a_perfect_balance_is_no_surer_than_its_smaller_class() -> None:
     assert low(600) == pytest.approx(low(300), abs=0.01)
 
 
+@settings(deadline=None)
 @given(predictions, st.randoms(use_true_random=False))
 def test_the_order_of_rows_makes_no_difference(drawn: list[tuple[int, float]], random) -> None:
     table = _table(*map(list, zip(*drawn, strict=True)))

@@ -40,7 +40,9 @@ def predict(
     evaluation: EvaluationParameters,
     name: str = "the detector",
 ) -> pd.DataFrame:
-    """Score images of the split that pixels were asked for; messages call the detector `name`.
+    """Score some images of a split, none of which the detector was trained on.
+
+    The pixels are those of the whole split. Messages call the detector `name`.
 
     Returns:
         A row for each image: path, class_name, label, source, group, subset, logit (fake minus

@@ -90,9 +90,8 @@ def index_images(
     used["group"] = name_groups(
         used["path"], used["source"], used["sha256"], used["class_name"], image_set.group
     )
-    image_index = used[INDEX_COLUMNS].astype(
-        {"width": "int64", "height": "int64", "bytes": "int64"}
-    )
+    whole_numbers = dict.fromkeys(("width", "height", "bytes"), "int64")
+    image_index = used[INDEX_COLUMNS].astype(whole_numbers)
     _log_index(image_index, len(rejected_images))
     return image_index
 
@@ -104,12 +103,11 @@ def _log_index(image_index: pd.DataFrame, rejected: int) -> None:
         len(image_index), ", ".join(f"{count} {name}" for name, count in counts.items()),
         image_index["source"].nunique(), image_index["group"].nunique(), rejected,
     )  # fmt: skip
-    copies = int(image_index["sha256"].duplicated().sum())
-    if copies:
+    if copies := int(image_index["sha256"].duplicated().sum()):
         log.warning("%d images are copies of others, byte for byte: they get one subset", copies)
-    labels = image_index.groupby("sha256")["label"].nunique()
-    if (labels > 1).any():
-        torn = image_index[image_index["sha256"].isin(labels[labels > 1].index)]["path"]
+    labels = image_index.groupby("sha256")["label"].transform("nunique")
+    torn = image_index.loc[labels > 1, "path"]
+    if len(torn):
         log.warning(
             "%d files stand under both labels, the first being %s: one of the two is wrong",
             len(torn), torn.iloc[0],
