@@ -8,7 +8,7 @@ neither the order of the files nor the number of threads matters.
 import hashlib
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,7 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Distortion:
-    """One distortion at one strength.
-
-    Attributes:
-        name: `none`, `jpeg`, `blur`, `scaling`, `noise` or `brightness`.
-        strength: JPEG quality; sigma of the blur in pixels; share of width and height that the
-            picture is scaled down to; standard deviation of the noise in steps of 0…255; factor of
-            brightness; 0 for `none`.
-    """
+    """One distortion at one strength, whose unit `_WORDS` gives; 0 for `none`."""
 
     name: str
     strength: float
@@ -50,30 +43,28 @@ class Distortion:
         return -self.strength if self.name == "jpeg" else self.strength
 
     def apply(self, image: Image.Image, key: str) -> Image.Image:
-        """Distort a picture.
-
-        Args:
-            image: 8-bit RGB, upright.
-            key: Seeds the noise, with the strength: the same key, the same noise.
-
-        Returns:
-            8-bit RGB of the same size.
-        """
-        if self.name == NONE:
-            return image
-        if self.name == "noise":
-            return add_noise(image, self.strength, key)
-        return _DISTORT[self.name](image, self.strength)
+        """Distort an 8-bit RGB picture. `key` seeds the noise, together with the strength."""
+        match self.name:
+            case "jpeg":
+                return _compress(image, int(self.strength))
+            case "blur":  # a Gaussian, by Pillow's three box filters
+                return image.filter(ImageFilter.GaussianBlur(self.strength))
+            case "scaling":
+                return _scale_and_back(image, self.strength)
+            case "noise":
+                return _add_noise(image, self.strength, key)
+            case "brightness":  # clipped at 255
+                return ImageEnhance.Brightness(image).enhance(self.strength)
+        return image
 
 
 def list_distortions(robustness: RobustnessParameters) -> list[Distortion]:
     """The undistorted picture, then each distortion, from mild to strong."""
-    asked = [
-        Distortion(name, strength) for name in DISTORTIONS for strength in getattr(robustness, name)
-    ]
-    places = {name: place for place, name in enumerate(DISTORTIONS)}
-    asked.sort(key=lambda each: (places[each.name], each.severity))
-    return [Distortion(NONE, 0.0), *asked]
+    listed = [Distortion(NONE, 0.0)]
+    for name in DISTORTIONS:
+        asked = [Distortion(name, strength) for strength in getattr(robustness, name)]
+        listed += sorted(asked, key=lambda each: each.severity)
+    return listed
 
 
 def read_distorted(
@@ -83,11 +74,7 @@ def read_distorted(
     preprocessing: PreprocessingParameters,
     path: str,
 ) -> np.ndarray[Any, np.dtype[np.uint8]] | str:
-    """An image under each distortion, as the network sees it, or why it cannot be read.
-
-    Returns:
-        uint8, [distortions, crop, crop, 3]; or the reason, in a few words.
-    """
+    """An image under each distortion, uint8, [distortions, crop, crop, 3]; or why there is none."""
     try:
         content = (folder / path).read_bytes()
         image = open_picture(content)
@@ -100,34 +87,23 @@ def read_distorted(
         return getattr(error, "strerror", None) or str(error)
 
 
-def compress(image: Image.Image, quality: float) -> Image.Image:
+def _compress(image: Image.Image, quality: int) -> Image.Image:
     """Save as JPEG and open again: Pillow's tables, chroma at half the width and height (4:2:0)."""
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=int(quality), subsampling="4:2:0")
+    image.save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
     with Image.open(buffer) as compressed:
         return compressed.convert("RGB")
 
 
-def blur(image: Image.Image, sigma: float) -> Image.Image:
-    """Blur with a Gaussian of this standard deviation in pixels (Pillow's three box filters)."""
-    return image.filter(ImageFilter.GaussianBlur(sigma))
-
-
-def scale_and_back(image: Image.Image, factor: float) -> Image.Image:
+def _scale_and_back(image: Image.Image, factor: float) -> Image.Image:
     """Scale width and height down by this factor, and up again (bilinear, antialiased)."""
     width, height = (max(1, round(side * factor)) for side in image.size)
     small = image.resize((width, height), Image.Resampling.BILINEAR)
     return small.resize(image.size, Image.Resampling.BILINEAR)
 
 
-def add_noise(image: Image.Image, deviation: float, key: str) -> Image.Image:
-    """Add Gaussian noise to each pixel and channel, rounded and clipped to 0…255.
-
-    Args:
-        image: 8-bit RGB.
-        deviation: Standard deviation, in steps of 0…255.
-        key: Seeds the noise, with the deviation.
-    """
+def _add_noise(image: Image.Image, deviation: float, key: str) -> Image.Image:
+    """Add Gaussian noise to each pixel and channel, rounded and clipped to 0…255."""
     seed = hashlib.sha256(f"{key} {float(deviation)!r}".encode()).digest()
     generator = np.random.default_rng(int.from_bytes(seed, "big"))
     pixels = np.asarray(image)
@@ -137,17 +113,6 @@ def add_noise(image: Image.Image, deviation: float, key: str) -> Image.Image:
     return Image.fromarray(np.rint(noisy).clip(0, 255).astype(np.uint8))
 
 
-def change_brightness(image: Image.Image, factor: float) -> Image.Image:
-    """Multiply all values by this factor, clipped at 255."""
-    return ImageEnhance.Brightness(image).enhance(factor)
-
-
-_DISTORT: dict[str, Callable[[Image.Image, float], Image.Image]] = {
-    "jpeg": compress,
-    "blur": blur,
-    "scaling": scale_and_back,
-    "brightness": change_brightness,
-}
 _WORDS = {
     NONE: "undistorted",
     "jpeg": "JPEG quality {:g}",

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import imagehash
@@ -17,8 +18,6 @@ from deepfake_detection.images.parallel import map_in_processes
 from deepfake_detection.images.reading import UnreadablePictureError, open_picture
 
 log = logging.getLogger(__name__)
-
-_FILES_OF_A_TASK = 32
 
 
 @dataclass(frozen=True)
@@ -56,10 +55,10 @@ class Measures(ImageStatistics):
 
 
 def find_files(folder: Path, classes: Mapping[str, str | None]) -> list[tuple[str, str]]:
-    """Find the files of an image folder, in natural order within each class.
+    """Find the files of an image folder, at any depth, in natural order within each class.
 
     Args:
-        folder: The image folder, with a folder for each class; files may lie at any depth.
+        folder: The image folder, with a folder for each class.
         classes: Labels by class folder; a folder with None is left out.
 
     Returns:
@@ -124,29 +123,16 @@ def _list_folders(folder: Path) -> str:
 def scan_files(
     folder: Path, files: list[tuple[str, str]], max_pixels: int
 ) -> Iterator[ScannedFile]:
-    """Read and measure each file once, in as many processes as there are cores, in order.
+    """Read and measure each file that `find_files` gave, in several processes, in order.
 
-    Args:
-        folder: The image folder.
-        files: What `find_files` gave.
-        max_pixels: Width × height above which a picture is rejected.
+    A picture of more than `max_pixels` (width × height) is rejected.
     """
-    tasks = [
-        (folder, files[at : at + _FILES_OF_A_TASK], max_pixels)
-        for at in range(0, len(files), _FILES_OF_A_TASK)
-    ]
-    for scanned in map_in_processes(
-        _scan_task, tasks, description="Reading images", total=len(tasks)
-    ):
-        yield from scanned
+    scan = partial(_scan_file, folder, max_pixels)
+    return map_in_processes(scan, files, description="Reading images", total=len(files))
 
 
-def _scan_task(task: tuple[Path, list[tuple[str, str]], int]) -> list[ScannedFile]:
-    folder, files, max_pixels = task
-    return [_scan_file(folder, path, class_name, max_pixels) for path, class_name in files]
-
-
-def _scan_file(folder: Path, path: str, class_name: str, max_pixels: int) -> ScannedFile:
+def _scan_file(folder: Path, max_pixels: int, file: tuple[str, str]) -> ScannedFile:
+    path, class_name = file
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
