@@ -221,9 +221,9 @@ def correlate(thumbnails: Thumbnails, first: Whole, second: Whole) -> Correlatio
 
 def _correlate_rows(a: Thumbnails, b: Thumbnails) -> Correlations:
     # integers, so that the variance of a flat thumbnail is exactly 0
-    a, b = a.astype(np.int64), b.astype(np.int64)
-    norm = np.sqrt(_covary(a, a).astype(np.float64)) * np.sqrt(_covary(b, b).astype(np.float64))
-    correlation = np.divide(_covary(a, b), norm, out=np.zeros(len(norm)), where=norm > 0)
+    x, y = a.astype(np.int64), b.astype(np.int64)
+    norm = np.sqrt(_covary(x, x).astype(np.float64)) * np.sqrt(_covary(y, y).astype(np.float64))
+    correlation = np.divide(_covary(x, y), norm, out=np.zeros(len(norm)), where=norm > 0)
     return np.clip(correlation, -1.0, 1.0)
 
 

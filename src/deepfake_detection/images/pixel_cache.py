@@ -68,6 +68,11 @@ class PixelRequest:
         paths, sha256s = images["path"].tolist(), images["sha256"].tolist()
         return cls(folder, paths, sha256s, preprocessing, stored=pixels == "cache")
 
+    def files(self) -> list[tuple[str, str]]:
+        """Path and SHA-256 of each different image, in the order of the array's rows."""
+        path_of = dict(zip(self.sha256s, self.paths, strict=True))
+        return [(path_of[sha256], sha256) for sha256 in _hex(_unique_digests(self.sha256s))]
+
 
 @dataclass(frozen=True)
 class ImageFiles:
@@ -88,11 +93,7 @@ class ImageFiles:
         return len(self.paths)
 
     def __getitem__(self, rows: Rows) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """Decode these files: uint8, [rows, crop, crop, 3].
-
-        Raises:
-            UserError: If a file has changed since it was indexed, or cannot be read any more.
-        """
+        """Decode these files, uint8, [rows, crop, crop, 3]; a UserError if one has changed."""
         pixels = np.empty((len(rows), *self.shape[1:]), np.uint8)
         for at, row in enumerate(rows.tolist()):
             path = self.folder / self.paths[row]
@@ -127,11 +128,7 @@ class PixelCache:
     folder: Path
 
     def open(self, sha256s: Sequence[str], preprocessing: PreprocessingParameters) -> Pixels:
-        """Open the cache of exactly these images at these sizes, or the list of their files.
-
-        Raises:
-            UserError: If there is neither, or the cache is damaged.
-        """
+        """Open the cache of exactly these images at these sizes, or the list of their files."""
         path = self.folder / _key(sha256s, preprocessing)
         try:
             return _load(path)
@@ -188,16 +185,13 @@ class PixelCache:
 def prefetch_batches(
     array: PixelArray, batches: Sequence[Rows]
 ) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
-    """Read the pixels of each batch of rows while the batch before it is in use.
+    """Read the pixels of each batch of rows, [rows, crop, crop, 3], while another is in use.
 
     One thread reads an array's rows. Files are decoded in as many threads as there are cores, a
     batch in each; at most that many batches wait, so that memory is bounded.
-
-    Yields:
-        uint8, [rows, crop, crop, 3], for each batch in turn.
     """
     threads = joblib.cpu_count() if isinstance(array, ImageFiles) else 1
-    yield from prefetch(array.__getitem__, batches, threads=threads)
+    return prefetch(array.__getitem__, batches, threads=threads)
 
 
 def _list_of(path: Path) -> Path:
@@ -206,8 +200,7 @@ def _list_of(path: Path) -> Path:
 
 
 def _write_list(request: PixelRequest, path: Path) -> None:
-    path_of = dict(zip(request.sha256s, request.paths, strict=True))
-    paths = [path_of[sha256] for sha256 in _hex(_unique_digests(request.sha256s))]
+    paths = [path for path, _ in request.files()]
     content = {"folder": str(request.folder), "paths": paths}
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")
@@ -270,21 +263,15 @@ def _hex(digests: Digests) -> list[str]:
 
 
 def _write(request: PixelRequest, folder: Path) -> None:
-    digests = _unique_digests(request.sha256s)
-    path_of = dict(zip(request.sha256s, request.paths, strict=True))
-    files = ((request.folder / path_of[sha256], sha256) for sha256 in _hex(digests))
-    crop = request.preprocessing.crop
-    shape = (len(digests), crop, crop, 3)
-    log.info(
-        "Building a pixel cache of %d images at %d×%d pixels (%.1f MB)",
-        len(digests), crop, crop, np.prod(shape) / 1e6,
-    )  # fmt: skip
+    files, crop = request.files(), request.preprocessing.crop
+    total, shape = len(files), (len(files), crop, crop, 3)
+    size = np.prod(shape) / 1e6
+    log.info("Building a pixel cache of %d images at %d×%d (%.1f MB)", total, crop, crop, size)
     _allocate(folder / _ARRAY, shape)
-    write = partial(_write_row, folder / _ARRAY, request.preprocessing)
-    total = len(digests)
+    write = partial(_write_row, folder / _ARRAY, request.folder, request.preprocessing)
     for _ in map_in_processes(write, enumerate(files), description="Pixel cache", total=total):
         pass
-    np.save(folder / _DIGESTS, digests)
+    np.save(folder / _DIGESTS, _unique_digests(request.sha256s))
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> None:
@@ -298,10 +285,13 @@ def _allocate(path: Path, shape: tuple[int, ...]) -> None:
 
 
 def _write_row(
-    array_path: Path, preprocessing: PreprocessingParameters, image: tuple[int, tuple[Path, str]]
+    array_path: Path,
+    folder: Path,
+    preprocessing: PreprocessingParameters,
+    file: tuple[int, tuple[str, str]],
 ) -> None:
-    row, (path, sha256) = image
-    pixels = crop_pixels(open_indexed_picture(path, sha256), preprocessing)
+    row, (path, sha256) = file
+    pixels = crop_pixels(open_indexed_picture(folder / path, sha256), preprocessing)
     np.load(array_path, mmap_mode="r+")[row] = pixels
 
 

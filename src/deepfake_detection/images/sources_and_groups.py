@@ -73,10 +73,9 @@ def _inside(paths: pd.Series, class_names: pd.Series) -> pd.Series:
 
 def _numbers_restart(images: pd.Series, folders: pd.Series) -> bool:
     """Whether images in different folders carry the same number."""
-    matches = [_NUMBERED.match(name) for name in images]
-    numbers = pd.Series([int(match.group(2)) if match else -1 for match in matches], dtype=object)
-    pairs = pd.DataFrame({"number": numbers, "folder": folders[images.index].to_numpy()})
-    return bool(pairs[numbers >= 0].drop_duplicates()["number"].duplicated().any())
+    numbers = images.str.extract(_NUMBERED)[1].dropna().map(int)
+    pairs = pd.DataFrame({"number": numbers, "folder": folders[numbers.index]})
+    return bool(pairs.drop_duplicates()["number"].duplicated().any())
 
 
 def _positions(names: list[str], readable: list[bool]) -> list[int | None]:
@@ -119,16 +118,15 @@ def name_groups(
 
 def _catch(names: pd.Series, pattern: str, parameter: str) -> pd.Series:
     """What the first group of a pattern catches in each name."""
-    matches = [re.search(pattern, name) for name in names]
-    caught = [match.group(1) if match else None for match in matches]
-    missed = [name for name, each in zip(names, caught, strict=True) if not each]
-    if missed:
+    caught = names.str.extract(pattern).iloc[:, 0]
+    missed = names[caught.fillna("") == ""]
+    if len(missed):
         raise UserError(
-            f"parameter '{parameter}': {pattern!r} does not match '{missed[0]}', or catches "
+            f"parameter '{parameter}': {pattern!r} does not match '{missed.iloc[0]}', or catches "
             f"nothing there ({len(missed)} such files). It is searched for in the path inside the "
             "class folder."
         )
-    return pd.Series(caught, index=names.index, dtype=object)
+    return caught
 
 
 def _join_over_identical(groups: pd.Series, sha256s: pd.Series) -> pd.Series:
