@@ -11,7 +11,7 @@ NAME = "deepfake_detection"
 
 # Each imports from those before it alone; those in one line don't import each other
 LAYERS = (
-    {"errors"},
+    {"errors", "atomic_write"},
     {"interruptions"},
     {"parameters"},
     {"images"},

@@ -92,7 +92,7 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, rows: Rows) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def __getitem__(self, rows: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Decode these files, uint8, [rows, crop, crop, 3]; a UserError if one has changed."""
         pixels = np.empty((len(rows), *self.shape[1:]), np.uint8)
         for at, row in enumerate(rows.tolist()):
