@@ -120,7 +120,7 @@ def test_missing_images_are_named_before_weights_are_fetched(
     bootstrap_project(project)
     for pipeline_name in ("__default__", "comparison"):
         with (
-            pytest.raises(UserError, match=r"data/01_raw/training_images.*docs/data\.md"),
+            pytest.raises(UserError, match=r"data/01_raw/training_images.*--env demo"),
             KedroSession.create(project_path=project) as session,
         ):
             session.run(pipeline_names=[pipeline_name])

@@ -15,9 +15,6 @@ from deepfake_detection.datasets.image_folder import ImageFolderDataset
 from deepfake_detection.errors import UserError, user_error_behind
 from deepfake_detection.parameters import ProjectParameters, RunParameters, StudyParameters
 
-# By a parameter that only one pipeline reads: the extra of pyproject.toml that it needs
-_EXTRAS = {"params:export": ("export", ("onnx", "onnxruntime", "onnxscript"))}
-
 # What to do where one of these is missing
 _GIVE = {
     "other_detector": "there is no detector to compare with: give --params other_detector=FILE",
@@ -89,14 +86,14 @@ def check_sizes(studies: Sequence[StudyParameters], pipeline: Pipeline) -> None:
 
 
 def check_extras(pipeline: Pipeline) -> None:
-    """Check that the packages are installed that only some pipelines need."""
-    for entry in pipeline.inputs() & _EXTRAS.keys():
-        extra, packages = _EXTRAS[entry]
-        if missing := [package for package in packages if find_spec(package) is None]:
-            raise UserError(
-                f"the pipeline {extra} needs {', '.join(missing)}, which is not installed: "
-                f"pip install -c constraints.txt -e '.[{extra}]'"
-            )
+    """Check that the packages are installed that only the pipeline `export` needs."""
+    packages = ("onnx", "onnxruntime", "onnxscript")
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing and "params:export" in pipeline.inputs():
+        raise UserError(
+            f"the pipeline export needs {', '.join(missing)}, which is not installed: "
+            "pip install -c constraints.txt -e '.[export]'"
+        )
 
 
 def check_given_paths(given: Mapping[str, Any], project_path: Path, pipeline: Pipeline) -> None:
@@ -132,7 +129,11 @@ def check_inputs(
                 dataset.load()
             except DatasetError as error:
                 raise user_error_behind(error) or error from None
-    makers = _list_makers()
+    # the pipeline that makes each entry; the first, where several do
+    makers: dict[str, str] = {}
+    for name, registered in pipelines.items():
+        if name != "__default__":
+            makers |= dict.fromkeys(registered.all_outputs() - makers.keys(), name)
     missing = [entry for entry in inputs if entry in makers and not catalog.exists(entry)]
     _check_rows(studies, missing)
     for entry in missing:
@@ -147,15 +148,6 @@ def check_inputs(
             f"there is no '{entry}'{version} in {path_of(entry, catalog)}. Make it first: "
             f"{command} (with the same --env and model)"
         )
-
-
-def _list_makers() -> dict[str, str]:
-    """The pipeline that makes each entry; the first, where several do."""
-    makers: dict[str, str] = {}
-    for name, registered in pipelines.items():
-        if name != "__default__":
-            makers |= dict.fromkeys(registered.all_outputs() - makers.keys(), name)
-    return makers
 
 
 def _check_rows(studies: Sequence[StudyParameters], missing: Sequence[str]) -> None:

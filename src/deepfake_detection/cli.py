@@ -50,21 +50,14 @@ def _count_open(text: str) -> int:
 
 
 def check_selection(given: Mapping[str, Any]) -> None:
-    """Check that the options of `kedro run`, by their arguments' names, select some nodes.
-
-    Raises:
-        UserError: Naming the option, and close names.
-    """
+    """Check that the options of `kedro run`, by their arguments' names, select some nodes."""
     names = [given["pipeline"]] if given["pipeline"] else given["pipelines"] or ["__default__"]
     _check_names("pipelines", names, pipelines)
     chosen = sum((pipelines[name] for name in names), Pipeline([]))
     nodes = {node.name for node in chosen.nodes}
     known: dict[str, Iterable[str]] = {
-        "node_names": nodes,
-        "from_nodes": nodes,
-        "to_nodes": nodes,
-        "from_inputs": chosen.datasets(),
-        "to_outputs": chosen.datasets(),
+        **dict.fromkeys(("node_names", "from_nodes", "to_nodes"), nodes),
+        **dict.fromkeys(("from_inputs", "to_outputs"), chosen.datasets()),
         "tags": {tag for node in chosen.nodes for tag in node.tags},
         "namespaces": {name for node in chosen.nodes for name in node.namespace_prefixes},
     }
@@ -93,14 +86,10 @@ def _run(**given: Any) -> Any:
         raise
 
 
-def _with_lists(option: click.Parameter) -> click.Parameter:
-    if option.name == "params":
-        option = copy(option)
-        option.callback = split_params
-    return option
-
-
-_options = [_with_lists(option) for option in kedro_run.params]
+_options = [copy(option) for option in kedro_run.params]
+for _option in _options:
+    if _option.name == "params":
+        _option.callback = split_params
 run = click.Command(kedro_run.name, callback=_run, params=_options, help=kedro_run.help)
 
 

@@ -27,16 +27,12 @@ class StudyConfigLoader(OmegaConfigLoader):
     """Reads configuration as Kedro's loader does, checks parameters, and completes each study.
 
     A hook could not do this for Kedro-Viz, which calls no hooks of the project.
-
-    Attributes:
-        latest: The loader whose parameters were read last. Kedro registers pipelines without naming
-            a session; a session reads its parameters before it looks for its pipelines.
-        own: The project's own parameters, once they were read.
-        studies: The studies that they name.
     """
 
+    # The loader whose parameters were read last. Kedro registers pipelines without naming a
+    # session; a session reads its parameters before it looks for its pipelines.
     latest: ClassVar[Self | None] = None
-    own: ProjectParameters
+    own: ProjectParameters  # once they were read
     studies: list[StudyParameters]
 
     def __getitem__(self, key: str) -> Any:
@@ -50,11 +46,7 @@ class StudyConfigLoader(OmegaConfigLoader):
         return super().__getitem__(key)
 
     def complete(self) -> None:
-        """Read and check parameters, and complete the rows of studies, unless that was done.
-
-        Raises:
-            UserError: Naming the parameter or file that is not valid.
-        """
+        """Read and check parameters, and complete the rows of studies, unless that was done."""
         if "parameters" in self:
             return
         given = self.runtime_params or {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
@@ -12,22 +12,12 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from deepfake_detection.checks import (
-    check_devices,
-    check_extras,
-    check_given_paths,
-    check_inputs,
-    check_sizes,
-    path_of,
-    runs_in,
-)
+from deepfake_detection import checks
 from deepfake_detection.config_loader import StudyConfigLoader
 from deepfake_detection.errors import UserError, user_error_behind
-from deepfake_detection.parameters import ProjectParameters
 
 if TYPE_CHECKING:
     from deepfake_detection.models.scoring import ScoringCheckpoints
-    from deepfake_detection.parameters import StudyParameters
     from deepfake_detection.training.checkpoints import TrainingCheckpoints
 
 log = logging.getLogger(__name__)
@@ -45,7 +35,6 @@ class ProjectHooks:
     def __init__(self) -> None:
         self._states_of: dict[str, TrainingCheckpoints] = {}
         self._scorings_of: dict[str, ScoringCheckpoints] = {}
-        self._studies: list[StudyParameters] = []
         self._titles: dict[str, str] = {}
         self._started = 0
 
@@ -53,14 +42,12 @@ class ProjectHooks:
     def after_context_created(self, context: KedroContext) -> None:
         """Check all parameters, and that the backbone exists and accepts pictures of this size."""
         self._project_path = Path(context.project_path)
-        # not context.params, which Kedro validates too, and ends in a traceback
-        loader = cast(StudyConfigLoader, context.config_loader)
-        # read here, so that an invalid parameter ends in one line
+        loader = context.config_loader
+        assert isinstance(loader, StudyConfigLoader)  # noqa: S101  (as settings.py says)
+        # read here, and not from context.params, so that an invalid parameter ends in one line
         loader["parameters"]
-        self._parameters, self._studies = loader.own, loader.studies
-        self._check_model(self._parameters, loader)
-
-    def _check_model(self, parameters: ProjectParameters, loader: StudyConfigLoader) -> None:
+        parameters = self._parameters = loader.own
+        self._studies = loader.studies
         # torch takes seconds to import, and a mistyped parameter need not wait for it
         from deepfake_detection.models.backbones import check_backbone, check_crop
 
@@ -78,26 +65,24 @@ class ProjectHooks:
                 f"'{in_paths}': set model in globals.yml, not in parameters.yml, or give it with "
                 "--params model=…"
             )
-        crop = parameters.backbones.preprocessing(parameters.model).crop
-        check_crop(parameters.model, crop)
+        check_crop(parameters.model, parameters.backbones.preprocessing(parameters.model).crop)
 
     @hook_impl
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
         """Check that the inputs of the pipeline exist, and the devices that it needs."""
-        check_extras(pipeline)
+        checks.check_extras(pipeline)
         given = run_params.get("runtime_params") or {}
-        check_given_paths(given, self._project_path, pipeline)
-        check_inputs(self._studies, pipeline, catalog, run_params.get("load_versions") or {})
+        checks.check_given_paths(given, self._project_path, pipeline)
+        checks.check_inputs(self._studies, pipeline, catalog, run_params.get("load_versions") or {})
         # a cluster's machines have other devices, and nodes check those themselves
         if "DaskRunner" not in str(run_params.get("runner")):
-            check_devices(self._parameters, self._studies, pipeline)
-        check_sizes(self._studies, pipeline)
+            checks.check_devices(self._parameters, self._studies, pipeline)
+        checks.check_sizes(self._studies, pipeline)
         self._started = 0
-        self._titles = {
-            f"{name}.train": run.title for name, run in runs_in(self._studies, pipeline)
-        }
+        runs = checks.runs_in(self._studies, pipeline)
+        self._titles = {f"{name}.train": run.title for name, run in runs}
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
@@ -135,7 +120,7 @@ class ProjectHooks:
     def on_pipeline_error(self, error: Exception) -> None:
         """Re-raise the `UserError` that Kedro wrapped."""
         cause = user_error_behind(error)
-        if cause is not None and cause is not error:
+        if cause and cause is not error:
             raise cause
 
     @hook_impl
@@ -151,4 +136,4 @@ class ProjectHooks:
         ]
         for name in shown:
             said = name.replace("_", " ").replace(".", " ").capitalize()
-            log.info("%s: %s", said, path_of(name, catalog))
+            log.info("%s: %s", said, checks.path_of(name, catalog))

@@ -19,13 +19,9 @@ class InterruptedWorkError(UserError):
 
 @contextmanager
 def explaining_interruptions(explain: Callable[[], str]) -> Iterator[None]:
-    """Turn Ctrl-C, and the signal that ends jobs of schedulers, into a message on how to resume.
+    """Turn Ctrl-C, and the signal that ends jobs of schedulers, into an `InterruptedWorkError`.
 
-    Args:
-        explain: Returns what was interrupted, what was saved, and how to resume.
-
-    Raises:
-        InterruptedWorkError: On either signal.
+    `explain` returns what was interrupted, what was saved, and how to resume.
     """
     here = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, _interrupt) if here else None

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from importlib import import_module
 from pathlib import Path
 
 from kedro.framework.project import settings
@@ -11,45 +12,29 @@ from kedro.utils import find_kedro_project
 from deepfake_detection.config_loader import StudyConfigLoader
 from deepfake_detection.errors import first_line
 from deepfake_detection.parameters import StudyParameters
-from deepfake_detection.pipelines import (
-    calibration,
-    data_preparation,
-    evaluation,
-    explanation,
-    export,
-    final_training,
-    inference,
-    paired_comparison,
-    reporting,
-    robustness,
-    studies,
-    training,
-)
+from deepfake_detection.pipelines import studies
 from deepfake_detection.pipelines.evaluation.pipeline import create_external_pipeline
 
 log = logging.getLogger(__name__)
 
+_MAIN_JOB = ("data_preparation", "training", "evaluation", "robustness", "reporting")
+_OTHERS = (
+    "explanation", "final_training", "inference", "calibration", "export", "paired_comparison",
+)  # fmt: skip
+
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Each pipeline by name; `__default__` is the main job."""
-    main_job = {
-        "data_preparation": data_preparation.create_pipeline(),
-        "training": training.create_pipeline(),
-        "evaluation": evaluation.create_pipeline(),
-        "robustness": robustness.create_pipeline(),
-        # the report shows what explanation makes
-        "reporting": explanation.create_pipeline() + reporting.create_pipeline(),
+    made: dict[str, Pipeline] = {
+        name: import_module(f"{__package__}.pipelines.{name}").create_pipeline()
+        for name in (*_MAIN_JOB, *_OTHERS)
     }
+    # the report shows what explanation makes
+    made["reporting"] += made["explanation"]
     return {
-        "__default__": sum(main_job.values(), Pipeline([])),
-        **main_job,
-        "explanation": explanation.create_pipeline(),
+        "__default__": sum((made[name] for name in _MAIN_JOB), Pipeline([])),
+        **made,
         "external_evaluation": create_external_pipeline(),
-        "final_training": final_training.create_pipeline(),
-        "inference": inference.create_pipeline(),
-        "calibration": calibration.create_pipeline(),
-        "export": export.create_pipeline(),
-        "paired_comparison": paired_comparison.create_pipeline(),
         **{study.name: studies.create_pipeline(study) for study in _list_studies()},
     }
 

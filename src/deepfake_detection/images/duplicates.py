@@ -1,6 +1,7 @@
 """Leakage between subsets: equal files and near-duplicates that stand in two of them."""
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
-from deepfake_detection.errors import UserError
 from deepfake_detection.images.parallel import map_in_processes
 from deepfake_detection.images.reading import open_indexed_picture
 from deepfake_detection.images.split_summary import SUBSETS
@@ -34,37 +34,24 @@ LEAK_COLUMNS = [
 ]  # fmt: skip
 _DESCRIBED = ["path", "class_name", "group", "subset"]
 
-_FILES_OF_A_TASK = 32
 _PIXELS_AT_ONCE = 1 << 22
 _HASHES_AT_ONCE = 1 << 15  # they stay in the processor's cache
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the search for near-duplicates compared.
+    """What the search for near-duplicates compared."""
 
-    Attributes:
-        flat: Images without contrast; they are not compared.
-        candidates: Pairs of different subsets and groups with close hashes; their thumbnails were
-            compared.
-        left_out: Pairs with close hashes above the limit; not compared.
-    """
-
-    flat: int
-    candidates: int
-    left_out: int
+    flat: int  # images without contrast; not compared
+    candidates: int  # pairs of different subsets and groups with close hashes; compared
+    left_out: int  # pairs with close hashes above the limit; not compared
 
 
 def find_copies(images: pd.DataFrame) -> pd.DataFrame:
     """Find files that are equal byte for byte and stand in two subsets, or under two labels.
 
-    Each is paired with the first of its kind: a thousand copies are a thousand pairs.
-
-    Args:
-        images: A row for each image: path, sha256, class_name, label, group, subset.
-
-    Returns:
-        Columns as `LEAK_COLUMNS`.
+    Each is paired with the first of its kind: a thousand copies are a thousand pairs. `images` has
+    the columns path, sha256, class_name, label, group, subset; the result, `LEAK_COLUMNS`.
     """
     repeated = images[images["sha256"].duplicated(keep=False)]
     order = repeated["subset"].map(SUBSETS.index)
@@ -93,8 +80,7 @@ def find_near_duplicates(
     Pictures of one group are not compared: they are known to be alike.
 
     Args:
-        images: A row for each image: path, sha256, class_name, group, subset, perceptual_hash,
-            contrast.
+        images: Columns path, sha256, class_name, group, subset, perceptual_hash, contrast.
         folder: The image folder; only candidates are read, each once.
         parameters: Thresholds and limits.
 
@@ -203,68 +189,27 @@ def _correlate_files(
     """Correlations of the thumbnails of pairs, given by their rows in `images`, [pairs]."""
     rows, position = np.unique(np.concatenate([first, second]), return_inverse=True)
     chosen = images.iloc[rows]
-    files = list(zip(chosen["path"], chosen["sha256"], strict=True))
-    thumbnails = read_thumbnails(folder, files, side)
+    files = zip(chosen["path"], chosen["sha256"], strict=True)
+    thumbnails = np.empty((len(rows), side * side), dtype=np.uint8)
+    read = partial(_read_thumbnail, folder, side)
+    for at, thumbnail in enumerate(
+        map_in_processes(read, files, description="Comparing alike images", total=len(rows))
+    ):
+        thumbnails[at] = thumbnail
     return correlate(thumbnails, position[: len(first)], position[len(first) :])
 
 
-def read_thumbnails(folder: Path, files: list[tuple[str, str]], side: int) -> Thumbnails:
-    """Grey thumbnails of `side` by `side` pixels of image files, [files, side²].
-
-    Args:
-        folder: The image folder.
-        files: Path in it and SHA-256 of each.
-        side: Pixels.
-
-    Raises:
-        UserError: If a file is missing or has changed.
-    """
-    tasks = [
-        (folder, files[at : at + _FILES_OF_A_TASK], side)
-        for at in range(0, len(files), _FILES_OF_A_TASK)
-    ]
-    thumbnails = np.empty((len(files), side * side), dtype=np.uint8)
-    problems: list[str] = []
-    done = 0
-    for read in map_in_processes(
-        _read_thumbnails, tasks, description="Comparing alike images", total=len(tasks)
-    ):
-        for each in read:
-            if isinstance(each, str):
-                problems.append(each)
-            else:
-                thumbnails[done] = each
-            done += 1
-    if problems:
-        more = f" ({len(problems) - 1} more such files.)" if len(problems) > 1 else ""
-        raise UserError(problems[0] + more)
-    return thumbnails
-
-
-def _read_thumbnails(
-    task: tuple[Path, list[tuple[str, str]], int],
-) -> list[Thumbnails | str]:
-    """Thumbnails of some files; for a file that cannot be used, the message instead."""
-    folder, files, side = task
-    thumbnails: list[Thumbnails | str] = []
-    for path, sha256 in files:
-        try:
-            grey = open_indexed_picture(folder / path, sha256).convert("L")
-        except UserError as error:
-            thumbnails.append(error.message)
-            continue
-        small = grey.resize((side, side), Image.Resampling.BOX)
-        thumbnails.append(np.asarray(small).reshape(-1))
-    return thumbnails
+def _read_thumbnail(folder: Path, side: int, file: tuple[str, str]) -> Thumbnails:
+    """Grey pixels of an image file, given by path and SHA-256, at `side` by `side`, [side²]."""
+    path, sha256 = file
+    grey = open_indexed_picture(folder / path, sha256).convert("L")
+    return np.asarray(grey.resize((side, side), Image.Resampling.BOX)).reshape(-1)
 
 
 def correlate(thumbnails: Thumbnails, first: Whole, second: Whole) -> Correlations:
     """Pearson correlation of pairs of thumbnails, -1 to 1, [pairs]; 0 where one of them is flat.
 
-    Args:
-        thumbnails: [n, pixels].
-        first: Rows of the pairs' first thumbnails, [pairs].
-        second: Rows of the second, [pairs].
+    `thumbnails` is [n, pixels]; `first` and `second` are the rows of each pair's two, [pairs].
     """
     step = max(1, _PIXELS_AT_ONCE // thumbnails.shape[1])
     parts = [slice(start, start + step) for start in range(0, len(first), step)]
@@ -276,15 +221,15 @@ def correlate(thumbnails: Thumbnails, first: Whole, second: Whole) -> Correlatio
 
 def _correlate_rows(a: Thumbnails, b: Thumbnails) -> Correlations:
     # integers, so that the variance of a flat thumbnail is exactly 0
-    pixels = a.shape[1]
-    a, b = a.astype(np.int64), b.astype(np.int64)
-    sum_a, sum_b = a.sum(axis=1), b.sum(axis=1)
-    covariance = pixels * np.einsum("np,np->n", a, b) - sum_a * sum_b
-    variance_a = pixels * np.einsum("np,np->n", a, a) - sum_a**2
-    variance_b = pixels * np.einsum("np,np->n", b, b) - sum_b**2
-    norm = np.sqrt(variance_a.astype(np.float64)) * np.sqrt(variance_b.astype(np.float64))
-    correlation = np.divide(covariance, norm, out=np.zeros(len(norm)), where=norm > 0)
+    x, y = a.astype(np.int64), b.astype(np.int64)
+    norm = np.sqrt(_covary(x, x).astype(np.float64)) * np.sqrt(_covary(y, y).astype(np.float64))
+    correlation = np.divide(_covary(x, y), norm, out=np.zeros(len(norm)), where=norm > 0)
     return np.clip(correlation, -1.0, 1.0)
+
+
+def _covary(a: Whole, b: Whole) -> Whole:
+    """Covariance of rows, times the square of their length, [rows]."""
+    return a.shape[1] * np.einsum("np,np->n", a, b) - a.sum(axis=1) * b.sum(axis=1)
 
 
 # ---------------------------------------------------------------- counts
@@ -313,6 +258,5 @@ def count_torn_groups_by_subsets(split: pd.DataFrame) -> dict[str, int]:
     present = [subset for subset in SUBSETS if subset in held.columns]
     return {
         f"{lower} and {upper}": int((held[lower] & held[upper]).sum())
-        for at, lower in enumerate(present)
-        for upper in present[at + 1 :]
+        for lower, upper in combinations(present, 2)
     }

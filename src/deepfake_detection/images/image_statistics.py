@@ -7,17 +7,12 @@ from PIL import Image
 
 
 class ImageStatistics(TypedDict):
-    """Statistics of the luma of a picture, or of a part of it.
+    """Statistics of the luma of a picture, or of a part of it."""
 
-    Attributes:
-        brightness: Mean, in [0, 1].
-        contrast: Standard deviation, in [0, 0.5].
-        sharpness: Variance of the Laplacian of luma in [0, 255] (Pech-Pacheco 2000). It falls when
-            the same picture is enlarged.
-    """
-
-    brightness: float
-    contrast: float
+    brightness: float  # mean, in [0, 1]
+    contrast: float  # standard deviation, in [0, 0.5]
+    # variance of the Laplacian of luma in [0, 255] (Pech-Pacheco 2000); it falls when the same
+    # picture is enlarged
     sharpness: float
 
 

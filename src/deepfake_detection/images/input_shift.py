@@ -1,6 +1,6 @@
 """Compare the size and shape of an image with those of the training images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,19 +11,9 @@ _PROPORTIONS_FACTOR = 1.25
 # share of the training images ignored at either end, so that single outliers change nothing
 _IGNORED = 0.01
 
-SizeRanges = Mapping[str, Sequence[float]]
-
 
 def summarise_sizes(widths: Sequence[int], heights: Sequence[int]) -> dict[str, list[float]]:
-    """Compute the range of sizes and proportions of images, without outliers.
-
-    Args:
-        widths: In pixels.
-        heights: In pixels.
-
-    Returns:
-        [lowest, highest] of `shorter_side` (pixels) and of `proportions` (width / height).
-    """
+    """[Lowest, highest] of `shorter_side` (pixels) and `proportions` (width / height) of images."""
     sides = np.stack([np.asarray(widths), np.asarray(heights)])
     ends = (_IGNORED, 1 - _IGNORED)
     return {
@@ -33,15 +23,12 @@ def summarise_sizes(widths: Sequence[int], heights: Sequence[int]) -> dict[str, 
 
 
 def describe_input_shift(
-    width: int, height: int, image_sizes: SizeRanges | None, crop: int
+    width: int, height: int, image_sizes: dict[str, list[float]] | None, crop: int
 ) -> list[str]:
-    """List how an image differs from the training images; empty if it does not.
+    """List how an image differs from the training images; empty if it does not. All in pixels.
 
-    Args:
-        width: In pixels.
-        height: In pixels.
-        image_sizes: Of the training images, from `summarise_sizes`; None if unknown.
-        crop: Side of the square that the network takes, in pixels.
+    `image_sizes` are from `summarise_sizes`; None if unknown, and then `crop`, the side of the
+    network's input, is what the image is compared with.
     """
     low, high = (image_sizes or {}).get("shorter_side", (crop, np.inf))
     narrow, wide = (image_sizes or {}).get("proportions", (1.0, 1.0))

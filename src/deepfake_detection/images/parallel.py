@@ -12,6 +12,8 @@ import joblib
 from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
+from deepfake_detection.errors import UserError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -25,19 +27,25 @@ def map_in_processes(
     """Apply `function` to each item in several processes; results in order.
 
     Processes instead of threads, since hashes and statistics hold the interpreter's lock for much
-    of the time. A terminal shows a progress bar.
-
-    Args:
-        function: Importable, so that the processes find it.
-        items: Its arguments, picklable.
-        description: Shown before the progress bar.
-        total: How many items there are.
+    of the time. `function` is importable, so that the processes find it. A terminal shows a
+    progress bar of `total` items. The first item's `UserError` is raised.
     """
     _end_processes_with_this_one()
     workers = max(1, min(joblib.cpu_count(), total))
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
-    results = parallel(joblib.delayed(function)(item) for item in items)
-    yield from tqdm(results, desc=description, total=total, leave=False, disable=None)
+    results = parallel(joblib.delayed(_attempt)(function, item) for item in items)
+    for result in tqdm(results, desc=description, total=total, leave=False, disable=None):
+        if isinstance(result, UserError):
+            raise result
+        yield result
+
+
+def _attempt(function: Callable[[Item], Result], item: Item) -> Result | UserError:
+    # an error that is raised in a process would overtake those of earlier items
+    try:
+        return function(item)
+    except UserError as error:
+        return error
 
 
 def _end_processes_with_this_one() -> None:
@@ -54,8 +62,4 @@ def _end_processes_with_this_one() -> None:
 @cache
 def _register_end() -> None:
     # runs before multiprocessing waits for children
-    Finalize(None, _end_processes, exitpriority=100)
-
-
-def _end_processes() -> None:
-    get_reusable_executor().shutdown(kill_workers=True)
+    Finalize(None, lambda: get_reusable_executor().shutdown(kill_workers=True), exitpriority=100)

@@ -15,13 +15,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import joblib
 import numpy as np
 import PIL
 
+from deepfake_detection.atomic_write import atomic_write
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.fingerprints import pack_hashes
 from deepfake_detection.images.parallel import map_in_processes
@@ -37,7 +38,6 @@ log = logging.getLogger(__name__)
 
 # Increased when the same images and sizes give other pixels than before.
 _FORMAT = 1
-_ROWS_OF_A_TASK = 32
 _ARRAY, _DIGESTS = "pixels.npy", "sha256.npy"
 
 _SECONDS_OF_A_DAY = 24 * 60 * 60
@@ -46,35 +46,15 @@ Digests = np.ndarray[tuple[int], np.dtype[np.bytes_]]
 Rows = np.ndarray[tuple[int], np.dtype[np.intp]]
 
 
-class PixelArray(Protocol):
-    """A cache's array, or files in its place: uint8, [images, crop, crop, 3]."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Images, height, width, channels."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: Any, /) -> Any: ...
-
-
 @dataclass(frozen=True)
 class PixelRequest:
-    """Images and their preprocessing; nothing is read yet.
-
-    Attributes:
-        folder: The image folder.
-        paths: Of the images, relative to the folder.
-        sha256s: Of the files, hexadecimal, in the same order.
-        preprocessing: Sizes in pixels; the normalisation is not used.
-        stored: Whether an array is written, or the files are decoded at each access.
-    """
+    """Images and their preprocessing; nothing is read yet."""
 
     folder: Path
-    paths: Sequence[str]
-    sha256s: Sequence[str]
-    preprocessing: PreprocessingParameters
-    stored: bool = True
+    paths: Sequence[str]  # relative to the folder
+    sha256s: Sequence[str]  # of the files, hexadecimal, in the same order
+    preprocessing: PreprocessingParameters  # without its normalisation
+    stored: bool = True  # in an array; else the files are decoded at each access
 
     @classmethod
     def of(
@@ -88,21 +68,19 @@ class PixelRequest:
         paths, sha256s = images["path"].tolist(), images["sha256"].tolist()
         return cls(folder, paths, sha256s, preprocessing, stored=pixels == "cache")
 
+    def files(self) -> list[tuple[str, str]]:
+        """Path and SHA-256 of each different image, in the order of the array's rows."""
+        path_of = dict(zip(self.sha256s, self.paths, strict=True))
+        return [(path_of[sha256], sha256) for sha256 in _hex(_unique_digests(self.sha256s))]
+
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Image files with the interface of a cache's array; decoded at each access.
-
-    Attributes:
-        folder: The image folder.
-        paths: Of the images, relative to the folder.
-        sha256s: Of the files, hexadecimal, in the same order; ascending.
-        preprocessing: Sizes in pixels.
-    """
+    """Image files with the interface of a cache's array; decoded at each access."""
 
     folder: Path
-    paths: Sequence[str]
-    sha256s: Sequence[str]
+    paths: Sequence[str]  # relative to the folder
+    sha256s: Sequence[str]  # of the files, hexadecimal, ascending; in the same order
     preprocessing: PreprocessingParameters
 
     @property
@@ -114,12 +92,8 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, rows: Rows) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """Decode these files: uint8, [rows, crop, crop, 3].
-
-        Raises:
-            UserError: If a file has changed since it was indexed, or cannot be read any more.
-        """
+    def __getitem__(self, rows: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Decode these files, uint8, [rows, crop, crop, 3]; a UserError if one has changed."""
         pixels = np.empty((len(rows), *self.shape[1:]), np.uint8)
         for at, row in enumerate(rows.tolist()):
             path = self.folder / self.paths[row]
@@ -128,17 +102,16 @@ class ImageFiles:
         return pixels
 
 
+# uint8, [images, crop, crop, 3], 0…255
+PixelArray = np.ndarray[Any, np.dtype[np.uint8]] | ImageFiles
+
+
 @dataclass(frozen=True)
 class Pixels:
-    """Pixels of a set of images.
+    """Pixels of a set of images."""
 
-    Attributes:
-        array: uint8, [images, crop, crop, 3], 0…255: memory-mapped and read-only, or the files.
-        sha256s: Of the images, bytes of 32, ascending: the order of the array's rows.
-    """
-
-    array: PixelArray
-    sha256s: Digests
+    array: PixelArray  # memory-mapped and read-only, or the files
+    sha256s: Digests  # of the images, 32 bytes each, ascending: the order of the array's rows
 
     def rows(self, sha256s: Sequence[str]) -> Rows:
         """Rows of the array that hold these images (hexadecimal SHA-256)."""
@@ -155,15 +128,10 @@ class PixelCache:
     folder: Path
 
     def open(self, sha256s: Sequence[str], preprocessing: PreprocessingParameters) -> Pixels:
-        """Open the cache of exactly these images at these sizes, or the list of their files.
-
-        Raises:
-            UserError: If there is neither, or the cache is damaged.
-        """
+        """Open the cache of exactly these images at these sizes, or the list of their files."""
         path = self.folder / _key(sha256s, preprocessing)
         try:
-            array = np.load(path / _ARRAY, mmap_mode="r", allow_pickle=False)
-            return Pixels(array, np.load(path / _DIGESTS, allow_pickle=False))
+            return _load(path)
         except FileNotFoundError:
             pass
         except (ValueError, EOFError) as error:
@@ -203,11 +171,13 @@ class PixelCache:
         partial_path.mkdir()
         try:
             _write(request, partial_path)
-            _move(partial_path, path)
+            partial_path.rename(path)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise UserError(_full_disk_message(request, self.folder)) from None
-            raise
+            # another run may have been faster; its cache has the same content
+            if not path.exists():
+                raise
         finally:
             shutil.rmtree(partial_path, ignore_errors=True)
 
@@ -215,16 +185,13 @@ class PixelCache:
 def prefetch_batches(
     array: PixelArray, batches: Sequence[Rows]
 ) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
-    """Read the pixels of each batch of rows while the batch before it is in use.
+    """Read the pixels of each batch of rows, [rows, crop, crop, 3], while another is in use.
 
     One thread reads an array's rows. Files are decoded in as many threads as there are cores, a
     batch in each; at most that many batches wait, so that memory is bounded.
-
-    Yields:
-        uint8, [rows, crop, crop, 3], for each batch in turn.
     """
     threads = joblib.cpu_count() if isinstance(array, ImageFiles) else 1
-    yield from prefetch(array.__getitem__, batches, threads=threads)
+    return prefetch(array.__getitem__, batches, threads=threads)
 
 
 def _list_of(path: Path) -> Path:
@@ -233,13 +200,19 @@ def _list_of(path: Path) -> Path:
 
 
 def _write_list(request: PixelRequest, path: Path) -> None:
-    path_of = dict(zip(request.sha256s, request.paths, strict=True))
-    paths = [path_of[sha256] for sha256 in _hex(_unique_digests(request.sha256s))]
-    beside = path.with_name(f".partial-{uuid4().hex}")
+    paths = [path for path, _ in request.files()]
     content = {"folder": str(request.folder), "paths": paths}
-    beside.write_text(json.dumps(content), encoding="utf-8")
-    beside.replace(path)
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")
     log.info("No pixel cache (parameter pixels): %d images are read from their files", len(paths))
+
+
+def _load(path: Path) -> Pixels:
+    array = np.load(path / _ARRAY, mmap_mode="r", allow_pickle=False)
+    digests = np.load(path / _DIGESTS, allow_pickle=False)
+    if len(array) != len(digests):
+        raise ValueError("its parts are of different lengths")
+    return Pixels(array, digests)
 
 
 def _is_whole(path: Path) -> bool:
@@ -247,31 +220,19 @@ def _is_whole(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        array = np.load(path / _ARRAY, mmap_mode="r", allow_pickle=False)
-        if len(array) == len(np.load(path / _DIGESTS, allow_pickle=False)):
-            return True
-        reason = "its parts are of different lengths"
+        _load(path)
     except (OSError, ValueError, EOFError) as error:
-        reason = str(error)
-    log.warning("Pixel cache %s is damaged (%s) and is built again", path, reason)
-    shutil.rmtree(path)
-    return False
+        log.warning("Pixel cache %s is damaged (%s) and is built again", path, error)
+        shutil.rmtree(path)
+        return False
+    return True
 
 
 def _sweep(folder: Path) -> None:
     """Remove the files of builds that were killed more than a day ago."""
     for left in folder.glob(".partial-*"):
         if time.time() - left.stat().st_mtime > _SECONDS_OF_A_DAY:
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
-
-
-def _move(partial_path: Path, path: Path) -> None:
-    try:
-        partial_path.rename(path)
-    except OSError:
-        # another run was faster; its cache has the same content
-        if not path.exists():
-            raise
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _key(sha256s: Sequence[str], preprocessing: PreprocessingParameters) -> str:
@@ -302,33 +263,15 @@ def _hex(digests: Digests) -> list[str]:
 
 
 def _write(request: PixelRequest, folder: Path) -> None:
-    digests = _unique_digests(request.sha256s)
-    path_of = dict(zip(request.sha256s, request.paths, strict=True))
-    sha256s = _hex(digests)
-    crop = request.preprocessing.crop
-    shape = (len(digests), crop, crop, 3)
-    log.info(
-        "Building a pixel cache of %d images at %d×%d pixels (%.1f MB)",
-        len(digests), crop, crop, np.prod(shape) / 1e6,
-    )  # fmt: skip
+    files, crop = request.files(), request.preprocessing.crop
+    total, shape = len(files), (len(files), crop, crop, 3)
+    size = np.prod(shape) / 1e6
+    log.info("Building a pixel cache of %d images at %d×%d (%.1f MB)", total, crop, crop, size)
     _allocate(folder / _ARRAY, shape)
-    tasks = [
-        [
-            (request.folder / path_of[sha256], sha256)
-            for sha256 in sha256s[at : at + _ROWS_OF_A_TASK]
-        ]
-        for at in range(0, len(sha256s), _ROWS_OF_A_TASK)
-    ]
-    write = partial(_write_rows, folder / _ARRAY, request.preprocessing)
-    for problem in map_in_processes(
-        write,
-        [(at * _ROWS_OF_A_TASK, task) for at, task in enumerate(tasks)],
-        description="Pixel cache",
-        total=len(tasks),
-    ):
-        if problem:
-            raise UserError(problem)
-    np.save(folder / _DIGESTS, digests)
+    write = partial(_write_row, folder / _ARRAY, request.folder, request.preprocessing)
+    for _ in map_in_processes(write, enumerate(files), description="Pixel cache", total=total):
+        pass
+    np.save(folder / _DIGESTS, _unique_digests(request.sha256s))
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> None:
@@ -341,20 +284,15 @@ def _allocate(path: Path, shape: tuple[int, ...]) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _write_rows(
+def _write_row(
     array_path: Path,
+    folder: Path,
     preprocessing: PreprocessingParameters,
-    task: tuple[int, list[tuple[Path, str]]],
-) -> str | None:
-    """Write the pixels of some images from a row on; the message of the first problem, if any."""
-    start, images = task
-    array = np.load(array_path, mmap_mode="r+")
-    for row, (path, sha256) in enumerate(images, start):
-        try:
-            array[row] = crop_pixels(open_indexed_picture(path, sha256), preprocessing)
-        except UserError as error:
-            return str(error)
-    return None
+    file: tuple[int, tuple[str, str]],
+) -> None:
+    row, (path, sha256) = file
+    pixels = crop_pixels(open_indexed_picture(folder / path, sha256), preprocessing)
+    np.load(array_path, mmap_mode="r+")[row] = pixels
 
 
 def _full_disk_message(request: PixelRequest, folder: Path) -> str:

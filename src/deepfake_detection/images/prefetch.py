@@ -24,10 +24,9 @@ def prefetch(
 
     Args:
         function: Several threads call it at once.
-        items: Its arguments; the iterator is read only as far as needed.
+        items: Its arguments, read only as far as needed.
         threads: Number of threads.
-        window: Limit of results in work or waiting, which bounds memory; None: the number of
-            threads.
+        window: Limit of results in work or waiting, which bounds memory; None: `threads`.
     """
     coming = iter(items)
     with ThreadPoolExecutor(threads) as pool:

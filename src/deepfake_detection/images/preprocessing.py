@@ -13,17 +13,10 @@ _LONGEST_ASPECT = 16
 def crop_pixels(
     image: Image.Image, preprocessing: PreprocessingParameters
 ) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
-    """Resize the shorter side and crop the centre.
+    """Resize the shorter side of an RGB picture and crop the centre: uint8, [crop, crop, 3].
 
     The pixels equal those of torchvision's `Resize` and `CenterCrop` for a PIL image (bilinear,
     antialiased), without its import.
-
-    Args:
-        image: An RGB picture of any size.
-        preprocessing: Sizes in pixels.
-
-    Returns:
-        uint8, [crop, crop, 3], 0…255.
     """
     strip = _uncut_strip(*image.size)
     if strip != (0, 0, *image.size):
@@ -37,14 +30,9 @@ def crop_pixels(
 def seen_box(
     size: tuple[int, int], preprocessing: PreprocessingParameters
 ) -> tuple[float, float, float, float]:
-    """The part of a picture that `crop_pixels` keeps.
+    """The part that `crop_pixels` keeps of a picture of this width and height, pixels.
 
-    Args:
-        size: The picture's width and height, pixels.
-        preprocessing: Sizes in pixels.
-
-    Returns:
-        Left, top, right and bottom, as shares of width and height, in [0, 1].
+    Left, top, right and bottom, as shares of width and height, in [0, 1].
     """
     left, top, right, bottom = _uncut_strip(*size)
     inside = (right - left, bottom - top)

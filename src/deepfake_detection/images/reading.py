@@ -79,29 +79,20 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         values = np.nan_to_num(np.asarray(image, dtype=np.float64))
         # 16-bit files of some types open as 32-bit integers; floats range to 1 or to 255
-        top = next((top for top in (1.0, 255.0, 65535.0) if values.max() <= top), values.max())
-        if image.mode == "I":
-            top = max(top, 65535.0)
+        tops = (65535.0,) if image.mode == "I" else (1.0, 255.0, 65535.0)
+        top = next((top for top in tops if values.max() <= top), values.max())
         scaled = np.clip(values / top * 255, 0, 255).astype(np.uint8)
         return Image.fromarray(scaled).convert("RGB")
     return image.convert("RGB")
 
 
 def read_picture(path: Path, max_pixels: int | None = None) -> Image.Image:
-    """`open_picture` of a file.
-
-    Raises:
-        UnreadablePictureError: With the reason, also if the file is missing.
-    """
+    """`open_picture` of a file; an UnreadablePictureError also if it is missing."""
     return open_picture(read_content(path), max_pixels)
 
 
 def read_content(path: Path) -> bytes:
-    """A whole file.
-
-    Raises:
-        UnreadablePictureError: If it is missing, cannot be read, or is not a regular file.
-    """
+    """A whole file; an UnreadablePictureError if it is missing, or not a regular file."""
     try:
         # reading a pipe or a device would never end
         if not path.is_file() and path.exists():
@@ -115,11 +106,7 @@ def read_content(path: Path) -> bytes:
 
 
 def open_indexed_picture(path: Path, sha256: str) -> Image.Image:
-    """`open_picture` of a file of the image index.
-
-    Raises:
-        UserError: If it is missing, cannot be read, or its SHA-256 (hexadecimal) is another.
-    """
+    """`open_picture` of a file of the image index; a UserError if it has changed or is missing."""
     try:
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() == sha256:

@@ -3,7 +3,8 @@
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import imagehash
@@ -14,37 +15,24 @@ from deepfake_detection.errors import UserError
 from deepfake_detection.images.files import files_below, is_system_file
 from deepfake_detection.images.image_statistics import ImageStatistics, measure_statistics
 from deepfake_detection.images.parallel import map_in_processes
-from deepfake_detection.images.reading import UnreadablePictureError, open_picture
+from deepfake_detection.images.reading import UnreadablePictureError, open_picture, read_content
 
 log = logging.getLogger(__name__)
-
-_FILES_OF_A_TASK = 32
 
 
 @dataclass(frozen=True)
 class ScannedFile:
-    """A file of the image folder. Either `reason` is set, or all measurements are.
+    """A file of the image folder. Either `reason` is set, or all measurements are."""
 
-    Attributes:
-        path: Relative to the image folder, with `/`.
-        class_name: Its class folder; empty for a file outside of all.
-        reason: Why the file is not used.
-        sha256: Of the file, hexadecimal.
-        width, height: Pixels of the upright picture.
-        bytes: Size of the file.
-        perceptual_hash: 64 bits, hexadecimal (Zauner 2010, by DCT); close for similar pictures.
-        brightness, contrast, sharpness: See `ImageStatistics`.
-    """
-
-    path: str
-    class_name: str
-    reason: str | None = None
-    sha256: str | None = None
-    width: int | None = None
+    path: str  # relative to the image folder, with `/`
+    class_name: str  # its class folder; empty for a file outside of all
+    reason: str | None = None  # why the file is not used
+    sha256: str | None = None  # hexadecimal
+    width: int | None = None  # pixels of the upright picture
     height: int | None = None
     bytes: int | None = None
-    perceptual_hash: str | None = None
-    brightness: float | None = None
+    perceptual_hash: str | None = None  # 64 bits, hexadecimal (Zauner 2010, by DCT)
+    brightness: float | None = None  # this and the next: see `ImageStatistics`
     contrast: float | None = None
     sharpness: float | None = None
 
@@ -56,10 +44,10 @@ class Measures(ImageStatistics):
 
 
 def find_files(folder: Path, classes: Mapping[str, str | None]) -> list[tuple[str, str]]:
-    """Find the files of an image folder, in natural order within each class.
+    """Find the files of an image folder, at any depth, in natural order within each class.
 
     Args:
-        folder: The image folder, with a folder for each class; files may lie at any depth.
+        folder: The image folder, with a folder for each class.
         classes: Labels by class folder; a folder with None is left out.
 
     Returns:
@@ -124,29 +112,16 @@ def _list_folders(folder: Path) -> str:
 def scan_files(
     folder: Path, files: list[tuple[str, str]], max_pixels: int
 ) -> Iterator[ScannedFile]:
-    """Read and measure each file once, in as many processes as there are cores, in order.
+    """Read and measure each file that `find_files` gave, in several processes, in order.
 
-    Args:
-        folder: The image folder.
-        files: What `find_files` gave.
-        max_pixels: Width × height above which a picture is rejected.
+    A picture of more than `max_pixels` (width × height) is rejected.
     """
-    tasks = [
-        (folder, files[at : at + _FILES_OF_A_TASK], max_pixels)
-        for at in range(0, len(files), _FILES_OF_A_TASK)
-    ]
-    for scanned in map_in_processes(
-        _scan_task, tasks, description="Reading images", total=len(tasks)
-    ):
-        yield from scanned
+    scan = partial(_scan_file, folder, max_pixels)
+    return map_in_processes(scan, files, description="Reading images", total=len(files))
 
 
-def _scan_task(task: tuple[Path, list[tuple[str, str]], int]) -> list[ScannedFile]:
-    folder, files, max_pixels = task
-    return [_scan_file(folder, path, class_name, max_pixels) for path, class_name in files]
-
-
-def _scan_file(folder: Path, path: str, class_name: str, max_pixels: int) -> ScannedFile:
+def _scan_file(folder: Path, max_pixels: int, file: tuple[str, str]) -> ScannedFile:
+    path, class_name = file
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
@@ -155,32 +130,22 @@ def _scan_file(folder: Path, path: str, class_name: str, max_pixels: int) -> Sca
     if not class_name:
         return ScannedFile(path, class_name, "outside of all class folders")
     try:
-        # reading a pipe or a device would never end
-        if (folder / path).exists() and not (folder / path).is_file():
-            return ScannedFile(path, class_name, "not a regular file")
-        content = (folder / path).read_bytes()
+        content = read_content(folder / path)
         image = open_picture(content, max_pixels)
-        return ScannedFile(
-            path,
-            class_name,
-            sha256=hashlib.sha256(content).hexdigest(),
-            width=image.width,
-            height=image.height,
-            bytes=len(content),
-            **measure_picture(image),
-        )
     except UnreadablePictureError as error:
         return ScannedFile(path, class_name, str(error))
-    except OSError as error:
-        return ScannedFile(path, class_name, f"cannot be read ({error.strerror})")
+    return ScannedFile(
+        path,
+        class_name,
+        sha256=hashlib.sha256(content).hexdigest(),
+        width=image.width,
+        height=image.height,
+        bytes=len(content),
+        **measure_picture(image),
+    )
 
 
 def measure_picture(image: Image.Image) -> Measures:
     """Perceptual hash, brightness, contrast and sharpness of an RGB picture (see `ScannedFile`)."""
     grey = image.convert("L")
     return {"perceptual_hash": str(imagehash.phash(grey)), **measure_statistics(grey)}
-
-
-def as_rows(scanned: Iterator[ScannedFile]) -> list[dict[str, object]]:
-    """Plain rows for a table."""
-    return [asdict(each) for each in scanned]

@@ -25,8 +25,7 @@ def name_sources(
         paths: Of all files, relative to the image folder, in natural order within a class. An
             unreadable file keeps its place, so that the files behind it are not shifted.
         class_names: The class folder of each; empty for none.
-        readable: Which of them are images. The others need not fit the rule: a text file beside
-            numbered images does not change how those are counted.
+        readable: Which of them are images; the others need not fit the rule.
         source: The rule.
 
     Returns:
@@ -40,7 +39,7 @@ def name_sources(
     keys = pd.Series(None, index=paths.index, dtype=object)
     if source.rule == "pattern":
         assert source.pattern is not None  # noqa: S101  (checked by SourceRule)
-        keys[readable] = catch(inside[readable], source.pattern, "source.pattern")
+        keys[readable] = _catch(inside[readable], source.pattern, "source.pattern")
     elif source.rule == "image":
         keys[readable] = inside[readable]
     else:
@@ -67,22 +66,16 @@ def name_sources(
 
 def _inside(paths: pd.Series, class_names: pd.Series) -> pd.Series:
     """Paths inside the class folder."""
-    return pd.Series(
-        [
-            path[len(name) + 1 :] if name else path
-            for path, name in zip(paths, class_names, strict=True)
-        ],
-        index=paths.index,
-        dtype=object,
-    )
+    pairs = zip(paths, class_names, strict=True)
+    inside = [path[len(name) + 1 :] if name else path for path, name in pairs]
+    return pd.Series(inside, index=paths.index, dtype=object)
 
 
 def _numbers_restart(images: pd.Series, folders: pd.Series) -> bool:
     """Whether images in different folders carry the same number."""
-    matches = [_NUMBERED.match(name) for name in images]
-    numbers = pd.Series([int(match.group(2)) if match else -1 for match in matches], dtype=object)
-    pairs = pd.DataFrame({"number": numbers, "folder": folders[images.index].to_numpy()})
-    return bool(pairs[numbers >= 0].drop_duplicates()["number"].duplicated().any())
+    numbers = images.str.extract(_NUMBERED)[1].dropna().map(int)
+    pairs = pd.DataFrame({"number": numbers, "folder": folders[numbers.index]})
+    return bool(pairs.drop_duplicates()["number"].duplicated().any())
 
 
 def _positions(names: list[str], readable: list[bool]) -> list[int | None]:
@@ -107,14 +100,8 @@ def name_groups(
 ) -> pd.Series:
     """Name the group of each image: what a grouped split keeps in one subset.
 
-    Groups that contain the same file become one.
-
-    Args:
-        paths: Relative to the image folder.
-        sources: What `name_sources` gave.
-        sha256s: Of the files.
-        class_names: The class folder of each.
-        group: The rule.
+    Groups that contain the same file become one. Other arguments are as in `name_sources`, which
+    gave `sources`.
 
     Raises:
         UserError: If the pattern does not match a file's path.
@@ -125,26 +112,21 @@ def name_groups(
         groups = _inside(sources, class_names)
     else:
         assert group.pattern is not None  # noqa: S101  (checked by GroupRule)
-        groups = catch(_inside(paths, class_names), group.pattern, "group.pattern")
+        groups = _catch(_inside(paths, class_names), group.pattern, "group.pattern")
     return _join_over_identical(groups, sha256s)
 
 
-def catch(names: pd.Series, pattern: str, parameter: str) -> pd.Series:
-    """What the first group of a pattern catches in each name.
-
-    Raises:
-        UserError: Naming the first name that it does not match.
-    """
-    matches = [re.search(pattern, name) for name in names]
-    caught = [match.group(1) if match else None for match in matches]
-    missed = [name for name, each in zip(names, caught, strict=True) if not each]
-    if missed:
+def _catch(names: pd.Series, pattern: str, parameter: str) -> pd.Series:
+    """What the first group of a pattern catches in each name."""
+    caught = names.str.extract(pattern).iloc[:, 0]
+    missed = names[caught.fillna("") == ""]
+    if len(missed):
         raise UserError(
-            f"parameter '{parameter}': {pattern!r} does not match '{missed[0]}', or catches "
+            f"parameter '{parameter}': {pattern!r} does not match '{missed.iloc[0]}', or catches "
             f"nothing there ({len(missed)} such files). It is searched for in the path inside the "
             "class folder."
         )
-    return pd.Series(caught, index=names.index, dtype=object)
+    return caught
 
 
 def _join_over_identical(groups: pd.Series, sha256s: pd.Series) -> pd.Series:

@@ -23,25 +23,20 @@ def describe_split(
     """Describe how a split was made and its result.
 
     Args:
-        split: A row for each image: sha256, class_name, label, source, group, subset.
+        split: Columns sha256, class_name, label, source, group, subset.
         image_index: Of the same images: width, height.
         method: group, individual; or all: every image is in one subset.
         ratios: Shares of the subsets.
         seed: Of the draw.
-        image_set: Settings of the images.
-
-    Returns:
-        method, ratios, seed, images (by subset and class), groups (by subset),
-        groups_in_more_than_one_subset, fingerprint, note, image_sizes (see `summarise_sizes`),
-        data_preparation (the settings of the images). Also shared_source_numbers (see
-        `count_shared_source_numbers`), where a grouped split separates such sources.
+        image_set: Settings of the images; stored as `data_preparation`.
     """
     summary = {
         "method": method,
         "ratios": ratios.model_dump(),
         "seed": seed,
         "images": count_images(split),
-        "groups": count_groups(split),
+        # one that stands in several subsets is counted in each
+        "groups": _in_order(split.groupby("subset")["group"].nunique().to_dict()),
         "groups_in_more_than_one_subset": count_torn_groups(split),
         "fingerprint": fingerprint_of_split(split),
         "note": image_set.note,
@@ -51,7 +46,7 @@ def describe_split(
         "data_preparation": image_set.model_dump(),
     }
     if method == "group" and image_set.group.rule == "source":
-        shared = count_shared_source_numbers(split)
+        shared = _count_shared_source_numbers(split)
         if shared["split_between_subsets"]:
             summary["shared_source_numbers"] = shared
     return summary
@@ -59,33 +54,18 @@ def describe_split(
 
 def count_images(split: pd.DataFrame) -> dict[str, dict[str, int]]:
     """Images by subset and class."""
-    table = pd.crosstab(split["subset"], split["class_name"])
-    counts = table.to_dict("index")
-    return {
-        subset: {str(name): int(count) for name, count in counts[subset].items()}
-        for subset in SUBSETS
-        if subset in counts
-    }
+    return _in_order(pd.crosstab(split["subset"], split["class_name"]).to_dict("index"))
 
 
-def count_groups(split: pd.DataFrame) -> dict[str, int]:
-    """Groups by subset; one that stands in several is counted in each."""
-    groups = split.groupby("subset")["group"].nunique()
-    return {subset: int(groups[subset]) for subset in SUBSETS if subset in groups.index}
+def _in_order(counts: dict[Any, Any]) -> dict[str, Any]:
+    return {subset: counts[subset] for subset in SUBSETS if subset in counts}
 
 
-def count_shared_source_numbers(split: pd.DataFrame) -> dict[str, int]:
-    """Count sources whose number (or caught name) occurs in several classes.
+def _count_shared_source_numbers(split: pd.DataFrame) -> dict[str, int]:
+    """Sources whose number (or caught name) occurs in several classes; those of several subsets.
 
     A fake often carries the number of the real video that it was made of. The group rule `source`
     may then put the two into different subsets.
-
-    Args:
-        split: A row for each image: class_name, source, subset.
-
-    Returns:
-        sources: How many there are. split_between_subsets: How many of them have a number that
-        occurs in more than one subset.
     """
     sources = split[["class_name", "source", "subset"]].drop_duplicates()
     names = zip(sources["class_name"], sources["source"], strict=True)

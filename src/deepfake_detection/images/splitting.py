@@ -22,12 +22,7 @@ def draw_subsets(image_index: pd.DataFrame, split: SplitParameters) -> pd.Series
 
     The result does not depend on the order of the rows.
 
-    Args:
-        image_index: Columns sha256, class_name, group.
-        split: Method, ratios (or a fold), seed.
-
-    Returns:
-        Of `train`, `validation`, `test`, with the index of `image_index`.
+    `image_index` has the columns sha256, class_name and group; the result has its index.
 
     Raises:
         UserError: If a class has fewer units than there are subsets, or units of several classes
@@ -39,7 +34,7 @@ def draw_subsets(image_index: pd.DataFrame, split: SplitParameters) -> pd.Series
     counts = np.zeros((codes.max() + 1, len(class_names)), dtype=np.int64)
     np.add.at(counts, (codes, classes), 1)
 
-    wanted, ratios = _parts(split)
+    wanted, ratios = _list_parts(split)
     _check_units(counts, list(class_names), len(wanted), split)
     generator = np.random.default_rng(split.seed)
     for _ in range(_DRAWS):
@@ -57,11 +52,8 @@ def draw_subsets(image_index: pd.DataFrame, split: SplitParameters) -> pd.Series
     return pd.Series(np.array(wanted, dtype=object)[subset_of_unit[codes]], index=image_index.index)
 
 
-def _parts(split: SplitParameters) -> tuple[list[str], np.ndarray]:
-    """The subset of each part, and the part's share.
-
-    Every fold of a cross-validation has the same parts, and uses another one as test.
-    """
+def _list_parts(split: SplitParameters) -> tuple[list[str], np.ndarray]:
+    """The subset of each part, and its share. Every fold has the same parts, but another test."""
     if split.fold is None:
         wanted = [name for name in SUBSETS if getattr(split.ratios, name) > 0]
         return wanted, np.array([getattr(split.ratios, name) for name in wanted])
@@ -118,10 +110,8 @@ def _cut(counts: np.ndarray, ratios: np.ndarray, generator: np.random.Generator)
 def _fill_empty(subsets: np.ndarray, counts: np.ndarray, number: int) -> tuple[int, int] | None:
     """Give each class a unit in each subset where rounding left none; in place.
 
-    The smallest unit of the subset with the most units of the class is moved.
-
-    Returns:
-        Subset and class that stay empty, if there are such.
+    The smallest unit of the subset with the most units of the class is moved. The result is a
+    subset and class that stay empty, if there are such.
     """
     has = counts > 0
     for _ in range(number * counts.shape[1] + 1):

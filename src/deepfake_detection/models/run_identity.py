@@ -59,7 +59,7 @@ def identify_run(
     identity |= {"precision": precision, "weights": weights, "split": split_fingerprint}
     for name, value in VALUES_BEFORE.items():
         block, key = _find(identity, name)
-        if block.get(key) == value:
+        if key in block and block[key] == value:
             del block[key]
     return identity
 

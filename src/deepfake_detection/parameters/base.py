@@ -1,12 +1,24 @@
 """Types that the blocks of parameters are made of."""
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 # Pillow opens no larger picture (twice its MAX_IMAGE_PIXELS): a guard against decompression bombs
 _LARGEST_PICTURE = 178_956_970
+
+
+def require(holds: Callable[[Any], Any], message: str) -> Callable[[Any], Any]:
+    """A check of one value, for pydantic, which reports ValueErrors."""
+
+    def check(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError(message)
+        return value
+
+    return check
 
 
 def _check_pattern(pattern: str) -> str:
@@ -19,36 +31,19 @@ def _check_pattern(pattern: str) -> str:
     return pattern
 
 
-def _check_device(name: str) -> str:
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
-        raise ValueError("should be one of auto, cpu, cuda, cuda:N, mps")
-    return name
-
-
-def _check_devices(value: Any) -> Any:
-    if value != "all" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise ValueError("should be all or a number above 0")
-    return value
-
-
-def _check_answer(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("should be a number or text")  # noqa: TRY004  (see below)
-    return value
-
-
-def _refuse_booleans(value: Any) -> Any:
-    # pydantic would take `true` for the number 1
-    if isinstance(value, bool):
-        raise ValueError("should be a number")  # noqa: TRY004  (pydantic reports ValueErrors)
-    return value
-
-
-def _refuse_repeats(values: list[Any]) -> list[Any]:
-    if len(set(values)) < len(values):
-        raise ValueError("names a value twice")
-    return values
-
+_check_device = require(
+    re.compile(r"auto|cpu|mps|cuda(:\d+)?").fullmatch,
+    "should be one of auto, cpu, cuda, cuda:N, mps",
+)
+_check_devices = require(
+    lambda value: value == "all" or (type(value) is int and value > 0),
+    "should be all or a number above 0",
+)
+_check_answer = require(
+    lambda value: type(value) in (int, float, str), "should be a number or text"
+)
+# pydantic would take `true` for the number 1
+_refuse_booleans = require(lambda value: not isinstance(value, bool), "should be a number")
 
 Label = Literal["real", "fake"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -69,7 +64,9 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 Rate = Annotated[Number, Field(gt=0)]
 
 # of a list
-Distinct = AfterValidator(_refuse_repeats)
+Distinct = AfterValidator(
+    require(lambda values: len(set(values)) == len(values), "names a value twice")
+)
 
 
 class Block(BaseModel):
@@ -77,15 +74,10 @@ class Block(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-
-class NamingRule(Block):
-    """How images or sources get the name that puts some of them together."""
-
-    rule: str
-    pattern: Pattern | None
-
     @model_validator(mode="after")
-    def _needs_pattern(self) -> Self:
-        if self.rule == "pattern" and self.pattern is None:
-            raise ValueError("pattern must be given when rule is 'pattern'")
+    def _fits_together(self) -> Self:
+        self._check()
         return self
+
+    def _check(self) -> None:
+        """Raise a ValueError if valid values do not fit together."""

@@ -1,47 +1,97 @@
-"""All blocks together, and what is said of those that do not fit."""
+"""Studies, all blocks together, and what is said of parameters that are not valid."""
 
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
-from deepfake_detection.parameters.base import Block
-from deepfake_detection.parameters.data_preparation import (
-    ImageSetParameters,
-    LeakageParameters,
-    SplitParameters,
-)
-from deepfake_detection.parameters.evaluation import CalibrationParameters, EvaluationParameters
-from deepfake_detection.parameters.inference import ExportParameters, InferenceParameters
-from deepfake_detection.parameters.preprocessing import BackboneParameters, Backbones
-from deepfake_detection.parameters.reporting import (
-    ExplanationParameters,
-    ReportingParameters,
-    RobustnessParameters,
-)
-from deepfake_detection.parameters.studies import StudyOptions
-from deepfake_detection.parameters.training import FinalTrainingParameters, TrainingParameters
+from deepfake_detection.parameters import blocks
+from deepfake_detection.parameters.base import Block, Count, Distinct, Seed, Share, Whole
+
+
+class StudyOptions(Block):
+    """A study's options beside its rows: block `study`, and each study's own over it."""
+
+    seeds: Annotated[list[Seed], Field(min_length=1), Distinct] | None
+    folds: Annotated[Whole, Field(ge=3)] | None
+    overfit_above: Share | None
+    note: str | None
+
+    def _check(self) -> None:
+        if self.folds and self.adopt:
+            raise ValueError(
+                "adopt and folds don't go together: each fold's detector was trained on a part of "
+                "the images only"
+            )
+
+
+class PublishedResult(Block):
+    """What the reference published for a row."""
+
+    best_epoch: Count | None = None
+    validation_accuracy: Share | None = None
+
+
+class RunParameters(Block):
+    """One run of a study: its row in the study's table, its levels (`labels`) on a grid's axes."""
+
+    row: str
+    title: str
+    labels: dict[str, str]
+    published: PublishedResult | None
+    model: str
+    backbones: blocks.Backbones
+    split: blocks.SplitParameters
+    training: blocks.TrainingParameters
+    calibration: blocks.CalibrationParameters
+
+    @property
+    def preprocessing(self) -> blocks.PreprocessingParameters:
+        """Preprocessing of its backbone."""
+        return self.backbones.preprocessing(self.model)
+
+
+class StudyParameters(StudyOptions):
+    """A study: a named table of runs, made from its block and the project's settings."""
+
+    name: str
+    heading: str
+    axes: dict[str, list[str]]
+    runs: dict[str, RunParameters]
+
+    @property
+    def splits(self) -> dict[str, blocks.SplitParameters]:
+        """The different splits of its runs, by name."""
+        return {run.split.name: run.split for run in self.runs.values()}
+
+    @property
+    def rows(self) -> dict[str, list[str]]:
+        """The names of the runs of each row."""
+        rows: dict[str, list[str]] = {}
+        for name, run in self.runs.items():
+            rows.setdefault(run.row, []).append(name)
+        return rows
 
 
 class ProjectParameters(Block):
     """All parameters of the project except the rows of studies."""
 
     model: str
-    backbones: Backbones
+    backbones: blocks.Backbones
     pixels: Literal["cache", "files"]
-    data_preparation: ImageSetParameters
-    split: SplitParameters
-    leakage: LeakageParameters
-    training: TrainingParameters
-    final_training: FinalTrainingParameters
-    calibration: CalibrationParameters
-    evaluation: EvaluationParameters
-    robustness: RobustnessParameters
-    explanation: ExplanationParameters
-    reporting: ReportingParameters
-    inference: InferenceParameters
-    external_evaluation: ImageSetParameters
-    export: ExportParameters
+    data_preparation: blocks.ImageSetParameters
+    split: blocks.SplitParameters
+    leakage: blocks.LeakageParameters
+    training: blocks.TrainingParameters
+    final_training: blocks.FinalTrainingParameters
+    calibration: blocks.CalibrationParameters
+    evaluation: blocks.EvaluationParameters
+    robustness: blocks.RobustnessParameters
+    explanation: blocks.ExplanationParameters
+    reporting: blocks.ReportingParameters
+    inference: blocks.InferenceParameters
+    external_evaluation: blocks.ImageSetParameters
+    export: blocks.ExportParameters
     study: StudyOptions
     studies: dict[str, str | None]
 
@@ -55,12 +105,7 @@ _MESSAGES = {
 
 
 def describe_problems(error: ValidationError, root: type[BaseModel]) -> str:
-    """Describe what pydantic found, in one line: parameter, problem, value.
-
-    Args:
-        error: Raised by pydantic.
-        root: The validated model; unknown keys are compared with its fields.
-    """
+    """What pydantic found, in one line; unknown keys are compared with the fields of `root`."""
     return "; ".join(_describe(problem, root) for problem in error.errors())
 
 
@@ -84,7 +129,7 @@ def _describe(problem: Any, root: type[BaseModel]) -> str:
 def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
     for part in location:
         field = model.model_fields.get(part)
-        annotation = field.annotation if field else BackboneParameters
+        annotation = field.annotation if field else blocks.BackboneParameters
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         model = annotation

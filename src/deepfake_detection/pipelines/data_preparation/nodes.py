@@ -18,7 +18,7 @@ from deepfake_detection.images.duplicates import (
     find_near_duplicates,
     sort_leaks,
 )
-from deepfake_detection.images.scanning import as_rows, find_files, scan_files
+from deepfake_detection.images.scanning import find_files, scan_files
 from deepfake_detection.images.sources_and_groups import name_groups, name_sources
 from deepfake_detection.images.split_summary import describe_split
 from deepfake_detection.images.splitting import draw_subsets
@@ -46,7 +46,7 @@ def scan_images(training_images: Path, image_set: ImageSetParameters) -> pd.Data
         UserError: If the class folders are not those of the parameters.
     """
     files = find_files(training_images, image_set.classes)
-    scanned = pd.DataFrame(as_rows(scan_files(training_images, files, image_set.max_pixels)))
+    scanned = pd.DataFrame(list(scan_files(training_images, files, image_set.max_pixels)))
     # sources are counted over all files: a damaged one must not shift the others
     inside = scanned[scanned["class_name"] != ""]
     scanned["source"] = name_sources(
