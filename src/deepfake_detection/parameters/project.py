@@ -17,13 +17,6 @@ class StudyOptions(Block):
     overfit_above: Share | None
     note: str | None
 
-    def _check(self) -> None:
-        if self.folds and self.adopt:
-            raise ValueError(
-                "adopt and folds don't go together: each fold's detector was trained on a part of "
-                "the images only"
-            )
-
 
 class PublishedResult(Block):
     """What the reference published for a row."""
