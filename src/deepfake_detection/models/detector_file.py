@@ -114,21 +114,17 @@ def read_detector_file(path: Path) -> tuple[nn.Module, DetectorCard, Hashes, Has
     with _opened(path) as file:
         card = _read_card(path, file.metadata() or {})
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    hashes = [tensors.pop(name, None) for name in (_TRAINED_ON, _VALIDATED_ON)]
+    none = torch.empty((0, 32), dtype=torch.uint8)
+    hashes = [tensors.pop(name, none).numpy() for name in (_TRAINED_ON, _VALIDATED_ON)]
     state = {name.removeprefix(_NETWORK): value for name, value in tensors.items()}
     try:
         network = build_detecting_network(
             card.backbone, state, len(card.class_names), transform_input=card.transform_input
         )
     except RuntimeError as error:
-        problem = str(error).splitlines()[-1].strip()
-        raise UserError(
-            f"{path} does not hold the weights of {card.backbone}: {problem}"
-        ) from error
-    trained_on, validated_on = (
-        np.empty((0, 32), np.uint8) if each is None else each.numpy() for each in hashes
-    )
-    return network.eval(), card, trained_on, validated_on
+        problem = f"does not hold the weights of {card.backbone}"
+        raise UserError(f"{path} {problem}: {str(error).splitlines()[-1].strip()}") from error
+    return network.eval(), card, *hashes
 
 
 @contextmanager
@@ -158,9 +154,7 @@ def _read_card(path: Path, metadata: dict[str, str]) -> DetectorCard:
     if missing := needed - content.keys():
         raise UserError(f"{path} is incomplete: its detector card lacks {min(missing)}")
     if content["backbone"] not in list_backbones():
-        raise UserError(
-            f"{path} needs the backbone {content['backbone']}, which this torchvision does not have"
-        )
+        raise UserError(f"{path} needs {content['backbone']}, which this torchvision does not have")
     content["split"] = {_RENAMED.get(key, key): value for key, value in content["split"].items()}
     try:
         if "identity" not in content:

@@ -46,11 +46,8 @@ def identify_run(
 ) -> dict[str, Any]:
     """Put together what determines the weights of a run, as plain JSON.
 
-    Args:
-        settings: `model`, `preprocessing`, `training`; `final_training` where all images trained.
-        split_fingerprint: See `fingerprint_of_split`.
-        precision: That was computed in: fp32 or bf16.
-        weights: As `describe_weights` gives them.
+    `settings` has `model`, `preprocessing`, `training`, and `final_training` where all images
+    trained. `precision` is fp32 or bf16. `weights` is as `describe_weights` gives it.
     """
     blocks = ("model", "preprocessing", "training", "final_training")
     identity = deepcopy({name: settings[name] for name in blocks if name in settings})
