@@ -31,7 +31,7 @@ _TRAINED_ON, _VALIDATED_ON, _NETWORK = "trained_on", "validated_on", "network."
 # Keys of `split` in older files, with their names today
 _RENAMED = {"looks": "image_sizes"}
 
-
+# SHA-256 of each file: [images, 32]
 Hashes = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
 
 
@@ -112,7 +112,7 @@ def read_detector_file(path: Path) -> tuple[nn.Module, DetectorCard, Hashes, Has
     """What `Detector.load` makes a detector of."""
     path = find_detector_file(path)
     with _opened(path) as file:
-        card = _read_card(path, file.metadata() or {})
+        card = _read_card(path, file)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     none = torch.empty((0, 32), dtype=torch.uint8)
     hashes = [tensors.pop(name, none).numpy() for name in (_TRAINED_ON, _VALIDATED_ON)]
@@ -139,7 +139,8 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from error
 
 
-def _read_card(path: Path, metadata: dict[str, str]) -> DetectorCard:
+def _read_card(path: Path, file: Any) -> DetectorCard:
+    metadata = file.metadata() or {}
     if _METADATA_KEY not in metadata:
         raise UserError(f"{path} is not a detector file: its metadata have no detector card")
     content: dict[str, Any] = json.loads(metadata[_METADATA_KEY])
@@ -176,7 +177,7 @@ class DetectorFile:
     def read_card(self) -> DetectorCard:
         """Read the card alone; UserError if the file is no detector of a known format."""
         with _opened(self.path) as file:
-            return _read_card(self.path, file.metadata() or {})
+            return _read_card(self.path, file)
 
     def put(self, path: Path) -> None:
         """Hard-link the file to another path, or copy it where links are not possible."""
