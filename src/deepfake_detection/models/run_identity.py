@@ -49,15 +49,15 @@ def identify_run(
     `settings` has `model`, `preprocessing`, `training`, and `final_training` where all images
     trained. `precision` is fp32 or bf16. `weights` is as `describe_weights` gives it.
     """
-    blocks = ("model", "preprocessing", "training", "final_training")
-    identity = deepcopy({name: settings[name] for name in blocks if name in settings})
+    blocks = ["model", "preprocessing", "training", *({"final_training"} & settings.keys())]
+    identity = deepcopy({name: settings[name] for name in blocks})
     for name in MACHINE_SETTINGS | {"weights"}:
         identity["training"].pop(name, None)
     identity |= {"precision": precision, "weights": weights, "split": split_fingerprint}
     for name, value in VALUES_BEFORE.items():
         block, key = _find(identity, name)
         if block.get(key) == value:
-            del block[key]
+            block.pop(key, None)
     return identity
 
 
