@@ -15,7 +15,7 @@ from deepfake_detection.errors import UserError
 from deepfake_detection.models import detector_file as detector_files
 from deepfake_detection.models.detector_file import DetectorFile, write_detector
 from deepfake_detection.parameters import EvaluationParameters
-from deepfake_detection.training.finished_runs import FinishedRuns
+from deepfake_detection.training.results import FinishedRuns
 
 Keep = Callable[..., Path]
 DETECTOR = "uncalibrated_detector.safetensors"

@@ -12,7 +12,7 @@ from kedro.io import AbstractDataset
 from deepfake_detection.errors import UserError
 from deepfake_detection.metrics.finished_scores import FinishedScores, Scores
 from deepfake_detection.models.detector_file import DetectorFile
-from deepfake_detection.training.finished_runs import FinishedRun, FinishedRuns
+from deepfake_detection.training.results import FinishedRun, FinishedRuns
 
 log = logging.getLogger(__name__)
 

@@ -94,7 +94,7 @@ def check_crop(model: str, crop: int) -> None:
     problem = _try_crop(model, crop)
     if problem is None:
         return
-    larger = [size for size in range(16, _LARGEST_CROP, 16) if size > crop]
+    larger = (size for size in range(16, _LARGEST_CROP, 16) if size > crop)
     enough = next((size for size in larger if _try_crop(model, size) is None), None)
     hint = f"the next size that it takes is {enough}" if enough else problem
     raise UserError(
@@ -132,9 +132,7 @@ def fetch_weights(model: str, weights: str) -> dict[str, Tensor]:
     """
     if weights == "none":
         return {}
-    if weights == "imagenet":
-        return _fetch_imagenet(model)
-    return _read_weights(Path(weights))
+    return _fetch_imagenet(model) if weights == "imagenet" else _read_weights(Path(weights))
 
 
 def _fetch_imagenet(model: str) -> dict[str, Tensor]:

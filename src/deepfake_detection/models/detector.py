@@ -66,8 +66,7 @@ class Detector:
     def load(cls, path: str | Path) -> Detector:
         """Read a detector file, or the latest of a folder of versions, onto the CPU.
 
-        Raises:
-            UserError: If there is no such file, or it is damaged or not a detector.
+        A UserError says that there is no such file, or that it is damaged or not a detector.
         """
         return cls(*read_detector_file(Path(path)))
 
@@ -168,12 +167,9 @@ class Detector:
         batch_size: int = 64,
         device: torch.device | str = "cpu",
     ) -> Float64s:
-        """Compute logits of pixels, uint8 [n, crop, crop, 3], in float32.
+        """Logits (fake minus real, before the temperature) of pixels, uint8 [n, crop, crop, 3].
 
-        `rows` are the images to score, in order; None for all.
-
-        Returns:
-            float64, [rows]: logit of fake minus logit of real, before the temperature.
+        They are computed in float32 and given as float64. `rows` are the images to score, in order.
         """
         chosen = np.arange(len(pixels)) if rows is None else np.asarray(list(rows), dtype=np.intp)
         forward = Forward(self, str(device), "fp32")

@@ -31,7 +31,7 @@ _TRAINED_ON, _VALIDATED_ON, _NETWORK = "trained_on", "validated_on", "network."
 # Keys of `split` in older files, with their names today
 _RENAMED = {"looks": "image_sizes"}
 
-
+# SHA-256 of each file: [images, 32]
 Hashes = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
 
 
@@ -112,23 +112,19 @@ def read_detector_file(path: Path) -> tuple[nn.Module, DetectorCard, Hashes, Has
     """What `Detector.load` makes a detector of."""
     path = find_detector_file(path)
     with _opened(path) as file:
-        card = _read_card(path, file.metadata() or {})
+        card = _read_card(path, file)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    hashes = [tensors.pop(name, None) for name in (_TRAINED_ON, _VALIDATED_ON)]
+    none = torch.empty((0, 32), dtype=torch.uint8)
+    hashes = [tensors.pop(name, none).numpy() for name in (_TRAINED_ON, _VALIDATED_ON)]
     state = {name.removeprefix(_NETWORK): value for name, value in tensors.items()}
     try:
         network = build_detecting_network(
             card.backbone, state, len(card.class_names), transform_input=card.transform_input
         )
     except RuntimeError as error:
-        problem = str(error).splitlines()[-1].strip()
-        raise UserError(
-            f"{path} does not hold the weights of {card.backbone}: {problem}"
-        ) from error
-    trained_on, validated_on = (
-        np.empty((0, 32), np.uint8) if each is None else each.numpy() for each in hashes
-    )
-    return network.eval(), card, trained_on, validated_on
+        problem = f"does not hold the weights of {card.backbone}"
+        raise UserError(f"{path} {problem}: {str(error).splitlines()[-1].strip()}") from error
+    return network.eval(), card, *hashes
 
 
 @contextmanager
@@ -143,7 +139,8 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from error
 
 
-def _read_card(path: Path, metadata: dict[str, str]) -> DetectorCard:
+def _read_card(path: Path, file: Any) -> DetectorCard:
+    metadata = file.metadata() or {}
     if _METADATA_KEY not in metadata:
         raise UserError(f"{path} is not a detector file: its metadata have no detector card")
     content: dict[str, Any] = json.loads(metadata[_METADATA_KEY])
@@ -158,9 +155,7 @@ def _read_card(path: Path, metadata: dict[str, str]) -> DetectorCard:
     if missing := needed - content.keys():
         raise UserError(f"{path} is incomplete: its detector card lacks {min(missing)}")
     if content["backbone"] not in list_backbones():
-        raise UserError(
-            f"{path} needs the backbone {content['backbone']}, which this torchvision does not have"
-        )
+        raise UserError(f"{path} needs {content['backbone']}, which this torchvision does not have")
     content["split"] = {_RENAMED.get(key, key): value for key, value in content["split"].items()}
     try:
         if "identity" not in content:
@@ -182,7 +177,7 @@ class DetectorFile:
     def read_card(self) -> DetectorCard:
         """Read the card alone; UserError if the file is no detector of a known format."""
         with _opened(self.path) as file:
-            return _read_card(self.path, file.metadata() or {})
+            return _read_card(self.path, file)
 
     def put(self, path: Path) -> None:
         """Hard-link the file to another path, or copy it where links are not possible."""

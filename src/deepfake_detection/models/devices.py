@@ -21,11 +21,7 @@ _lock = threading.Lock()
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of this name; `auto` takes cuda, then mps, then cpu.
-
-    Raises:
-        UserError: If this machine has no such device.
-    """
+    """The device of this name; a UserError if it is not here. `auto`: cuda, then mps, then cpu."""
     # a GPU whose driver is too old is counted, though it is not available
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     mps = torch.backends.mps.is_available()

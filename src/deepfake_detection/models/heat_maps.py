@@ -75,8 +75,7 @@ def find_grid_layer(network: nn.Module, crop: int, smallest_grid: int) -> GridLa
     depends on the crop: resnet18 has 7×7 at 224 pixels, but 2×2 at 56, where a heat map could name
     no more than a quarter of the picture.
 
-    The network takes [n, 3, crop, crop] float32 and is in evaluation mode. A ValueError says that
-    none of its layers has more than one place.
+    The network is in evaluation mode. A ValueError says that no layer has more than one place.
     """
     parents, layout = _FAMILIES.get(type(network).__name__, (("features",), "channels first"))
     found: list[GridLayer] = []
@@ -133,10 +132,8 @@ class HeatMaps:
 
         `towards` is what the heat contributes to: `fake`, `real`, the detector's verdict on each
         picture (scored here in fp32), or the verdicts that are known already: [n], 1 fake.
-
-        Returns:
-            float32, [n, crop, crop], in [0, 1]: relative to the hottest place of the picture; 0
-            everywhere if nothing contributes.
+        The maps are float32 [n, crop, crop], in [0, 1]: relative to the hottest place of the
+        picture; 0 everywhere if nothing contributes.
         """
         network = self._detector.network.to(self._device)
         heat = np.empty((len(pixels), self._crop, self._crop), np.float32)

@@ -53,9 +53,7 @@ def prepare_image(
 ) -> PreparedImage:
     """Read, decode, resize and crop an image; `max_pixels` as for `Detector.score`.
 
-    Raises:
-        TypeError: As `to_image`, of an image in memory.
-        ValueError: As `to_image`.
+    Of an image in memory, errors as from `to_image`.
     """
     path, sha256 = None, None
     try:
@@ -64,10 +62,6 @@ def prepare_image(
             content = read_content(Path(image))
             sha256 = hashlib.sha256(content).digest()
             picture = open_picture(content, max_pixels)
-        elif isinstance(image, Image.Image):
-            # PIL decodes an image when its pixels are first used
-            with pillow_errors():
-                picture = to_image(image)
         else:
             picture = to_image(image)
     except UnreadablePictureError as error:
@@ -99,7 +93,9 @@ def to_image(image: Image.Image | np.ndarray[Any, Any] | Tensor) -> Image.Image:
         ValueError: If it has another shape, no pixels, or values outside of 0…1.
     """
     if isinstance(image, Image.Image):
-        return to_rgb(image)
+        # PIL decodes an image when its pixels are first used
+        with pillow_errors():
+            return to_rgb(image)
     if _is_tensor(image):
         return _from_array(_channels_last(image.detach().cpu()).numpy())
     if isinstance(image, np.ndarray):

@@ -58,7 +58,7 @@ def batch_order(
 
 
 class BatchLoader:
-    """Loads pictures onto a device, batch by batch.
+    """Loads pictures onto a device, batch by batch; `labels` are those of all, on the CPU.
 
     Resident pictures are copied to the GPU once for all epochs. Others are streamed: while the GPU
     computes on a batch, the next is read, pinned and copied. A CPU reads the memory-mapped file.
@@ -66,15 +66,11 @@ class BatchLoader:
 
     def __init__(self, pictures: LabelledPixels, device: torch.device, *, resident: bool) -> None:
         self._pictures, self._device = pictures, device
-        self._labels = pictures.labels.to(device)
+        self.labels, self._labels = pictures.labels, pictures.labels.to(device)
         self._resident = _copy_all(pictures, device) if resident else None
 
     def __len__(self) -> int:
         return len(self._pictures)
-
-    def labels_of(self, chosen: Tensor) -> Tensor:
-        """Labels of these pictures, on the CPU."""
-        return self._pictures.labels[chosen]
 
     def batches(self, order: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield pictures, uint8 [b, 3, h, w] in channels-last layout, and labels, int64 [b].

@@ -160,7 +160,7 @@ class Trainer:
             disable=None if self.is_main else True,
         )  # fmt: skip
         for (pictures, labels), part, batch in zip(bar, parts, batches, strict=False):
-            share = self._loss.share(loader.labels_of(part), loader.labels_of(batch))
+            share = self._loss.share(loader.labels[part], loader.labels[batch])
             yield pictures, labels, share, len(batch)
 
     def _means(self, sums: Tensor, loader: BatchLoader) -> tuple[float, float]:

@@ -1,14 +1,17 @@
-"""What a training gives, epoch by epoch."""
+"""What a training gives, epoch by epoch, and what is left of it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from deepfake_detection.models.detector_file import DetectorFile
 from deepfake_detection.parameters import TrainingParameters
 from deepfake_detection.training.checkpoints import State
 
@@ -106,3 +109,16 @@ class TrainResult:
         logits = state["validation_logits"]
         logits = None if logits is None else logits.numpy()
         return cls(history, best, state["best_weights"], logits, state["not_finite"])
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a training left: an uncalibrated detector, and the tables of `TrainedRun`."""
+
+    detector: DetectorFile
+    read_history: Callable[[], pd.DataFrame]
+    read_validation_logits: Callable[[], pd.DataFrame]
+
+
+# The newest finished training of each run fingerprint
+FinishedRuns = dict[str, FinishedRun]

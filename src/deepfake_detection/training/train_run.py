@@ -126,9 +126,11 @@ def train_run(
     if result.not_finite:
         raise UserError(_explain_loss(result, training, _keep(detector, best_so_far)))
     history = pd.DataFrame([asdict(epoch) for epoch in result.history])
-    return TrainedRun(
-        history.assign(run_fingerprint=run), _tabulate_logits(result, split, run), detector
-    )
+    validation = split.loc[split["subset"] == "validation", ["path", "label"]]
+    logits: Any = [] if result.validation_logits is None else result.validation_logits
+    validation = validation.assign(logit=logits).reset_index(drop=True)
+    history, validation = (table.assign(run_fingerprint=run) for table in (history, validation))
+    return TrainedRun(history, validation, detector)
 
 
 def find_checkpoint(
@@ -177,12 +179,6 @@ def train(
             return train_task(task, network, heads, start, Processes(device))
         finally:
             torch.set_num_threads(threads)
-
-
-def _tabulate_logits(result: TrainResult, split: pd.DataFrame, run: str) -> pd.DataFrame:
-    validation = split.loc[split["subset"] == "validation", ["path", "label"]]
-    logits: Any = [] if result.validation_logits is None else result.validation_logits
-    return validation.assign(logit=logits, run_fingerprint=run).reset_index(drop=True)
 
 
 def _log_start(task: TrainingTask) -> None:

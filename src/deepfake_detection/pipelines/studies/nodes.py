@@ -31,7 +31,7 @@ from deepfake_detection.pipelines.studies.tables import (
 from deepfake_detection.pipelines.training.nodes import train_detector
 from deepfake_detection.training.build_detector import RunSettings
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
-from deepfake_detection.training.finished_runs import FinishedRuns
+from deepfake_detection.training.results import FinishedRuns
 from deepfake_detection.training.train_run import identify
 
 log = logging.getLogger(__name__)
