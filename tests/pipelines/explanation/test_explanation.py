@@ -38,6 +38,12 @@ def explain(folder: Path, predictions: pd.DataFrame, **changes: object):
     )
 
 
+def measure(folder: Path) -> pd.DataFrame:
+    return measure_false_cases(
+        DETECTOR, METRICS, make_predictions(ROWS), folder, make_explanation(), EVALUATION
+    )
+
+
 def words_in(figure: Figure) -> str:
     return "\n".join(text.get_text() for text in figure.findobj(Text))
 
@@ -143,9 +149,7 @@ def test_a_heat_map_without_heat_is_marked(folder: Path) -> None:
 
 def test_the_table_names_its_run_and_the_log_checks_the_guesses(folder: Path, caplog) -> None:
     with caplog.at_level("INFO"):
-        table = measure_false_cases(
-            DETECTOR, METRICS, make_predictions(ROWS), folder, make_explanation(), EVALUATION
-        )
+        table = measure(folder)
     assert (table["run_fingerprint"] == DETECTOR.card.run_fingerprint).all()
     assert (table["subset"] == "test").all()
     assert len(table) == 18
@@ -154,9 +158,7 @@ def test_the_table_names_its_run_and_the_log_checks_the_guesses(folder: Path, ca
 
 
 def test_each_comparison_is_drawn_and_filled_where_it_differs(folder: Path) -> None:
-    table = measure_false_cases(
-        DETECTOR, METRICS, make_predictions(ROWS), folder, make_explanation(), EVALUATION
-    )
+    table = measure(folder)
     table["differs"] = ["yes"] * 5 + ["no"] * 4 + ["too few"] * 9
     (axes,) = draw_false_case_measures(table).axes
     points = [line for line in axes.lines if line.get_marker() == "o"]

@@ -99,16 +99,24 @@ def predictions(folder: Path, detector: Detector) -> pd.DataFrame:
     )  # fmt: skip
 
 
+@pytest.fixture
+def score(detector: Detector, predictions: pd.DataFrame, folder: Path):
+    def score_rows(rows: pd.DataFrame = predictions, **changes: Any) -> DistortedScores:
+        return score_distorted(detector, rows, METRICS, folder, _robustness(**changes), EVALUATION)
+
+    return score_rows
+
+
 def _pick(table: pd.DataFrame, name: str, metric: str, of: str | None = None) -> pd.DataFrame:
     same_class = table["class_name"].isna() if of is None else table["class_name"] == of
     return table[(table["distortion"] == name) & (table["metric"] == metric) & same_class]
 
 
 def test_blur_hides_fakes_and_noise_accuses_real_ones(
-    detector: Detector, predictions: pd.DataFrame, folder: Path, caplog: pytest.LogCaptureFixture
+    detector: Detector, score, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
-        scores = score_distorted(detector, predictions, METRICS, folder, _robustness(), EVALUATION)
+        scores = score()
         table = measure_robustness(scores, detector, EVALUATION)
     assert set(table["subset"]) == {"test"}
     assert set(table["run_fingerprint"]) == {"f" * 64}
@@ -165,7 +173,7 @@ def test_figures_and_paired_differences_are_those_of_the_scores(detector: Detect
 
 
 def test_memory_is_kept_over_all_windows_and_given_back_once(
-    detector: Detector, predictions: pd.DataFrame, folder: Path, monkeypatch: pytest.MonkeyPatch
+    score, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[tuple[str, int]] = []
 
@@ -178,18 +186,14 @@ def test_memory_is_kept_over_all_windows_and_given_back_once(
 
     monkeypatch.setattr(memory, "_glibc", Libc)
     monkeypatch.setattr(renditions, "images_of_a_window", lambda *_: 2)
-    score_distorted(detector, predictions, METRICS, folder, _robustness(), EVALUATION)
+    score()
     assert [name for name, _ in calls].count("trim") == 1
 
 
 def test_windows_of_any_size_give_the_same_scores_and_bound_what_is_in_memory(
-    detector: Detector,
-    predictions: pd.DataFrame,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    score, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = (detector, predictions, METRICS, folder, _robustness(), EVALUATION)
-    whole = score_distorted(*given).logits
+    whole = score().logits
     sizes: list[int] = []
     scoring = Detector.logits
 
@@ -202,22 +206,18 @@ def test_windows_of_any_size_give_the_same_scores_and_bound_what_is_in_memory(
     for least, window in ((2 * 4 * 16 * 16 * 3, 2), (1, 1)):
         monkeypatch.setattr(renditions, "_WINDOW", least)
         images = max(window, joblib.cpu_count())
-        np.testing.assert_allclose(score_distorted(*given).logits, whole, atol=1e-6)
+        np.testing.assert_allclose(score().logits, whole, atol=1e-6)
         assert max(sizes) <= 4 * images
     assert sum(sizes) == 2 * 4 * 16
 
 
 @pytest.mark.parametrize("lost", ["missing", "damaged"])
 def test_a_lost_file_is_named_and_left_out_of_all_strengths(
-    detector: Detector,
-    predictions: pd.DataFrame,
-    folder: Path,
-    caplog: pytest.LogCaptureFixture,
-    lost: str,
+    detector: Detector, score, folder: Path, caplog: pytest.LogCaptureFixture, lost: str
 ) -> None:
     (folder / "9.png").unlink() if lost == "missing" else (folder / "9.png").write_bytes(b"x")
     with caplog.at_level("WARNING"):
-        scores = score_distorted(detector, predictions, METRICS, folder, _robustness(), EVALUATION)
+        scores = score()
     reason = "No such file" if lost == "missing" else "not an image"
     assert "1 of the 16 scored images" in caplog.text
     assert f"9.png ({reason}" in caplog.text
@@ -240,11 +240,11 @@ def test_without_any_file_left_it_says_so(
 
 
 def test_a_file_that_changed_is_warned_of(
-    detector: Detector, predictions: pd.DataFrame, folder: Path, caplog: pytest.LogCaptureFixture
+    score, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (folder / "11.png").write_bytes((folder / "10.png").read_bytes())
     with caplog.at_level("WARNING"):
-        score_distorted(detector, predictions, METRICS, folder, _robustness(), EVALUATION)
+        score()
     assert "1 of 16 undistorted images" in caplog.text
     assert "11.png (logit" in caplog.text
 
@@ -258,10 +258,10 @@ def test_predictions_of_another_detector_are_refused(
 
 
 def test_one_class_alone_has_no_area_and_says_why(
-    detector: Detector, predictions: pd.DataFrame, folder: Path, caplog: pytest.LogCaptureFixture
+    detector: Detector, predictions: pd.DataFrame, score, caplog: pytest.LogCaptureFixture
 ) -> None:
     fakes = predictions[predictions["label"] == 1]
-    scores = score_distorted(detector, fakes, METRICS, folder, _robustness(), EVALUATION)
+    scores = score(fakes)
     with caplog.at_level("INFO"):
         table = measure_robustness(scores, detector, EVALUATION)
     areas = table[table["metric"] == "roc_auc"]
@@ -313,18 +313,9 @@ def test_whole_groups_are_drawn_and_each_class_keeps_its_share(
     assert choose_images(scored, _robustness(most_images=1200)).equals(scored)
 
 
-def test_noise_does_not_hang_on_the_images_beside_it(
-    detector: Detector, predictions: pd.DataFrame, folder: Path
-) -> None:
-    asked = _robustness(blur=[], noise=[8])
-    turned = predictions.iloc[::-1]
-    first, second = (
-        score_distorted(detector, rows, METRICS, folder, asked, EVALUATION)
-        for rows in (predictions, turned)
-    )
+def test_noise_does_not_hang_on_the_images_beside_it(predictions: pd.DataFrame, score) -> None:
+    first, second = (score(rows, blur=[], noise=[8]) for rows in (predictions, predictions[::-1]))
     np.testing.assert_allclose(first.logits, second.logits[::-1], atol=1e-6)
-    other = score_distorted(
-        detector, predictions, METRICS, folder, _robustness(blur=[], noise=[8], seed=1), EVALUATION
-    )
+    other = score(blur=[], noise=[8], seed=1)
     assert np.allclose(first.logits[:, 0], other.logits[:, 0], atol=1e-6)
     assert not np.isclose(first.logits[:, 1], other.logits[:, 1]).any()

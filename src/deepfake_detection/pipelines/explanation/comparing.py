@@ -151,9 +151,9 @@ def check_guesses(table: pd.DataFrame) -> str:
     answers = []
     for kind, guesses in _GUESSES.items():
         of_kind = table[table["kind"] == kind]
-        rows = of_kind.set_index(["region", "measure"])
+        rows = {(row["region"], row["measure"]): row for _, row in of_kind.iterrows()}
         words = [
-            f"{guess}: {_check(rows.loc[(region, measure)], direction)}"
+            f"{guess}: {_check(rows[region, measure], direction)}"
             for guess, region, measure, direction in guesses
         ]
         first = of_kind.iloc[0]

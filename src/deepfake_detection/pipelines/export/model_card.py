@@ -78,12 +78,11 @@ def render_model_card(
         card=card,
         split=card.split,
         figures_method=card.vouched_by.get("split_method", card.split["method"]),
-        known_fakes=card.known_fakes,
         method=_METHODS.get(card.split["method"], card.split["method"]),
         composition=_compose(card),
         subsets=_SUBSETS,
-        recipe=list(_list_settings(card.settings.get("training", {}))),
-        vouched_by=list(_list_settings(card.vouched_by)),
+        recipe=flatten_settings(card.settings.get("training", {})),
+        vouched_by=flatten_settings(card.vouched_by),
         chosen=choices_on_validation(card.calibration),
         subset=subset,
         metrics=[] if metric_table is None else list(_describe_metrics(metric_table)),
@@ -127,9 +126,3 @@ def _compose(card: DetectorCard) -> dict[str, Any]:
     ]
     totals = [sum(counts.values()) for counts in held.values()]
     return {"subsets": list(held), "rows": rows, "totals": totals}
-
-
-def _list_settings(settings: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    for block, rows in flatten_settings(settings).items():
-        for name, value in rows:
-            yield f"{block}.{name}" if block else name, value
