@@ -53,7 +53,7 @@ def explain_cases(
     columns = ["path", "kind", "class_name", "source", "fake_probability"]
     values = rows[columns].itertuples(index=False, name=None)
     for value, verdict in zip(values, rows["predicted"], strict=True):
-        case = ExplainedCase(*value, heat=None)
+        case = ExplainedCase(**dict(zip(columns, value, strict=True)), heat=None)
         try:
             image = read_picture(folder / case.path)
         except UnreadablePictureError as error:
