@@ -1,8 +1,7 @@
 """Compare the size and shape of an image with those of the training images."""
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 # A warning is given if the shorter side or the proportions are outside of the training range by
 # more than this factor
@@ -12,7 +11,7 @@ _PROPORTIONS_FACTOR = 1.25
 _IGNORED = 0.01
 
 
-def summarise_sizes(widths: Sequence[int], heights: Sequence[int]) -> dict[str, list[float]]:
+def summarise_sizes(widths: ArrayLike, heights: ArrayLike) -> dict[str, list[float]]:
     """[Lowest, highest] of `shorter_side` (pixels) and `proportions` (width / height) of images."""
     sides = np.stack([np.asarray(widths), np.asarray(heights)])
     ends = (_IGNORED, 1 - _IGNORED)

@@ -30,6 +30,7 @@ def describe_split(
         seed: Of the draw.
         image_set: Settings of the images; stored as `data_preparation`.
     """
+    subsets_of_group = split.groupby("group")["subset"].nunique()
     summary = {
         "method": method,
         "ratios": ratios.model_dump(),
@@ -37,12 +38,10 @@ def describe_split(
         "images": count_images(split),
         # one that stands in several subsets is counted in each
         "groups": _in_order(split.groupby("subset")["group"].nunique().to_dict()),
-        "groups_in_more_than_one_subset": count_torn_groups(split),
+        "groups_in_more_than_one_subset": int((subsets_of_group > 1).sum()),
         "fingerprint": fingerprint_of_split(split),
         "note": image_set.note,
-        "image_sizes": summarise_sizes(
-            image_index["width"].tolist(), image_index["height"].tolist()
-        ),
+        "image_sizes": summarise_sizes(image_index["width"], image_index["height"]),
         "data_preparation": image_set.model_dump(),
     }
     if method == "group" and image_set.group.rule == "source":
@@ -77,9 +76,3 @@ def _count_shared_source_numbers(split: pd.DataFrame) -> dict[str, int]:
         "sources": int(shared["source"].sum()),
         "split_between_subsets": int(between["source"].sum()),
     }
-
-
-def count_torn_groups(split: pd.DataFrame) -> int:
-    """Groups that stand in more than one subset."""
-    pairs = split[["group", "subset"]].drop_duplicates()
-    return int((pairs.groupby("group")["subset"].size() > 1).sum())
