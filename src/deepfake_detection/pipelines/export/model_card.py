@@ -101,7 +101,7 @@ def _describe_metrics(table: pd.DataFrame) -> Iterable[dict[str, Any]]:
         yield {
             "name": _NAMES.get(str(metric), str(metric).replace("_", " ").capitalize()),
             # a kind of fake by its class folder, else fake or real; NaN for both classes
-            "of": class_name if metric == "recall_of_kind" else _CLASSES.get(class_name, ""),
+            "of": class_name if metric == "recall_of_kind" else _CLASSES.get(str(class_name), ""),
             **{level: _write_figure(by_level.get(level)) for level in ("image", "source")},
         }
 
