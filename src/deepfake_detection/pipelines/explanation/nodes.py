@@ -52,12 +52,14 @@ def explain_cases(
     cases, pixels, verdicts = [], [], []
     columns = ["path", "kind", "class_name", "source", "fake_probability"]
     values = rows[columns].itertuples(index=False, name=None)
-    for value, verdict in zip(values, rows["predicted"], strict=True):
-        case = ExplainedCase(**dict(zip(columns, value, strict=True)), heat=None)
+    for (path, kind, class_name, source, probability), verdict in zip(
+        values, rows["predicted"], strict=True
+    ):
+        case = ExplainedCase(path, kind, class_name, source, probability, heat=None)
         try:
-            image = read_picture(folder / case.path)
+            image = read_picture(folder / path)
         except UnreadablePictureError as error:
-            there = (folder / case.path).exists()
+            there = (folder / path).exists()
             case = replace(case, problem=f"unreadable: {error}" if there else "missing")
         else:
             case = replace(case, box=seen_box(image.size, detector.preprocessing))
