@@ -4,11 +4,10 @@ import json
 import logging
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
 
 import pandas as pd
-from kedro.io import AbstractDataset
 
+from deepfake_detection.datasets.read_only import ReadOnlyDataset
 from deepfake_detection.errors import UserError
 from deepfake_detection.metrics.finished_scores import FinishedScores, Scores
 from deepfake_detection.models.detector_file import DetectorFile
@@ -29,33 +28,17 @@ def _read_csv(path: Path) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
-class _FolderDataset(AbstractDataset[NoReturn, Any]):
-    """All versions of some files in a folder, whether there are any or not. Only read.
-
-    Args:
-        filepath: The folder.
-        metadata: For plugins; ignored.
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._folder = Path(filepath)
-        self.metadata = metadata
-
-    def save(self, data: NoReturn) -> NoReturn:  # noqa: ARG002
-        """Other entries write what lies here."""
-        raise UserError(f"{self._folder} is only read through this entry")
+class _FolderDataset(ReadOnlyDataset):
+    """All versions of some files in a folder, whether there are any or not."""
 
     def _versions(self, name: str) -> list[Path]:
-        return sorted((self._folder / name).glob(f"*/{name}"), reverse=True)
+        return sorted((self._path / name).glob(f"*/{name}"), reverse=True)
 
     def _of_version(self, name: str, version: str) -> Path:
-        return self._folder / name / version / name
+        return self._path / name / version / name
 
     def _exists(self) -> bool:
         return True
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._folder)}
 
 
 class FinishedRunsDataset(_FolderDataset):

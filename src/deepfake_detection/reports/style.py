@@ -2,12 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 from matplotlib import style
 from matplotlib.figure import Figure
-
-Theme = Literal["light", "dark"]
 
 _SHEET = "deepfake_detection.reports.report"
 
@@ -51,7 +48,7 @@ def colour_of(thing: str) -> str:
 
 
 @contextmanager
-def drawing(_theme: Theme = "light") -> Iterator[None]:
+def drawing() -> Iterator[None]:
     """Inside this context Matplotlib draws and saves in the report's style.
 
     Settings of the user's own Matplotlib file are ignored, and restored afterwards.
