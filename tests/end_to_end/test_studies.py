@@ -150,7 +150,7 @@ def test_the_choice_names_the_folders_of_a_grouped_run(made: tuple[Path, str]) -
     assert choice["split_method"] == "group"
     use = dict(each.split("=") for each in choice["use"].split(","))
     detector = latest(made[0], f"data/demo/06_models/{use['run']}/detector.safetensors")
-    split = latest(made[0], f"data/demo/05_model_input/{use['split']}/split_summary.json")
+    split = latest(made[0], f"data/demo/05_model_input/{use['run_split']}/split_summary.json")
     card = Detector.load(detector).card
     assert card.run_fingerprint == table_of(made[0]).at[choice["run"], "run_fingerprint"]
     assert card.split["fingerprint"] == json.loads(split.read_text())["fingerprint"]
@@ -164,12 +164,13 @@ def test_what_is_finished_is_not_made_again_and_what_changed_is(
     studied: Path, run_part: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     before = table_of(studied)
-    file = latest(studied, "data/demo/06_models/studies/mine/plain/detector.safetensors")
+    trained_file = "data/demo/06_models/studies/mine/plain/uncalibrated_detector.safetensors"
+    file = latest(studied, trained_file)
     caplog.set_level("INFO")
     run_part(studied, TABLE)
     assert trained(caplog) == []
     pd.testing.assert_frame_equal(table_of(studied), before)
-    again = latest(studied, "data/demo/06_models/studies/mine/plain/detector.safetensors")
+    again = latest(studied, trained_file)
     assert again != file
     assert again.samefile(file)  # no second copy of the weights
 

@@ -52,8 +52,8 @@ def identify_run(
         precision: That was computed in: fp32 or bf16.
         weights: As `describe_weights` gives them.
     """
-    blocks = ("model", "preprocessing", "training", "final_training")
-    identity = deepcopy({name: settings[name] for name in blocks if name in settings})
+    blocks = ["model", "preprocessing", "training", *({"final_training"} & settings.keys())]
+    identity = deepcopy({name: settings[name] for name in blocks})
     for name in MACHINE_SETTINGS | {"weights"}:
         identity["training"].pop(name, None)
     identity |= {"precision": precision, "weights": weights, "split": split_fingerprint}
