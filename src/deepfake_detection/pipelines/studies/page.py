@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 from deepfake_detection.parameters import StudyParameters
 from deepfake_detection.pipelines.studies import curves, scores, tables
 from deepfake_detection.pipelines.studies.choice import as_sentence, say_use
-from deepfake_detection.pipelines.studies.results import StudyResults
-from deepfake_detection.pipelines.studies.tables import BEST
+from deepfake_detection.pipelines.studies.tables import BEST, StudyResults
 from deepfake_detection.reports.document import render_document
 from deepfake_detection.reports.embedded_figures import embed_figure
 from deepfake_detection.reports.parts import Cell, Table

@@ -8,9 +8,8 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deepfake_detection.pipelines.studies.panels import add_legend, finite, scale_accuracies
-from deepfake_detection.pipelines.studies.results import StudyResults
-from deepfake_detection.pipelines.studies.tables import BEST
+from deepfake_detection.pipelines.studies.curves import add_legend, finite, scale_accuracies
+from deepfake_detection.pipelines.studies.tables import BEST, StudyResults
 from deepfake_detection.reports.style import colour_of, drawing, finished, message_figure
 from deepfake_detection.reports.words import folded
 
