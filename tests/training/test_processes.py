@@ -33,9 +33,9 @@ from training_samples import (
 from deepfake_detection.errors import UserError
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
 from deepfake_detection.training.hardware import Processes
+from deepfake_detection.training.launch import join_group
 from deepfake_detection.training.loop import Trainer
 from deepfake_detection.training.optimisation import Loss
-from deepfake_detection.training.task import join_group
 from deepfake_detection.training.train_run import train
 
 # more fakes than real ones, so that parts of a batch differ in their weights

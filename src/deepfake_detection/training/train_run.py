@@ -27,8 +27,9 @@ from deepfake_detection.training.hardware import (
     check_hardware,
     choose_hardware,
 )
+from deepfake_detection.training.launch import train_in_processes
 from deepfake_detection.training.results import TrainResult
-from deepfake_detection.training.task import TrainingTask, train_in_processes, train_task
+from deepfake_detection.training.task import TrainingTask, train_task
 
 log = logging.getLogger(__name__)
 
