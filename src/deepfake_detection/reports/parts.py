@@ -32,23 +32,17 @@ class Cell:
     beneath: str = ""  # a small second line
     note: int = 0  # number of a footnote; 0 for none
     thing: str = ""  # a dot in its colour stands before the value
-    tag: str = ""  # a framed word after the value
-    style: str = ""  # CSS class: words (left-aligned), path, each
-    rows: int = 1  # how many rows it spans, as the header of rows
 
 
 @dataclass(frozen=True)
 class Table:
     """A table whose first column holds the rows' headers.
 
-    A row under a header that spans several begins with None. Styles are CSS classes: `numbers`
-    right-aligns all but the first column; `metrics`, `study`.
+    Styles are CSS classes: `numbers` right-aligns all but the first column; `metrics`, `study`.
     """
 
     name: str
     head: Sequence[Cell | str]
-    rows: Sequence[Sequence[Cell | str | None]]
+    rows: Sequence[Sequence[Cell | str]]
     style: str = "numbers"
-    captioned: bool = False  # the name stands above it
     tall: bool = False  # it scrolls in a box of its own
-    best: int | None = None  # index of the highlighted row

@@ -12,8 +12,8 @@ from kedro.config import OmegaConfigLoader
 from deepfake_detection.parameters import StudyParameters
 from deepfake_detection.pipelines.studies.choice import choose_row
 from deepfake_detection.pipelines.studies.plan import plan_studies
-from deepfake_detection.pipelines.studies.results import StudyResults
 from deepfake_detection.pipelines.studies.tables import (
+    StudyResults,
     compare_split_methods,
     describe_history,
     pairs_of_methods,

@@ -10,10 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from study_samples import BASE, comparison, fine_tuning, folds, schedules
 
-from deepfake_detection.pipelines.studies.curves import draw_comparisons, draw_curves
-from deepfake_detection.pipelines.studies.panels import scale_accuracies
-from deepfake_detection.pipelines.studies.results import StudyResults
+from deepfake_detection.pipelines.studies.curves import (
+    draw_comparisons,
+    draw_curves,
+    scale_accuracies,
+)
 from deepfake_detection.pipelines.studies.scores import draw_inflation, draw_scores
+from deepfake_detection.pipelines.studies.tables import StudyResults
 from deepfake_detection.reports.style import COLOURS
 
 BEST = "best_validation_accuracy"

@@ -10,7 +10,7 @@ from page_in_browser import BROWSER, HARMLESS, show_on_a_phone
 from study_samples import comparison, fine_tuning, folds, schedules
 
 from deepfake_detection.pipelines.studies.page import report_study
-from deepfake_detection.pipelines.studies.results import StudyResults
+from deepfake_detection.pipelines.studies.tables import StudyResults
 
 BEST = "best_validation_accuracy"
 HOSTILE = "<script>ran = 1</script><img src=x onerror=ran=1>" + "x" * 150

@@ -1,29 +1,34 @@
 """Figures over epochs: accuracy and loss of each row, and the rows compared."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
-from deepfake_detection.pipelines.studies.panels import (
-    finite,
-    label_panels,
-    panel_grid,
-    scale_by_epoch,
-)
-from deepfake_detection.pipelines.studies.results import StudyResults
-from deepfake_detection.pipelines.studies.tables import BEST
-from deepfake_detection.reports.curves import best_row
+from deepfake_detection.pipelines.studies.tables import BEST, StudyResults
+from deepfake_detection.reports.curves import best_row, number_epochs
 from deepfake_detection.reports.style import COLOURS, colour_of, drawing, finished, message_figure
 from deepfake_detection.reports.words import folded
 
+_Content = TypeVar("_Content")
+# Widths of a figure in inches, and of a title in characters, by the number of columns
+_WIDTHS = {1: 6.4, 2: 7.2, 3: 9.2, 4: 9.6}
+_CHARACTERS = {1: 56, 2: 31, 3: 27, 4: 21}
+_TITLE_LINES = 3
+# An axis of accuracies is at least this long, so that single images make no visible steps
+_LEAST_SPAN = 0.02
+# Low first epochs may make an axis so many times longer; those further below are cut off
+_LONGEST = 2.5
+_MARGIN = 0.05
+# Histories up to this length are drawn in full
+_FEW_EPOCHS = 4
 _DASHES_OF: dict[str, Any] = {"train": (0, (4, 1.5)), "validation": "-"}
 # Losses that spread over more than this factor are drawn on a logarithmic axis
 _WIDE = 10
@@ -39,26 +44,110 @@ _OTHERS = "all other rows"
 
 def draw_curves(results: StudyResults, quantity: str) -> Figure:
     """The `accuracy` or `loss` of train and validation by epoch, a panel for each row."""
+    panels = [(title, _say_outcome(runs), runs) for _, title, runs in results.rows]
+    # in a grid, rows with the same label of its first axis stand side by side
+    beside = math.prod(len(labels) for labels in list(results.study.axes.values())[1:])
+
+    def draw(axes: Axes, runs: pd.DataFrame) -> None:
+        for run in runs["run"]:
+            _draw_run(axes, results.histories[run], quantity, alone=len(runs) == 1)
+
     columns = [f"{subset}_{quantity}" for subset in _DASHES_OF]
-    drawn = [history[column] for history in results.histories.values() for column in columns]
+    return _draw_panels(results, panels, draw, quantity, columns, beside if 2 <= beside <= 4 else 0)
+
+
+def draw_comparisons(results: StudyResults) -> Figure:
+    """Validation accuracy by epoch, the rows compared.
+
+    A grid has a row of panels for each axis but the first and each choice of the others, with a
+    panel for each label of the first axis and a line for each label of the compared one. Without a
+    grid all rows stand in one panel, or, if they are many, each in a panel with the others pale.
+    """
+    columns, table = 0, results.table
+    if len(results.study.axes) > 1:
+        panels = list(_compare_in_grid(results))
+        columns = min(len(next(iter(results.study.axes.values()))), 4)
+    elif len(results.rows) <= _MOST_LINES:
+        panels = [("", "", {title: runs for _, title, runs in results.rows})]
+    else:
+        panels = [
+            (title, "", {_OTHERS: table[table["row"] != row], "this row": runs})
+            for row, title, runs in results.rows
+        ]
+    labels = list(dict.fromkeys(label for *_, lines in panels for label in lines))
+
+    def draw(axes: Axes, lines: dict[str, pd.DataFrame]) -> None:
+        for label, runs in lines.items():
+            histories = [results.histories[run] for run in runs["run"]]
+            _add_lines(axes, histories, _look(labels.index(label), label))
+
+    note = "Thin lines are single runs, thick ones their mean." if results.is_repeated else ""
+    taller = 0.24 * len(labels) if len(panels) == 1 else 0
+    return _draw_panels(
+        results, panels, draw, "validation accuracy", [_VALIDATED], columns, note, taller
+    )
+
+
+def _draw_panels(
+    results: StudyResults,
+    panels: Sequence[tuple[str, str, _Content]],
+    draw: Callable[[Axes, _Content], None],
+    quantity: str,
+    columns: Sequence[str],
+    beside: int,
+    note: str = "",
+    taller: float = 0,
+) -> Figure:
+    """A figure over epochs from each panel's title, line beneath it, and what `draw` puts there.
+
+    `columns` of the histories are drawn; the figure is `taller` by so many inches, for its legend.
+    """
+    histories = list(results.histories.values())
+    drawn = [history[column] for history in histories for column in columns]
     with drawing():
         if not len(values := finite(*drawn)):
             return message_figure(f"No epoch has a value of {quantity}.", quantity.capitalize())
-        titles = [title for _, title, _ in results.rows]
-        outcomes = [_say_outcome(runs) for _, _, runs in results.rows]
-        # in a grid, rows with the same label of its first axis stand side by side
-        beside = math.prod(len(labels) for labels in list(results.study.axes.values())[1:])
-        figure, panels = panel_grid(titles, outcomes, beside if 2 <= beside <= 4 else 0)
-        for axes, (_, _, runs) in zip(panels, results.rows, strict=True):
-            for run in runs["run"]:
-                _draw_run(axes, results.histories[run], quantity, alone=len(runs) == 1)
-        if quantity == "accuracy":
-            unit = "Accuracy (share of images)"
-            note = scale_by_epoch(panels[0], results.histories, columns)
+        titles, lines, contents = zip(*panels, strict=True)
+        figure, grid = _panel_grid(titles, lines, beside)
+        figure.set_figheight(figure.get_figheight() + taller)
+        epochs = finite(*(history["epoch"] for history in histories))
+        for axes, content in zip(grid, contents, strict=True):
+            draw(axes, content)
+            number_epochs(axes, int(epochs.min()), int(epochs.max()))
+        if quantity == "loss":
+            unit, scaled = "Cross-entropy (nats)", _scale_losses(grid[0], values)
         else:
-            unit, note = "Cross-entropy (nats)", _scale_losses(panels[0], values)
-        label_panels(figure, panels, results.histories, unit, [note])
+            unit = f"{quantity.capitalize()} (share of images)"
+            scaled = _scale_by_epoch(grid[0], drawn)
+        look = {"fontsize": rcParams["axes.labelsize"], "color": rcParams["axes.labelcolor"]}
+        figure.supylabel(unit, **look)
+        figure.supxlabel("\n".join(filter(None, ["Epoch", note, scaled])), **look)
+        add_legend(figure, grid)
         return finished(figure)
+
+
+def _panel_grid(
+    titles: Sequence[str], lines: Sequence[str], columns: int
+) -> tuple[Figure, list[Axes]]:
+    """A panel for each title, with a line beneath; at most 4 columns, 0 chooses their number."""
+    columns = columns or (len(titles) if len(titles) < 3 else 2 if len(titles) == 4 else 3)
+    rows = -(-len(titles) // columns)
+    shown = [folded(title, _CHARACTERS[columns], _TITLE_LINES) for title in titles]
+    height = rows * (1.95 + 0.19 * max(title.count("\n") + 1 for title in shown)) + 0.8
+    figure = Figure(figsize=(_WIDTHS[columns], max(height, 3.4)))
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axes, title, line in zip(grid, shown, lines, strict=False):
+        axes.set_title(title, fontsize=10, pad=18 if line else 6)
+        beneath = axes.text(0, 1.03, line, transform=axes.transAxes, fontsize=8.5)
+        # it may be wider than the panel
+        beneath.set_in_layout(False)
+    for axes in grid[len(titles) :]:
+        axes.set_visible(False)
+    panels = list(grid[: len(titles)])
+    # also above an empty place
+    for axes in panels[-columns:]:
+        axes.tick_params(labelbottom=True)
+    return figure, panels
 
 
 def _draw_run(axes: Axes, history: pd.DataFrame, quantity: str, *, alone: bool) -> None:
@@ -98,46 +187,16 @@ def _scale_losses(axes: Axes, values: np.ndarray) -> str:
     return "The loss is on a logarithmic scale."
 
 
-def draw_comparisons(results: StudyResults) -> Figure:
-    """Validation accuracy by epoch, the rows compared.
-
-    A grid has a row of panels for each axis but the first and each choice of the others, with a
-    panel for each label of the first axis and a line for each label of the compared one. Without a
-    grid all rows stand in one panel, or, if they are many, each in a panel with the others pale.
-    """
-    with drawing():
-        if not len(finite(*(history[_VALIDATED] for history in results.histories.values()))):
-            return message_figure("No epoch has a validation accuracy.", "Validation accuracy")
-        columns = 0
-        if len(results.study.axes) > 1:
-            panels = list(_compare_in_grid(results))
-            columns = min(len(next(iter(results.study.axes.values()))), 4)
-        elif len(results.rows) <= _MOST_LINES:
-            panels = [("", {title: runs for _, title, runs in results.rows})]
-        else:
-            table = results.table
-            panels = [
-                (title, {_OTHERS: table[table["row"] != row], "this row": runs})
-                for row, title, runs in results.rows
-            ]
-        figure, grid = panel_grid([title for title, _ in panels], [""] * len(panels), columns)
-        labels = list(dict.fromkeys(label for _, lines in panels for label in lines))
-        for axes, (_, lines) in zip(grid, panels, strict=True):
-            for label, runs in lines.items():
-                histories = [results.histories[run] for run in runs["run"]]
-                _add_lines(axes, histories, _look(labels.index(label), label))
-        if len(panels) == 1:
-            figure.set_figheight(figure.get_figheight() + 0.24 * len(labels))
-        note = scale_by_epoch(grid[0], results.histories, [_VALIDATED])
-        repeated = "Thin lines are single runs, thick ones their mean."
-        notes = [repeated if results.is_repeated else "", note]
-        unit = "Validation accuracy (share of images)"
-        label_panels(figure, grid, results.histories, unit, notes)
-        return finished(figure)
+def _scale_by_epoch(axes: Axes, drawn: list[pd.Series]) -> str:
+    """Scale the y axis for accuracies by epoch; returns a note if some are cut off."""
+    late = [each[len(each) // 2 :] if len(each) > _FEW_EPOCHS else each for each in drawn]
+    best = [each.max() for each in drawn]
+    cut = scale_accuracies(axes, finite(*drawn), finite(*late, best))
+    return "First epochs far below the others are cut off." if cut else ""
 
 
-def _compare_in_grid(results: StudyResults) -> Iterator[tuple[str, dict[str, pd.DataFrame]]]:
-    """The title of each panel, and the runs of each of its lines."""
+def _compare_in_grid(results: StudyResults) -> Iterator[tuple[str, str, dict[str, pd.DataFrame]]]:
+    """The title of each panel, no line beneath it, and the runs of each of its lines."""
     axes, table = results.study.axes, results.table
     first, *others = axes
     for compared in others:
@@ -151,7 +210,7 @@ def _compare_in_grid(results: StudyResults) -> Iterator[tuple[str, dict[str, pd.
                 label_in_words(compared, each): runs[runs[f"axis.{compared}"] == each]
                 for each in axes[compared]
             }
-            yield ", ".join(reversed(words)), lines
+            yield ", ".join(reversed(words)), "", lines
 
 
 def label_in_words(axis: str, label: str) -> str:
@@ -185,3 +244,38 @@ def _add_lines(axes: Axes, histories: list[pd.DataFrame], look: dict[str, Any]) 
         single = {"marker": "."} if len(mean) == 1 else {}
         thick = {"linewidth": 1.6, "markersize": 3.2, "zorder": 3}
         axes.plot(mean.index, mean, **single | thick | look)
+
+
+def finite(*columns: Iterable[float]) -> np.ndarray:
+    """The finite values of all columns."""
+    numbers = np.concatenate([np.asarray(list(column), dtype=float) for column in (*columns, [])])
+    return numbers[np.isfinite(numbers)]
+
+
+def scale_accuracies(
+    axes: Axes, values: np.ndarray, needed: np.ndarray | None = None, axis: Literal["x", "y"] = "y"
+) -> bool:
+    """Scale an axis for accuracies; True if it cuts off some, which only those not `needed` are."""
+    needed = values if needed is None else needed
+    high = values.max()
+    span = max(high - needed.min(), _LEAST_SPAN)
+    low = min(high - span, max(values.min(), high - _LONGEST * span))
+    margin = _MARGIN * (high - low)
+    # no room above 1 for another tick
+    axes.set(**{f"{axis}lim": (low - margin, min(high, 1) + margin)})
+    getattr(axes, f"{axis}axis").set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axes.ticklabel_format(axis=axis, style="plain", useOffset=False)
+    return bool(values.min() < low - margin)
+
+
+def add_legend(figure: Figure, panels: Iterable[Axes]) -> None:
+    """A legend above all panels, with each label once."""
+    lines = [line for axes in panels for line in axes.lines]
+    shown = {str(line.get_label()): line for line in reversed(lines)}
+    labels = [label for label in reversed(shown) if not label.startswith("_")]
+    longest = max(map(len, labels))
+    columns = 1 if longest > 56 else 2 if longest > 20 else 3
+    figure.legend(
+        [shown[label] for label in labels], labels,
+        loc="outside upper left", ncols=columns, handlelength=2.6,
+    )  # fmt: skip

@@ -40,12 +40,8 @@ def pool_folds(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Collect the out-of-fold predictions of a cross-validation, measure them, rank label issues.
 
-    Temperature and threshold are each detector's own, from its validation fold.
-
-    Args:
-        study: The study.
-        evaluation: Confidence of intervals, bins, and the number of label issues.
-        results: `metrics:RUN` and `predictions:RUN`.
+    Temperature and threshold are each detector's own, from its validation fold. `results` are
+    `metrics:RUN` and `predictions:RUN`.
 
     Returns:
         The predictions of all images, with row, seed, fold, and logits divided by the temperature;
@@ -112,10 +108,7 @@ def measure_folds(
 
 
 def _average(metric: Metric, folds: list[tuple[Scored, float]], confidence: float) -> Metric:
-    """The mean over the folds that define a metric.
-
-    Its interval is from the mean of the folds' influences (LeDell, Petersen & van der Laan 2015).
-    """
+    """The mean over folds; interval from the mean of their influences (LeDell et al. 2015)."""
     scored = [each for each, _ in folds]
     value = float(np.mean([each for _, each in folds]))
     ends = UNKNOWN

@@ -38,11 +38,7 @@ log = logging.getLogger(__name__)
 
 
 def check_weights(study: StudyParameters) -> None:
-    """Fetch the weights that the runs start from, before anything that takes long.
-
-    Raises:
-        UserError: If some cannot be fetched or read.
-    """
+    """Fetch the runs' weights before anything that takes long; UserError if that fails."""
     for model, weights in {(run.model, run.training.weights) for run in study.runs.values()}:
         fetch_weights(model, weights)
 
@@ -60,11 +56,8 @@ def train_run(
 ) -> tuple[pd.DataFrame, pd.DataFrame, Detector | DetectorFile]:
     """Train one run of a study, unless a training of the same run is finished.
 
-    `finished_runs` are the earlier trainings of its row. All other arguments and errors are those
-    of `train_detector`.
-
-    Returns:
-        As `train_detector`; the detector of a finished run as its file.
+    `finished_runs` are the earlier trainings of its row. All else is as in `train_detector`, but
+    the detector of a finished run is its file.
     """
     settings = RunSettings(model, backbones.preprocessing(model), training)
     run = fingerprint_of(identify(settings, split_summary))
@@ -117,12 +110,7 @@ def score_run(
 def tabulate(study: StudyParameters, **results: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Put the results of all runs of a study into its table, and choose a row.
 
-    Args:
-        study: The study.
-        results: `metrics:RUN`, `metric_table:RUN` and `split_summary:SPLIT`.
-
-    Returns:
-        The table, a row for each run; and the choice.
+    `results` are `metrics:RUN`, `metric_table:RUN` and `split_summary:SPLIT`.
 
     Raises:
         UserError: If the latest result of a run has other settings or another split.
@@ -140,9 +128,7 @@ def tabulate(study: StudyParameters, **results: Any) -> tuple[pd.DataFrame, dict
 
 
 def _check_metrics(
-    study: StudyParameters,
-    metrics: dict[str, dict[str, Any]],
-    splits: dict[str, dict[str, Any]],
+    study: StudyParameters, metrics: dict[str, dict[str, Any]], splits: dict[str, dict[str, Any]]
 ) -> None:
     stale = [
         name

@@ -1,5 +1,6 @@
 """The figures and the page of a study: one HTML document without other files or scripts."""
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -8,11 +9,10 @@ from matplotlib.figure import Figure
 from deepfake_detection.parameters import StudyParameters
 from deepfake_detection.pipelines.studies import curves, scores, tables
 from deepfake_detection.pipelines.studies.choice import as_sentence, say_use
-from deepfake_detection.pipelines.studies.results import StudyResults
-from deepfake_detection.pipelines.studies.tables import BEST
+from deepfake_detection.pipelines.studies.tables import BEST, StudyResults
 from deepfake_detection.reports.document import render_document
 from deepfake_detection.reports.embedded_figures import embed_figure
-from deepfake_detection.reports.parts import Cell, Table
+from deepfake_detection.reports.parts import Cell
 from deepfake_detection.reports.settings import flatten_settings, setting_in_words
 
 # What each figure shows, by its name in the catalog
@@ -23,7 +23,6 @@ _FIGURES = {
     "curves": "Accuracy of train and validation by epoch, a panel for each row",
     "losses": "Loss of train and validation by epoch, a panel for each row",
 }
-_Columns = list[tuple[str | Cell, list[Any]]]
 
 
 def report_study(
@@ -34,18 +33,9 @@ def report_study(
     inflation: pd.DataFrame | None = None,
     **results: Any,
 ) -> dict[str, str | Figure]:
-    """Draw the figures of a study and write its page.
+    """Draw the figures of a study and write its page, both by their names in the catalog.
 
-    Args:
-        study: The study.
-        table: As `tabulate` returns it.
-        summary: As `summarise_rows` returns it.
-        choice: As `choose_row` returns it.
-        inflation: As `compare_split_methods` returns it; None where no rows differ in it alone.
-        results: `training_history:RUN` and `split_summary:SPLIT`.
-
-    Returns:
-        `page`, and the figures by their names in the catalog.
+    `results` are `training_history:RUN` and `split_summary:SPLIT`; the others as in `StudyResults`.
     """
     splits = tables.select_results(results, "split_summary")
     notes = [study.note, *(split["note"] for split in splits.values())]
@@ -84,7 +74,19 @@ def render_study(results: StudyResults, figures: dict[str, Figure]) -> str:
             name: embed_figure(name, _FIGURES[name], figure) for name, figure in figures.items()
         },
         "results": results,
-        "runs": _runs_table(results),
+        "cell": Cell,
+        "split": tables.say_split(study),
+        "columns": _settings_columns(results),
+        "published": [
+            (f"published_{column}", form, Cell("Published", f"{of} of the reference"))
+            for column, of, form in (
+                ("validation_accuracy", "accuracy", ".4f"),
+                ("best_epoch", "epoch", ".0f"),
+            )
+            if table[f"published_{column}"].notna().any()
+        ],
+        # on validation with the threshold 0.5, the accuracy is that of the best epoch
+        "has_accuracy": set(table["subset"]) != {"validation"} or table[f"{BEST}_low"].isna().any(),
         "summary": summary[summary["runs"] > 1].to_dict("records"),
         "inflation": inflation.to_dict("records"),
         "origins": table.to_dict("records"),
@@ -129,64 +131,22 @@ def _score_chosen(results: StudyResults) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _runs_table(results: StudyResults) -> Table:
-    table = pd.concat([runs for _, _, runs in results.rows])
-    heads: list[Cell | None] = []
-    for _, title, runs in results.rows:
-        heads += [Cell(title, tag=str(runs["verdict"].iloc[0]), rows=len(runs))]
-        heads += [None] * (len(runs) - 1)
-    columns: _Columns = [("Row", heads), *_settings_columns(results, table)]
-    columns.append(("Best validation accuracy", _score_cells(table, BEST)))
-    columns.append(("Best epoch", [as_number(epoch, ".0f") for epoch in table["best_epoch"]]))
-    for column, of, form in (
-        ("validation_accuracy", "accuracy", ".4f"),
-        ("best_epoch", "epoch", ".0f"),
-    ):
-        published = table[f"published_{column}"]
-        if published.notna().any():
-            shown = [as_number(value, form) for value in published]
-            columns.append((Cell("Published", f"{of} of the reference"), shown))
-    on = f"on {', '.join(table['subset'].unique())}"
-    # on validation with the threshold 0.5, the accuracy is that of the best epoch
-    if set(table["subset"]) != {"validation"} or table[f"{BEST}_low"].isna().any():
-        columns.append((Cell("Accuracy", on), _score_cells(table, "accuracy")))
-    columns.append((Cell("ROC AUC", on), _score_cells(table, "roc_auc")))
-    for column, head in {
-        "train_accuracy": Cell("Train accuracy", "at the best epoch"),
-        "accuracy_gap": Cell("Gap", "train − validation"),
-        "roughness": Cell("Roughness", "change per epoch"),
-        "fall_after_best": Cell("Fall", "best − last epoch"),
-    }.items():
-        columns.append((head, [as_number(value) for value in table[column]]))
-    names, values = zip(*columns, strict=True)
-    best = list(table["run"]).index(results.choice["run"]) if results.choice["run"] else None
-    rows = list(zip(*values, strict=True))
-    return Table(
-        tables.say_split(results.study), names, rows, "numbers study", captioned=True, best=best
-    )
-
-
-def _settings_columns(results: StudyResults, table: pd.DataFrame) -> _Columns:
+def _settings_columns(results: StudyResults) -> list[tuple[str | Cell, pd.Series]]:
     """A column for seed and fold, each axis, and each setting that none of these determines."""
+    table = results.table.set_index("run")
     repeats = [name for name in ("seed", "fold") if table[name].nunique() > 1]
     axes = {f"axis.{axis}": axis for axis in results.study.axes}
-    columns: _Columns = [
-        (name.capitalize(), [as_number(value, ".0f") for value in table[name]]) for name in repeats
+    columns: list[tuple[str | Cell, pd.Series]] = [
+        (name.capitalize(), table[name].map(partial(as_number, form=".0f"))) for name in repeats
     ]
     for column, axis in axes.items():
-        columns += [
-            (axis.capitalize(), [curves.label_in_words(axis, each) for each in table[column]])
-        ]
+        words = partial(curves.label_in_words, axis)
+        columns.append((axis.capitalize(), table[column].map(words)))
     settings = [name for name in map(str, table) if "." in name and name not in axes]
     for name in ["model", *settings]:
         values = table[name].map(setting_in_words)
         told = [values.groupby(table[by]).nunique().max() == 1 for by in (*repeats, *axes)]
         if values.nunique() > 1 and not any(told):
             block, _, last = name.rpartition(".")
-            columns.append((Cell(last, block), list(values)))
+            columns.append((Cell(last, block), values))
     return columns
-
-
-def _score_cells(table: pd.DataFrame, column: str) -> list[Cell]:
-    values = table[[column, f"{column}_low", f"{column}_high"]].to_numpy(dtype=float)
-    return [Cell(as_number(value), as_interval(low, high)) for value, low, high in values]

@@ -6,8 +6,7 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline
 
 from deepfake_detection.parameters import RunParameters, StudyParameters
-from deepfake_detection.pipelines import calibration
-from deepfake_detection.pipelines.data_preparation.nodes import split_images, summarise_split
+from deepfake_detection.pipelines import calibration, data_preparation, training
 from deepfake_detection.pipelines.data_preparation.pipeline import create_indexing_pipeline
 from deepfake_detection.pipelines.studies.folds import pool_folds
 from deepfake_detection.pipelines.studies.nodes import (
@@ -24,7 +23,6 @@ from deepfake_detection.pipelines.studies.tables import (
     pairs_of_methods,
     summarise_rows,
 )
-from deepfake_detection.pipelines.training.nodes import request_pixels
 
 # A cluster gives nodes with this tag to workers with a device
 TRAINING = "training"
@@ -36,7 +34,7 @@ def create_pipeline(study: StudyParameters) -> Pipeline:
     return Pipeline(
         [
             create_indexing_pipeline(),
-            *(node for name in study.splits for node in _create_split(study, name)),
+            *(_create_split(f"{study.name}.{SPLIT}{name}") for name in study.splits),
             *map(_create_pixels, sorted(pixels)),
             *(_create_run(study, name, run) for name, run in study.runs.items()),
             *_create_tables(study),
@@ -44,51 +42,26 @@ def create_pipeline(study: StudyParameters) -> Pipeline:
     )
 
 
-def _create_split(study: StudyParameters, name: str) -> Iterator[Node]:
-    at = f"{study.name}.{SPLIT}{name}"
-    parameters = f"params:{at}.split"
-    yield Node(
-        split_images,
-        inputs=["image_index", parameters],
-        outputs=f"{at}.split",
-        name="split_images",
-        namespace=at,
-    )
-    yield Node(
-        summarise_split,
-        inputs=[f"{at}.split", "image_index", parameters, "params:data_preparation"],
-        outputs=f"{at}.split_summary",
-        name="summarise_split",
-        namespace=at,
-    )
+def _create_split(at: str) -> Pipeline:
+    made = data_preparation.create_pipeline().only_nodes("split_images", "summarise_split")
+    shared = {"params:data_preparation"}
+    return Pipeline(made, namespace=at, inputs={"image_index"}, parameters=shared)
 
 
-def _create_pixels(at: str) -> Node:
-    settings = [f"params:{at}.model", f"params:{at}.backbones", "params:pixels"]
-    return Node(
-        request_pixels,
-        inputs=["training_images", "image_index", *settings],
-        outputs=f"{at}.pixel_cache",
-        name="build_pixel_cache",
-        namespace=at,
-    )
+def _create_pixels(at: str) -> Pipeline:
+    made = training.create_pipeline().only_nodes("build_pixel_cache")
+    shared = {"training_images", "image_index"}
+    return Pipeline(made, namespace=at, inputs=shared, parameters={"params:pixels"})
 
 
 def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeline:
+    prepared = ["split", "split_summary", "pixel_cache"]
+    kept = ["finished_runs", "training_checkpoints", "best_so_far"]
+    scored = ["detector", "training_history", "split", "pixel_cache", "finished_scores"]
     nodes = [
         Node(
             train_run,
-            inputs=[
-                "split",
-                "split_summary",
-                "pixel_cache",
-                "finished_runs",
-                "training_checkpoints",
-                "best_so_far",
-                "params:model",
-                "params:backbones",
-                "params:training",
-            ],
+            inputs=[*prepared, *kept, "params:model", "params:backbones", "params:training"],
             # the detector last: once it is saved, the checkpoint is removed
             outputs=["training_history", "validation_logits", "uncalibrated_detector"],
             name="train",
@@ -97,27 +70,20 @@ def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeli
         *calibration.create_pipeline().nodes,
         Node(
             score_run,
-            inputs=[
-                "detector",
-                "training_history",
-                "split",
-                "pixel_cache",
-                "finished_scores",
-                "params:evaluation",
-            ],
+            inputs=[*scored, "params:evaluation"],
             # the metrics last: where they exist, the others do
             outputs=["predictions", "metric_table", "metrics"],
             name="score",
             tags=TRAINING,
         ),
     ]
-    prepared = f"{study.name}.{SPLIT}{run.split.name}"
+    split = f"{study.name}.{SPLIT}{run.split.name}"
     return Pipeline(
         nodes,
         namespace=f"{study.name}.{name}",
         inputs={
-            "split": f"{prepared}.split",
-            "split_summary": f"{prepared}.split_summary",
+            "split": f"{split}.split",
+            "split_summary": f"{split}.split_summary",
             "pixel_cache": f"{study.name}.{name_of_pixels(run)}.pixel_cache",
         },
         parameters={"params:evaluation"},

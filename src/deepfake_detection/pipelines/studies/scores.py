@@ -8,9 +8,8 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deepfake_detection.pipelines.studies.panels import add_legend, finite, scale_accuracies
-from deepfake_detection.pipelines.studies.results import StudyResults
-from deepfake_detection.pipelines.studies.tables import BEST
+from deepfake_detection.pipelines.studies.curves import add_legend, finite, scale_accuracies
+from deepfake_detection.pipelines.studies.tables import BEST, StudyResults
 from deepfake_detection.reports.style import colour_of, drawing, finished, message_figure
 from deepfake_detection.reports.words import folded
 
@@ -123,10 +122,8 @@ def _scale(axes: Axes, limit: float | None) -> None:
 def draw_inflation(inflation: pd.DataFrame) -> Figure:
     """A line for each pair, from its score with a group split to that with an individual one.
 
-    There is a panel for each metric and subset; the inflation stands above the line.
-
-    Args:
-        inflation: As `compare_split_methods` returns it.
+    There is a panel for each metric and subset of `compare_split_methods`; the inflation stands
+    above the line.
     """
     titles = list(dict.fromkeys(inflation["title"]))
     parts = list(inflation.groupby(["metric", "subset"], sort=False))

@@ -1,6 +1,7 @@
 """The tables of a study: runs, rows over seeds and folds, inflation by individual splits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -222,3 +223,38 @@ def say_split(study: StudyParameters) -> str:
         return f"{len(others) + 1} splits"
     parts = f"{study.folds} folds" if study.folds else say_ratios(first.shares.model_dump())
     return f"{first.method} split, {parts}, seed {first.seed}"
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """What the figures and the page of a study are made of; `notes` are shown first."""
+
+    study: StudyParameters
+    table: pd.DataFrame  # of `tabulate_runs`, with `verdict`: chosen, tied, overfit or ""
+    summary: pd.DataFrame  # of `summarise_rows`
+    inflation: pd.DataFrame | None  # of `compare_split_methods`; None where no rows differ so
+    choice: Mapping[str, Any]  # of `choose_row`
+    histories: Mapping[str, pd.DataFrame]  # the training history of each run
+    notes: Sequence[str] = ()
+
+    @property
+    def rows(self) -> list[tuple[str, str, pd.DataFrame]]:
+        """Each row's name and title, and the runs that repeat it, in the table's order."""
+        groups = self.table.groupby("row", sort=False)
+        return [(str(row), str(runs["title"].iloc[0]), runs) for row, runs in groups]
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether any row has several runs."""
+        return bool(self.table["row"].duplicated().any())
+
+    @property
+    def chosen_runs(self) -> pd.DataFrame:
+        """The runs of the chosen row; empty where no row is chosen."""
+        return self.table[self.table["row"] == self.choice["chosen"]]
+
+    def accuracy_of_all_folds(self, row: str) -> pd.Series | None:
+        """The summary of a row's accuracy in a cross-validation, else None."""
+        summary = self.summary
+        found = summary[(summary["row"] == row) & (summary["metric"] == "accuracy")]
+        return None if found["all_folds"].isna().all() else found.iloc[0]
