@@ -1,5 +1,6 @@
 # make demo · make test · make lint: each sets up all that it needs in .venv.
-# PYTHON picks the interpreter, PIP_ARGS is handed to every pip install (README, Installation).
+# PYTHON picks the interpreter, PIP_ARGS is handed to every pip install (README, Installation
+# by hand).
 
 PYTHON ?= python3
 PIP_ARGS ?=

@@ -1,4 +1,4 @@
-"""The project's configuration: Kedro's, checked, with the rows of studies completed."""
+"""Configuration loader: validates parameters and completes the rows of studies."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -13,7 +13,8 @@ from yaml import YAMLError
 from deepfake_detection.errors import UserError, suggest
 from deepfake_detection.parameters import ProjectParameters, StudyParameters, describe_problems
 
-# What --params takes beside parameters: paths, each with the catalog entries that it may stand for
+# Names that --params takes although no parameter file has them: paths, with the catalog entries
+# that they replace
 GIVEN_PATHS = {
     "detector": ("detector",),
     "images": ("external_images", "pictures_to_check", "unlabelled_images"),
@@ -78,7 +79,7 @@ class StudyConfigLoader(OmegaConfigLoader):
                 raise
             hint = suggest(self.env, environments)
             raise UserError(f"there is no environment '{self.env}': {hint}") from None
-        # a key that stands twice, in one file or in two of the same folder
+        # for example, the same key twice
         except (YAMLError, ValueError) as error:
             raise UserError(f"the parameter files: {' '.join(str(error).split())}") from None
 

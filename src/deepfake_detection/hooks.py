@@ -33,7 +33,7 @@ class ProjectHooks:
     """The project's hooks."""
 
     def __init__(self) -> None:
-        self._states_of: dict[str, TrainingCheckpoints] = {}
+        self._checkpoints_of: dict[str, TrainingCheckpoints] = {}
         self._scorings_of: dict[str, ScoringCheckpoints] = {}
         self._titles: dict[str, str] = {}
         self._started = 0
@@ -96,25 +96,25 @@ class ProjectHooks:
 
     @hook_impl
     def after_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
-        """Remember the states of trainings and scorings that a node has used."""
+        """Remember the checkpoints that a node used."""
         from deepfake_detection.models.scoring import ScoringCheckpoints
         from deepfake_detection.training.checkpoints import TrainingCheckpoints
 
         for value in inputs.values():
             if isinstance(value, TrainingCheckpoints):
-                self._states_of[node.name] = value
+                self._checkpoints_of[node.name] = value
             elif isinstance(value, ScoringCheckpoints):
                 self._scorings_of[node.name] = value
 
     @hook_impl
     def after_dataset_saved(self, data: Any, node: Node) -> None:
-        """Remove the state of a training or scoring once its result is saved: nothing is lost."""
+        """Remove a checkpoint once the result of its node is saved."""
         from deepfake_detection.models.detector import Detector
 
         if node.name in self._scorings_of:
             self._scorings_of.pop(node.name).remove_used()
-        if node.name in self._states_of and isinstance(data, Detector):
-            self._states_of.pop(node.name).remove(data.card.run_fingerprint)
+        if node.name in self._checkpoints_of and isinstance(data, Detector):
+            self._checkpoints_of.pop(node.name).remove(data.card.run_fingerprint)
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:

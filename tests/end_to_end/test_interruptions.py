@@ -46,7 +46,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_weights(
         process.communicate()
         caplog.clear()
         run_here(project, "training", training=training)
-        found = re.search(r"Going on after epoch \d+", caplog.text)
+        found = re.search(r"Resuming after epoch \d+", caplog.text)
         print(f"killed after {moment:.2f} of {seconds:.2f} s: {found[0] if found else 'anew'}")
         _assert_same_weights(latest(project, DETECTOR), uninterrupted, moment)
         assert not (project / STATES).exists()
@@ -70,8 +70,8 @@ def test_ctrl_c_says_in_one_line_how_to_go_on_or_begin_anew(
 
     # other settings
     run_here(project, "training", training={"epochs": 1})
-    assert "Left alone: 1 unfinished training with other settings" in caplog.text
-    assert "Going on" not in caplog.text
+    assert "Ignored 1 checkpoint of runs with other settings" in caplog.text
+    assert "Resuming" not in caplog.text
     assert list((project / STATES).iterdir()) == kept
 
     # truncated

@@ -288,9 +288,9 @@ def test_a_cross_validation_scores_every_image_once_by_a_detector_that_has_not_s
     by_fold = right.groupby(pooled["fold"]).mean()
     assert summary.at["accuracy", "mean"] == pytest.approx(by_fold.mean())
     assert summary.at["accuracy", "standard_deviation"] == pytest.approx(by_fold.std())
-    doubted = pd.read_csv(latest(output, "label_issues.csv"))
+    issues = pd.read_csv(latest(output, "label_issues.csv"))
     wrong = pooled.loc[~right, "path"]
-    assert set(doubted["path"]) <= set(wrong)
+    assert set(issues["path"]) <= set(wrong)
 
 
 @pytest.mark.parametrize(

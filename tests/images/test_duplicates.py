@@ -175,8 +175,8 @@ def test_a_fake_and_what_it_was_made_of_are_alike_only_across_groups(faces):
     assert (apart["group"].str[4:] == apart["other_group"].str.extract(r"(\d+)$")[0]).all()
     together, summary = audit(folder, images, subsets, "individual")
     assert together.empty
-    torn = images["group"].nunique()
-    assert summary["groups_in_more_than_one_subset"] == {"train and validation": torn}
+    shared = images["group"].nunique()
+    assert summary["groups_in_more_than_one_subset"] == {"train and validation": shared}
 
 
 # ---------------------------------------------------------------- exact copies
@@ -290,7 +290,7 @@ def test_files_that_are_missing_or_have_changed_are_named(put_images, photograph
         audit(folder, images, subsets)
 
 
-def test_a_grouped_split_with_torn_groups_is_refused(put_images, photograph, encode):
+def test_a_grouped_split_with_shared_groups_is_refused(put_images, photograph, encode):
     folder, images = put_images({f"real/{n}.png": encode(photograph(n)) for n in range(20)})
     numbered = images["path"].str.startswith("real").sum()
     subsets = ["train"] * len(images)

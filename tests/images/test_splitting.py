@@ -224,10 +224,10 @@ def test_the_individual_method_splits_groups_and_counts_them():
     parameters, images = cut_by("individual"), images_of()
     split = split_images(index, parameters)
     summary = summarise_split(split, index, parameters, images)
-    torn = sum(len(set(subsets)) > 1 for _, subsets in split.groupby("group")["subset"])
-    assert summary["groups_in_more_than_one_subset"] == torn > 50
+    shared = sum(len(set(subsets)) > 1 for _, subsets in split.groupby("group")["subset"])
+    assert summary["groups_in_more_than_one_subset"] == shared > 50
     assert summary["images"]["validation"] == dict.fromkeys(CLASSES, 40)
-    assert sum(summary["groups"].values()) == index["group"].nunique() + torn
+    assert sum(summary["groups"].values()) == index["group"].nunique() + shared
     whole = summarise_split(split_images(index, cut_by("group")), index, cut_by("group"), images)
     assert whole["groups_in_more_than_one_subset"] == 0
     assert whole["fingerprint"] != summary["fingerprint"]

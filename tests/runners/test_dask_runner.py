@@ -284,7 +284,7 @@ def test_a_training_goes_on_after_ctrl_c_and_after_its_worker_is_killed(
     version = _run(project, cluster, "training")
     assert caplog.text.count("train_detector on tcp://") == 2
     logs = "".join(path.read_text() for path in cluster.folder.glob("*.log"))
-    assert logs.count("Going on after epoch") == 2
+    assert logs.count("Resuming after epoch") == 2
     # by the hook, where the detector was saved
     assert not (project / CHECKPOINTS).exists()
     history = latest(project, f"{MODELS}/training_history.csv")

@@ -1,9 +1,9 @@
 """Makes the demo's images out of the drawn portraits that the package ships.
 
-The portraits show nobody; `tools/draw_portraits.py` draws them. Each image is cut out of a portrait
-at a random place and angle, forged first in the two fake classes, and taken with the same camera in
-all three. The forgeries leave what real ones leave: a seam, a slight mismatch of colour, smoother
-skin, and the faint grid of a generator's up-sampling layers.
+The portraits show no real person; `tools/draw_portraits.py` draws them. Each image is cut out of a
+portrait at a random place and angle, forged first in the two fake classes, and taken with the same
+camera in all three. The forgeries have the artefacts of real ones: a seam, a slight mismatch of
+colour, smoother skin, and the faint grid of a generator's up-sampling layers.
 """
 
 import json
@@ -70,7 +70,7 @@ class Source:
 
     @classmethod
     def read(cls, people: People, number: int) -> Self:
-        """Read from the package; people 2k and 2k + 1 lend each other their faces."""
+        """Read from the package; people 2k and 2k + 1 are each other's donor."""
         landmarks = json.loads((_PORTRAITS / "landmarks.json").read_text(encoding="utf-8"))[people]
 
         def read(person: int) -> list[Portrait]:
@@ -99,7 +99,7 @@ def _soft(distance: Floats, width: float) -> Floats:
 
 
 def _bump(across: Floats, along: Floats, width: float, height: float) -> Floats:
-    """A Gaussian of height 1 with the given standard deviations times sqrt(2)."""
+    """A Gaussian with maximum 1; `width` and `height` are its standard deviations times √2."""
     return np.exp(-((across / width) ** 2) - (along / height) ** 2)
 
 
@@ -111,7 +111,7 @@ def _face_units(portrait: Portrait) -> tuple[Floats, Floats]:
 
 
 def _matched(donor: Floats, target: Pixels, mask: Floats) -> Floats:
-    """The donor's colours with the target's mean under a mask; white does not get brighter."""
+    """The donor's colours with the target's mean under a mask; values near white are not raised."""
     before, after = ((rgb * mask[..., None]).sum((0, 1)) + 1e-3 for rgb in (donor, target))
     gain = np.clip(after / before, 0.5, 2.0)
     return donor * gain / (1 + np.maximum(gain - 1, 0) * (donor / 255) ** 2)
@@ -187,8 +187,8 @@ def make_image(
 ) -> tuple[Image.Image, Floats]:
     """Make one image of a person; the same arguments give the same pixels.
 
-    Returns the RGB image and where it was forged: float32 [size, size] in [0, 1], the opacity of
-    what was blended in. Without `forge`, a fake is returned as it was before.
+    Returns the RGB image and the opacity of what was blended in: float32 [size, size] in [0, 1].
+    With `forge=False`, a fake is cut and photographed in the same way, but not forged.
     """
     own, number = source.portraits[frame], CLASS_NAMES.index(class_name)
     picture, changed = own.rgb.copy(), np.zeros((_GRID, _GRID), np.uint8)

@@ -1,4 +1,4 @@
-"""Leakage between subsets: equal files and near-duplicates that stand in two of them."""
+"""Leakage audit: equal files and near-duplicates in two subsets, equal files with two labels."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -50,7 +50,7 @@ class Comparison:
 def find_copies(images: pd.DataFrame) -> pd.DataFrame:
     """Find files that are equal byte for byte and stand in two subsets, or under two labels.
 
-    Each is paired with the first of its kind: a thousand copies are a thousand pairs. `images` has
+    Each copy is paired with the first one only, so the number of pairs grows linearly. `images` has
     the columns path, sha256, class_name, label, group, subset; the result, `LEAK_COLUMNS`.
     """
     repeated = images[images["sha256"].duplicated(keep=False)]
@@ -244,7 +244,7 @@ def sort_leaks(leaks: pd.DataFrame) -> pd.DataFrame:
 
 
 def count_leaks(leaks: pd.DataFrame) -> dict[str, dict[str, dict[str, int]]]:
-    """Pairs by kind and subsets, and how many images of the later subset stand in them."""
+    """Count pairs by kind and pair of subsets, and the images of the second subset in them."""
     counts: dict[str, dict[str, dict[str, int]]] = {kind: {} for kind in KINDS}
     subsets = leaks["subset"] + " and " + leaks["other_subset"]
     for (kind, name), paths in leaks["other_path"].groupby([leaks["kind"], subsets], sort=True):
@@ -252,8 +252,8 @@ def count_leaks(leaks: pd.DataFrame) -> dict[str, dict[str, dict[str, int]]]:
     return counts
 
 
-def count_torn_groups_by_subsets(split: pd.DataFrame) -> dict[str, int]:
-    """Groups that stand in two subsets, by these; one that stands in three counts three times."""
+def count_shared_groups_by_subsets(split: pd.DataFrame) -> dict[str, int]:
+    """Count groups in more than one subset, by pair of subsets; one in three counts three times."""
     held = pd.crosstab(split["group"], split["subset"]) > 0
     present = [subset for subset in SUBSETS if subset in held.columns]
     return {

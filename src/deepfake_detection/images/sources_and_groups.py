@@ -19,7 +19,7 @@ _NUMBERED = re.compile(r"^(.*?)(\d+)(?:\.[^./]*)?$")
 def name_sources(
     paths: pd.Series, class_names: pd.Series, readable: pd.Series, source: SourceRule
 ) -> pd.Series:
-    """Name the source of each image: its class, and a number or caught name within it.
+    """Name the source of each image: its class, and a number or matched name within it.
 
     Args:
         paths: Of all files, relative to the image folder, in natural order within a class. An
@@ -29,8 +29,9 @@ def name_sources(
         source: The rule.
 
     Returns:
-        As `real/17`; None for an unreadable file without a number. The class is part of the name,
-        since fakes of several kinds, made from one video, often carry the same names.
+        Such as `real/17`. None for an unreadable file; the rule `consecutive` gives it a source
+        where its position is known. The class is part of the name, since fakes of several kinds,
+        made from one video, often carry the same names.
 
     Raises:
         UserError: If the pattern does not match a file's path.
@@ -39,7 +40,7 @@ def name_sources(
     keys = pd.Series(None, index=paths.index, dtype=object)
     if source.rule == "pattern":
         assert source.pattern is not None  # noqa: S101  (checked by SourceRule)
-        keys[readable] = _catch(inside[readable], source.pattern, "source.pattern")
+        keys[readable] = _match(inside[readable], source.pattern, "source.pattern")
     elif source.rule == "image":
         keys[readable] = inside[readable]
     else:
@@ -112,21 +113,21 @@ def name_groups(
         groups = _inside(sources, class_names)
     else:
         assert group.pattern is not None  # noqa: S101  (checked by GroupRule)
-        groups = _catch(_inside(paths, class_names), group.pattern, "group.pattern")
+        groups = _match(_inside(paths, class_names), group.pattern, "group.pattern")
     return _join_over_identical(groups, sha256s)
 
 
-def _catch(names: pd.Series, pattern: str, parameter: str) -> pd.Series:
-    """What the first group of a pattern catches in each name."""
-    caught = names.str.extract(pattern).iloc[:, 0]
-    missed = names[caught.fillna("") == ""]
+def _match(names: pd.Series, pattern: str, parameter: str) -> pd.Series:
+    """The text that the first group of a pattern matches in each name."""
+    matched = names.str.extract(pattern).iloc[:, 0]
+    missed = names[matched.fillna("") == ""]
     if len(missed):
         raise UserError(
-            f"parameter '{parameter}': {pattern!r} does not match '{missed.iloc[0]}', or catches "
-            f"nothing there ({len(missed)} such files). It is searched for in the path inside the "
-            "class folder."
+            f"parameter '{parameter}': {pattern!r} does not match '{missed.iloc[0]}', or its "
+            f"first group is empty ({len(missed)} such files). The pattern is applied to the path "
+            "inside the class folder."
         )
-    return caught
+    return matched
 
 
 def _join_over_identical(groups: pd.Series, sha256s: pd.Series) -> pd.Series:

@@ -61,7 +61,7 @@ def _in_order(counts: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _count_shared_source_numbers(split: pd.DataFrame) -> dict[str, int]:
-    """Sources whose number (or caught name) occurs in several classes; those of several subsets.
+    """Sources whose number (or matched name) occurs in several classes; those of several subsets.
 
     A fake often carries the number of the real video that it was made of. The group rule `source`
     may then put the two into different subsets.

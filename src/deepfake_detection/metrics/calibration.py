@@ -126,19 +126,19 @@ def fit_threshold(logits: Floats, labels: Labels, parameters: ThresholdParameter
     thresholds = _list_thresholds(logits)
     # as many points as thresholds, from that above all scores down
     curve = roc_curve(labels, probabilities, drop_intermediate=False)
-    false_positives, found = curve[0][::-1], curve[1][::-1]
+    false_positive_rates, recalls = curve[0][::-1], curve[1][::-1]
     if parameters.rule == "equal_error":
         # of several that are as near, the one with fewer errors
-        distance = np.abs(false_positives - (1 - found))
-        best = np.lexsort((false_positives + 1 - found, distance))[0]
+        distance = np.abs(false_positive_rates - (1 - recalls))
+        best = np.lexsort((false_positive_rates + 1 - recalls, distance))[0]
     elif parameters.rule == "best_f1":
-        fakes = int((labels == 1).sum())
-        hits, alarms = found * fakes, false_positives * (len(labels) - fakes)
-        best = np.argmax(2 * hits / (hits + alarms + fakes))
+        fakes, reals = int((labels == 1).sum()), int((labels != 1).sum())
+        true_positives, false_positives = recalls * fakes, false_positive_rates * reals
+        best = np.argmax(2 * true_positives / (true_positives + false_positives + fakes))
     else:
-        best = np.argmax(false_positives <= parameters.false_positive_rate)
+        best = np.argmax(false_positive_rates <= parameters.false_positive_rate)
     note: str | None = None
-    if found[best] == 0:
+    if recalls[best] == 0:
         note = (
             f"on validation no threshold keeps the {parameters.rule.replace('_', ' ')} and finds a "
             "fake: with this one, nothing was called fake"

@@ -7,10 +7,10 @@ gives the size of a sample of independent observations with the same variance, f
 interval (1927; for clustered shares Korn and Graubard 1998) holds near 0 and 1 too, where
 value ± error, and percentile bootstraps, are too narrow.
 
-Where a few groups make most of the variance (the few errors of a good detector), the variance
-itself is poorly known. For all but shares of counts, whose variance follows from their value but
-for how alike images of a group are, the quantile is that of Student's t with the degrees of freedom
-that such a variance has (Satterthwaite 1946).
+Where a few groups cause most of the variance (the few errors of a good detector), the variance
+itself is poorly known. So the quantile is Student's t with Satterthwaite's (1946) degrees of
+freedom. For shares of counts, the variance is largely determined by the value; there the degrees of
+freedom are groups − 1.
 
 Influences are float64, [n], 0 for rows that play no part; groups are [n]. An interval is its lower
 and its upper end, both NaN where there is only one group; those of metrics in [0, 1] lie there.
@@ -94,9 +94,9 @@ def interval(
 ) -> tuple[float, float]:
     """Wilson's interval of a metric in [0, 1] over rows that come in groups.
 
-    `counted` says that it is a share of counts, not a mean of numbers in between: then the size of
-    the sample of independent observations is at most n. `known_by` is how many groups agree where
-    nothing varies: all, if None.
+    `counted` says that it is a share of counts, not a mean of values between 0 and 1: then the size
+    of the sample of independent observations is at most n. If the variance is 0, `known_by`
+    (default: the number of groups) is used as the sample size.
     """
     sums = sum_over_groups(influence, groups)
     number = len(sums)
@@ -104,19 +104,19 @@ def interval(
         return UNKNOWN
     # a metric that is a sum over images can miss 0 or 1 by rounding
     value = min(max(value, 0.0), 1.0)
-    variance, spread = _variance(sums, value), value * (1 - value)
-    if variance == 0 or spread == 0:
+    variance, binomial_variance = _variance(sums, value), value * (1 - value)
+    if variance == 0 or binomial_variance == 0:
         # all that is known is that this many groups agree
         size, freedom = float(known_by or number), number - 1.0
     elif counted:
         # groups that happen to have the same share do not tell more than independent rows
-        size, freedom = min(spread / variance, float(len(influence))), number - 1.0
+        size, freedom = min(binomial_variance / variance, float(len(influence))), number - 1.0
     else:
-        size, freedom = spread / variance, _freedom(sums)
+        size, freedom = binomial_variance / variance, _freedom(sums)
     quantile = _quantile(confidence, freedom)
     shrink = quantile**2 / size
     centre = (value + shrink / 2) / (1 + shrink)
-    half = quantile / (1 + shrink) * math.sqrt(spread / size + shrink / (4 * size))
+    half = quantile / (1 + shrink) * math.sqrt(binomial_variance / size + shrink / (4 * size))
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
@@ -127,10 +127,10 @@ def area_interval(
 
     It covers better than Wilson's near 1, where an area's variance falls faster than a share's.
     """
-    half, spread = _half_width(value, influence, groups, confidence), value * (1 - value)
-    if math.isnan(half) or spread <= 0:
+    half, binomial_variance = _half_width(value, influence, groups, confidence), value * (1 - value)
+    if math.isnan(half) or binomial_variance <= 0:
         return interval(value, influence, groups, confidence, known_by=known_by)
-    half /= spread
+    half /= binomial_variance
     return float(expit(logit(value) - half)), float(expit(logit(value) + half))
 
 
@@ -144,7 +144,7 @@ def positive_interval(
     half = _half_width(value, influence, groups, confidence)
     if math.isnan(half) or not value > 0:
         return UNKNOWN
-    # the logarithm's standard error is the relative one; beyond float64's range is no interval
+    # the logarithm's standard error is the relative standard error; the limit keeps exp() finite
     half = min(half / value, 300.0)
     return value * math.exp(-half), value * math.exp(half)
 
@@ -183,9 +183,8 @@ def _variance(sums: Floats, value: float) -> float:
 
 
 def _freedom(sums: Floats) -> float:
-    # those of a normal sample's variance with the same error: groups − 1 for normal sums, 2 where
-    # one group makes all of it
-    # as shares of the largest, since the fourth power of a small number is soon 0
+    # Degrees of freedom of a normal sample whose variance has the same error.
+    # Scaled by the largest sum, since fourth powers of small numbers underflow.
     squares = (sums / np.abs(sums).max()) ** 2
     total = float(squares.sum())
     error = float((squares**2).sum()) - total**2 / len(sums)

@@ -32,8 +32,8 @@ COUNTS = ("true_negatives", "false_positives", "false_negatives", "true_positive
 
 _NO_INTERVAL = {
     "equal_error_rate": (
-        "no interval: it hangs on how dense the scores are at one threshold, which few groups "
-        "don't tell"
+        "no interval: its error depends on the density of scores at one threshold, which cannot be "
+        "estimated from few groups"
     ),
     "expected_calibration_error": (
         "no interval: chance alone makes it larger, the more so the fewer images there are"

@@ -69,11 +69,11 @@ class GridLayer:
 
 
 def find_grid_layer(network: nn.Module, crop: int, smallest_grid: int) -> GridLayer:
-    """The last layer with at least `smallest_grid` places a side, or the last with the most.
+    """Find the last layer whose output grid is at least `smallest_grid` wide.
 
-    Grad-CAM's authors take the last layer whose output is a grid of places in the picture. Its size
-    depends on the crop: resnet18 has 7×7 at 224 pixels, but 2×2 at 56, where a heat map could name
-    no more than a quarter of the picture.
+    If there is none, the last of those with the largest grid. Grad-CAM's authors take the last
+    layer with a grid. Its size depends on the crop: resnet18 has 7×7 at 224 pixels, but 2×2 at 56,
+    where a heat map could name no more than a quarter of the picture.
 
     The network is in evaluation mode. A ValueError says that no layer has more than one place.
     """
@@ -96,7 +96,9 @@ def find_grid_layer(network: nn.Module, crop: int, smallest_grid: int) -> GridLa
     usable = found[:-1] if layout == "class token and places" else found
     finest = max((layer.grid for layer in usable), default=1)
     if finest == 1:
-        raise ValueError(f"no layer keeps places of a picture of {crop}×{crop} pixels apart")
+        raise ValueError(
+            f"no layer has a spatial output larger than 1×1 for a crop of {crop}×{crop} pixels"
+        )
     return [layer for layer in usable if layer.grid >= min(smallest_grid, finest)][-1]
 
 

@@ -1,9 +1,9 @@
 """The identity of a run: what determines its weights, and nothing else.
 
-Part of it are the trained settings, the precision that was resolved, the content of a weights file
-and the split. Not part of it are the device, the number of processes, calibration, and where
-checkpoints lie. Its SHA-256, the run fingerprint, stands in the detector, the training history, the
-predictions and the metrics.
+It includes the settings, the resolved precision, the content of a weights file and the split. It
+excludes the device, the number of processes, torch.compile, calibration and the checkpoint
+settings. Its SHA-256 is the run fingerprint; the detector, training history, predictions and
+metrics contain it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-# Settings of the block `training` that change no weights, or are replaced by what they resolve to.
+# Settings of `training` that are left out of the identity; `precision` is added as resolved.
 MACHINE_SETTINGS = frozenset({"device", "devices", "precision", "compile", "checkpoint"})
 
 # Parameters that came after the first detectors, by dotted name: the value that repeats what was

@@ -27,7 +27,7 @@ def _check_pattern(pattern: str) -> str:
     except re.error as error:
         raise ValueError(f"is not a regular expression ({error})") from None
     if compiled.groups == 0:
-        raise ValueError("needs a group in round brackets that catches the name, as in (.+)_\\d+")
+        raise ValueError("needs a group in round brackets that matches the name, as in (.+)_\\d+")
     return pattern
 
 

@@ -50,11 +50,11 @@ def tiled_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def add_words(figure: Figure, left: float, top: float, words: str, **looks: Any) -> None:
+def add_words(figure: Figure, left: float, top: float, words: str, **text_options: Any) -> None:
     """Put words at a place, in inches from the figure's upper left corner."""
     width, height = figure.get_size_inches()
-    looks = {"fontsize": 8.5, "va": "top", "color": rcParams["axes.labelcolor"]} | looks
-    figure.text(left / width, 1 - top / height, words, **looks)
+    defaults = {"fontsize": 8.5, "va": "top", "color": rcParams["axes.labelcolor"]}
+    figure.text(left / width, 1 - top / height, words, **defaults | text_options)
 
 
 def add_picture(

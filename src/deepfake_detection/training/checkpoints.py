@@ -63,8 +63,8 @@ class TrainingCheckpoints:
         except Exception as error:
             problem = f"is truncated or damaged ({type(error).__name__}: {first_line(error)})"
         raise UserError(
-            f"the training state {path} {problem}. Training begins anew only when told to: delete "
-            "the file, or add --params training.checkpoint.resume=false"
+            f"the checkpoint {path} {problem}. To start again from the first epoch, delete the "
+            "file, or add --params training.checkpoint.resume=false"
         )
 
     def save(self, run_fingerprint: str, state: State) -> None:
@@ -80,8 +80,9 @@ class TrainingCheckpoints:
                     raise cause from None
                 if getattr(cause, "errno", None) == errno.ENOSPC:
                     raise UserError(
-                        f"the disk is full: the training state could not be written to {path}. "
-                        "Make room, and the same command goes on from the state before it."
+                        f"the disk is full: the checkpoint could not be written to {path}. Free "
+                        "some space, then run the same command again: it resumes from the previous "
+                        "checkpoint."
                     ) from error
             raise
 

@@ -61,7 +61,7 @@ def _count(device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that train together; rank 0 logs, and keeps weights and states."""
+    """One of the processes that train together; rank 0 logs, and keeps weights and checkpoints."""
 
     device: torch.device
     rank: int = 0

@@ -32,9 +32,9 @@ class Trainer:
     Args:
         network: From [n, 3, crop, crop] to [n, 2]; moved to the device and changed in place.
         heads: Names of the layers that learn at the head's rate.
-        validation: Chooses the epoch; it may be empty.
-        precision: What the network computes training steps in: fp32, or bf16, while weights, loss
-            and update stay in fp32. Validation is always fp32, as scores are.
+        validation: The best epoch is chosen on it; may be empty.
+        precision: fp32, or bf16 for the forward and backward pass of training steps. Weights, loss
+            and update are always fp32; so is validation.
 
     Attributes:
         network: The network itself, without the wrappers of several processes and torch.compile.
@@ -192,8 +192,8 @@ def train_network(
 ) -> TrainResult:
     """Train a network, and keep the weights of the epoch with the best validation accuracy.
 
-    Training ends early with an epoch whose loss is infinite or NaN. `result` has the epochs before
-    an interruption, and the trainer the state after them. `stop_after`: see `TrainResult.ends`.
+    Training stops at an infinite or NaN loss. To resume, pass the `result` of the finished epochs
+    and a trainer loaded with the checkpoint. `stop_after`: see `TrainResult.ends`.
     """
     result = result or TrainResult()
     while not result.ends(training, stop_after):

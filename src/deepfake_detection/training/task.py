@@ -28,7 +28,7 @@ class TrainingTask:
         run: The training's fingerprint, which names its checkpoint.
         split: A row for each image: sha256, label (1 fake, 0 real), subset.
         pixel_cache: Holds the pixels of all images of the split.
-        checkpoints: Where the main process saves the training's state.
+        checkpoints: Where the main process saves the checkpoint.
     """
 
     run: str

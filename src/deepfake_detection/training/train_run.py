@@ -33,14 +33,14 @@ from deepfake_detection.training.task import TrainingTask, train_task
 
 log = logging.getLogger(__name__)
 
-# Threads (Kedro's ThreadRunner, Dask) train one after the other: torch's random state and number of
-# threads belong to the process. A caller that also draws the first weights holds it around both.
+# Threads (of Kedro, Dask) train in turn: torch's random state and number of threads belong to the
+# process. A caller that also draws the initial weights holds the lock during both steps.
 training_lock = threading.RLock()
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """What a training gives. The detector is not calibrated.
+    """The result of one training. The detector is not calibrated yet.
 
     Attributes:
         history: A row for each `Epoch`, with `run_fingerprint`.
@@ -139,7 +139,7 @@ def find_checkpoint(
     """The checkpoint of an interrupted run with the same settings and split, if it is wanted."""
     if others := states.others(run):
         log.info(
-            "Left alone: %d unfinished training%s with other settings or another split in %s",
+            "Ignored %d checkpoint%s of runs with other settings or another split in %s",
             len(others), "s" if len(others) > 1 else "", states.folder,
         )  # fmt: skip
     if not training.checkpoint.resume:
@@ -147,8 +147,8 @@ def find_checkpoint(
     state = states.load(run)
     if state is not None:
         log.info(
-            "Going on after epoch %d of a training with the same settings and split (%s). "
-            "--params training.checkpoint.resume=false begins anew",
+            "Resuming after epoch %d of the same run (%s). To start from the first epoch: "
+            "--params training.checkpoint.resume=false",
             len(state["result"]["history"]), states.path(run),
         )  # fmt: skip
     return state
@@ -161,8 +161,8 @@ def hardware_of_checkpoint(state: State) -> Hardware:
         return check_hardware(hardware)
     except UserError as error:
         raise UserError(
-            f"the interrupted training computed on {hardware}, and goes on with nothing else. "
-            f"Here {error} To begin anew, add --params training.checkpoint.resume=false"
+            f"the checkpoint was made on {hardware}, and training can only resume there. On this "
+            f"machine, {error} To start again, add --params training.checkpoint.resume=false"
         ) from None
 
 
@@ -193,7 +193,10 @@ def _log_start(task: TrainingTask) -> None:
 
 def _keep(detector: Detector, best_so_far: DetectorSlot | None) -> str:
     if best_so_far is None:
-        return "It was finite in the run that is repeated: look at the images that are new."
+        return (
+            "The loss was finite in the run whose settings are used here: check the images that "
+            "were added."
+        )
     best_so_far.fill(detector)
     card = detector.card
     return (

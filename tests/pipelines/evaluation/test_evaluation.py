@@ -221,9 +221,9 @@ def test_label_issues_are_listed_and_the_first_is_named(
     predictions = predict_split(detector, split, stores, EVALUATION)
     turned = predictions.assign(label=1 - predictions["label"])
     with caplog.at_level("INFO"):
-        doubted = list_label_issues(turned, detector, EVALUATION)
-    assert len(doubted) == EVALUATION.label_issues
-    assert f"first {doubted['path'].iloc[0]}" in caplog.text
+        issues = list_label_issues(turned, detector, EVALUATION)
+    assert len(issues) == EVALUATION.label_issues
+    assert f"first {issues['path'].iloc[0]}" in caplog.text
     assert list_label_issues(predictions, detector, EVALUATION).empty
 
 

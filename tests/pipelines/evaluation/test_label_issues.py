@@ -1,4 +1,4 @@
-"""Images whose label the predictions doubt."""
+"""Images whose own label has a low predicted probability."""
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ def test_images_put_into_the_wrong_folder_are_found_first() -> None:
     assert table["label_probability"].is_monotonic_increasing
 
 
-def test_only_doubted_images_are_listed_and_at_most_so_many() -> None:
+def test_only_label_issues_are_listed_and_at_most_so_many() -> None:
     labels, logits = np.array([1, 1, 0, 0, 0, 0]), np.array([-9.0, 3, 4, -5, 900, 800])
     table = rank_label_issues(_predictions(labels, logits), 2.0, 20)
     # of scores too far out to differ as probabilities, too, the higher comes first
@@ -45,7 +45,7 @@ def test_only_doubted_images_are_listed_and_at_most_so_many() -> None:
     assert len(rank_label_issues(_predictions(labels, logits), 2.0, 2)) == 2
 
 
-def test_without_a_doubt_the_table_is_empty_but_has_its_columns() -> None:
+def test_without_a_label_issue_the_table_is_empty_but_has_its_columns() -> None:
     table = rank_label_issues(_predictions(np.array([1, 0]), np.array([2.0, -2.0])), 1.0, 5)
     assert table.empty
     assert {"path", "label", "label_probability"} <= set(table.columns)

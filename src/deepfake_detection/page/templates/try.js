@@ -101,8 +101,8 @@ function show(picture, answer) {
   threshold.style.setProperty("--share", answer.threshold);
   threshold.hidden = false;
   if (answer.warning) {
-    card.querySelector(".doubt span").textContent = answer.warning.replace(/(?<![?])$/, ".");
-    card.querySelector(".doubt").hidden = false;
+    card.querySelector(".warning span").textContent = answer.warning.replace(/(?<![?])$/, ".");
+    card.querySelector(".warning").hidden = false;
   }
   shape(card, answer.width / answer.height);
   showHeat(card, answer);

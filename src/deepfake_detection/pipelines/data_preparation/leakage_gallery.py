@@ -1,7 +1,6 @@
 """Figure of the pairs in the leakage audit."""
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib import rcParams
@@ -12,6 +11,7 @@ from PIL import Image
 
 from deepfake_detection.images.reading import UnreadablePictureError, read_picture
 from deepfake_detection.reports.style import colour_of, drawing, finished, message_figure
+from deepfake_detection.reports.tiles import add_words
 from deepfake_detection.reports.words import counted, printable, wrapped
 
 _TITLE = "Leakage audit"
@@ -50,13 +50,12 @@ def draw_pairs(leaks: pd.DataFrame, folder: Path, size: int, columns: int) -> Fi
         down = -(-len(chosen) // across)
         width = _GAP + across * (_PAIR + _GAP)
         height = _HEAD + down * (_ABOVE + _TILE + _BELOW)
-        figure = Figure(
-            figsize=(width, height), dpi=min(rcParams["figure.dpi"], _MOST_PIXELS / height)
-        )
+        dpi = min(rcParams["figure.dpi"], _MOST_PIXELS / height)
+        figure = Figure(figsize=(width, height), dpi=dpi)
         # positions are computed: an automatic layout is slow and depends on the captions' lengths
         figure.set_layout_engine("none")
         figure.text(_GAP / width, 1 - 0.2 / height, _TITLE, weight="bold", fontsize=11.5, va="top")
-        _add_words(figure, _GAP, 0.42, _in_words(leaks, chosen))
+        add_words(figure, _GAP, 0.42, _in_words(leaks, chosen))
         for number, (_, pair) in enumerate(chosen.iterrows()):
             left = _GAP + number % across * (_PAIR + _GAP)
             top = _HEAD + number // across * (_ABOVE + _TILE + _BELOW) + 0.1
@@ -73,26 +72,20 @@ def _in_words(leaks: pd.DataFrame, chosen: pd.DataFrame) -> str:
 
 
 def _add_pair(figure: Figure, pair: pd.Series, folder: Path, left: float, top: float) -> None:
-    _add_words(figure, left, top, str(pair["kind"]).capitalize(), weight="bold", fontsize=7.5)
+    add_words(figure, left, top, str(pair["kind"]).capitalize(), weight="bold", fontsize=7.5)
     # rounded down: only equal pictures show 1
     correlation = f"correlation {int(pair['correlation'] * 1e4) / 1e4:.4f}"
     bits = counted(int(pair["hash_distance"]), "bit")
-    _add_words(figure, left, top + 0.14, f"{correlation}, {bits} apart", fontsize=7.5)
+    add_words(figure, left, top + 0.14, f"{correlation}, {bits} apart", fontsize=7.5)
     below = top + _ABOVE - 0.08
     for at, prefix in ((left, ""), (left + _TILE + _BETWEEN, "other_")):
         path, subset = str(pair[f"{prefix}path"]), str(pair[f"{prefix}subset"])
         _add_picture(figure, folder / path, colour_of(subset), at, below)
         caption = wrapped(printable(path), _CAPTION_WIDTH, _CAPTION_LINES - 1)
-        _add_words(
+        add_words(
             figure, at, below + _TILE + 0.06, f"{subset}\n{caption}", fontsize=6.8,
             linespacing=1.25, family=_CAPTION_FONT,
         )  # fmt: skip
-
-
-def _add_words(figure: Figure, left: float, top: float, words: str, **looks: Any) -> None:
-    width, height = figure.get_size_inches()
-    looks = {"fontsize": 8.5, "va": "top", "color": rcParams["axes.labelcolor"]} | looks
-    figure.text(left / width, 1 - top / height, words, **looks)
 
 
 def _add_picture(figure: Figure, path: Path, colour: str, left: float, top: float) -> None:

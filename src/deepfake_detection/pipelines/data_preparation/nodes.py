@@ -13,7 +13,7 @@ from deepfake_detection.images.duplicates import (
     CROSS_CLASS,
     Comparison,
     count_leaks,
-    count_torn_groups_by_subsets,
+    count_shared_groups_by_subsets,
     find_copies,
     find_near_duplicates,
     sort_leaks,
@@ -185,9 +185,9 @@ def audit_split(
         UserError: If a group stands in more than one subset of a grouped split, the split is of
             another index, or an image has changed or is missing.
     """
-    torn = count_torn_groups_by_subsets(split)
-    if split_summary["method"] == "group" and any(torn.values()):
-        _refuse_torn_groups(split)
+    shared = count_shared_groups_by_subsets(split)
+    if split_summary["method"] == "group" and any(shared.values()):
+        _refuse_shared_groups(split)
     columns = ["path", "sha256", "perceptual_hash", "contrast"]
     images = split.merge(image_index[columns], on=["path", "sha256"], validate="one_to_one")
     if len(images) < len(split):
@@ -202,7 +202,7 @@ def audit_split(
     summary = {
         "split_fingerprint": split_summary["fingerprint"],
         "method": split_summary["method"],
-        "groups_in_more_than_one_subset": torn,
+        "groups_in_more_than_one_subset": shared,
         "found": count_leaks(leaks),
         "compared": {
             "images": len(images),
@@ -216,13 +216,13 @@ def audit_split(
     return leaks, summary
 
 
-def _refuse_torn_groups(split: pd.DataFrame) -> None:
+def _refuse_shared_groups(split: pd.DataFrame) -> None:
     subsets = split.groupby("group")["subset"].unique()
-    torn = subsets[subsets.str.len() > 1]
+    shared = subsets[subsets.str.len() > 1]
     raise UserError(
-        f"{counted(len(torn), 'group')} of a grouped split stand in more than one subset, the "
-        f"first being '{torn.index[0]}' ({', '.join(sorted(torn.iloc[0]))}): the split was changed "
-        "after it was made. Run kedro run --pipelines data_preparation again."
+        f"{counted(len(shared), 'group')} of a grouped split stand in more than one subset, the "
+        f"first being '{shared.index[0]}' ({', '.join(sorted(shared.iloc[0]))}): the split was "
+        "changed after it was made. Run kedro run --pipelines data_preparation again."
     )
 
 

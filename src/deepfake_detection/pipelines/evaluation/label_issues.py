@@ -1,4 +1,4 @@
-"""Images whose label the predictions doubt: candidates for mislabelled ones."""
+"""Label issues: images whose own label has a low predicted probability."""
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,8 @@ def rank_label_issues(predictions: pd.DataFrame, temperature: float, most: int) 
     """The scored images whose own label has the lowest probability, the lowest first.
 
     The ranking by self-confidence of confident learning (Northcutt et al. 2021), over predictions
-    of a detector that did not train on them. Where a whole source is doubted, its images were
-    probably put into the wrong folder together; where one image is, look at that image.
+    of a detector that did not train on them. If all images of a source are listed, they
+    were probably put into the wrong folder together; if only one is, look at that image.
 
     Returns:
         At most `most` rows with a label_probability below 0.5: subset, path, class_name, label,
@@ -31,5 +31,5 @@ def rank_label_issues(predictions: pd.DataFrame, temperature: float, most: int) 
         source_label_probability=expit(margin.groupby(keys).transform("mean")),
         margin=margin,
     )
-    doubted = rows[rows["margin"] < 0].sort_values(["margin", "path"]).head(most)
-    return doubted[_COLUMNS].reset_index(drop=True)
+    issues = rows[rows["margin"] < 0].sort_values(["margin", "path"]).head(most)
+    return issues[_COLUMNS].reset_index(drop=True)

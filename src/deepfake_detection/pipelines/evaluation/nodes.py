@@ -192,20 +192,20 @@ def _prefixed(table: pd.DataFrame, prefix: str) -> pd.DataFrame:
 def list_label_issues(
     predictions: pd.DataFrame, detector: Detector, evaluation: EvaluationParameters
 ) -> pd.DataFrame:
-    """List the scored images whose label the predictions doubt most, of all subsets together.
+    """List the scored images whose own label has the lowest predicted probability, in all subsets.
 
     They are candidates for images in the wrong class folder; many are the detector's own errors.
     Columns as in `rank_label_issues`.
     """
-    doubted = rank_label_issues(predictions, detector.card.temperature, evaluation.label_issues)
-    if len(doubted):
-        first = doubted.iloc[0]
+    issues = rank_label_issues(predictions, detector.card.temperature, evaluation.label_issues)
+    if len(issues):
+        first = issues.iloc[0]
         log.info(
             "Labels to look at: %d images, first %s (%s), whose label %s has a probability of %.2g",
-            len(doubted), first["path"], first["subset"],
+            len(issues), first["path"], first["subset"],
             CLASS_NAMES[first["label"]], first["label_probability"],
         )  # fmt: skip
-    return doubted
+    return issues
 
 
 def _nest(table: pd.DataFrame) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def create_pipeline() -> Pipeline:
                     "final_initial_weights",
                     "training_checkpoints",
                 ],
-                # the detector last: once it is saved, the training state is removed
+                # the detector last: once it is saved, the checkpoint is removed
                 outputs=["final_training_history", "final_detector"],
                 name="train_final_detector",
                 # over several machines, such a node takes a GPU's worker for itself

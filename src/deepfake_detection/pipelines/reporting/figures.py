@@ -38,7 +38,7 @@ _NOTHING_SCORED = "No image was scored."
 # Opacity of a cell of the confusion matrix that holds none and all of its class.
 _PALEST, _DEEPEST = 0.06, 0.55
 _SQUARE = (4.7, 4.8)
-# Looks of the line that guessing reaches
+# Style of the line of a random guess
 _DASHED: dict[str, Any] = {"linewidth": 1, "linestyle": (0, (4, 4))}
 
 

@@ -69,8 +69,8 @@ def draw_gallery(gallery: Gallery, folder: Path, columns: int) -> Figure:
         across = min(columns, max(len(gallery.cases), 3))
         down = -(-len(gallery.cases) // across)
         figure = tiled_figure(_GAP + across * (_TILE + _GAP), _HEAD + down * (_TILE + CAPTION))
-        title_looks = {"weight": "bold", "fontsize": 11.5, "color": rcParams["text.color"]}
-        add_words(figure, _GAP, 0.2, title, **title_looks)
+        title_options = {"weight": "bold", "fontsize": 11.5, "color": rcParams["text.color"]}
+        add_words(figure, _GAP, 0.2, title, **title_options)
         add_words(figure, _GAP, 0.4, gallery.in_words())
         for place, case in enumerate(gallery.cases.to_dict("records")):
             left = _GAP + place % across * (_TILE + _GAP)

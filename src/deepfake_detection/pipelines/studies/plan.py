@@ -56,8 +56,8 @@ def plan_studies(parameters: Raw) -> tuple[Raw, list[StudyParameters]]:
 def _plan(name: str, heading: str, parameters: Raw) -> StudyParameters:
     if name in ProjectParameters.model_fields or not re.fullmatch(r"[A-Za-z]\w*", name):
         raise UserError(
-            f"parameter 'studies': '{name}' cannot be the name of a study: use letters, digits "
-            "and _, and not the name of another block of parameters"
+            f"parameter 'studies': '{name}' cannot be the name of a study: start with a letter, "
+            "then use letters, digits and _, and not the name of another block of parameters"
         )
     block = parameters.get(name)
     if not isinstance(block, Mapping):
@@ -140,8 +140,8 @@ def _check_row(study: str, name: str, content: Any) -> None:
         raise UserError(f"unknown parameter '{study}.{name}': {hint}")
     if not re.fullmatch(r"[A-Za-z]\w*", name) or name.startswith((SPLIT, PIXELS)) or name == ABOUT:
         raise UserError(
-            f"'{name}' cannot be the name of a row (study {study}): use letters, digits and _; "
-            f"{ABOUT}, {SPLIT}… and {PIXELS}… are taken"
+            f"'{name}' cannot be the name of a row (study {study}): start with a letter, then use "
+            f"letters, digits and _; {ABOUT}, {SPLIT}… and {PIXELS}… are taken"
         )
     _check_block(f"{study}.{name}", content, _ROW_KEYS)
 
