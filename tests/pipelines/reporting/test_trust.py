@@ -64,6 +64,12 @@ def test_audit_of_another_split_says_nothing_of_this_one():
         ("test", {"groups_in_more_than_one_subset": 17}, {}, ["17 groups"]),
         ("test", {"groups_in_more_than_one_subset": 1}, {}, ["1 group"]),
         ("test", {}, {"split": {"fingerprint": "0" * 64, "method": "individual"}}, ["individual"]),
+        (
+            "test",
+            {"shared_source_numbers": {"sources": 9, "split_between_subsets": 4}},
+            {},
+            ["data_preparation.group.rule=same_number"],
+        ),
     ],
 )
 def test_only_what_lowers_the_trust_is_a_warning_and_comes_first(

@@ -32,6 +32,8 @@ def weigh_trust(
         _state("size", count_outcomes(predictions)),
         _state("scope", {}),
     ]
+    if shared := split_summary.get("shared_source_numbers"):
+        statements.append(_state("shared_numbers", shared, "warning"))
     if description["split"]["fingerprint"] != split_summary["fingerprint"]:
         statements.append(_state("other_split", description["split"], "warning"))
     return sorted(statements, key=lambda statement: statement.tone != "warning")
