@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from deepfake_detection.images.region_statistics import MeasuredPicture
 from deepfake_detection.parameters import EvaluationParameters, ExplanationParameters
-from deepfake_detection.pipelines.explanation.region_statistics import MeasuredPicture
 
 MEASURES = [
     (region, measure)

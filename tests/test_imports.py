@@ -100,3 +100,19 @@ def test_few_modules_know_kedro() -> None:
         and any(name.split(".", 1)[0] == "kedro" for name in imported)
     ]
     assert not wrong
+
+
+def test_processes_that_read_pictures_do_without_pytorch() -> None:
+    """Each process that `map_in_processes` starts imports the caller's module and its packages."""
+    callers = [module for module, own in OWN.items() if "images.parallel" in own]
+    assert callers
+    for module in callers:
+        reached, waiting = set(), [module]
+        while waiting:
+            each = waiting.pop()
+            parents = {each.rsplit(".", at)[0] for at in range(1, each.count(".") + 1)}
+            new = ({each} | parents) & MODULES.keys() - reached
+            reached |= new
+            waiting += [further for one in new for further in OWN[one]]
+        imported = {name.split(".", 1)[0] for each in reached for name in MODULES[each]}
+        assert not imported & {"torch", "torchvision"}, module

@@ -7,12 +7,12 @@ from explanation_samples import MEASURES, measured
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepfake_detection.images.region_statistics import MeasuredPicture
 from deepfake_detection.pipelines.explanation.comparing import (
     COLUMNS,
     check_guesses,
     compare_false_cases,
 )
-from deepfake_detection.pipelines.explanation.region_statistics import MeasuredPicture
 
 SHARP, CONTRAST = ("picture", "sharpness"), ("mouth", "contrast")
 

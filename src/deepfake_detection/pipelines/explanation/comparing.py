@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deepfake_detection.images.region_statistics import WHOLE, MeasuredPicture
 from deepfake_detection.metrics.cases import FALSE_KINDS, Kind, label_of
 from deepfake_detection.metrics.intervals import UNKNOWN, area_interval, roc_auc_influence
-from deepfake_detection.pipelines.explanation.region_statistics import WHOLE, MeasuredPicture
 from deepfake_detection.reports.words import counted
 
 COLUMNS = [

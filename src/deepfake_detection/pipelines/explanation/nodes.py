@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from deepfake_detection.images.preprocessing import crop_pixels, seen_box
 from deepfake_detection.images.reading import UnreadablePictureError, read_picture
+from deepfake_detection.images.region_statistics import measure_pictures
 from deepfake_detection.metrics.cases import FALSE_KINDS, KINDS, ExplainedCase, Kind, rank_cases
 from deepfake_detection.metrics.caveats import check_same_run
 from deepfake_detection.metrics.subsets import headline_predictions
@@ -21,7 +22,6 @@ from deepfake_detection.models.heat_maps import HeatMaps
 from deepfake_detection.parameters import EvaluationParameters, ExplanationParameters
 from deepfake_detection.pipelines.explanation.comparing import check_guesses, compare_false_cases
 from deepfake_detection.pipelines.explanation.heat_map_figure import draw_cases
-from deepfake_detection.pipelines.explanation.region_statistics import measure_pictures
 from deepfake_detection.reports.effects import draw_effects
 
 log = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ import pytest
 from explanation_samples import make_explanation, put_pictures
 from PIL import Image
 
+from deepfake_detection.images import region_statistics as measuring
+from deepfake_detection.images.region_statistics import measure_pictures
 from deepfake_detection.images.scanning import measure_picture
-from deepfake_detection.pipelines.explanation import region_statistics as measuring
-from deepfake_detection.pipelines.explanation.region_statistics import measure_pictures
 
 REGIONS = make_explanation().regions
 
