@@ -11,7 +11,7 @@ from training_samples import make_training
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.models.devices import computes_faster_in_bf16
-from deepfake_detection.training.hardware import Hardware, check_hardware, choose_hardware
+from deepfake_detection.training.hardware import Hardware, choose_hardware
 
 
 def _capabilities(monkeypatch: pytest.MonkeyPatch, *units: str) -> None:
@@ -68,7 +68,7 @@ def test_one_gpu_is_the_default_and_all_takes_all_of_them() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_device_that_this_machine_lacks_is_refused() -> None:
     with pytest.raises(UserError, match="cuda"):
-        check_hardware(Hardware("cuda", 1, "fp32", 2))
+        choose_hardware(make_training(device="cuda"))
 
 
 @pytest.mark.parametrize(
@@ -95,5 +95,5 @@ def test_a_missing_compiler_is_named_before_training(
 
 
 def test_what_it_computes_on_is_said() -> None:
-    assert str(Hardware("cpu", 1, "fp32", 2)) == "cpu, 2 thread(s), fp32"
-    assert str(Hardware("cpu", 2, "bf16", 1)) == "cpu, 2 processes, 1 thread(s), bf16"
+    assert str(Hardware("cpu", 1, "fp32", 2)) == "cpu, 1 process(es) of 2 thread(s), fp32"
+    assert str(Hardware("cpu", 2, "bf16", 1)) == "cpu, 2 process(es) of 1 thread(s), bf16"

@@ -22,41 +22,25 @@ class Hardware:
     threads: int
 
     def __str__(self) -> str:
-        device = torch.device(self.device)
-        here = device.type == "cuda" and torch.cuda.is_available()
-        name = torch.cuda.get_device_name(device) if here else self.device
-        processes = f", {self.processes} processes" if self.processes > 1 else ""
-        threads = f", {self.threads} thread(s)" if device.type == "cpu" else ""
-        return f"{name}{processes}{threads}, {self.precision}"
+        cuda = self.device.startswith("cuda")
+        name = torch.cuda.get_device_name(self.device) if cuda else self.device
+        return f"{name}, {self.processes} process(es) of {self.threads} thread(s), {self.precision}"
 
 
 def choose_hardware(training: TrainingParameters) -> Hardware:
     """Resolve `auto` and `all` on this machine; UserError if it lacks what is asked for."""
     device, processes = choose_device(training.device), training.devices
-    if not isinstance(processes, int):
-        processes = _count(device) if device.type == "cuda" else 1
-    precision = choose_precision(training.precision, device, "training.precision")
-    threads = max(1, torch.get_num_threads() // processes)
-    return check_hardware(Hardware(str(device), processes, precision, threads))
-
-
-def check_hardware(hardware: Hardware) -> Hardware:
-    """The same; UserError if this machine lacks the device, enough of them, or its precision."""
-    device = choose_device(hardware.device)
-    count = _count(device)
-    if hardware.processes > count:
+    # a GPU that is named by its number is one device
+    there = {"cpu": joblib.cpu_count(), "cuda": torch.cuda.device_count()}.get(str(device), 1)
+    if processes == "all":
+        processes = there if device.type == "cuda" else 1
+    if processes > there:
         raise UserError(
-            f"parameter 'training.devices' is {hardware.processes}, and this machine has {count} "
+            f"parameter 'training.devices' is {processes}, and this machine has {there} "
             f"{'CPU cores' if device.type == 'cpu' else 'devices of this kind'}: give fewer, or all"
         )
-    choose_precision(hardware.precision, device, "training.precision")
-    return hardware
-
-
-def _count(device: torch.device) -> int:
-    if device.type == "cuda" and device.index is None:
-        return torch.cuda.device_count()
-    return int(joblib.cpu_count()) if device.type == "cpu" else 1
+    precision = choose_precision(training.precision, device, "training.precision")
+    return Hardware(str(device), processes, precision, max(1, torch.get_num_threads() // processes))
 
 
 @dataclass(frozen=True)

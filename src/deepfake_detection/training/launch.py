@@ -41,21 +41,16 @@ def train_in_processes(task: TrainingTask, network: nn.Module, start: State | No
         # weights are too large for the arguments of a process
         torch.save({"network": network.state_dict(), "start": start}, folder / "start.pt")
         codes = _run(task, folder)
-        if any(codes):
-            raise UserError(_explain(task, codes, folder / "error"))
+        # a process that a signal ended is why the others failed
+        first = min(codes) or max(codes)
+        if first > 0 and (error := folder / "error").exists():
+            raise UserError(error.read_text(encoding="utf-8"))
+        if first != 0:
+            cause = signal.Signals(-first).name if first < 0 else f"the exit code {first}"
+            hint = " (out of memory?)" if cause == "SIGKILL" else ""
+            said = f"training process {codes.index(first)} was ended by {cause}{hint}."
+            raise UserError(f"{said} {task.checkpoints.describe(task.run)}")
         return TrainResult.from_state_dict(torch.load(folder / "result.pt", weights_only=True))
-
-
-def _explain(task: TrainingTask, codes: list[int], error: Path) -> str:
-    if (lowest := min(codes)) < 0:
-        name = signal.Signals(-lowest).name
-        hint = " (out of memory?)" if name == "SIGKILL" else ""
-        said = f"training process {codes.index(lowest)} was ended by {name}{hint}."
-    elif error.exists():
-        return error.read_text(encoding="utf-8")
-    else:
-        said = f"the training processes ended with the exit codes {codes}."
-    return f"{said} {task.checkpoints.describe(task.run)}"
 
 
 def _run(task: TrainingTask, folder: Path) -> list[int]:
@@ -64,14 +59,11 @@ def _run(task: TrainingTask, folder: Path) -> list[int]:
     listener = QueueListener(logs, *logging.root.handlers)
     listener.start()
     args = (task, folder, logs, logging.getLogger("deepfake_detection").getEffectiveLevel())
-    count = task.hardware.processes
-    running = mp.start_processes(_work, args, count, join=False, start_method="spawn").processes
-    codes: list[int | None] = [None]
+    running = mp.start_processes(_work, args, task.hardware.processes, join=False).processes
     try:
         # not join() of torch, which unpickles a file from a shared folder
-        while None in codes and not any(codes):
+        while not any(codes := [each.exitcode for each in running]) and None in codes:
             wait([each.sentinel for each in running if each.exitcode is None], timeout=1)
-            codes = [each.exitcode for each in running]
     finally:
         for each in running:
             each.kill()
@@ -116,8 +108,7 @@ def _work(rank: int, task: TrainingTask, folder: Path, logs: Any, level: int) ->
 
 def join_group(rank: int, count: int, device: torch.device, store: Path) -> None:
     """Join the other processes through a file; all connections use the loopback interface."""
-    found = psutil.net_if_addrs().items()
-    loopback = next(name for name, each in found if "127.0.0.1" in (one.address for one in each))
+    loopback = next(at for at, each in psutil.net_if_addrs().items() if "127.0.0.1" in str(each))
     os.environ["GLOO_SOCKET_IFNAME"], os.environ["NCCL_SOCKET_IFNAME"] = loopback, f"={loopback}"
     # NCCL's service for administrators, which listens on a port of its own
     os.environ["NCCL_RAS_ENABLE"] = "0"

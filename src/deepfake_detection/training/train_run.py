@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -24,7 +24,6 @@ from deepfake_detection.training.checkpoints import State, TrainingCheckpoints
 from deepfake_detection.training.hardware import (
     Hardware,
     Processes,
-    check_hardware,
     choose_hardware,
 )
 from deepfake_detection.training.launch import train_in_processes
@@ -103,7 +102,9 @@ def train_run(
     identity = identify(settings, split_summary)
     run, training = fingerprint_of(identity), settings.training
     start = find_checkpoint(checkpoints, run, training)
-    hardware = choose_hardware(training) if start is None else hardware_of_checkpoint(start)
+    hardware = (
+        choose_hardware(training) if start is None else hardware_of_checkpoint(start, training)
+    )
     images = split[["sha256", "label", "subset"]]
     task = TrainingTask(run, settings, hardware, images, pixel_cache, checkpoints)
     _log_start(task)
@@ -154,15 +155,17 @@ def find_checkpoint(
     return state
 
 
-def hardware_of_checkpoint(state: State) -> Hardware:
+def hardware_of_checkpoint(state: State, training: TrainingParameters) -> Hardware:
     """The hardware that an interrupted training has to go on with; UserError if it is not here."""
     hardware = Hardware(**state["hardware"])
+    same = {"device": hardware.device, "devices": hardware.processes}
     try:
-        return check_hardware(hardware)
+        here = choose_hardware(training.model_copy(update=same | {"precision": hardware.precision}))
+        return replace(here, threads=hardware.threads)
     except UserError as error:
         raise UserError(
-            f"the checkpoint was made on {hardware}, and training can only resume there. On this "
-            f"machine, {error} To start again, add --params training.checkpoint.resume=false"
+            f"the checkpoint was made on {hardware.device}, and training can only resume there. On "
+            f"this machine, {error} To start again, add --params training.checkpoint.resume=false"
         ) from None
 
 
