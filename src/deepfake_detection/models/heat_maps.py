@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,9 +16,6 @@ from torch.nn.functional import interpolate
 
 from deepfake_detection.models.detector import FAKE, REAL, Detector, Normalise, to_batch
 from deepfake_detection.models.devices import keeping_memory, use_ieee_float32
-
-if TYPE_CHECKING:
-    from deepfake_detection.images.pixel_cache import PixelArray
 
 # What is explained: one class, the detector's own verdict, or a class for each picture (1 fake)
 Towards = Literal["fake", "real", "verdict"] | Sequence[int] | np.ndarray[Any, Any]
@@ -128,7 +125,11 @@ class HeatMaps:
             self.layer = find_grid_layer(network, self._crop, smallest_grid)
 
     def explain(
-        self, pixels: PixelArray, towards: Towards = "verdict", *, batch_size: int = 16
+        self,
+        pixels: np.ndarray[Any, np.dtype[np.uint8]],
+        towards: Towards = "verdict",
+        *,
+        batch_size: int = 16,
     ) -> Heat:
         """Heat maps of pixels, uint8 [n, crop, crop, 3], as `crop_pixels` gives them.
 
@@ -177,7 +178,9 @@ class HeatMaps:
             hook.remove()
         return _scaled(heat.detach(), self._crop)
 
-    def _signs(self, pixels: PixelArray, towards: Towards, batch_size: int) -> Tensor:
+    def _signs(
+        self, pixels: np.ndarray[Any, np.dtype[np.uint8]], towards: Towards, batch_size: int
+    ) -> Tensor:
         """1 where fake is explained, -1 where real is, [n]."""
         if not isinstance(towards, str):
             fake = np.asarray(towards) == 1
