@@ -9,7 +9,7 @@ INLINE = {"a", "bdi", "em", "span", "strong", "sup"}
 class Elements(HTMLParser):
     """Every element's name and attributes, and all text outside `style` and `script`."""
 
-    def __init__(self, page: str):
+    def __init__(self, page):
         super().__init__()
         self.names: list[str] = []
         self.attributes: list[tuple[str, str, str]] = []
@@ -27,5 +27,5 @@ class Elements(HTMLParser):
         if self.names[-1:] not in (["style"], ["script"]):
             self.words += data
 
-    def values(self, tag: str, attribute: str) -> list[str]:
+    def values(self, tag, attribute):
         return [value for t, name, value in self.attributes if (t, name) == (tag, attribute)]

@@ -9,12 +9,10 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from html import unescape
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,7 +54,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
-def show_on_a_phone(page: str, folder: Path) -> dict[str, Any]:
+def show_on_a_phone(page, folder):
     """What the browser measures in the page, held in a frame as wide as a phone."""
     (folder / "page.html").write_text(page, encoding="utf-8")
     (folder / "frame.html").write_text(FRAME, encoding="utf-8")
@@ -90,7 +88,7 @@ HARMLESS = {"overflow": 0, "scripts": 0, "bold": 0, "unloaded": 0, "ran": False}
 class Tab:
     """A page in a browser that is spoken to by the DevTools protocol, over two pipes."""
 
-    def __init__(self, to_browser: int, from_browser: int):
+    def __init__(self, to_browser, from_browser):
         self._to, self._from = to_browser, from_browser
         self._numbers = itertools.count(1)
         self._rest = b""
@@ -103,7 +101,7 @@ class Tab:
         for domain in ("Page", "Runtime", "Log"):
             self.ask(f"{domain}.enable")
 
-    def ask(self, method: str, **params: Any) -> dict[str, Any]:
+    def ask(self, method, **params):
         number = next(self._numbers)
         message = {"id": number, "method": method, "params": params, **self._session}
         os.write(self._to, json.dumps(message).encode() + b"\0")
@@ -114,7 +112,7 @@ class Tab:
                 return answer["result"]
             self.events.append(answer)
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self):
         while b"\0" not in self._rest:
             read = os.read(self._from, 1 << 20)
             assert read, "the browser has ended"
@@ -122,7 +120,7 @@ class Tab:
         message, self._rest = self._rest.split(b"\0", 1)
         return json.loads(message)
 
-    def show(self, page: Path | str, *, scripts: bool = True) -> None:
+    def show(self, page, *, scripts=True):
         """Load a file or an address, as one in which scripts do not run if so wished."""
         address = page if isinstance(page, str) else page.as_uri()
         self.ask("Emulation.setScriptExecutionDisabled", value=not scripts)
@@ -132,32 +130,32 @@ class Tab:
             self.events.append(self._read())
         self.ask("Emulation.setScriptExecutionDisabled", value=False)
 
-    def tell(self, expression: str) -> Any:
+    def tell(self, expression):
         """What a JavaScript expression is in the page."""
         answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def wait_for(self, expression: str, seconds: float = 20) -> None:
+    def wait_for(self, expression, seconds=20):
         """Wait until a JavaScript expression is true in the page."""
         until = time.monotonic() + seconds
         while not self.tell(expression):
             assert time.monotonic() < until, f"never true: {expression}"
             time.sleep(0.02)
 
-    def choose_files(self, selector: str, files: Sequence[Path]) -> None:
+    def choose_files(self, selector, files):
         """Put files into a file field, as its dialogue does."""
         root = self.ask("DOM.getDocument")["root"]["nodeId"]
         field = self.ask("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.ask("DOM.setFileInputFiles", nodeId=field, files=[str(file) for file in files])
 
-    def press(self, key: str, code: int, text: str = "") -> None:
+    def press(self, key, code, text=""):
         """Press a key as a person does, wherever the focus is."""
         same = {"key": key, "code": key, "windowsVirtualKeyCode": code}
         self.ask("Input.dispatchKeyEvent", type="keyDown", text=text, **same)
         self.ask("Input.dispatchKeyEvent", type="keyUp", **same)
 
-    def complaints(self) -> list[str]:
+    def complaints(self):
         """What the browser refused, and which errors it met, since the page was loaded."""
         self.tell("0")
         said = ("Log.entryAdded", "Runtime.exceptionThrown")
@@ -165,7 +163,7 @@ class Tab:
 
 
 @contextmanager
-def open_tab(folder: Path) -> Iterator[Tab]:
+def open_tab(folder):
     """A browser with one tab and a profile of its own in `folder`."""
     # the browser reads from 3 and writes to 4; these stand well above
     pipes = [fcntl.fcntl(end, fcntl.F_DUPFD, 20) for pair in (os.pipe(), os.pipe()) for end in pair]

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 OWN = {"X-Deepfake-Page": "1"}
 
@@ -31,7 +30,7 @@ class PageServer:
     port: int = 0
     said: list[str] = field(default_factory=list)
 
-    def wait(self) -> "PageServer":
+    def wait(self):
         """Wait until it says where it is."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
@@ -43,13 +42,13 @@ class PageServer:
                 return self
         raise AssertionError(f"it never said where it is: {self.complaints()}")
 
-    def complaints(self) -> str:
+    def complaints(self):
         return (self.folder.parent / "stderr").read_text(encoding="utf-8")
 
     def ask(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None,
-        **options: Any,
-    ) -> tuple[int, Any, bytes]:  # fmt: skip
+        self, method, path, body = None, headers = None,
+        **options,
+    ):  # fmt: skip
         """Status, headers and body of the answer to one request."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
@@ -59,16 +58,16 @@ class PageServer:
         finally:
             connection.close()
 
-    def score(self, body: Any, **headers: str) -> tuple[int, Any, bytes]:
+    def score(self, body, **headers):
         return self.ask("POST", "/score", body, OWN | headers)
 
-    def end(self) -> None:
+    def end(self):
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate()
 
 
-def start_page(folder: Path, *arguments: str) -> PageServer:
+def start_page(folder, *arguments):
     """Start the page at a free port, in an empty folder where its temporary files would be too."""
     empty = folder / "empty"
     empty.mkdir(parents=True)

@@ -4,17 +4,15 @@ import http.client
 import signal
 import socket
 import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from page_server import PageServer
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.page.command import find_newest_detector, main
 
 
-def refused(*arguments: object) -> str:
+def refused(*arguments):
     """The one line that the command ends with."""
     done = CliRunner().invoke(main, [*map(str, arguments), "--no-browser"])
     assert done.exit_code == 1, done.output
@@ -23,7 +21,7 @@ def refused(*arguments: object) -> str:
     return done.output
 
 
-def test_final_detector_is_served_until_ctrl_c(final_file: Path, final_page: PageServer):
+def test_final_detector_is_served_until_ctrl_c(final_file, final_page):
     server = final_page
     assert str(final_file) in server.said[0]
     assert f"http://127.0.0.1:{server.port}" in server.said[1]
@@ -42,24 +40,24 @@ def test_final_detector_is_served_until_ctrl_c(final_file: Path, final_page: Pag
     assert server.complaints() == before
 
 
-def test_port_that_is_taken(detector_file: Path):
+def test_port_that_is_taken(detector_file):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert f"127.0.0.1:{port}" in refused(detector_file, "--port", port)
 
 
-def test_detector_that_is_missing_or_damaged(detector_file: Path, tmp_path: Path):
+def test_detector_that_is_missing_or_damaged(detector_file, tmp_path):
     missing, damaged = tmp_path / "missing.safetensors", tmp_path / "damaged.safetensors"
     damaged.write_bytes(detector_file.read_bytes()[:5000])
     for path in (missing, damaged):
         assert str(path) in refused(path, "--port", 0)
 
 
-def test_device_that_is_missing(detector_file: Path):
+def test_device_that_is_missing(detector_file):
     assert "cuda:99" in refused(detector_file, "--port", 0, "--device", "cuda:99")
 
 
-def test_libraries_that_are_missing(monkeypatch: pytest.MonkeyPatch, detector_file: Path):
+def test_libraries_that_are_missing(monkeypatch, detector_file):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert "pip install 'deepfake-detection[page]'" in refused(detector_file)
 
@@ -71,14 +69,14 @@ def test_libraries_that_are_missing(monkeypatch: pytest.MonkeyPatch, detector_fi
         ["--max-megapixels", "1000"], ["--max-waiting", "0"], ["--upload-seconds", "0"],
     ],
 )  # fmt: skip
-def test_options_out_of_range(option: list[str]):
+def test_options_out_of_range(option):
     done = CliRunner().invoke(main, option)
     assert done.exit_code == 2
     assert option[0] in done.output
     assert option[1] in done.output
 
 
-def put_version(project: Path, model: str, version: str, data: str = "data") -> Path:
+def put_version(project, model, version, data="data"):
     name = "detector.safetensors"
     path = project / data / "06_models" / model / name / version / name
     path.parent.mkdir(parents=True)
@@ -86,7 +84,7 @@ def put_version(project: Path, model: str, version: str, data: str = "data") -> 
     return path
 
 
-def test_newest_detector_of_any_backbone_is_taken(tmp_path: Path):
+def test_newest_detector_of_any_backbone_is_taken(tmp_path):
     (tmp_path / "data/06_models").mkdir(parents=True)
     (tmp_path / "notebooks").mkdir()
     with pytest.raises(UserError, match="kedro run"):
@@ -102,8 +100,6 @@ def test_newest_detector_of_any_backbone_is_taken(tmp_path: Path):
     assert find_newest_detector(tmp_path / "notebooks") == newest
 
 
-def test_outside_of_the_project_a_detector_has_to_be_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_outside_of_the_project_a_detector_has_to_be_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert str(tmp_path) in refused()

@@ -16,7 +16,7 @@ SPLIT = {
 FINAL = {"best_validation_accuracy": None, "split": SPLIT | {"method": "all"}}
 
 
-def describe(**changes: object) -> tuple[list[str], list[str]]:
+def describe(**changes):
     """The texts of the warnings, and those of the plain statements."""
     changes = {"split": SPLIT, "best_validation_accuracy": 0.925} | changes
     statements = describe_detector(build_detector(**changes))
@@ -51,7 +51,7 @@ def test_threshold_of_the_accuracy_is_told_if_the_detector_has_another():
         FINAL | {"vouched_by": VOUCHED_BY | {"split_method": "individual"}},
     ],
 )
-def test_related_images_in_two_subsets_are_a_warning(changes: dict):
+def test_related_images_in_two_subsets_are_a_warning(changes):
     assert len(describe(**changes)[0]) == 1
 
 
@@ -68,8 +68,6 @@ def test_without_counts_the_kinds_of_fake_are_named():
 
 
 @pytest.mark.parametrize(("vouched_by", "shown"), [(VOUCHED_BY, True), ({}, False)])
-def test_a_detector_trained_on_all_images_has_the_accuracy_of_its_settings_run(
-    vouched_by: dict, shown: bool
-):
+def test_a_detector_trained_on_all_images_has_the_accuracy_of_its_settings_run(vouched_by, shown):
     _, (training, _) = describe(**FINAL, vouched_by=vouched_by)
     assert ("87.5 %" in training) == ("540 images" in training) == shown

@@ -2,13 +2,9 @@
 
 import base64
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from page_in_browser import BROWSER, PHONE, Tab, open_tab
-from page_server import PageServer
-from PIL import Image
+from page_in_browser import BROWSER, PHONE, open_tab
 
 pytestmark = [
     pytest.mark.browser,
@@ -19,18 +15,18 @@ HOSTILE = "<img src=x onerror=ran=1>.png"
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+def browser(tmp_path_factory):
     with open_tab(tmp_path_factory.mktemp("browser")) as tab:
         yield tab
 
 
 @pytest.fixture
-def tab(browser: Tab, page: PageServer) -> Tab:
+def tab(browser, page):
     browser.show(f"http://127.0.0.1:{page.port}/")
     return browser
 
 
-def finished(tab: Tab, count: int) -> list[dict[str, str]]:
+def finished(tab, count):
     """What each card says, once so many are finished."""
     tab.wait_for(f"document.querySelectorAll('.result:not(.waiting)').length == {count}")
     told = """JSON.stringify([...document.querySelectorAll('.result')].map(card => ({
@@ -41,9 +37,7 @@ def finished(tab: Tab, count: int) -> list[dict[str, str]]:
     return json.loads(tab.tell(told))
 
 
-def test_chosen_files_get_verdicts(
-    tab: Tab, page: PageServer, photograph: Callable[..., Image.Image], tmp_path: Path
-):
+def test_chosen_files_get_verdicts(tab, page, photograph, tmp_path):
     files = [tmp_path / "first.png", tmp_path / HOSTILE]
     for seed, file in enumerate(files):
         photograph(seed, (60, 40)).save(file)
@@ -64,9 +58,7 @@ def test_chosen_files_get_verdicts(
     assert share == pytest.approx(answers[0]["fake_probability"], abs=0.01)
 
 
-def test_heat_map_is_laid_over_what_the_network_saw(
-    tab: Tab, photograph: Callable[..., Image.Image], tmp_path: Path
-):
+def test_heat_map_is_laid_over_what_the_network_saw(tab, photograph, tmp_path):
     file = tmp_path / "wide.png"
     photograph(3, (100, 40)).save(file)
     tab.choose_files("#picker", [file])
@@ -88,9 +80,7 @@ def test_heat_map_is_laid_over_what_the_network_saw(
     assert (left + right) / 2 == pytest.approx((start + end) / 2, abs=1)
 
 
-def test_dropped_and_pasted_pictures_are_scored(
-    tab: Tab, photograph: Callable[..., Image.Image], encode: Callable[..., bytes]
-):
+def test_dropped_and_pasted_pictures_are_scored(tab, photograph, encode):
     content = base64.b64encode(encode(photograph(5))).decode("ascii")
     tab.tell(f"""
         const bytes = Uint8Array.from(atob("{content}"), each => each.charCodeAt(0));
@@ -105,7 +95,7 @@ def test_dropped_and_pasted_pictures_are_scored(
     assert first["verdict"] in {"Fake", "Real"}
 
 
-def test_failures_are_shown_one_by_one_and_can_be_cleared(tab: Tab, tmp_path: Path):
+def test_failures_are_shown_one_by_one_and_can_be_cleared(tab, tmp_path):
     (tmp_path / "notes.jpg").write_text("no picture")
     (tmp_path / "large.jpg").write_bytes(bytes(300_001))
     tab.choose_files("#picker", [tmp_path / "notes.jpg", tmp_path / "large.jpg"])
@@ -119,7 +109,7 @@ def test_failures_are_shown_one_by_one_and_can_be_cleared(tab: Tab, tmp_path: Pa
     assert tab.tell("document.activeElement.id") == "picker"
 
 
-def test_page_fits_a_phone(tab: Tab, tmp_path: Path, photograph: Callable[..., Image.Image]):
+def test_page_fits_a_phone(tab, tmp_path, photograph):
     file = tmp_path / f"{'long' * 40}.png"
     photograph(1).save(file)
     size = {"width": PHONE, "height": 800, "deviceScaleFactor": 1, "mobile": False}

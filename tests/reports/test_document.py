@@ -20,7 +20,7 @@ from deepfake_detection.reports.words import printable, shortened, wrapped
 HOSTILE = "--><script>alert(1)</script>"
 
 
-def draw(title: str = "A title") -> Figure:
+def draw(title="A title"):
     with drawing():
         figure = Figure()
         axes = figure.add_subplot()
@@ -30,7 +30,7 @@ def draw(title: str = "A title") -> Figure:
         return finished(figure)
 
 
-def png(figure: Figure) -> bytes:
+def png(figure):
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

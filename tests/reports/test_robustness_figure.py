@@ -1,12 +1,8 @@
 """The figure of the robustness sweep: what it shows, read back from the figure itself."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from deepfake_detection.reports.robustness_figure import draw_robustness
 from deepfake_detection.reports.style import colour_of
@@ -14,7 +10,7 @@ from deepfake_detection.reports.style import colour_of
 NOTE = "These are generated faces, drawings made by this project."
 
 
-def _table(strengths: dict[str, list[float]], **changes: Any) -> pd.DataFrame:
+def _table(strengths, **changes):
     rows = []
     for name, of_name in {"none": [0.0], **strengths}.items():
         for place, strength in enumerate(of_name):
@@ -30,21 +26,21 @@ def _table(strengths: dict[str, list[float]], **changes: Any) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _panels(figure: Figure) -> dict[str, Axes]:
+def _panels(figure):
     return {axes.get_title(loc="left"): axes for axes in figure.axes if axes.get_visible()}
 
 
-def _words(figure: Figure) -> str:
+def _words(figure):
     legend = [text.get_text() for each in figure.legends for text in each.get_texts()]
     said = [text.get_text() for text in figure.texts]
     return " ".join(" ".join([*legend, *said, figure.get_supxlabel()]).split())
 
 
-def _labels(axes: Axes) -> list[str]:
+def _labels(axes):
     return [label.get_text() for label in axes.get_xticklabels()]
 
 
-def test_a_panel_goes_from_the_undistorted_picture_to_the_strongest() -> None:
+def test_a_panel_goes_from_the_undistorted_picture_to_the_strongest():
     table = _table({"jpeg": [90, 50, 30], "noise": [4, 8]})
     figure = draw_robustness(table, NOTE)
     panels = _panels(figure)
@@ -61,7 +57,7 @@ def test_a_panel_goes_from_the_undistorted_picture_to_the_strongest() -> None:
     assert "1,200 images of test" in words
 
 
-def test_each_band_spans_its_interval() -> None:
+def test_each_band_spans_its_interval():
     figure = draw_robustness(_table({"blur": [1, 2]}), None)
     axes = _panels(figure)["Gaussian blur"]
     spans = [band.get_paths()[0].get_extents() for band in axes.collections]
@@ -74,21 +70,21 @@ def test_each_band_spans_its_interval() -> None:
     assert high > 1
 
 
-def test_darker_and_brighter_are_apart_each_from_mild_to_strong() -> None:
+def test_darker_and_brighter_are_apart_each_from_mild_to_strong():
     figure = draw_robustness(_table({"brightness": [1.25, 0.75, 1.5, 0.5]}), None)
     panels = _panels(figure)
     assert _labels(panels["Darker"]) == ["none", "0.75", "0.5"]
     assert _labels(panels["Brighter"]) == ["none", "1.25", "1.5"]
 
 
-def test_many_strengths_keep_room_and_the_strongest_its_label() -> None:
+def test_many_strengths_keep_room_and_the_strongest_its_label():
     figure = draw_robustness(_table({"noise": [float(each) for each in range(1, 14)]}), None)
     labels = _labels(_panels(figure)["Gaussian noise"])
     assert labels[-1] == "13"
     assert sum(map(bool, labels)) <= 7
 
 
-def test_an_area_that_is_undefined_is_left_out_with_its_reason() -> None:
+def test_an_area_that_is_undefined_is_left_out_with_its_reason():
     table = _table({"jpeg": [50]})
     areas = table["metric"] == "roc_auc"
     table.loc[areas, ["value", "low", "high"]] = np.nan
@@ -103,6 +99,6 @@ def test_an_area_that_is_undefined_is_left_out_with_its_reason() -> None:
     assert "accuracy" in labels
 
 
-def test_without_any_distortion_there_is_a_message() -> None:
+def test_without_any_distortion_there_is_a_message():
     figure = draw_robustness(_table({}), NOTE)
     assert [bool(text.get_text()) for text in figure.axes[0].texts] == [True]

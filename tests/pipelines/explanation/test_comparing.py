@@ -17,7 +17,7 @@ from deepfake_detection.pipelines.explanation.region_statistics import MeasuredP
 SHARP, CONTRAST = ("picture", "sharpness"), ("mouth", "contrast")
 
 
-def scored(label: np.ndarray, wrong: np.ndarray, groups: np.ndarray | None = None) -> pd.DataFrame:
+def scored(label, wrong, groups=None):
     return pd.DataFrame(
         {
             "class_name": np.where(label == 1, "fake", "real"),
@@ -28,7 +28,7 @@ def scored(label: np.ndarray, wrong: np.ndarray, groups: np.ndarray | None = Non
     )
 
 
-def row(table: pd.DataFrame, kind: str, place: tuple[str, str]) -> pd.Series:
+def row(table, kind, place):
     region, measure = place
     is_it = (table["kind"] == kind) & (table["region"] == region) & (table["measure"] == measure)
     return table[is_it].squeeze()
@@ -58,7 +58,7 @@ def test_the_effect_is_the_share_of_pairs_in_which_the_false_case_has_more(false
         assert np.diff([found[name] for name in names]).min() > -1e-12
 
 
-def _draw(seed: int, planted: float = 0.0) -> tuple[pd.DataFrame, list[MeasuredPicture]]:
+def _draw(seed, planted=0.0):
     """Groups of five images, alike in all measures; a sixth of the images wrong."""
     generator = np.random.default_rng(seed)
     groups = np.repeat(np.arange(90), 5)
@@ -71,7 +71,7 @@ def _draw(seed: int, planted: float = 0.0) -> tuple[pd.DataFrame, list[MeasuredP
     return scored(label, wrong, groups), pictures
 
 
-def test_what_was_planted_is_found_and_nothing_else() -> None:
+def test_what_was_planted_is_found_and_nothing_else():
     table = compare_false_cases(*_draw(0, planted=2.0), 5, 0.95)
     assert list(table.columns) == COLUMNS
     assert len(table) == 18
@@ -89,7 +89,7 @@ def test_what_was_planted_is_found_and_nothing_else() -> None:
     )
 
 
-def test_where_nothing_differs_few_tables_find_anything() -> None:
+def test_where_nothing_differs_few_tables_find_anything():
     """Corrected for 18 comparisons, 1 table in 20 may, though images come in groups."""
     found = [
         (compare_false_cases(*_draw(seed), 5, 0.95)["differs"] == "yes").any()
@@ -99,7 +99,7 @@ def test_where_nothing_differs_few_tables_find_anything() -> None:
     assert np.mean(found) <= 0.115
 
 
-def test_the_note_says_how_many_were_compared_and_for_which_confidence() -> None:
+def test_the_note_says_how_many_were_compared_and_for_which_confidence():
     table = compare_false_cases(*_draw(1), 5, 0.95)
     assert (
         table["note"]
@@ -112,7 +112,7 @@ def test_the_note_says_how_many_were_compared_and_for_which_confidence() -> None
     assert "the same part" not in row(table, "false negative", SHARP)["note"]
 
 
-def test_false_cases_of_few_groups_are_not_compared_and_not_counted() -> None:
+def test_false_cases_of_few_groups_are_not_compared_and_not_counted():
     label = np.repeat([1, 0], 40)
     wrong = np.arange(80) % 40 < 10
     groups = np.arange(80)
@@ -129,7 +129,7 @@ def test_false_cases_of_few_groups_are_not_compared_and_not_counted() -> None:
 
 
 @pytest.mark.parametrize("wrong", [False, True])
-def test_a_class_without_false_or_without_right_cases_is_said(wrong: bool) -> None:
+def test_a_class_without_false_or_without_right_cases_is_said(wrong):
     label = np.array([1, 1, 0, 0])
     pictures = [measured({}) for _ in label]
     table = compare_false_cases(scored(label, np.full(4, wrong)), pictures, 2, 0.95)
@@ -138,7 +138,7 @@ def test_a_class_without_false_or_without_right_cases_is_said(wrong: bool) -> No
     assert (table["note"].str.startswith("nothing could be compared")).all()
 
 
-def test_sizes_lost_pictures_and_folders_together_are_said() -> None:
+def test_sizes_lost_pictures_and_folders_together_are_said():
     frame, pictures = _draw(2)
     frame.loc[frame.index[5], "class_name"] = "another folder of fakes"
     pictures[10] = MeasuredPicture((120, 90), pictures[10].values)
@@ -153,7 +153,7 @@ def test_sizes_lost_pictures_and_folders_together_are_said() -> None:
     assert ones["n_false"] + ones["n_right"] == (frame["label"] == 1).sum() - 2
 
 
-def test_nothing_readable_makes_an_empty_table_with_its_columns() -> None:
+def test_nothing_readable_makes_an_empty_table_with_its_columns():
     table = compare_false_cases(
         scored(np.array([1, 0]), np.array([True, False])), [None] * 2, 2, 0.95
     )

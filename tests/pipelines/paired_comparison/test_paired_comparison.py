@@ -1,7 +1,6 @@
 """Two detectors on the same images: differences, their intervals, and what is refused."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,13 +26,11 @@ EVALUATION = EvaluationParameters(
 )
 
 
-def _hash(number: int) -> str:
+def _hash(number):
     return f"{number:064x}"
 
 
-def _detector(
-    backbone: str, trained_on: list[int], validated_on: list[int], **changes: Any
-) -> Detector:
+def _detector(backbone, trained_on, validated_on, **changes):
     card = {
         "backbone": backbone, "transform_input": False,
         "preprocessing": {"resize": 8, "crop": 8, "mean": [0] * 3, "std": [1] * 3},
@@ -46,7 +43,7 @@ def _detector(
 
 
 @pytest.fixture
-def split() -> pd.DataFrame:
+def split():
     """Groups of two images: ten to train, ten to validate, twenty to test."""
     number = np.arange(40)
     return pd.DataFrame(
@@ -62,7 +59,7 @@ def split() -> pd.DataFrame:
     )
 
 
-def _predict(split: pd.DataFrame, seed: int, skill: float = 1.0) -> pd.DataFrame:
+def _predict(split, seed, skill=1.0):
     rows = split[split["subset"] != "train"].reset_index(drop=True)
     noise = np.random.default_rng(seed).normal(size=len(rows))
     logit = skill * (2 * rows["label"] - 1) + noise
@@ -79,7 +76,7 @@ DETECTORS = (
 )
 
 
-def test_differences_agree_with_scikit_learn(split: pd.DataFrame) -> None:
+def test_differences_agree_with_scikit_learn(split):
     ours, others = _predict(split, 0), _predict(split, 1, 0.5)
     table = compare_predictions(ours, others, *DETECTORS, split, SUMMARY, EVALUATION)
     test = table[(table["subset"] == "test") & (table["level"] == "image")]
@@ -103,7 +100,7 @@ def test_differences_agree_with_scikit_learn(split: pd.DataFrame) -> None:
     assert table["detector"].unique().tolist() == ["inception_v3 ffffffffffff"]
 
 
-def test_the_order_of_the_other_s_rows_makes_no_difference(split: pd.DataFrame) -> None:
+def test_the_order_of_the_other_s_rows_makes_no_difference(split):
     ours, others = _predict(split, 0), _predict(split, 1)
     mixed = others.sample(frac=1, random_state=0)
     pd.testing.assert_frame_equal(
@@ -112,9 +109,7 @@ def test_the_order_of_the_other_s_rows_makes_no_difference(split: pd.DataFrame) 
     )
 
 
-def test_a_detector_compared_with_itself_differs_nowhere_and_has_no_interval(
-    split: pd.DataFrame, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_detector_compared_with_itself_differs_nowhere_and_has_no_interval(split, caplog):
     ours = _predict(split, 0)
     with caplog.at_level("INFO"):
         table = compare_predictions(
@@ -128,9 +123,7 @@ def test_a_detector_compared_with_itself_differs_nowhere_and_has_no_interval(
     assert table["note"].notna().all()
 
 
-def test_the_table_and_the_log_say_what_the_images_chose_and_who_saw_neighbours(
-    split: pd.DataFrame, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_table_and_the_log_say_what_the_images_chose_and_who_saw_neighbours(split, caplog):
     # the other one learned image 20, whose neighbour 21 is compared; 20 itself is left out
     other = _detector("vgg16", [20], [])
     left = split.drop(index=20)
@@ -145,7 +138,7 @@ def test_the_table_and_the_log_say_what_the_images_chose_and_who_saw_neighbours(
     assert " on test: accuracy" in caplog.text
 
 
-def test_predictions_of_other_images_are_refused(split: pd.DataFrame) -> None:
+def test_predictions_of_other_images_are_refused(split):
     ours, others = _predict(split, 0), _predict(split, 1)
     for first, second in ((ours.iloc[1:], others), (ours, others.iloc[1:])):
         with pytest.raises(UserError, match=r"10\.png \(validation"):
@@ -153,9 +146,7 @@ def test_predictions_of_other_images_are_refused(split: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_images_that_either_was_trained_on_are_refused(
-    split: pd.DataFrame, which: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_that_either_was_trained_on_are_refused(split, which, monkeypatch):
     pair = list(DETECTORS)
     pair[which] = _detector("vgg16", [25, 26], [])
     monkeypatch.setattr(
@@ -167,7 +158,7 @@ def test_images_that_either_was_trained_on_are_refused(
         predict_unseen(*pair, split, stores, stores, EVALUATION)
 
 
-def _predict_or_refuse(detector: Detector, *rest: Any) -> pd.DataFrame:
+def _predict_or_refuse(detector, *rest):
     from deepfake_detection.metrics.predicting import predict
 
     if len(detector.trained_on) == 2:
@@ -175,13 +166,13 @@ def _predict_or_refuse(detector: Detector, *rest: Any) -> pd.DataFrame:
     return pd.DataFrame()
 
 
-def test_a_split_without_anything_to_score_is_refused(split: pd.DataFrame) -> None:
+def test_a_split_without_anything_to_score_is_refused(split):
     stores = PixelCache("nowhere")  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"split\.ratios"):
         predict_unseen(*DETECTORS, split.assign(subset="train"), stores, stores, EVALUATION)
 
 
-def test_a_difference_lies_in_its_interval_as_often_as_is_said() -> None:
+def test_a_difference_lies_in_its_interval_as_often_as_is_said():
     generator = np.random.default_rng(0)
     number, times = 60, 150
     labels, groups = np.repeat(np.arange(number) % 2, 5), np.repeat(np.arange(number), 5)
@@ -191,7 +182,7 @@ def test_a_difference_lies_in_its_interval_as_often_as_is_said() -> None:
     )
 
     # two detectors that err together: the truth from one very large draw
-    def draw(count: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def draw(count):
         shared = generator.normal(size=(count * number, 1)).repeat(5, axis=1).ravel()
         own = generator.normal(size=(2, len(shared)))
         many = pd.concat([rows] * count, ignore_index=True)
@@ -202,7 +193,7 @@ def test_a_difference_lies_in_its_interval_as_often_as_is_said() -> None:
         )
         return first, second
 
-    def measure(first: pd.DataFrame, second: pd.DataFrame) -> dict[Any, Any]:
+    def measure(first, second):
         differences = measure_differences(first, second, (1.0, 1.0), "test", "image", 0.95)
         return {(each.metric, each.class_name): each for each in differences}
 
@@ -216,7 +207,7 @@ def test_a_difference_lies_in_its_interval_as_often_as_is_said() -> None:
         assert count / times >= 0.897, name
 
 
-def test_one_class_alone_has_no_difference_of_what_compares_both(split: pd.DataFrame) -> None:
+def test_one_class_alone_has_no_difference_of_what_compares_both(split):
     fakes = split[split["label"] == 1]
     ours, others = _predict(fakes, 0), _predict(fakes, 1)
     table = compare_predictions(ours, others, *DETECTORS, split, SUMMARY, EVALUATION)

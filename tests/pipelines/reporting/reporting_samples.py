@@ -1,6 +1,5 @@
 """Tables and pictures such as a small run leaves behind."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,14 +30,14 @@ FIGURES = {
 
 
 class DescribedDetector:
-    def __init__(self, description: dict[str, Any]):
+    def __init__(self, description):
         self.description = description
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self):
         return self.description
 
 
-def predict(subset: str, rows: list[tuple[str, int, float]], sources_of: int = 5) -> pd.DataFrame:
+def predict(subset, rows, sources_of=5):
     """Predictions from (path, label, logit), at the threshold 0.5."""
     table = pd.DataFrame(rows, columns=["path", "label", "logit"])
     table["class_name"] = table["path"].str.rsplit("/", n=1).str[0]
@@ -50,7 +49,7 @@ def predict(subset: str, rows: list[tuple[str, int, float]], sources_of: int = 5
     return table
 
 
-def predict_at_random(subset: str, images: int, seed: int = 0) -> pd.DataFrame:
+def predict_at_random(subset, images, seed=0):
     generator = np.random.default_rng(seed)
     names = ["real", "fake_deepfake", "fake_face2face"]
     rows = []
@@ -61,7 +60,7 @@ def predict_at_random(subset: str, images: int, seed: int = 0) -> pd.DataFrame:
     return predict(subset, rows)
 
 
-def measure(predictions: pd.DataFrame) -> pd.DataFrame:
+def measure(predictions):
     rows: list[dict[str, Any]] = []
     for subset, part in predictions.groupby("subset", sort=False):
         note = "validation also chose the epoch" if subset == "validation" else None
@@ -85,7 +84,7 @@ def measure(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def trained_for(epochs: int) -> pd.DataFrame:
+def trained_for(epochs):
     epoch = np.arange(1, epochs + 1)
     return pd.DataFrame(
         {
@@ -103,14 +102,14 @@ def trained_for(epochs: int) -> pd.DataFrame:
     )
 
 
-def put_pictures(folder: Path, paths: list[str]) -> None:
+def put_pictures(folder, paths):
     for i, path in enumerate(paths):
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 30), (i * 40 % 256, 120, 90)).save(file)
 
 
-def explain(predictions: pd.DataFrame, of_each: int = 100, crop: int = 28) -> list[ExplainedCase]:
+def explain(predictions, of_each=100, crop=28):
     """The false cases and as many of the right ones, each with a round spot of heat."""
     kinds: dict[tuple[int, int], Kind] = {
         (1, 0): "false negative",
@@ -138,7 +137,7 @@ def explain(predictions: pd.DataFrame, of_each: int = 100, crop: int = 28) -> li
     return cases
 
 
-def distort(accuracy: float = 0.85, run: str = RUN, subset: str = "test") -> pd.DataFrame:
+def distort(accuracy=0.85, run=RUN, subset="test"):
     """A robustness table in which accuracy falls with every strength."""
     rows: list[dict[str, Any]] = []
     tried = [("none", 0.0, "undistorted")]
@@ -156,7 +155,7 @@ def distort(accuracy: float = 0.85, run: str = RUN, subset: str = "test") -> pd.
     return pd.DataFrame(rows)
 
 
-def compare_measures(run: str = RUN) -> pd.DataFrame:
+def compare_measures(run=RUN):
     """A table of false case measures in which one of all comparisons differs."""
     rows = [
         {
@@ -174,7 +173,7 @@ def compare_measures(run: str = RUN) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def list_label_issues(predictions: pd.DataFrame) -> pd.DataFrame:
+def list_label_issues(predictions):
     """Images whose label is improbable, the least probable first."""
     own = predictions["fake_probability"].where(
         predictions["label"] == 1, 1 - predictions["fake_probability"]
@@ -183,7 +182,7 @@ def list_label_issues(predictions: pd.DataFrame) -> pd.DataFrame:
     return rows[own < 0.5].sort_values(["label_probability", "path"]).reset_index(drop=True)
 
 
-def audit_leaks(found: dict[str, Any] | None = None, split: str = SPLIT) -> dict[str, Any]:
+def audit_leaks(found=None, split=SPLIT):
     """A leakage summary in which only what is given was found."""
     kinds = ("exact duplicate", "label conflict", "near-duplicate", "cross-class near-duplicate")
     return {
@@ -199,9 +198,7 @@ def audit_leaks(found: dict[str, Any] | None = None, split: str = SPLIT) -> dict
     }  # fmt: skip
 
 
-def report_inputs(
-    folder: Path, predictions: pd.DataFrame | None = None, **changed: Any
-) -> dict[str, Any]:
+def report_inputs(folder, predictions=None, **changed):
     """All that `write_report` takes, with its pictures in `folder`; any of it can be given."""
     if predictions is None:
         predictions = predict_at_random("test", 60)

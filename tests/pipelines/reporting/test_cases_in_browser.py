@@ -1,12 +1,8 @@
 """The gallery of cases in a real browser, where one is installed."""
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pandas as pd
 import pytest
-from page_in_browser import IN_BROWSER, Tab, open_tab
+from page_in_browser import IN_BROWSER, open_tab
 from reporting_samples import predict, predict_at_random, report_inputs
 
 from deepfake_detection.pipelines.reporting.nodes import write_report
@@ -29,7 +25,7 @@ HEAT_SHOWN = f"""{SHOWN}.filter(
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     written = write_report(**report_inputs(folder, SCORED))
     (folder / "page.html").write_text(written, encoding="utf-8")
@@ -37,18 +33,18 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+def browser(tmp_path_factory):
     with open_tab(tmp_path_factory.mktemp("browser")) as tab:
         yield tab
 
 
 @pytest.fixture
-def tab(browser: Tab, page: Path) -> Tab:
+def tab(browser, page):
     browser.show(page)
     return browser
 
 
-def choose(tab: Tab, control: str, value: str) -> None:
+def choose(tab, control, value):
     tab.tell(f"""{{
       const control = document.getElementById("choose-{control}");
       control.value = {value!r};
@@ -56,18 +52,18 @@ def choose(tab: Tab, control: str, value: str) -> None:
     }}""")
 
 
-def told(tab: Tab) -> str:
+def told(tab):
     return tab.tell("document.querySelector('#counted[role=status]').textContent")
 
 
-def cases(tab: Tab) -> list[dict[str, Any]]:
+def cases(tab):
     """All cases in the order in which they stand."""
     return tab.tell(
         "[...document.getElementById('cases').children].map(each => ({...each.dataset}))"
     )
 
 
-def test_all_cases_are_counted_and_nothing_is_refused(tab: Tab):
+def test_all_cases_are_counted_and_nothing_is_refused(tab):
     assert told(tab) == f"{len(cases(tab))} of {len(cases(tab))} cases are shown."
     assert tab.complaints() == []
 
@@ -81,7 +77,7 @@ def test_all_cases_are_counted_and_nothing_is_refused(tab: Tab):
         ("path", "<img"),
     ],
 )
-def test_cases_are_chosen_by_kind_class_and_path(tab: Tab, control: str, value: str):
+def test_cases_are_chosen_by_kind_class_and_path(tab, control, value):
     everything = cases(tab)
     expected = [
         case["path"]
@@ -94,7 +90,7 @@ def test_cases_are_chosen_by_kind_class_and_path(tab: Tab, control: str, value: 
     assert told(tab) == f"{len(expected)} of {len(everything)} cases are shown."
 
 
-def test_what_is_chosen_together_holds_together(tab: Tab):
+def test_what_is_chosen_together_holds_together(tab):
     choose(tab, "class", "fake_deepfake")
     choose(tab, "path", "1")
     choose(tab, "kind", "certain fake")
@@ -109,7 +105,7 @@ def test_what_is_chosen_together_holds_together(tab: Tab):
     assert told(tab).startswith("0 of ")
 
 
-def test_cases_are_sorted_and_come_back_to_their_own_order(tab: Tab):
+def test_cases_are_sorted_and_come_back_to_their_own_order(tab):
     before = cases(tab)
     probabilities = sorted(float(case["probability"]) for case in before)
     choose(tab, "order", "lowest")
@@ -130,7 +126,7 @@ def test_cases_are_sorted_and_come_back_to_their_own_order(tab: Tab):
     assert cases(tab) == before
 
 
-def test_heat_maps_are_switched_together_and_each(tab: Tab):
+def test_heat_maps_are_switched_together_and_each(tab):
     total = len(cases(tab))
     everyone = "document.getElementById('all-heat')"
     first = "document.querySelector('#cases .switch')"
@@ -146,7 +142,7 @@ def test_heat_maps_are_switched_together_and_each(tab: Tab):
     assert tab.tell(HEAT_SHOWN) == 0
 
 
-def test_heat_map_lies_on_the_part_that_the_network_saw(tab: Tab):
+def test_heat_map_lies_on_the_part_that_the_network_saw(tab):
     places = tab.tell("""["#cases .picture > img", "#cases .heat"].map(name => {
       const box = document.querySelector(name).getBoundingClientRect();
       return [box.x, box.y, box.width, box.height];
@@ -157,7 +153,7 @@ def test_heat_map_lies_on_the_part_that_the_network_saw(tab: Tab):
     assert heat == pytest.approx(seen, abs=0.5)
 
 
-def test_keys_enlarge_a_case_go_on_and_close(tab: Tab):
+def test_keys_enlarge_a_case_go_on_and_close(tab):
     choose(tab, "kind", "false positive")
     choose(tab, "order", "path")
     paths = tab.tell(PATHS)
@@ -181,7 +177,7 @@ def test_keys_enlarge_a_case_go_on_and_close(tab: Tab):
     assert tab.complaints() == []
 
 
-def test_heat_map_switched_in_the_enlarged_case_stays_so_in_the_gallery(tab: Tab):
+def test_heat_map_switched_in_the_enlarged_case_stays_so_in_the_gallery(tab):
     total = len(cases(tab))
     tab.tell("document.querySelector('#cases button.tile').click()")
     over = "getComputedStyle(document.querySelector('#stage .over')).visibility"
@@ -194,7 +190,7 @@ def test_heat_map_switched_in_the_enlarged_case_stays_so_in_the_gallery(tab: Tab
     assert tab.tell(HEAT_SHOWN) == total - 1
 
 
-def test_hostile_names_are_text_wherever_they_are_shown(tab: Tab):
+def test_hostile_names_are_text_wherever_they_are_shown(tab):
     for place, name in enumerate(NAMES):
         tab.tell(f"document.querySelectorAll('#cases button.tile')[{place}].click()")
         assert tab.tell("document.querySelector('#said .path').textContent") == name
@@ -207,7 +203,7 @@ def test_hostile_names_are_text_wherever_they_are_shown(tab: Tab):
     assert tab.complaints() == []
 
 
-def test_no_script_but_the_pages_own_runs_and_nothing_is_loaded(tab: Tab):
+def test_no_script_but_the_pages_own_runs_and_nothing_is_loaded(tab):
     tab.tell("""{
       const script = document.createElement("script");
       script.textContent = "window.ran = 1";
@@ -223,7 +219,7 @@ def test_no_script_but_the_pages_own_runs_and_nothing_is_loaded(tab: Tab):
     assert "img-src" in refused
 
 
-def test_paper_shows_all_cases_in_their_own_order_beside_their_heat_maps(tab: Tab):
+def test_paper_shows_all_cases_in_their_own_order_beside_their_heat_maps(tab):
     before = cases(tab)
     choose(tab, "path", "real/1")
     choose(tab, "order", "lowest")
@@ -249,7 +245,7 @@ BESIDE = """[...document.querySelectorAll('#cases .picture')].every(each => {
 })"""
 
 
-def test_without_scripts_all_cases_are_shown_beside_their_heat_maps(browser: Tab, page: Path):
+def test_without_scripts_all_cases_are_shown_beside_their_heat_maps(browser, page):
     browser.show(page, scripts=False)
     assert browser.tell("document.querySelectorAll('#cases button').length") == 0
     assert browser.tell("document.getElementById('choices').checkVisibility()") is False

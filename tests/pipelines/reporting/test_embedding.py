@@ -9,11 +9,11 @@ from deepfake_detection.metrics.cases import ExplainedCase
 from deepfake_detection.pipelines.reporting.cases import embed_heat, embed_picture
 
 
-def opened(address: str) -> Image.Image:
+def opened(address):
     return Image.open(io.BytesIO(base64.b64decode(address.split(",")[1])))
 
 
-def case(heat) -> ExplainedCase:
+def case(heat):
     return ExplainedCase("fake/1.png", "false negative", "fake", "fake/0", 0.1, heat)
 
 

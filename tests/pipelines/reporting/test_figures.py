@@ -1,10 +1,7 @@
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 import pytest
 from kedro_datasets.matplotlib import MatplotlibDataset
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 from reporting_samples import predict, predict_at_random, trained_for
 from sklearn.metrics import (
@@ -31,11 +28,11 @@ ONLY_FAKES = predict("test", [("fake/1.png", 1, 2.0), ("fake/2.png", 1, -1.0)])
 BOTH = pd.concat([predict_at_random("validation", 90), predict_at_random("test", 60, seed=1)])
 
 
-def words_in(figure: Figure) -> str:
+def words_in(figure):
     return " | ".join(text.get_text() for text in figure.findobj(Text) if text.get_text())
 
 
-def points_in(figure: Figure) -> list[tuple[float, float]]:
+def points_in(figure):
     """The operating points of the only axes."""
     (axes,) = figure.axes
     rings = [line for line in axes.lines if line.get_marker() == "o"]
@@ -105,13 +102,13 @@ def test_confusion_matrix_of_one_class():
         lambda scored: draw_reliability(scored, 15, 0.95),
     ],
 )
-def test_nothing_scored(draw: Callable[[pd.DataFrame], Figure]):
+def test_nothing_scored(draw):
     assert "No image was scored" in words_in(draw(BOTH.head(0)))
 
 
 @pytest.mark.parametrize("quantity", ["loss", "accuracy"])
 @pytest.mark.parametrize("epochs", [1, 2, 3, 20])
-def test_epochs_are_whole_numbers_within_the_figure(quantity, epochs: int):
+def test_epochs_are_whole_numbers_within_the_figure(quantity, epochs):
     (axes,) = draw_curves(trained_for(epochs), quantity).axes
     low, high = axes.get_xlim()
     ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]

@@ -14,11 +14,11 @@ from deepfake_detection.reports import tiles
 LONG = "fake_deepfake/" + "WWW_from_a_phone_" * 12 + "17.png"
 
 
-def texts(figure) -> list[Text]:
+def texts(figure):
     return [text for text in figure.findobj(Text) if text.get_text()]
 
 
-def words_in(figure) -> str:
+def words_in(figure):
     return "\n".join(text.get_text() for text in texts(figure))
 
 

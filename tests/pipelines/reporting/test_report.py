@@ -38,16 +38,13 @@ BOTH = pd.concat([predict_at_random("validation", 60), predict_at_random("test",
 RIGHT = predict("test", [("fake/1.png", 1, 2.0), ("real/1.png", 0, -2.0)])
 
 
-def show(given) -> Elements:
+def show(given):
     return Elements(write_report(**given))
 
 
-def headline(elements: Elements) -> str:
+def headline(elements):
     """All that stands before the first section."""
     return elements.words.split("How far to trust this score")[0]
-
-
-# ---------------------------------------------------------------- what comes from outside
 
 
 def test_same_inputs_make_the_same_page(inputs):
@@ -163,9 +160,6 @@ def test_page_is_a_single_document_under_five_megabytes(inputs, tmp_path):
     assert "https://" not in page
 
 
-# ---------------------------------------------------------------- headline and trust
-
-
 def test_the_headline_is_of_test_with_its_interval(inputs):
     given = inputs(BOTH)
     table = given["metric_table"]
@@ -220,9 +214,6 @@ def test_nothing_scored_makes_a_page(inputs):
     elements = show(given)
     assert "svg" not in elements.names
     assert not elements.values("li", "data-path")
-
-
-# ---------------------------------------------------------------- cases
 
 
 def test_cases_come_kind_by_kind_with_picture_and_heat_map(inputs):
@@ -280,9 +271,6 @@ def test_label_issues_are_shown_with_their_pictures(inputs, tmp_path):
     shown = [alt for alt in elements.values("img", "alt") if alt.startswith("Labelled fake: ")]
     assert shown == [f"Labelled fake: fake/{i}.png" for i in range(18, 7, -1)]
     assert "19 images" in elements.words
-
-
-# ---------------------------------------------------------------- sections
 
 
 def test_a_section_that_has_nothing_to_show_is_omitted(inputs):
@@ -354,10 +342,7 @@ def test_all_settings_versions_and_fingerprints_are_on_the_page(inputs):
     assert RUN in words
 
 
-# ---------------------------------------------------------------- runs and figures
-
-
-def described(run: str) -> DescribedDetector:
+def described(run):
     return DescribedDetector({"run_fingerprint": run, "threshold": 0.5, "temperature": 1.0})
 
 

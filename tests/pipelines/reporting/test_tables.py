@@ -88,7 +88,7 @@ def test_the_weakest_distortion_is_named_with_both_accuracies():
 
 
 @pytest.mark.parametrize(("differing", "compared"), [(0, 9), (1, 18), (2, 18)])
-def test_differences_are_counted_and_named(differing: int, compared: int):
+def test_differences_are_counted_and_named(differing, compared):
     table = compare_measures().assign(differs="no")
     table.loc[compared:, "differs"] = "too few"
     table.loc[: differing - 1, "differs"] = "yes"

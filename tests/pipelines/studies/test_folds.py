@@ -15,7 +15,7 @@ EVALUATION = EvaluationParameters.model_validate(BASE["evaluation"])
 SCALES = [(1, 0), (5, 4), (0.3, -3), (2, -6), (10, 8)]
 
 
-def make_predictions(draw: int, scale: float, offset: float, images: int = 120) -> pd.DataFrame:
+def make_predictions(draw, scale, offset, images=120):
     """Test predictions of one fold, ten validation images besides; accuracy at 0 of its own."""
     generator = np.random.default_rng(draw)
     labels = np.arange(images) % 2
@@ -36,7 +36,7 @@ def make_predictions(draw: int, scale: float, offset: float, images: int = 120) 
 
 
 @pytest.fixture(scope="module")
-def pooled() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def pooled():
     study = make_study({"folds": 5, "one": {}})
     results = {}
     for number, (name, scale) in enumerate(zip(study.runs, SCALES, strict=True)):
@@ -45,13 +45,13 @@ def pooled() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     return pool_folds(study, EVALUATION, **results)
 
 
-def value(metrics: pd.DataFrame, metric: str, level: str = "image") -> pd.Series:
+def value(metrics, metric, level="image"):
     return metrics[(metrics["metric"] == metric) & (metrics["level"] == level)].iloc[0]
 
 
 def test_metrics_that_rank_scores_are_means_over_folds_of_different_scales(
-    pooled: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame],
-) -> None:
+    pooled,
+):
     images, metrics, _ = pooled
     areas = [roc_auc_score(fold["label"], fold["logit"]) for _, fold in images.groupby("fold")]
     found = value(metrics, "roc_auc")
@@ -75,8 +75,8 @@ def test_metrics_that_rank_scores_are_means_over_folds_of_different_scales(
 
 
 def test_metrics_of_verdicts_are_measured_on_all_images(
-    pooled: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame],
-) -> None:
+    pooled,
+):
     images, metrics, issues = pooled
     assert len(images) == images["path"].nunique() == 5 * 110
     right = images["label"] == images["predicted"]
@@ -88,7 +88,7 @@ def test_metrics_of_verdicts_are_measured_on_all_images(
     assert set(issues["seed"]) == {BASE["training"]["seed"]}
 
 
-def test_a_fold_without_one_class_is_left_out_of_the_mean() -> None:
+def test_a_fold_without_one_class_is_left_out_of_the_mean():
     study = make_study({"folds": 3, "one": {}})
     results = {f"metrics:{name}": make_metrics(study, name, {}) for name in study.runs}
     predictions = [make_predictions(number, 1, 0) for number in range(3)]
@@ -105,7 +105,7 @@ def test_a_fold_without_one_class_is_left_out_of_the_mean() -> None:
     assert value(metrics, "roc_auc")["value"] == pytest.approx(np.mean(areas))
 
 
-def test_the_summary_has_the_metrics_of_all_folds_without_an_interval_for_several_seeds() -> None:
+def test_the_summary_has_the_metrics_of_all_folds_without_an_interval_for_several_seeds():
     study = make_study({"folds": 3, "seeds": [1, 2], "one": {}})
     table = pd.DataFrame(
         {

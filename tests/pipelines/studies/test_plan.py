@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from study_samples import BASE, load, make_study
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.parameters import StudyParameters
 from deepfake_detection.pipelines.studies.plan import check_given_rows, plan_studies
 
 # Weight decay, schedule, learning rates of head and backbone, published best epoch and accuracy
@@ -29,7 +28,7 @@ TEN_ROWS = {
 }
 
 
-def problem_of(block: Any, **changes: Any) -> str:
+def problem_of(block, **changes):
     with pytest.raises(UserError) as caught:
         make_study(block, **changes)
     assert "\n" not in str(caught.value)
@@ -37,11 +36,11 @@ def problem_of(block: Any, **changes: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def base_studies() -> dict[str, StudyParameters]:
+def base_studies():
     return {study.name: study for study in plan_studies(BASE)[1]}
 
 
-def test_fine_tuning_has_the_reference_s_ten_rows(base_studies: dict[str, StudyParameters]) -> None:
+def test_fine_tuning_has_the_reference_s_ten_rows(base_studies):
     study = base_studies["fine_tuning"]
     assert list(study.runs) == list(TEN_ROWS)
     for name, (decay, schedule, head, rest, epoch, accuracy) in TEN_ROWS.items():
@@ -62,8 +61,8 @@ def test_fine_tuning_has_the_reference_s_ten_rows(base_studies: dict[str, StudyP
 
 
 def test_comparison_is_twelve_runs_on_four_splits(
-    base_studies: dict[str, StudyParameters],
-) -> None:
+    base_studies,
+):
     study = base_studies["comparison"]
     combinations = {
         (run.model, run.split.ratios.train, run.split.method) for run in study.runs.values()
@@ -79,18 +78,18 @@ def test_comparison_is_twelve_runs_on_four_splits(
 
 
 @pytest.mark.parametrize("env", ["base", "demo"])
-def test_every_study_that_is_delivered_can_be_made(env: str) -> None:
+def test_every_study_that_is_delivered_can_be_made(env):
     names = {study.name for study in plan_studies(load(env))[1]}
     assert names == {"comparison", "lr_schedules", "fine_tuning", "cross_validation"}
 
 
-def test_one_parameter_moves_a_study_to_another_split() -> None:
+def test_one_parameter_moves_a_study_to_another_split():
     parameters = load(fine_tuning={"split": {"method": "group"}})
     study = {each.name: each for each in plan_studies(parameters)[1]}["fine_tuning"]
     assert list(study.splits) == ["group_80_20"]
 
 
-def test_the_command_line_reaches_all_rows_or_one() -> None:
+def test_the_command_line_reaches_all_rows_or_one():
     for all_rows in (
         make_study({"one": {}, "two": {}}, training=BASE["training"] | {"epochs": 3}),
     ):
@@ -114,9 +113,7 @@ SETTERS: dict[str, Callable[[int], dict[str, Any]]] = {
     data=st.data(),
     levels=st.lists(st.sampled_from(["study", "level", "row"]), min_size=1, unique=True),
 )
-def test_what_is_nearer_to_the_row_stands_over_the_rest(
-    data: st.DataObject, levels: list[str]
-) -> None:
+def test_what_is_nearer_to_the_row_stands_over_the_rest(data, levels):
     setting = data.draw(st.sampled_from(sorted(SETTERS)))
     values = {level: 2 + ["study", "level", "row"].index(level) for level in levels}
     content = {level: SETTERS[setting](value) for level, value in values.items()}
@@ -139,7 +136,7 @@ def test_what_is_nearer_to_the_row_stands_over_the_rest(
         assert here == there
 
 
-def test_seeds_and_folds_repeat_every_row() -> None:
+def test_seeds_and_folds_repeat_every_row():
     study = make_study({"seeds": [4, 9], "folds": 3, "one": {}, "two": {}})
     assert len(study.runs) == 12
     assert study.rows["two"][:2] == ["two.fold_1_seed_4", "two.fold_1_seed_9"]
@@ -149,12 +146,12 @@ def test_seeds_and_folds_repeat_every_row() -> None:
     assert len(study.splits) == 3
 
 
-def test_one_seed_names_no_repeat() -> None:
+def test_one_seed_names_no_repeat():
     study = make_study({"seeds": [5], "one": {}})
     assert [(name, run.training.seed) for name, run in study.runs.items()] == [("one", 5)]
 
 
-def test_nodes_find_the_settings_of_each_run_under_its_name() -> None:
+def test_nodes_find_the_settings_of_each_run_under_its_name():
     block = {"seeds": [1, 2], "one": {"model": "vgg16"}, "backbones": {"vgg16": {"crop": 100}}}
     parameters = copy.deepcopy(BASE) | {"studies": {"mine": "My own"}, "mine": block}
     filled = plan_studies(parameters)[0]["mine"]
@@ -165,7 +162,7 @@ def test_nodes_find_the_settings_of_each_run_under_its_name() -> None:
     assert set(filled["about"]["runs"]) == {"one.seed_1", "one.seed_2"}
 
 
-def test_null_takes_a_row_a_level_or_a_study_out() -> None:
+def test_null_takes_a_row_a_level_or_a_study_out():
     assert list(make_study({"one": {}, "two": None}).runs) == ["one"]
     grid = {"axis": {"a": {}, "b": None, "c": {}}}
     assert list(make_study({"grid": grid, "c": None}).runs) == ["a"]
@@ -176,7 +173,7 @@ def test_null_takes_a_row_a_level_or_a_study_out() -> None:
     assert "comparison" not in filled
 
 
-def test_rows_with_equal_settings_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_rows_with_equal_settings_are_warned_of(caplog):
     make_study({"one": {}, "two": {"training": {"epochs": BASE["training"]["epochs"]}}, "three": {
         "training": {"epochs": 1}}})  # fmt: skip
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
@@ -210,16 +207,16 @@ def test_rows_with_equal_settings_are_warned_of(caplog: pytest.LogCaptureFixture
         ({"one": {"split": {"fold": {"number": 4, "of": 3}}}}, ["mine.one", "fold"]),
     ],
 )
-def test_what_does_not_fit_is_named(block: Any, named: list[str]) -> None:
+def test_what_does_not_fit_is_named(block, named):
     said = problem_of(block)
     assert all(each in said for each in named), said
 
 
-def test_a_study_cannot_have_the_name_of_another_block() -> None:
+def test_a_study_cannot_have_the_name_of_another_block():
     assert "'training'" in problem_of({"one": {}}, studies={"training": "No"})
 
 
-def test_a_row_of_the_command_line_must_be_in_the_files() -> None:
+def test_a_row_of_the_command_line_must_be_in_the_files():
     files = {"studies": {"mine": "My own"}, "mine": {"plain": {}, "grid": {"axis": {"a": {}}}}}
     check_given_rows({"mine": {"plain": {}, "a": {}, "seeds": [1]}, "other": {"x": 1}}, files)
     with pytest.raises(UserError, match=r"'plane'.*'plain'"):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -16,36 +15,35 @@ from deepfake_detection.pipelines.studies.curves import (
     scale_accuracies,
 )
 from deepfake_detection.pipelines.studies.scores import draw_inflation, draw_scores
-from deepfake_detection.pipelines.studies.tables import StudyResults
 from deepfake_detection.reports.style import COLOURS
 
 BEST = "best_validation_accuracy"
 
 
-def draw_all(results: StudyResults) -> list[Figure]:
+def draw_all(results):
     figures = [draw_curves(results, quantity) for quantity in ("accuracy", "loss")]
     figures += [draw_comparisons(results), draw_scores(results)]
     return figures + ([] if results.inflation is None else [draw_inflation(results.inflation)])
 
 
-def words_in(drawn: Figure | Axes) -> list[str]:
+def words_in(drawn):
     return [text.get_text() for text in drawn.findobj(Text) if text.get_text()]
 
 
-def panels_of(figure: Figure) -> list[Axes]:
+def panels_of(figure):
     return [axes for axes in figure.axes if axes.get_visible()]
 
 
-def lines(axes: Axes, label: str) -> list:
+def lines(axes, label):
     return [line for line in axes.lines if str(line.get_label()).startswith(label)]
 
 
-def points(axes: Axes) -> list[tuple]:
+def points(axes):
     return [(*line.get_xdata(), line.get_marker()) for line in axes.lines]
 
 
 @pytest.fixture(scope="module")
-def repeated() -> StudyResults:
+def repeated():
     return fine_tuning(epochs=6, rows=2, seeds=[0, 1, 2], test=True)
 
 
@@ -70,7 +68,7 @@ def test_each_row_has_a_panel_with_its_history_and_its_best_epoch_marked():
         assert mark.get_ydata() == [history["validation_loss"][mark.get_xdata()[0]]]
 
 
-def test_all_runs_of_a_row_stand_in_its_panel(repeated: StudyResults):
+def test_all_runs_of_a_row_stand_in_its_panel(repeated):
     panels = panels_of(draw_curves(repeated, "accuracy"))
     assert [len(lines(axes, "validation")) for axes in panels] == [3, 3]
     mean = repeated.rows[0][2][BEST].mean()
@@ -136,7 +134,7 @@ def test_the_interval_is_drawn_though_one_image_differs_between_training_and_sco
         assert (run[f"{BEST}_low"], run[f"{BEST}_high"], "None") in points(axes)
 
 
-def test_several_runs_are_small_dots_and_their_mean_a_large_one(repeated: StudyResults):
+def test_several_runs_are_small_dots_and_their_mean_a_large_one(repeated):
     (axes,) = draw_scores(repeated).axes
     runs = repeated.rows[0][2]
     for column, marker in ((BEST, "o"), ("accuracy", "s")):
@@ -181,7 +179,7 @@ def test_undefined_scores_are_told_in_words():
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("results", [fine_tuning(epochs=1, rows=1), comparison(epochs=1)])
-def test_one_epoch_is_drawn(results: StudyResults):
+def test_one_epoch_is_drawn(results):
     assert all(panels_of(figure) for figure in draw_all(results))
 
 
