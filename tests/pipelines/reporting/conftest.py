@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 from reporting_samples import report_inputs
 
@@ -5,8 +7,4 @@ from reporting_samples import report_inputs
 @pytest.fixture
 def inputs(tmp_path):
     """All that `write_report` takes; any of it can be given."""
-
-    def build(predictions=None, **changed):
-        return report_inputs(tmp_path, predictions, **changed)
-
-    return build
+    return partial(report_inputs, tmp_path)

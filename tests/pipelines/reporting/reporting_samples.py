@@ -1,13 +1,11 @@
 """Tables and pictures such as a small run leaves behind."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
+from explanation_samples import make_predictions, put_pictures
 from markupsafe import Markup
-from PIL import Image
 
-from deepfake_detection.metrics.cases import ExplainedCase, Kind
+from deepfake_detection.metrics.cases import ExplainedCase
 from deepfake_detection.metrics.subsets import headline_predictions
 from deepfake_detection.parameters import EvaluationParameters, ReportingParameters
 from deepfake_detection.reports.embedded_figures import PageFigure
@@ -29,39 +27,21 @@ FIGURES = {
 }  # fmt: skip
 
 
-class DescribedDetector:
-    def __init__(self, description):
-        self.description = description
-
-    def describe(self):
-        return self.description
-
-
-def predict(subset, rows, sources_of=5):
-    """Predictions from (path, label, logit), at the threshold 0.5."""
-    table = pd.DataFrame(rows, columns=["path", "label", "logit"])
-    table["class_name"] = table["path"].str.rsplit("/", n=1).str[0]
-    table["source"] = [f"{name}/{i // sources_of}" for i, name in enumerate(table["class_name"])]
-    table["group"] = table["source"]
-    table["subset"] = subset
-    table["fake_probability"] = 1 / (1 + np.exp(-table["logit"]))
-    table["predicted"] = (table["logit"] >= 0).astype("int64")
-    return table
+def predict(subset, rows):
+    """Predictions from (path, label, logit); five images of a class are one source."""
+    return make_predictions(rows, subset, images_of_source=5)
 
 
 def predict_at_random(subset, images, seed=0):
     generator = np.random.default_rng(seed)
     names = ["real", "fake_deepfake", "fake_face2face"]
-    rows = []
-    for i in range(images):
-        label = int(i % 3 > 0)
-        logit = generator.normal(1.2 if label else -1.2, 1.2)
-        rows.append((f"{names[i % 3]}/{i}.png", label, float(logit)))
+    logits = generator.normal(np.where(np.arange(images) % 3, 1.2, -1.2), 1.2)
+    rows = [(f"{names[i % 3]}/{i}.png", int(i % 3 > 0), each) for i, each in enumerate(logits)]
     return predict(subset, rows)
 
 
 def measure(predictions):
-    rows: list[dict[str, Any]] = []
+    rows = []
     for subset, part in predictions.groupby("subset", sort=False):
         note = "validation also chose the epoch" if subset == "validation" else None
         right = part["label"] == part["predicted"]
@@ -88,58 +68,39 @@ def trained_for(epochs):
     epoch = np.arange(1, epochs + 1)
     return pd.DataFrame(
         {
-            "epoch": epoch,
-            "learning_rate": 1e-4,
-            "head_learning_rate": 1e-3,
-            "train_loss": 0.7 / epoch,
-            "train_accuracy": 1 - 0.4 / epoch,
-            "validation_loss": 0.7 / epoch + 0.05,
-            "validation_accuracy": 0.9 - 0.3 / epoch,
-            "seconds": 12.5,
-            "images_per_second": 480.0,
-            "run_fingerprint": RUN,
+            "epoch": epoch, "learning_rate": 1e-4, "head_learning_rate": 1e-3,
+            "train_loss": 0.7 / epoch, "train_accuracy": 1 - 0.4 / epoch,
+            "validation_loss": 0.7 / epoch + 0.05, "validation_accuracy": 0.9 - 0.3 / epoch,
+            "seconds": 12.5, "images_per_second": 480.0, "run_fingerprint": RUN,
         }
-    )
-
-
-def put_pictures(folder, paths):
-    for i, path in enumerate(paths):
-        file = folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (40, 30), (i * 40 % 256, 120, 90)).save(file)
+    )  # fmt: skip
 
 
 def explain(predictions, of_each=100, crop=28):
     """The false cases and as many of the right ones, each with a round spot of heat."""
-    kinds: dict[tuple[int, int], Kind] = {
-        (1, 0): "false negative",
-        (0, 1): "false positive",
-        (1, 1): "certain fake",
-        (0, 0): "certain real",
-    }
+    kinds = {
+        "false negative": (1, 0), "false positive": (0, 1),
+        "certain fake": (1, 1), "certain real": (0, 0),
+    }  # fmt: skip
     rows, columns = np.mgrid[:crop, :crop] / crop
-    cases: list[ExplainedCase] = []
-    for (label, called), kind in kinds.items():
-        of_kind = predictions[
-            (predictions["label"] == label) & (predictions["predicted"] == called)
-        ]
+    heat = np.exp(-((columns - 0.4) ** 2 + (rows - 0.5) ** 2) / 0.04).astype(np.float32)
+    cases = []
+    for kind, (label, called) in kinds.items():
+        of_kind = predictions.query("label == @label and predicted == @called")
         ordered = of_kind.sort_values(["logit", "path"], ascending=[called == 0, True])
-        for number, (_, row) in enumerate(ordered.head(of_each).iterrows()):
-            x, y = 0.3 + 0.05 * (number % 9), 0.35 + 0.07 * (number % 5)
-            heat = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 0.04)
-            cases.append(
-                ExplainedCase(
-                    str(row["path"]), kind, str(row["class_name"]), str(row["source"]),
-                    float(row["fake_probability"]), (heat / heat.max()).astype(np.float32),
-                    box=(0.1, 0.1, 0.9, 0.9),
-                )
-            )  # fmt: skip
+        cases += [
+            ExplainedCase(
+                row.path, kind, row.class_name, row.source, row.fake_probability, heat,
+                box=(0.1, 0.1, 0.9, 0.9),
+            )
+            for row in ordered.head(of_each).itertuples()
+        ]  # fmt: skip
     return cases
 
 
 def distort(accuracy=0.85, run=RUN, subset="test"):
     """A robustness table in which accuracy falls with every strength."""
-    rows: list[dict[str, Any]] = []
+    rows = []
     tried = [("none", 0.0, "undistorted")]
     tried += [("jpeg", quality, f"JPEG quality {quality:g}") for quality in (90.0, 50.0, 10.0)]
     tried += [("blur", sigma, f"blurred by {sigma:g} px") for sigma in (1.0, 2.0)]
@@ -202,33 +163,24 @@ def report_inputs(folder, predictions=None, **changed):
     """All that `write_report` takes, with its pictures in `folder`; any of it can be given."""
     if predictions is None:
         predictions = predict_at_random("test", 60)
-    put_pictures(folder, [path for path in predictions["path"] if path[-4:] == ".png"])
+    put_pictures(folder, [each for each in predictions["path"] if each[-4:] == ".png"], (40, 30))
     names = sorted(set(predictions["class_name"]))
     subsets = ["train", *predictions["subset"].unique()]
     split_summary = {
-        "method": "group",
-        "ratios": {"train": 0.8, "validation": 0.2, "test": 0.0},
-        "seed": 7,
+        "method": "group", "ratios": {"train": 0.8, "validation": 0.2, "test": 0.0}, "seed": 7,
         "images": {subset: dict.fromkeys(names, 20) for subset in subsets},
-        "groups": dict.fromkeys(subsets, 4),
-        "groups_in_more_than_one_subset": 0,
-        "fingerprint": SPLIT,
-        "note": None,
-    }
+        "groups": dict.fromkeys(subsets, 4), "groups_in_more_than_one_subset": 0,
+        "fingerprint": SPLIT, "note": None,
+    }  # fmt: skip
     description = {
-        "backbone": "resnet18",
+        "backbone": "resnet18", "class_names": ["real", "fake"],
         "preprocessing": {"resize": 256, "crop": 224, "mean": [0.485], "std": [0.229]},
-        "class_names": ["real", "fake"],
         "classes": {name: "real" if name == "real" else "fake" for name in names},
-        "threshold": 0.5,
-        "temperature": 1.0,
-        "best_epoch": 3,
-        "best_validation_accuracy": 0.8,
-        "split": split_summary,
+        "threshold": 0.5, "temperature": 1.0, "best_epoch": 3, "best_validation_accuracy": 0.8,
+        "split": split_summary, "run_fingerprint": RUN,
         "settings": {"model": "resnet18", "training": {"optimizer": {"betas": [0.9, 0.999]}}},
-        "run_fingerprint": RUN,
         "versions": {"python": "3.11.9", "torch": "2.15.0"},
-    }
+    }  # fmt: skip
     return {
         "description": description,
         "split_summary": split_summary,
