@@ -33,12 +33,9 @@ def detector_file(detector, tmp_path_factory):
 @pytest.fixture(scope="session")
 def final_file(detector, detector_file):
     """A detector trained on all images, which has no validation accuracy."""
-    card = replace(
-        detector.card,
-        best_validation_accuracy=None,
-        split=detector.card.split | {"method": "all"},
-        vouched_by=VOUCHED_BY,
-    )
+    split = detector.card.split | {"method": "all"}
+    changes = {"best_validation_accuracy": None, "split": split, "vouched_by": VOUCHED_BY}
+    card = replace(detector.card, **changes)
     path = detector_file.with_name("final_detector.safetensors")
     write_detector(replace(detector, card=card), path)
     return path
@@ -49,7 +46,7 @@ def started(detector_file, final_file, tmp_path_factory):
     """Two servers, started at once since each takes seconds: with small limits, and defaults."""
     limits = [
         "--max-megabytes", "0.3", "--max-megapixels", "1", "--max-waiting", "2",
-        "--upload-seconds", "2",
+        "--upload-seconds", "5",
     ]  # fmt: skip
     servers = [
         start_page(tmp_path_factory.mktemp("page"), str(file), *options)

@@ -4,6 +4,7 @@ import http.client
 import os
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,18 +46,15 @@ class PageServer:
     def complaints(self):
         return (self.folder.parent / "stderr").read_text(encoding="utf-8")
 
-    def ask(
-        self, method, path, body = None, headers = None,
-        **options,
-    ):  # fmt: skip
+    def ask(self, method, path, body=None, headers=None):
         """Status, headers and body of the answer to one request."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            connection.request(method, path, body, headers or {}, **options)
+        with closing(self.connect()) as connection:
+            connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
             return answer.status, answer.headers, answer.read()
-        finally:
-            connection.close()
+
+    def connect(self):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
 
     def score(self, body, **headers):
         return self.ask("POST", "/score", body, OWN | headers)

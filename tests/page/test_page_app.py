@@ -1,6 +1,5 @@
 """Whose requests are answered, with which headers, and how many at a time."""
 
-import http.client
 import json
 import re
 import socket
@@ -40,7 +39,7 @@ def picture(photograph, encode):
         ("OPTIONS", "/score", {"Access-Control-Request-Headers": "x-deepfake-page"}, 405),
     ],
 )
-def test_answers_and_their_headers(page, picture, method, path, headers, status):
+def test_answers_and_their_headers(page, detector, picture, method, path, headers, status):
     headers = {name: value.format(port=page.port) for name, value in headers.items()}
     body = picture if method == "POST" else None
     found, told, answer = page.ask(method, path, body, headers)
@@ -52,10 +51,12 @@ def test_answers_and_their_headers(page, picture, method, path, headers, status)
     assert not any(each.lower().startswith("access-control") for each in told)
     if status in {403, 404, 405} and method != "HEAD":
         assert list(json.loads(answer)) == ["error"]
+    if (path, status) == ("/detector", 200):
+        assert json.loads(answer) == detector.describe()
 
 
 def test_request_without_a_host_is_refused(page):
-    with socket.create_connection(("127.0.0.1", page.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", page.port), timeout=120) as connection:
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert connection.makefile("rb").readline().split()[1] == b"400"
 
@@ -80,15 +81,8 @@ def test_page_needs_nothing_from_elsewhere(page):
     assert "1 megapixels" in elements.words
 
 
-def test_card(page, detector):
-    status, headers, answer = page.ask("GET", "/detector")
-    assert status == 200
-    assert headers["content-type"] == "application/json"
-    assert json.loads(answer) == detector.describe()
-
-
 def start_upload(page, length):
-    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=20)
+    connection = page.connect()
     connection.putrequest("POST", "/score")
     for name, value in (OWN | {"Content-Length": str(length)}).items():
         connection.putheader(name, value)
@@ -122,5 +116,5 @@ def test_client_that_leaves_gives_its_place_back(page, picture):
     started = time.monotonic()
     assert page.score(picture)[0] == 200
     # less than slow uploads may take
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
     assert "Traceback" not in page.complaints()

@@ -34,9 +34,9 @@ def test_counts_and_validation_accuracy_are_told():
     assert "fake_face2face" not in training
     assert "on 120 images is 92.5 %." in training
     assert "32×32" in limits
-
-
-def test_threshold_of_the_accuracy_is_told_if_the_detector_has_another():
+    # without counts, the kinds of fake are named
+    assert "fake_deepfake" in describe(split={"method": "group"})[1][0]
+    # the accuracy was measured at another threshold than the detector's
     calibration = {"fitted": ["threshold"], "notes": []}
     _, (training, _) = describe(threshold=0.8, calibration=calibration)
     assert "92.5 % at a threshold of 0.5." in training
@@ -60,11 +60,6 @@ def test_note_is_the_first_warning():
     warnings, _ = describe(split=changes)
     assert len(warnings) == 2
     assert warnings[0].startswith("These are generated faces.")
-
-
-def test_without_counts_the_kinds_of_fake_are_named():
-    _, (training, _) = describe(split={"method": "group"})
-    assert "fake_deepfake" in training
 
 
 @pytest.mark.parametrize(("vouched_by", "shown"), [(VOUCHED_BY, True), ({}, False)])

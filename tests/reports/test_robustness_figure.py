@@ -10,7 +10,7 @@ from deepfake_detection.reports.style import colour_of
 NOTE = "These are generated faces, drawings made by this project."
 
 
-def _table(strengths, **changes):
+def _table(strengths):
     rows = []
     for name, of_name in {"none": [0.0], **strengths}.items():
         for place, strength in enumerate(of_name):
@@ -21,13 +21,13 @@ def _table(strengths, **changes):
                         "subset": "test", "distortion": name, "strength": strength,
                         "metric": metric, "value": fallen, "low": fallen - 0.1,
                         "high": fallen + 0.04, "n": 1200, "note": None,
-                    } | changes
+                    }
                 )  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def _panels(figure):
-    return {axes.get_title(loc="left"): axes for axes in figure.axes if axes.get_visible()}
+    return {axes.get_title("left"): axes for axes in figure.axes if axes.get_visible()}
 
 
 def _words(figure):
@@ -70,16 +70,13 @@ def test_each_band_spans_its_interval():
     assert high > 1
 
 
-def test_darker_and_brighter_are_apart_each_from_mild_to_strong():
-    figure = draw_robustness(_table({"brightness": [1.25, 0.75, 1.5, 0.5]}), None)
-    panels = _panels(figure)
+def test_darker_and_brighter_are_apart_and_many_strengths_keep_room():
+    brightness = [1.25, 0.75, 1.5, 0.5]
+    table = _table({"brightness": brightness, "noise": [float(each) for each in range(1, 14)]})
+    panels = _panels(draw_robustness(table, None))
     assert _labels(panels["Darker"]) == ["none", "0.75", "0.5"]
     assert _labels(panels["Brighter"]) == ["none", "1.25", "1.5"]
-
-
-def test_many_strengths_keep_room_and_the_strongest_its_label():
-    figure = draw_robustness(_table({"noise": [float(each) for each in range(1, 14)]}), None)
-    labels = _labels(_panels(figure)["Gaussian noise"])
+    labels = _labels(panels["Gaussian noise"])
     assert labels[-1] == "13"
     assert sum(map(bool, labels)) <= 7
 

@@ -1,26 +1,23 @@
 """Two detectors on the same images: differences, their intervals, and what is refused."""
 
-import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from detector_samples import build_detector
 from scipy.special import expit
 from sklearn.metrics import balanced_accuracy_score, brier_score_loss, log_loss, roc_auc_score
-from torch import nn
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.fingerprints import pack_hashes
 from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.metrics.differences import measure_differences
-from deepfake_detection.models.detector import Detector, DetectorCard
+from deepfake_detection.metrics.predicting import predict
 from deepfake_detection.parameters import EvaluationParameters
-from deepfake_detection.pipelines.paired_comparison.nodes import (
-    compare_predictions,
-    predict_unseen,
-)
+from deepfake_detection.pipelines.paired_comparison import nodes
+from deepfake_detection.pipelines.paired_comparison.nodes import compare_predictions, predict_unseen
 
-SUMMARY = {"note": "only drawings"}
 EVALUATION = EvaluationParameters(
     batch_size=3, confidence=0.95, calibration_bins=10, few_groups=5, label_issues=3, device="cpu"
 )
@@ -30,16 +27,9 @@ def _hash(number):
     return f"{number:064x}"
 
 
-def _detector(backbone, trained_on, validated_on, **changes):
-    card = {
-        "backbone": backbone, "transform_input": False,
-        "preprocessing": {"resize": 8, "crop": 8, "mean": [0] * 3, "std": [1] * 3},
-        "class_names": ["real", "fake"], "classes": {}, "threshold": 0.5, "temperature": 1.0,
-        "best_epoch": 1, "best_validation_accuracy": 1.0, "split": {"fingerprint": "0" * 64},
-        "settings": {}, "run_fingerprint": "f" * 64, "versions": {},
-    } | changes  # fmt: skip
-    hashes = (pack_hashes(map(_hash, each)) for each in (trained_on, validated_on))
-    return Detector(nn.Identity(), DetectorCard(**card), *hashes)
+def _detector(trained_on, validated_on, **changes):
+    trained, validated = (pack_hashes(map(_hash, each)) for each in (trained_on, validated_on))
+    return replace(build_detector(**changes), trained_on=trained, validated_on=validated)
 
 
 @pytest.fixture
@@ -69,16 +59,21 @@ def _predict(split, seed, skill=1.0):
 
 
 DETECTORS = (
-    _detector("inception_v3", list(range(10)), list(range(10, 20))),
-    _detector(
-        "vgg16", list(range(8)), [], temperature=2.0, calibration={"fitted": ["temperature"]}
-    ),
+    _detector(range(10), range(10, 20)),
+    _detector(range(8), [], temperature=2.0, calibration={"fitted": ["temperature"]}),
 )
+
+
+def _compare(split, ours, others, pair=DETECTORS):
+    return compare_predictions(ours, others, *pair, split, {"note": "only drawings"}, EVALUATION)
 
 
 def test_differences_agree_with_scikit_learn(split):
     ours, others = _predict(split, 0), _predict(split, 1, 0.5)
-    table = compare_predictions(ours, others, *DETECTORS, split, SUMMARY, EVALUATION)
+    table = _compare(split, ours, others)
+    # in whatever order the rows of the other come
+    mixed = others.sample(frac=1, random_state=0)
+    pd.testing.assert_frame_equal(_compare(split, ours, mixed), table)
     test = table[(table["subset"] == "test") & (table["level"] == "image")]
     found = test.set_index(["metric", test["class_name"].fillna("")])["difference"]
     (one, other) = (each[each["subset"] == "test"] for each in (ours, others))
@@ -97,24 +92,13 @@ def test_differences_agree_with_scikit_learn(split):
         ]
         assert found["recall", name] == pytest.approx(right[0] - right[1])
     assert set(table["level"]) == {"image", "source"}
-    assert table["detector"].unique().tolist() == ["inception_v3 ffffffffffff"]
-
-
-def test_the_order_of_the_other_s_rows_makes_no_difference(split):
-    ours, others = _predict(split, 0), _predict(split, 1)
-    mixed = others.sample(frac=1, random_state=0)
-    pd.testing.assert_frame_equal(
-        compare_predictions(ours, others, *DETECTORS, split, SUMMARY, EVALUATION),
-        compare_predictions(ours, mixed, *DETECTORS, split, SUMMARY, EVALUATION),
-    )
+    assert table["detector"].unique().tolist() == ["shufflenet_v2_x0_5 cdcdcdcdcdcd"]
 
 
 def test_a_detector_compared_with_itself_differs_nowhere_and_has_no_interval(split, caplog):
     ours = _predict(split, 0)
     with caplog.at_level("INFO"):
-        table = compare_predictions(
-            ours, ours, DETECTORS[0], DETECTORS[0], split, SUMMARY, EVALUATION
-        )
+        table = _compare(split, ours, ours, (DETECTORS[0], DETECTORS[0]))
     # the note on the images
     assert "only drawings" in caplog.text
     assert (table["difference"] == 0).all()
@@ -125,11 +109,11 @@ def test_a_detector_compared_with_itself_differs_nowhere_and_has_no_interval(spl
 
 def test_the_table_and_the_log_say_what_the_images_chose_and_who_saw_neighbours(split, caplog):
     # the other one learned image 20, whose neighbour 21 is compared; 20 itself is left out
-    other = _detector("vgg16", [20], [])
+    other = _detector([20], [])
     left = split.drop(index=20)
     ours, others = _predict(left, 0), _predict(left, 1)
     with caplog.at_level("INFO"):
-        table = compare_predictions(ours, others, DETECTORS[0], other, split, SUMMARY, EVALUATION)
+        table = _compare(split, ours, others, (DETECTORS[0], other))
     notes = {subset: " ".join(rows["note"].dropna()) for subset, rows in table.groupby("subset")}
     assert "choose the epoch of the detector" in notes["validation"]
     assert "inflated" not in notes["validation"]
@@ -142,34 +126,25 @@ def test_predictions_of_other_images_are_refused(split):
     ours, others = _predict(split, 0), _predict(split, 1)
     for first, second in ((ours.iloc[1:], others), (ours, others.iloc[1:])):
         with pytest.raises(UserError, match=r"10\.png \(validation"):
-            compare_predictions(first, second, *DETECTORS, split, SUMMARY, EVALUATION)
+            _compare(split, first, second)
 
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_images_that_either_was_trained_on_are_refused(split, which, monkeypatch):
     pair = list(DETECTORS)
-    pair[which] = _detector("vgg16", [25, 26], [])
-    monkeypatch.setattr(
-        "deepfake_detection.pipelines.paired_comparison.nodes.predict", _predict_or_refuse
-    )
-    stores = PixelCache("nowhere")  # type: ignore[arg-type]
+    pair[which] = _detector([25, 26], [])
+
+    def predict_or_refuse(detector, *rest):
+        return predict(detector, *rest) if detector is pair[which] else pd.DataFrame()
+
+    monkeypatch.setattr(nodes, "predict", predict_or_refuse)
+    stores = PixelCache("nowhere")
     name = ("the detector", "the other detector")[which]
     with pytest.raises(UserError, match=rf"^{name} was trained on 2 of the 30 .*25\.png"):
         predict_unseen(*pair, split, stores, stores, EVALUATION)
-
-
-def _predict_or_refuse(detector, *rest):
-    from deepfake_detection.metrics.predicting import predict
-
-    if len(detector.trained_on) == 2:
-        return predict(detector, *rest)
-    return pd.DataFrame()
-
-
-def test_a_split_without_anything_to_score_is_refused(split):
-    stores = PixelCache("nowhere")  # type: ignore[arg-type]
+    # nor is a split taken that has nothing to score
     with pytest.raises(UserError, match=r"split\.ratios"):
-        predict_unseen(*DETECTORS, split.assign(subset="train"), stores, stores, EVALUATION)
+        predict_unseen(*pair, split.assign(subset="train"), stores, stores, EVALUATION)
 
 
 def test_a_difference_lies_in_its_interval_as_often_as_is_said():
@@ -210,7 +185,7 @@ def test_a_difference_lies_in_its_interval_as_often_as_is_said():
 def test_one_class_alone_has_no_difference_of_what_compares_both(split):
     fakes = split[split["label"] == 1]
     ours, others = _predict(fakes, 0), _predict(fakes, 1)
-    table = compare_predictions(ours, others, *DETECTORS, split, SUMMARY, EVALUATION)
+    table = _compare(split, ours, others)
     rows = table[table["metric"] == "roc_auc"]
-    assert all(map(math.isnan, rows["difference"]))
+    assert rows["difference"].isna().all()
     assert rows["note"].notna().all()

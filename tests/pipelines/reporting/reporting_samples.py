@@ -86,8 +86,8 @@ def explain(predictions, of_each=100, crop=28):
     heat = np.exp(-((columns - 0.4) ** 2 + (rows - 0.5) ** 2) / 0.04).astype(np.float32)
     cases = []
     for kind, (label, called) in kinds.items():
-        of_kind = predictions.query("label == @label and predicted == @called")
-        ordered = of_kind.sort_values(["logit", "path"], ascending=[called == 0, True])
+        is_kind = (predictions["label"] == label) & (predictions["predicted"] == called)
+        ordered = predictions[is_kind].sort_values(["logit", "path"], ascending=[not called, True])
         cases += [
             ExplainedCase(
                 row.path, kind, row.class_name, row.source, row.fake_probability, heat,

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from explanation_samples import put_pictures
 from page_elements import Elements
-from page_in_browser import HARMLESS, IN_BROWSER, show_on_a_phone
+from page_in_browser import HARMLESS, show_on_a_phone
 from PIL import Image
 from reporting_samples import (
     RUN,
@@ -100,8 +100,7 @@ def draw(given, **changed):
     return draw_figures(**{name: given[name] for name in names} | changed)
 
 
-@IN_BROWSER[0]
-@IN_BROWSER[1]
+@pytest.mark.browser
 def test_page_fits_a_phone_and_runs_nothing_of_a_name(inputs, tmp_path):
     name = "<script>ran = 1<:script><img src=x onerror=ran=1>" + "x" * 80 + ".jpeg"
     hostile = predict("test", [(f"<b>fakes</b>/{name}", 1, -4.0)]).assign(source="s" * 200)

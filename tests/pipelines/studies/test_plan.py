@@ -1,9 +1,8 @@
 """Studies of the parameter files, made into runs."""
 
 import copy
-import logging
-from collections.abc import Callable
-from typing import Any
+from functools import reduce
+from operator import getitem
 
 import pytest
 from hypothesis import given
@@ -43,31 +42,25 @@ def base_studies():
 def test_fine_tuning_has_the_reference_s_ten_rows(base_studies):
     study = base_studies["fine_tuning"]
     assert list(study.runs) == list(TEN_ROWS)
-    for name, (decay, schedule, head, rest, epoch, accuracy) in TEN_ROWS.items():
+    for name, expected in TEN_ROWS.items():
         run = study.runs[name]
-        optimizer = run.training.optimizer
-        assert optimizer.weight_decay == decay
-        assert run.training.schedule.name == schedule
-        assert optimizer.lr == rest
-        assert optimizer.lr * optimizer.head_lr_multiple == pytest.approx(head)
-        assert run.published is not None
-        assert (run.published.best_epoch, run.published.validation_accuracy) == (epoch, accuracy)
-        assert run.split.method == "individual"
+        optimizer, schedule = run.training.optimizer, run.training.schedule
+        assert expected == (
+            optimizer.weight_decay, schedule.name,
+            pytest.approx(optimizer.lr * optimizer.head_lr_multiple), optimizer.lr,
+            run.published.best_epoch, run.published.validation_accuracy,
+        )  # fmt: skip
+        assert (run.model, run.split.method) == ("inception_v3", "individual")
         assert run.split.ratios.model_dump() == {"train": 0.8, "validation": 0.2, "test": 0.0}
-        assert run.training.epochs == 20
-        assert (run.training.schedule.step_size, run.training.schedule.gamma) == (5, 0.5)
-        assert run.model == "inception_v3"
+        assert (run.training.epochs, schedule.step_size, schedule.gamma) == (20, 5, 0.5)
     assert study.overfit_above == 0.99
 
 
-def test_comparison_is_twelve_runs_on_four_splits(
-    base_studies,
-):
+def test_comparison_is_twelve_runs_on_four_splits(base_studies):
     study = base_studies["comparison"]
-    combinations = {
-        (run.model, run.split.ratios.train, run.split.method) for run in study.runs.values()
-    }
-    assert len(study.runs) == len(combinations) == 12
+    runs = study.runs.values()
+    combinations = {(run.model, run.split.ratios.train, run.split.method) for run in runs}
+    assert len(runs) == len(combinations) == 12
     assert set(study.splits) == {
         "individual_80_20", "group_80_20", "individual_70_30", "group_70_30",
     }  # fmt: skip
@@ -83,57 +76,43 @@ def test_every_study_that_is_delivered_can_be_made(env):
     assert names == {"comparison", "lr_schedules", "fine_tuning", "cross_validation"}
 
 
-def test_one_parameter_moves_a_study_to_another_split():
-    parameters = load(fine_tuning={"split": {"method": "group"}})
+def test_the_command_line_reaches_a_study_all_rows_or_one():
+    both = make_study({"one": {}, "two": {}}, training=BASE["training"] | {"epochs": 3})
+    assert [run.training.epochs for run in both.runs.values()] == [3, 3]
+    baseline = {"training": {"optimizer": {"lr": 0.5}}}
+    parameters = load(fine_tuning={"split": {"method": "group"}, "baseline": baseline})
     study = {each.name: each for each in plan_studies(parameters)[1]}["fine_tuning"]
     assert list(study.splits) == ["group_80_20"]
-
-
-def test_the_command_line_reaches_all_rows_or_one():
-    for all_rows in (
-        make_study({"one": {}, "two": {}}, training=BASE["training"] | {"epochs": 3}),
-    ):
-        assert [run.training.epochs for run in all_rows.runs.values()] == [3, 3]
-    parameters = load(fine_tuning={"baseline": {"training": {"optimizer": {"lr": 0.5}}}})
-    study = {each.name: each for each in plan_studies(parameters)[1]}["fine_tuning"]
     rates = {name: run.training.optimizer.lr for name, run in study.runs.items()}
     assert rates.pop("baseline") == 0.5
     assert 0.5 not in rates.values()
 
 
-SETTERS: dict[str, Callable[[int], dict[str, Any]]] = {
-    "training.epochs": lambda value: {"training": {"epochs": value}},
-    "training.optimizer.lr": lambda value: {"training": {"optimizer": {"lr": value}}},
-    "training.batch_size": lambda value: {"training": {"batch_size": value}},
-    "split.seed": lambda value: {"split": {"seed": value}},
-}
+SETTINGS = ["training.epochs", "training.optimizer.lr", "training.batch_size", "split.seed"]
+LEVELS = ["row", "level", "study"]
+
+
+def find(parameters, setting):
+    return reduce(getitem, setting.split("."), parameters)
 
 
 @given(
-    data=st.data(),
-    levels=st.lists(st.sampled_from(["study", "level", "row"]), min_size=1, unique=True),
+    setting=st.sampled_from(SETTINGS),
+    values=st.dictionaries(st.sampled_from(LEVELS), st.integers(2, 9), min_size=1),
 )
-def test_what_is_nearer_to_the_row_stands_over_the_rest(data, levels):
-    setting = data.draw(st.sampled_from(sorted(SETTERS)))
-    values = {level: 2 + ["study", "level", "row"].index(level) for level in levels}
-    content = {level: SETTERS[setting](value) for level, value in values.items()}
-    block = {
-        **content.get("study", {}),
-        "grid": {"axis": {"a": content.get("level", {})}},
-        "a": content.get("row", {}),
-    }
+def test_what_is_nearer_to_the_row_stands_over_the_rest(setting, values):
+    def content(level):
+        if level not in values:
+            return {}
+        return reduce(lambda inner, name: {name: inner}, setting.split(".")[::-1], values[level])
+
+    block = {"grid": {"axis": {"a": content("level")}}, "a": content("row")} | content("study")
     run = make_study(block).runs["a"].model_dump()
-    nearest = next(level for level in ("row", "level", "study") if level in levels)
-    found: Any = run
-    for part in setting.split("."):
-        found = found[part]
-    assert found == values[nearest]
+    nearest = next(level for level in LEVELS if level in values)
+    assert find(run, setting) == values[nearest]
     # and what nobody names is the project's own
-    for other in SETTERS.keys() - {setting}:
-        here, there = run, BASE
-        for part in other.split("."):
-            here, there = here[part], there[part]
-        assert here == there
+    for other in set(SETTINGS) - {setting}:
+        assert find(run, other) == find(BASE, other)
 
 
 def test_seeds_and_folds_repeat_every_row():
@@ -144,11 +123,9 @@ def test_seeds_and_folds_repeat_every_row():
     # folds are of one draw, whatever the seed of the training
     assert {run.split.seed for run in study.runs.values()} == {BASE["split"]["seed"]}
     assert len(study.splits) == 3
-
-
-def test_one_seed_names_no_repeat():
-    study = make_study({"seeds": [5], "one": {}})
-    assert [(name, run.training.seed) for name, run in study.runs.items()] == [("one", 5)]
+    # a single seed is not in the name
+    single = make_study({"seeds": [5], "one": {}}).runs
+    assert [(name, run.training.seed) for name, run in single.items()] == [("one", 5)]
 
 
 def test_nodes_find_the_settings_of_each_run_under_its_name():
@@ -174,9 +151,8 @@ def test_null_takes_a_row_a_level_or_a_study_out():
 
 
 def test_rows_with_equal_settings_are_warned_of(caplog):
-    make_study({"one": {}, "two": {"training": {"epochs": BASE["training"]["epochs"]}}, "three": {
-        "training": {"epochs": 1}}})  # fmt: skip
-    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    same = {"training": {"epochs": BASE["training"]["epochs"]}}
+    make_study({"one": {}, "two": same, "three": {"training": {"epochs": 1}}})
     assert "one and two" in caplog.text
     assert "three" not in caplog.text
 
