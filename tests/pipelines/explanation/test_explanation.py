@@ -32,16 +32,9 @@ ROWS = [
 ]
 
 
-def explain(folder, predictions, **changes):
-    return explain_cases(
-        DETECTOR, METRICS, predictions, folder, make_explanation(**changes), EVALUATION
-    )
-
-
-def measure(folder):
-    return measure_false_cases(
-        DETECTOR, METRICS, make_predictions(ROWS), folder, make_explanation(), EVALUATION
-    )
+def explain(folder, predictions):
+    settings = make_explanation(), EVALUATION
+    return explain_cases(DETECTOR, METRICS, predictions, folder, *settings)
 
 
 def words_in(figure):
@@ -81,14 +74,11 @@ def test_of_each_kind_the_most_confident_are_explained_by_the_heat_of_their_verd
 
 def test_no_two_examples_are_of_one_source_and_more_false_cases_follow(folder):
     cases = explain(folder, make_predictions(ROWS, images_of_source=2))
-    of_kind = {
-        kind: [case.path for case in cases if case.kind == kind]
-        for kind in ("false negative", "certain fake")
-    }
-    assert of_kind == {
-        "false negative": ["fake/0.png", "fake/2.png", "fake/1.png"],
-        "certain fake": ["fake/5.png", "fake/3.png"],
-    }
+    for kind, paths in (
+        ("false negative", ["fake/0.png", "fake/2.png", "fake/1.png"]),
+        ("certain fake", ["fake/5.png", "fake/3.png"]),
+    ):
+        assert [case.path for case in cases if case.kind == kind] == paths
     shown = words_in(draw_heat_maps(cases, folder, make_explanation()))
     assert "fake/2.png" in shown
     assert "fake/1.png" not in shown
@@ -120,11 +110,9 @@ def test_without_predictions_there_is_nothing_to_explain(tmp_path):
 
 @pytest.mark.parametrize("node", [explain_cases, measure_false_cases])
 def test_predictions_of_another_detector_are_refused(node, folder):
+    another, settings = {"run_fingerprint": "ff" * 32}, (make_explanation(), EVALUATION)
     with pytest.raises(UserError, match=r"ffff.*kedro run --pipelines evaluation"):
-        node(
-            DETECTOR, {"run_fingerprint": "ff" * 32}, make_predictions(ROWS), folder,
-            make_explanation(), EVALUATION,
-        )  # fmt: skip
+        node(DETECTOR, another, make_predictions(ROWS), folder, *settings)
 
 
 def test_a_heat_map_without_heat_is_marked(folder):
@@ -135,18 +123,17 @@ def test_a_heat_map_without_heat_is_marked(folder):
         assert sum(len(axes.texts) for axes in figure.axes) == marks
 
 
-def test_the_table_names_its_run_and_the_log_checks_the_guesses(folder, caplog):
+def test_the_measures_name_their_run_are_told_in_the_log_and_drawn(folder, caplog):
     with caplog.at_level("INFO"):
-        table = measure(folder)
-    assert (table["run_fingerprint"] == DETECTOR.card.run_fingerprint).all()
-    assert (table["subset"] == "test").all()
+        table = measure_false_cases(
+            DETECTOR, METRICS, make_predictions(ROWS), folder, make_explanation(), EVALUATION
+        )
+    assert set(table["run_fingerprint"]) == {DETECTOR.card.run_fingerprint}
+    assert set(table["subset"]) == {"test"}
     assert len(table) == 18
     assert (table["n_false"] == 3).all()
     assert "false negatives (3 against 3 right) blurred: " in caplog.text
-
-
-def test_each_comparison_is_drawn_and_filled_where_it_differs(folder):
-    table = measure(folder)
+    # filled where they differ
     table["differs"] = ["yes"] * 5 + ["no"] * 4 + ["too few"] * 9
     (axes,) = draw_false_case_measures(table).axes
     points = [line for line in axes.lines if line.get_marker() == "o"]

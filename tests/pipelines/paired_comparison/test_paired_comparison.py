@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from detector_samples import build_detector
+from explanation_samples import EVALUATION
 from scipy.special import expit
 from sklearn.metrics import balanced_accuracy_score, brier_score_loss, log_loss, roc_auc_score
 
@@ -14,13 +15,8 @@ from deepfake_detection.images.fingerprints import pack_hashes
 from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.metrics.differences import measure_differences
 from deepfake_detection.metrics.predicting import predict
-from deepfake_detection.parameters import EvaluationParameters
 from deepfake_detection.pipelines.paired_comparison import nodes
 from deepfake_detection.pipelines.paired_comparison.nodes import compare_predictions, predict_unseen
-
-EVALUATION = EvaluationParameters(
-    batch_size=3, confidence=0.95, calibration_bins=10, few_groups=5, label_issues=3, device="cpu"
-)
 
 
 def _hash(number):

@@ -2,20 +2,17 @@
 
 import numpy as np
 import pandas as pd
-from explanation_samples import make_predictions, put_pictures
+from explanation_samples import EVALUATION, make_predictions, put_pictures
 from markupsafe import Markup
 
 from deepfake_detection.metrics.cases import ExplainedCase
 from deepfake_detection.metrics.subsets import headline_predictions
-from deepfake_detection.parameters import EvaluationParameters, ReportingParameters
+from deepfake_detection.parameters import ReportingParameters
 from deepfake_detection.reports.embedded_figures import PageFigure
 
 RUN = "c0ffee" * 10
 SPLIT = "5eed" * 16
-EVALUATION = EvaluationParameters(
-    batch_size=64, confidence=0.95, calibration_bins=15, few_groups=200, label_issues=50,
-    device="cpu",
-)  # fmt: skip
+PARAMETERS = ReportingParameters(gallery_size=24, gallery_columns=6, label_issues_shown=12)
 
 # one empty element stands for every figure: drawing them takes most of the time of a page
 FIGURES = {
@@ -98,7 +95,7 @@ def explain(predictions, of_each=100, crop=28):
     return cases
 
 
-def distort(accuracy=0.85, run=RUN, subset="test"):
+def distort(accuracy=0.85, run=RUN):
     """A robustness table in which accuracy falls with every strength."""
     rows = []
     tried = [("none", 0.0, "undistorted")]
@@ -106,7 +103,7 @@ def distort(accuracy=0.85, run=RUN, subset="test"):
     tried += [("blur", sigma, f"blurred by {sigma:g} px") for sigma in (1.0, 2.0)]
     for place, (distortion, strength, name) in enumerate(tried):
         same = {
-            "run_fingerprint": run, "subset": subset, "distortion": distortion,
+            "run_fingerprint": run, "subset": "test", "distortion": distortion,
             "strength": strength, "strength_name": name, "n": 60, "note": None,
         }  # fmt: skip
         for metric, class_name in [("accuracy", None), ("roc_auc", None), ("recall", "fake")]:
@@ -136,9 +133,7 @@ def compare_measures(run=RUN):
 
 def list_label_issues(predictions):
     """Images whose label is improbable, the least probable first."""
-    own = predictions["fake_probability"].where(
-        predictions["label"] == 1, 1 - predictions["fake_probability"]
-    )
+    own = (1 - predictions["label"] - predictions["fake_probability"]).abs()
     rows = predictions.assign(label_probability=own, source_label_probability=own)
     return rows[own < 0.5].sort_values(["label_probability", "path"]).reset_index(drop=True)
 
@@ -147,8 +142,7 @@ def audit_leaks(found=None, split=SPLIT):
     """A leakage summary in which only what is given was found."""
     kinds = ("exact duplicate", "label conflict", "near-duplicate", "cross-class near-duplicate")
     return {
-        "split_fingerprint": split,
-        "method": "group",
+        "split_fingerprint": split, "method": "group",
         "groups_in_more_than_one_subset": {"train and test": 0},
         "found": {kind: {} for kind in kinds} | (found or {}),
         "compared": {
@@ -195,9 +189,7 @@ def report_inputs(folder, predictions=None, **changed):
         "false_case_measures": compare_measures(),
         "page_figures": FIGURES,
         "folder": folder,
-        "parameters": ReportingParameters(
-            gallery_size=24, gallery_columns=6, label_issues_shown=12
-        ),
+        "parameters": PARAMETERS,
         "evaluation": EVALUATION,
         **changed,
     }

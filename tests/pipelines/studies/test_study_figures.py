@@ -1,5 +1,3 @@
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -74,8 +72,6 @@ def test_all_runs_of_a_row_stand_in_its_panel(repeated):
     assert [len(lines(axes, "validation")) for axes in panels] == [3, 3]
     mean = repeated.rows[0][2][BEST].mean()
     assert any(f"{mean:.4f}" in text for text in words_in(panels[0]))
-    (panel,) = panels_of(draw_curves(folds(epochs=3), "accuracy"))
-    assert len(lines(panel, "validation")) == 5
 
 
 def test_a_grid_is_compared_axis_by_axis_for_each_label_of_the_first():
@@ -95,23 +91,19 @@ def test_a_grid_is_compared_axis_by_axis_for_each_label_of_the_first():
     assert len({axes.get_ylim() for axes in panels}) == 1
 
 
-def test_few_rows_stand_in_one_panel_in_lines_that_differ():
+def test_few_rows_stand_in_one_panel_and_many_each_among_the_others():
     (axes,) = panels_of(draw_comparisons(schedules(epochs=4)))
     titles = [row["title"] for row in BASE["lr_schedules"].values()]
     assert [line.get_label() for line in axes.lines] == titles
     for look in ("get_color", "get_marker"):
         assert len({str(getattr(line, look)()) for line in axes.lines}) == 4
     assert not {line.get_color() for line in axes.lines} & set(COLOURS.values())
-
-
-def test_many_rows_each_have_a_panel_among_the_others():
     results = fine_tuning(epochs=3, rows=7)
     panels = panels_of(draw_comparisons(results))
-    assert len(panels) == 7
     for axes, history in zip(panels, results.histories.values(), strict=True):
         (line,) = lines(axes, "this row")
         np.testing.assert_array_equal(line.get_ydata(), history["validation_accuracy"])
-        assert len(axes.lines) == 7
+        assert len(axes.lines) == len(panels) == 7
 
 
 def test_scores_stand_where_the_table_puts_them():
@@ -139,8 +131,10 @@ def test_several_runs_are_small_dots_and_their_mean_a_large_one(repeated):
         assert dots[1].get_markersize() > dots[0].get_markersize()
 
 
-def test_folds_show_their_accuracy_together_with_its_interval():
+def test_folds_stand_in_one_panel_and_show_their_accuracy_together_with_its_interval():
     results = folds(epochs=3)
+    (panel,) = panels_of(draw_curves(results, "accuracy"))
+    assert len(lines(panel, "validation")) == 5
     line = results.summary.set_index("metric").loc["accuracy"]
     (axes,) = draw_scores(results).axes
     assert (line["all_folds"], "X") in points(axes)
@@ -202,14 +196,14 @@ def test_accuracy_axes_hold_all_that_is_needed_and_waste_little(needed, others):
 
 
 def test_long_titles_stay_within_their_panels():
-    results = schedules(epochs=2, **{name: "Wide name <i>" * 20 + name for name in "abcd"})
-    figure = draw_curves(results, "accuracy")
+    titles = {name: "Wide name <i>" * 20 + name for name in "abcd"}
+    figure = draw_curves(schedules(epochs=2, **titles), "accuracy")
     renderer = FigureCanvasAgg(figure).get_renderer()
-    titles = [
-        next(text for text in axes.findobj(Text) if text.get_text() == axes.get_title("left"))
+    boxes = [
+        text.get_window_extent(renderer)
         for axes in panels_of(figure)
+        for text in axes.findobj(Text)
+        if text.get_text() == axes.get_title("left")
     ]
-    boxes = [title.get_window_extent(renderer) for title in titles]
-    for left, right in pairwise(boxes[:2]):
-        assert left.x1 < right.x0
+    assert boxes[0].x1 < boxes[1].x0
     assert max(box.x1 for box in boxes) <= figure.bbox.x1

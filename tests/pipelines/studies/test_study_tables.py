@@ -1,7 +1,5 @@
 """What the runs of a study give: tables, summary, inflation and choice."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,29 +19,14 @@ from deepfake_detection.pipelines.studies.tables import (
 METHODS = {"group": {}, "individual": {"split": {"method": "individual"}}}
 
 
-def make_table(
-    study,
-    accuracies,
-    *,
-    threshold=0.5,
-    scored=None,
-    area=0.9,
-):
+def make_table(study, accuracies, *, threshold=0.5, scored=None, area=0.9):
     """The table of runs with these best validation accuracies; `scored` is the metrics' own."""
-    trained = describe_history(make_history(2, 0.8))
-    return tabulate_runs(
-        study,
-        {
-            name: make_metrics(
-                study, name, trained | {"best_validation_accuracy": value}, threshold
-            )
-            for name, value in accuracies.items()
-        },
-        {
-            name: make_metric_table({"validation": (value if scored is None else scored, area)})
-            for name, value in accuracies.items()
-        },
-    )
+    trained, metrics, tables = describe_history(make_history(2, 0.8)), {}, {}
+    for name, value in accuracies.items():
+        card = trained | {"best_validation_accuracy": value}
+        metrics[name] = make_metrics(study, name, card, threshold)
+        tables[name] = make_metric_table({"validation": (scored or value, area)})
+    return tabulate_runs(study, metrics, tables)
 
 
 def choose(block, accuracies):
@@ -52,22 +35,18 @@ def choose(block, accuracies):
 
 
 def test_the_table_names_the_settings_in_which_runs_differ_and_no_others():
-    study = make_study(
-        {
-            "one": {"published": {"best_epoch": 7}},
-            "two": {"training": {"optimizer": {"lr": 0.5, "betas": [0.5, 0.9]}}, "model": "vgg16"},
-        }
-    )
+    two = {"training": {"optimizer": {"lr": 0.5, "betas": [0.5, 0.9]}}, "model": "vgg16"}
+    study = make_study({"one": {"published": {"best_epoch": 7}}, "two": two})
     table = make_table(study, {"one": 0.8, "two": 0.9}).set_index("run")
-    settings = [name for name in table if "." in name]
+    row = table.loc["two"]
     # vgg16 has other sizes too
-    assert settings == [
+    assert [name for name in table if "." in name] == [
         "training.optimizer.lr", "training.optimizer.betas", "preprocessing.resize",
         "preprocessing.crop",
     ]  # fmt: skip
-    assert table.at["two", "training.optimizer.lr"] == 0.5
-    assert table.at["two", "training.optimizer.betas"] == "0.5, 0.9"
-    assert table.at["two", "model"] == "vgg16"
+    assert row["training.optimizer.lr"] == 0.5
+    assert row["training.optimizer.betas"] == "0.5, 0.9"
+    assert row["model"] == "vgg16"
     assert list(table["split_ratios"].unique()) == ["80 : 20"]
     assert table.at["one", "published_best_epoch"] == 7
     # by image, not by source
@@ -138,7 +117,7 @@ def test_rows_that_differ_only_in_the_split_method_show_its_inflation():
     limit=st.sampled_from([None, 0.85, 0.99]),
 )
 def test_the_best_row_that_is_not_overfit_is_chosen(accuracies, limit):
-    rows: dict[str, Any] = {f"row{number}": {} for number in range(len(accuracies))}
+    rows = {f"row{number}": {} for number in range(len(accuracies))}
     choice = choose({"overfit_above": limit} | rows, accuracies)
     values = dict(zip(rows, accuracies, strict=True))
     left = {name: value for name, value in values.items() if limit is None or value <= limit}
@@ -157,9 +136,8 @@ def test_the_best_row_that_is_not_overfit_is_chosen(accuracies, limit):
 
 def test_a_tie_and_overlapping_intervals_are_told():
     # intervals reach from 0.012 below to 0.006 above
-    choice = choose(
-        {"a": {"title": "A"}, "b": {"title": "B"}, "c": {}, "d": {}}, [0.8278, 0.8278, 0.82, 0.8]
-    )
+    rows = {"a": {"title": "A"}, "b": {"title": "B"}, "c": {}, "d": {}}
+    choice = choose(rows, [0.8278, 0.8278, 0.82, 0.8])
     assert (choice["chosen"], choice["tied_with"], choice["overlapping"]) == ("a", ["b"], ["c"])
     assert "A, B" in choice["reason"]
     alone = choose({"a": {}, "b": {}}, [0.9, 0.8])
@@ -182,14 +160,8 @@ def test_the_choice_says_how_its_best_run_is_used():
 
 
 def history(validation, train):
-    return pd.DataFrame(
-        {
-            "epoch": range(1, len(train) + 1),
-            "train_accuracy": train,
-            "validation_accuracy": validation,
-            "seconds": 1.0,
-        }
-    )
+    columns = {"train_accuracy": train, "validation_accuracy": validation, "seconds": 1.0}
+    return pd.DataFrame({"epoch": range(1, len(train) + 1)} | columns)
 
 
 def test_a_history_in_numbers():
