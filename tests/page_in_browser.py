@@ -87,9 +87,9 @@ class Tab:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def wait_for(self, expression, seconds=120):
+    def wait_for(self, expression):
         """Wait until a JavaScript expression is true in the page."""
-        until = time.monotonic() + seconds
+        until = time.monotonic() + 120
         while not self.tell(expression):
             assert time.monotonic() < until, f"never true: {expression}"
             time.sleep(0.02)

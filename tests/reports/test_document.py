@@ -59,8 +59,12 @@ def test_a_figure_holds_no_text_and_nothing_that_a_page_may_not_load():
     assert "http" not in str(page.attributes)
 
 
-def test_a_figure_is_described_by_its_own_words():
-    assert describe_figure(draw()) == "A title. a line"
+def test_a_figure_is_described_by_its_own_words_and_its_title_does_not_touch_the_edge():
+    figure = draw()
+    assert describe_figure(figure) == "A title. a line"
+    axes = figure.axes[0]
+    assert figure.bbox.y1 - axes._left_title.get_window_extent().y1 > 8
+    assert axes.title.get_window_extent().x0 >= 0
 
 
 def test_figures_look_the_same_saved_outside_the_style_and_leave_nothing_behind():
@@ -73,13 +77,6 @@ def test_figures_look_the_same_saved_outside_the_style_and_leave_nothing_behind(
     # the backend is only looked up when it is first asked for, by whomever
     assert {**mpl.rcParams, "backend": None} == {**before, "backend": None}
     assert plt.get_fignums() == windows
-
-
-def test_titles_do_not_touch_the_edge():
-    figure = draw()
-    box = figure.axes[0].title.get_window_extent()
-    assert figure.bbox.y1 - figure.axes[0]._left_title.get_window_extent().y1 > 8
-    assert box.x0 >= 0
 
 
 @given(st.text(), st.integers(1, 40), st.integers(1, 4))

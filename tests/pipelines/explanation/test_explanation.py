@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from detector_samples import build_detector
 from explanation_samples import EVALUATION, make_explanation, make_predictions, put_pictures
-from matplotlib.text import Text
+from page_elements import words_in
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.preprocessing import crop_pixels
@@ -35,10 +35,6 @@ ROWS = [
 def explain(folder, predictions):
     settings = make_explanation(), EVALUATION
     return explain_cases(DETECTOR, METRICS, predictions, folder, *settings)
-
-
-def words_in(figure):
-    return "\n".join(text.get_text() for text in figure.findobj(Text))
 
 
 @pytest.fixture

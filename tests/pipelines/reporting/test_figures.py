@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Text
+from page_elements import words_in
 from reporting_samples import predict, predict_at_random, trained_for
 from sklearn.metrics import (
     average_precision_score,
@@ -24,10 +24,6 @@ from deepfake_detection.reports.words import percent
 
 ONLY_FAKES = predict("test", [("fake/1.png", 1, 2.0), ("fake/2.png", 1, -1.0)])
 BOTH = pd.concat([predict_at_random("validation", 90), predict_at_random("test", 60, seed=1)])
-
-
-def words_in(figure):
-    return " | ".join(text.get_text() for text in figure.findobj(Text) if text.get_text())
 
 
 def points_in(figure):

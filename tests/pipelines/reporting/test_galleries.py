@@ -6,20 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.text import Text
+from page_elements import words_in
 from reporting_samples import predict, predict_at_random, put_pictures
 
 from deepfake_detection.pipelines.reporting.galleries import collect_gallery, draw_gallery
 from deepfake_detection.reports import tiles
 
 LONG = "fake_deepfake/" + "WWW_from_a_phone_" * 12 + "17.png"
-
-
-def texts(figure):
-    return [text for text in figure.findobj(Text) if text.get_text()]
-
-
-def words_in(figure):
-    return "\n".join(text.get_text() for text in texts(figure))
 
 
 @settings(max_examples=40, deadline=None)
@@ -79,7 +72,8 @@ def test_long_names_touch_nothing(tmp_path):
     scored = predict("test", [(LONG.replace("17", str(i)), 1, -float(i)) for i in range(1, 9)])
     scored["source"] = "a source with " + "W" * 60
     figure = draw_gallery(collect_gallery(scored, "false negative", 8), tmp_path, 4)
-    boxes = [text.get_window_extent() for text in texts(figure)]
+    texts = [text for text in figure.findobj(Text) if text.get_text()]
+    boxes = [text.get_window_extent() for text in texts]
     tiles = [axes.get_window_extent() for axes in figure.axes]
     assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 for box in boxes)

@@ -33,9 +33,7 @@ def test_metrics_have_a_column_for_each_subset_and_level_and_each_note_once():
     assert [rows[name][2].note for name in ("Accuracy", "ROC AUC")] == [0, 1]
     assert "." not in rows["False negatives"][0].value
     assert "Recall of kind, fake_face2face" in rows
-
-
-def test_a_note_of_all_metrics_stands_at_the_head_of_the_column():
+    # a note of all metrics stands at the head of the column
     metrics = measure(predict_at_random("test", 30)).assign(note="seen in training")
     table, notes = tabulate_metrics(metrics)
     assert notes == ["seen in training"]

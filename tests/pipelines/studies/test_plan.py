@@ -98,9 +98,11 @@ def find(parameters, setting):
 
 @given(
     setting=st.sampled_from(SETTINGS),
-    values=st.dictionaries(st.sampled_from(LEVELS), st.integers(2, 9), min_size=1),
+    levels=st.sets(st.sampled_from(LEVELS), min_size=1),
 )
-def test_what_is_nearer_to_the_row_stands_over_the_rest(setting, values):
+def test_what_is_nearer_to_the_row_stands_over_the_rest(setting, levels):
+    values = {level: 2 + LEVELS.index(level) for level in levels}
+
     def content(level):
         if level not in values:
             return {}
@@ -188,12 +190,10 @@ def test_what_does_not_fit_is_named(block, named):
     assert all(each in said for each in named), said
 
 
-def test_a_study_cannot_have_the_name_of_another_block():
-    assert "'training'" in problem_of({"one": {}}, studies={"training": "No"})
-
-
-def test_a_row_of_the_command_line_must_be_in_the_files():
+def test_names_of_the_command_line_and_of_studies_must_fit_the_files():
     files = {"studies": {"mine": "My own"}, "mine": {"plain": {}, "grid": {"axis": {"a": {}}}}}
     check_given_rows({"mine": {"plain": {}, "a": {}, "seeds": [1]}, "other": {"x": 1}}, files)
     with pytest.raises(UserError, match=r"'plane'.*'plain'"):
         check_given_rows({"mine": {"plane": {}}}, files)
+    # nor can a study have the name of another block
+    assert "'training'" in problem_of({"one": {}}, studies={"training": "No"})

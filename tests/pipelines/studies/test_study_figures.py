@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from page_elements import words_in
 from study_samples import BASE, comparison, fine_tuning, folds, schedules
 
 from deepfake_detection.pipelines.studies.curves import (
@@ -22,10 +23,6 @@ def draw_all(results):
     figures = [draw_curves(results, quantity) for quantity in ("accuracy", "loss")]
     figures += [draw_comparisons(results), draw_scores(results)]
     return figures + ([] if results.inflation is None else [draw_inflation(results.inflation)])
-
-
-def words_in(drawn):
-    return [text.get_text() for text in drawn.findobj(Text) if text.get_text()]
 
 
 def panels_of(figure):
@@ -71,7 +68,7 @@ def test_all_runs_of_a_row_stand_in_its_panel(repeated):
     panels = panels_of(draw_curves(repeated, "accuracy"))
     assert [len(lines(axes, "validation")) for axes in panels] == [3, 3]
     mean = repeated.rows[0][2][BEST].mean()
-    assert any(f"{mean:.4f}" in text for text in words_in(panels[0]))
+    assert f"{mean:.4f}" in words_in(panels[0])
 
 
 def test_a_grid_is_compared_axis_by_axis_for_each_label_of_the_first():
@@ -116,9 +113,8 @@ def test_scores_stand_where_the_table_puts_them():
         assert (run[BEST], "o") in points(axes)
         assert (run["published_validation_accuracy"], "D") in points(axes)
         assert (run[f"{BEST}_low"], run[f"{BEST}_high"], "None") in points(axes)
-    words = "\n".join(words_in(figure))
-    assert f"{results.table[BEST][0]:.4f}" in words
-    assert "chosen" in words
+    assert f"{results.table[BEST][0]:.4f}" in words_in(figure)
+    assert "chosen" in words_in(figure)
 
 
 def test_several_runs_are_small_dots_and_their_mean_a_large_one(repeated):

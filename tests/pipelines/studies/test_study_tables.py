@@ -53,7 +53,7 @@ def test_the_table_names_the_settings_in_which_runs_differ_and_no_others():
     assert list(table["accuracy"]) == [0.8, 0.9]
 
 
-def test_the_interval_of_the_best_epoch_is_that_of_the_validation_metrics():
+def test_scores_and_intervals_are_those_of_the_validation_metrics():
     study = make_study({"one": {}})
     # one image of 1,000 differs between training in bf16 and scoring in fp32
     table = make_table(study, {"one": 0.9}, scored=0.901).iloc[0]
@@ -63,10 +63,7 @@ def test_the_interval_of_the_best_epoch_is_that_of_the_validation_metrics():
     fitted = make_table(study, {"one": 0.9}, threshold=0.3).iloc[0]
     assert np.isnan(fitted["best_validation_accuracy_low"])
     assert fitted["accuracy_low"] == pytest.approx(0.9 - 0.012)
-
-
-def test_an_undefined_score_is_missing():
-    study = make_study({"one": {}})
+    # an undefined score is missing
     table = make_table(study, {"one": 0.9}, area=np.nan)
     assert np.isnan(table.at[0, "roc_auc"])
     summary = summarise_rows(study, table).set_index("metric")
