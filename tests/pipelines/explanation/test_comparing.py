@@ -11,7 +11,7 @@ from deepfake_detection.pipelines.explanation.comparing import (
     COLUMNS,
     check_guesses,
     compare_false_cases,
-)  # fmt: skip
+)
 from deepfake_detection.pipelines.explanation.region_statistics import MeasuredPicture
 
 SHARP, CONTRAST = ("picture", "sharpness"), ("mouth", "contrast")

@@ -19,7 +19,7 @@ from deepfake_detection.pipelines.explanation.nodes import (
     draw_heat_maps,
     explain_cases,
     measure_false_cases,
-)  # fmt: skip
+)
 
 DETECTOR = build_detector()
 METRICS = {"run_fingerprint": DETECTOR.card.run_fingerprint}

@@ -9,14 +9,14 @@ from sklearn.metrics import (
     precision_score,
     recall_score,
     roc_auc_score,
-)  # fmt: skip
+)
 
 from deepfake_detection.pipelines.reporting.figures import (
     draw_confusion_matrices,
     draw_curves,
     draw_precision_recall,
     draw_roc,
-)  # fmt: skip
+)
 from deepfake_detection.pipelines.reporting.reliability import draw_reliability
 from deepfake_detection.reports.curves import best_row
 from deepfake_detection.reports.style import COLOURS

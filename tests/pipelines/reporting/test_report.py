@@ -22,7 +22,7 @@ from reporting_samples import (
     predict,
     predict_at_random,
     trained_for,
-)  # fmt: skip
+)
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import ReportingParameters

@@ -10,7 +10,7 @@ from deepfake_detection.pipelines.reporting.tables import (
     say_weakest,
     tabulate_metrics,
     tabulate_robustness,
-)  # fmt: skip
+)
 from deepfake_detection.reports.parts import Cell
 
 

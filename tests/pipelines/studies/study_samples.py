@@ -17,7 +17,7 @@ from deepfake_detection.pipelines.studies.tables import (
     pairs_of_methods,
     summarise_rows,
     tabulate_runs,
-)  # fmt: skip
+)
 
 CONF = Path(__file__).parents[3] / "conf"
 

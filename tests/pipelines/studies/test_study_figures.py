@@ -12,7 +12,7 @@ from deepfake_detection.pipelines.studies.curves import (
     draw_comparisons,
     draw_curves,
     scale_accuracies,
-)  # fmt: skip
+)
 from deepfake_detection.pipelines.studies.scores import draw_inflation, draw_scores
 from deepfake_detection.reports.style import COLOURS
 
