@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ TINY = [
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory, photograph) -> Path:
+def images(tmp_path_factory, photograph):
     folder = tmp_path_factory.mktemp("images")
     for number in range(6):
         class_folder = folder / ("fake" if number % 2 else "real")
@@ -41,7 +40,7 @@ def images(tmp_path_factory, photograph) -> Path:
     return folder
 
 
-def run(script: str, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def run(script, output, *options):
     command = [sys.executable, str(FOLDER / script), *TINY, "--output", str(output), *options]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -77,7 +76,7 @@ def test_a_script_writes_a_table_and_a_figure(task, options, others, images, tmp
         assert min(figure.size) > 100
 
 
-def options_for(images: Path, output: Path) -> Namespace:
+def options_for(images, output):
     return timing.option_parser("").parse_args(
         [*TINY, "--images", str(images), "--output", str(output)]
     )
@@ -91,7 +90,7 @@ def test_a_folder_without_images_is_named_in_one_line(tmp_path):
 
 
 class _NeedsTooMuchMemory(BareStep):
-    def _run_pass(self) -> None:
+    def _run_pass(self):
         os.kill(os.getpid(), signal.SIGKILL)
 
 

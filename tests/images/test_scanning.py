@@ -2,21 +2,18 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import imagehash
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from picture_samples import make_image_set
 from PIL import Image, ImageFilter
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.scanning import find_files, measure_picture
-from deepfake_detection.parameters import ImageSetParameters
 from deepfake_detection.pipelines.data_preparation.nodes import (
     index_images,
     list_rejected_images,
@@ -26,48 +23,28 @@ from deepfake_detection.pipelines.data_preparation.nodes import (
 CLASSES = {"real": "real", "fake": "fake"}
 
 
-def images_of(max_rejected_share: float = 1.0, **changed: object) -> ImageSetParameters:
-    return ImageSetParameters.model_validate(
-        {
-            "classes": CLASSES,
-            "source": {"rule": "consecutive", "size": 5, "pattern": None},
-            "group": {"rule": "source", "pattern": None},
-            "max_rejected_share": max_rejected_share,
-            "max_pixels": 10_000,
-            "note": None,
-            **changed,
-        }
-    )
+def images_of(max_rejected_share=1.0):
+    return make_image_set(CLASSES, max_rejected_share=max_rejected_share, max_pixels=10_000)
 
 
 @pytest.fixture
-def folder(tmp_path: Path, put_files: Callable[..., Path]) -> Callable[..., Path]:
+def folder(tmp_path, put_files):
     """A folder with empty files of these names."""
-
-    def make(*names: str) -> Path:
-        return put_files(tmp_path / "images", dict.fromkeys(names, b""))
-
-    return make
-
-
-# ---------------------------------------------------------------- finding files
+    return lambda *names: put_files(tmp_path / "images", dict.fromkeys(names, b""))
 
 
 def test_files_come_class_by_class_in_natural_order(folder, tmp_path, put_files):
-    names = ["10.png", "9.png", "1.png", "a/2.png", "a/11.png", "b10/1.png", "b9/1.png"]
-    images = folder(*(f"real/{name}" for name in names), "fake/0.png")
     ordered = ["1.png", "9.png", "10.png", "a/2.png", "a/11.png", "b9/1.png", "b10/1.png"]
-    assert find_files(images, {"fake": "fake", "real": "real"}) == [
-        ("fake/0.png", "fake"),
-        *((f"real/{name}", "real") for name in ordered),
-    ]
+    images = folder(*(f"real/{name}" for name in sorted(ordered)), "fake/0.png")
+    expected = [("fake/0.png", "fake"), *((f"real/{name}", "real") for name in ordered)]
+    assert find_files(images, {"fake": "fake", "real": "real"}) == expected
     # names that are equal in natural order have a fixed order too
     names = ["real/1.png", "real/01.png", "real/001.png", "fake/0.png"]
-    found = [
+    one, other = (
         find_files(put_files(tmp_path / str(step), dict.fromkeys(names[::step], b"")), CLASSES)
         for step in (1, -1)
-    ]
-    assert found[0] == found[1]
+    )
+    assert one == other
 
 
 def test_class_folders_may_be_nested_and_some_left_out(folder):
@@ -122,21 +99,19 @@ def test_links_to_folders_and_files_are_followed(folder, tmp_path, put_files):
     assert found == ["real/0.png", "real/1.png", "real/linked/5.png", "real/linked/deep/6.png"]
 
 
-# ---------------------------------------------------------------- scanning and indexing
-
 GOOD = 30
 
 
 @pytest.fixture(scope="module")
-def scanned(tmp_path_factory, photograph, encode, put_files) -> pd.DataFrame:
+def scanned(tmp_path_factory, photograph, encode, put_files):
     """One scan of a folder with images of many types, and with files of every kind of damage."""
     images = {f"real/{i}.png": encode(photograph(i)) for i in range(GOOD)}
     images |= {f"fake/{i}.jpg": encode(photograph(100 + i), "JPEG") for i in range(GOOD)}
     turned = Image.Exif()
     turned[0x0112] = 6
     images["real/3.png"] = encode(photograph(3, (32, 24)), exif=turned)
-    images["fake/7.jpg"] = images["fake/1.jpg"]
     images |= {
+        "fake/7.jpg": images["fake/1.jpg"],
         "real/4.png": b"",
         "real/notes.txt": b"not a picture",
         "fake/2.jpg": images["fake/2.jpg"][:-30],
@@ -193,32 +168,17 @@ def test_the_index_describes_each_image(scanned):
     assert {str(index[name].dtype) for name in ("label", "width", "height", "bytes")} == {"int64"}
 
 
-def test_the_index_survives_its_file(scanned, tmp_path):
-    index = index_images(scanned, list_rejected_images(scanned), images_of())
-    index.attrs = {}
-    index.to_parquet(tmp_path / "image_index.parquet")
-    pd.testing.assert_frame_equal(
-        pd.read_parquet(tmp_path / "image_index.parquet"), index, check_dtype=False
-    )
-
-
-def test_copies_join_the_groups_of_their_sources(scanned):
-    index = index_images(scanned, list_rejected_images(scanned), images_of())
-    groups = index.set_index("path")["group"]
-    assert groups["fake/7.jpg"] == groups["fake/1.jpg"] == groups["fake/8.jpg"]
-    assert groups["fake/10.jpg"] != groups["fake/7.jpg"]
-    assert not set(groups[groups.index.str.startswith("real")]) & {groups["fake/1.jpg"]}
-
-
 def test_files_of_one_picture_under_both_labels_are_warned_of(scanned, caplog):
-    both = scanned.copy()
-    copied = both.index[both["path"] == "fake/0.jpg"][0]
-    both.loc[both["path"] == "real/0.png", "sha256"] = both.loc[copied, "sha256"]
-    index = index_images(both, list_rejected_images(both), images_of())
+    both = scanned.set_index("path")
+    both.loc["real/0.png", "sha256"] = both.loc["fake/0.jpg", "sha256"]
+    both = both.reset_index()
+    groups = index_images(both, list_rejected_images(both), images_of()).set_index("path")["group"]
     assert "2 files" in caplog.text
     assert "real/0.png" in caplog.text
-    groups = index.set_index("path")["group"]
+    # copies join the groups of their sources
     assert groups["fake/0.jpg"] == groups["real/0.png"]
+    assert groups["fake/7.jpg"] == groups["fake/1.jpg"] == groups["fake/8.jpg"]
+    assert groups["fake/10.jpg"] != groups["fake/7.jpg"]
 
 
 def test_rejected_files_stop_a_run_only_above_the_limit(scanned):
@@ -227,12 +187,11 @@ def test_rejected_files_stop_a_run_only_above_the_limit(scanned):
     assert len(index_images(scanned, rejected, images_of(share)))
     with pytest.raises(UserError) as caught:
         index_images(scanned, rejected, images_of(share - 1e-9))
-    message = str(caught.value)
-    assert f"{len(rejected)} of {len(scanned)}" in message
-    assert f"{share:.1%}" in message
-    assert f"{rejected['path'][0]} ({rejected['reason'][0]})" in message
-    assert "rejected_images" in message
-    assert "max_rejected_share" in message
+    for said in (
+        f"{len(rejected)} of {len(scanned)}", f"{share:.1%}", "rejected_images",
+        f"{rejected['path'][0]} ({rejected['reason'][0]})", "max_rejected_share",
+    ):  # fmt: skip
+        assert said in str(caught.value)
 
 
 def test_a_class_without_a_readable_image_is_an_error(scanned):
@@ -240,9 +199,6 @@ def test_a_class_without_a_readable_image_is_an_error(scanned):
     broken.loc[broken["class_name"] == "fake", "reason"] = "empty file"
     with pytest.raises(UserError, match="'fake'"):
         index_images(broken, list_rejected_images(broken), images_of())
-
-
-# ---------------------------------------------------------------- measures
 
 
 @settings(max_examples=25, deadline=None)
@@ -271,7 +227,7 @@ def test_sharpness_falls_with_every_blur(photograph):
     assert sharpness[0] > 10 * sharpness[-1]
 
 
-def hash_of(image: Image.Image) -> imagehash.ImageHash:
+def hash_of(image):
     return imagehash.hex_to_hash(str(measure_picture(image)["perceptual_hash"]))
 
 
