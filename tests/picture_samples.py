@@ -1,7 +1,10 @@
-"""Files of pictures that no library would write, and parameters of image sets."""
+"""Pictures, files of pictures that no library would write, and parameters of image sets."""
 
 import struct
 import zlib
+
+import numpy as np
+from PIL import Image
 
 from deepfake_detection.parameters import ImageSetParameters, PreprocessingParameters
 
@@ -16,6 +19,15 @@ def png_of_size(width, height):
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     pixels = chunk(b"IDAT", zlib.compress(b"\0"))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
+
+
+def grainy_photograph(seed, size=(48, 40), grain=6):
+    """Smooth colours, neither dark nor bright, with grey grain of this deviation."""
+    generator = np.random.default_rng(seed)
+    coarse = generator.integers(70, 170, (3, 3, 3), dtype=np.uint8)
+    smooth = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC))
+    noise = generator.normal(0, grain, smooth.shape[:2])[:, :, None]
+    return Image.fromarray((smooth + noise).clip(0, 255).astype(np.uint8))
 
 
 def make_sizes(resize, crop, mean=0.0):

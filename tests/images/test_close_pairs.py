@@ -43,11 +43,10 @@ def assert_closest_are_found(hashes, subsets, distance, most):
 def crowds(draw):
     """A few hashes, some equal, some close to each other."""
     centres = draw(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=3))
-    bits = st.lists(st.integers(0, 63), max_size=8)
-    items = draw(
-        st.lists(st.tuples(st.sampled_from(centres), bits, st.integers(0, 2)), max_size=40)
-    )
-    hashes = [centre ^ sum(1 << bit for bit in set(flipped)) for centre, flipped, _ in items]
+    bits = st.sets(st.integers(0, 63), max_size=8)
+    item = st.tuples(st.sampled_from(centres), bits, st.integers(0, 2))
+    items = draw(st.lists(item, max_size=40))
+    hashes = [centre ^ sum(1 << bit for bit in flipped) for centre, flipped, _ in items]
     return np.array(hashes, dtype=np.uint64), np.array([s for _, _, s in items], dtype=np.int64)
 
 
@@ -73,10 +72,9 @@ def test_of_many_equal_hashes_each_stands_in_a_pair():
 @pytest.mark.parametrize("flips", [0, 3])
 def test_memory_is_bounded_where_all_hashes_are_close(flips):
     hashes = clustered_hashes(12_000, 1, flips)
-    subsets = np.random.default_rng(0).choice(2, len(hashes), p=[0.8, 0.2])
     tracemalloc.start()
     try:
-        (first, _, _), left_out = find_close_pairs(hashes, subsets, 8, 20_000)
+        (first, _, _), left_out = find_close_pairs(hashes, np.arange(12_000) % 5 // 4, 8, 20_000)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -94,7 +92,6 @@ def test_hashes_are_read_as_they_are_written():
 @pytest.mark.parametrize(("centres", "flips"), [(20_000, 6), (1, 0), (1, 4)])
 def test_a_hundred_thousand_hashes_take_less_than_a_minute(centres, flips):
     hashes = clustered_hashes(100_000, centres, flips)
-    subsets = np.random.default_rng(0).choice(2, len(hashes), p=[0.8, 0.2])
     started = time.process_time()
-    find_close_pairs(hashes, subsets, 8, 1_000_000)
+    find_close_pairs(hashes, np.arange(100_000) % 5 // 4, 8, 1_000_000)
     assert time.process_time() - started < 60

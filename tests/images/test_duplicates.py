@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def by_source(images):
 
 def subsets_of(images, apart, subset):
     """These paths in one subset, all others in train."""
-    return [subset if path in apart else "train" for path in images["path"]]
+    return np.where(images["path"].isin(apart), subset, "train")
 
 
 @pytest.fixture(
@@ -99,14 +100,13 @@ ALTERED = [
 ]
 
 
-def plant(folder, images, copies):
-    """Altered copies of some images: the path of the original by the copy's path."""
+def plant(folder, images):
+    """Altered copies of every sixth image or so: the path of the original by the copy's path."""
     planted = {}
-    chosen = np.random.default_rng(0).choice(len(images), copies, replace=False)
-    for number, row in enumerate(chosen):
-        path = images["path"][row]
+    chosen = images.sample(frac=1 / 6, random_state=0)
+    for number, path in enumerate(chosen["path"]):
         image, quality = ALTERED[number % len(ALTERED)](Image.open(folder / path).convert("RGB"))
-        copy = f"{images['class_name'][row]}/copy_{number}.jpg"
+        copy = f"{path.split('/')[0]}/copy_{number}.jpg"
         image.save(folder / copy, quality=quality)
         planted[copy] = path
     return planted
@@ -122,7 +122,7 @@ def test_planted_leaks_are_found_and_little_else(faces, tmp_path):
     assert summary["compared"]["images"] == len(images)
 
     folder = shutil.copytree(original, tmp_path / "images")
-    planted = plant(folder, images, len(images) // 6)
+    planted = plant(folder, images)
     both = scan(folder)
     subsets = dict(zip(images["path"], by_source(images), strict=True))
     other = {"train": "validation", "validation": "train", "test": "train"}
@@ -177,12 +177,10 @@ def test_equal_files_are_found_across_subsets_and_labels(put_images, photograph,
 
 @pytest.mark.parametrize("least_contrast", [0.01, 0.0])
 def test_flat_pictures_are_no_leaks_of_each_other(put_images, encode, least_contrast):
-    files = {
-        f"real/{name}_{side}.png": encode(Image.new("RGB", (side, side), colour))
-        for name, colour in (("black", 0), ("grey", (127, 127, 127)), ("white", (255, 255, 255)))
-        for side in (16, 32, 64, 1)
-    }
-    folder, images = put_images(files)
+    sizes = product(("black", "grey", "white"), (16, 32, 64, 1))
+    folder, images = put_images(
+        {f"real/{name}{n}.png": encode(Image.new("RGB", (n, n), name)) for name, n in sizes}
+    )
     subsets = ["train" if number % 2 else "validation" for number in range(len(images))]
     leaks, summary = audit(folder, images, subsets, least_contrast=least_contrast)
     assert leaks.empty
@@ -191,9 +189,7 @@ def test_flat_pictures_are_no_leaks_of_each_other(put_images, encode, least_cont
     assert (summary["compared"]["candidate_pairs"] > 0) == (least_contrast == 0)
 
 
-def test_candidates_of_many_copies_of_one_picture_are_limited(
-    put_images, photograph, encode, caplog
-):
+def test_candidates_of_many_copies_are_limited(put_images, photograph, encode, caplog):
     """Each copy stands in a pair, and what is left out is counted."""
     card = photograph(5, (48, 48))
     files = {f"real/c{n}.png": encode(card, compress_level=n % 9) + bytes(n) for n in range(200)}
@@ -229,11 +225,19 @@ def copies_of_one(photograph, encode, number=3):
     return {f"real/c{n}.jpg": encode(picture, "JPEG", quality=95 - n) for n in range(number)}
 
 
-def test_files_that_are_missing_or_have_changed_are_named(put_images, photograph, encode):
+def test_leaks_are_a_warning_and_files_that_changed_are_named(
+    put_images, photograph, encode, caplog
+):
+    caplog.set_level("INFO")
     folder, images = put_images(copies_of_one(photograph, encode))
+    audit(folder, images, ["train"] * len(images))
     subsets = subsets_of(images, {"real/c0.jpg"}, "test")
     leaks, _ = audit(folder, images, subsets)
     assert len(leaks) == 2
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
+    assert "2 near-duplicates" in caplog.text
+    assert "leakage_audit" in caplog.text
+    assert "same_number" not in caplog.text
     (folder / "real/c1.jpg").unlink()
     with pytest.raises(UserError, match=rf"^{folder}/real/c1\.jpg.*data_preparation.*$"):
         audit(folder, images, subsets)
@@ -255,25 +259,13 @@ def test_a_split_with_shared_groups_or_of_another_index_is_refused(put_images, p
         audit_split(images, split, {"method": "group"}, folder, looking_for())
 
 
-def test_leaks_are_a_warning_with_their_number(put_images, photograph, encode, caplog):
-    caplog.set_level("INFO")
-    folder, images = put_images(copies_of_one(photograph, encode))
-    audit(folder, images, ["train"] * len(images))
-    audit(folder, images, subsets_of(images, {"real/c0.jpg"}, "test"))
-    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
-    assert "2 near-duplicates" in caplog.text
-    assert "leakage_audit" in caplog.text
-    assert "same_number" not in caplog.text
-
-
 @pytest.fixture
 def leaking(put_images, photograph, encode):
     files = copies_of_one(photograph, encode, 4)
     files["fake_deepfake/x.jpg"] = files["real/c3.jpg"] + b"\0"
     folder, images = put_images(files)
-    trained = {"real/c0.jpg", "real/c1.jpg"}
-    subsets = ["train" if path in trained else "test" for path in images["path"]]
-    return folder, audit(folder, images, subsets)[0]
+    trained = images["path"].isin(["real/c0.jpg", "real/c1.jpg"])
+    return folder, audit(folder, images, np.where(trained, "train", "test"))[0]
 
 
 def words_in(figure):
@@ -309,5 +301,4 @@ def test_a_picture_that_is_gone_has_a_tile_in_its_place(leaking):
     for name in ("c0", "c1"):
         (folder / f"real/{name}.jpg").unlink()
     figure = draw_pairs(leaks, folder, 10, 3)
-    assert len(figure.axes) == len(whole.axes)
-    assert pictures_in(figure) == 3
+    assert (len(figure.axes), pictures_in(figure)) == (len(whole.axes), 3)

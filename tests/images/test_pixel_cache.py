@@ -66,6 +66,11 @@ def few(tmp_path, photograph, encode, put_files):
     return request_for(put_files(tmp_path / "images", files), *files)
 
 
+@pytest.fixture
+def own(tmp_path):
+    return PixelCache(tmp_path / "caches")
+
+
 def kept_in(caches):
     return sorted(path.name for path in caches.folder.iterdir()) if caches.folder.exists() else []
 
@@ -87,27 +92,26 @@ def test_each_image_has_its_pixels_whatever_the_order(caches, everything):
 
 def test_a_hash_that_ends_in_zeros_is_found(tmp_path, encode, put_files):
     """Byte strings lose trailing zeros in NumPy."""
-    contents = (encode(Image.new("RGB", (16, 16), (i % 256, i // 256, 0))) for i in range(65_536))
-    zeros = next(each for each in contents if hashlib.sha256(each).digest().endswith(b"\0"))
+    files = (encode(Image.new("RGB", (16, 16), (i % 256, i // 256, 0))) for i in range(65_536))
+    zeros = next(each for each in files if hashlib.sha256(each).digest().endswith(b"\0"))
     other = encode(Image.new("RGB", (16, 16), (1, 2, 3)))
     folder = put_files(tmp_path / "images", {"zeros.png": zeros, "other.png": other})
-    caches = PixelCache(tmp_path / "caches")
-    request = request_for(folder, "zeros.png", "other.png")
+    caches, request = PixelCache(tmp_path), request_for(folder, "zeros.png", "other.png")
     caches.build(request)
     pixels = caches.open(request.sha256s, SIZES)
-    row = pixels.rows(request.sha256s[1:])[0]
+    of_zeros, row = pixels.rows(request.sha256s)
     assert (pixels.array[row] == (1, 2, 3)).all()
-    assert pixels.rows(request.sha256s[:1])[0] == 1 - row
+    assert of_zeros == 1 - row
 
 
-def test_an_unknown_image_has_no_row(caches, everything, tmp_path):
-    with pytest.raises(KeyError, match="pixel cache"):
-        caches.open(everything.sha256s, SIZES).rows([everything.sha256s[0], "f" * 64])
-    assert len(caches.open(everything.sha256s, SIZES).rows([])) == 0
-    nothing = PixelCache(tmp_path)
-    nothing.build(PixelRequest(tmp_path, [], [], SIZES))
-    with pytest.raises(KeyError, match="pixel cache"):
-        nothing.open([], SIZES).rows(everything.sha256s)
+def test_a_cache_that_was_not_built_and_an_unknown_image_are_errors(caches, everything, own):
+    with pytest.raises(UserError, match=r"71 images .*data_preparation"):
+        own.open(everything.sha256s, SIZES)
+    own.build(PixelRequest(own.folder, [], [], SIZES))
+    for pixels in (caches.open(everything.sha256s, SIZES), own.open([], SIZES)):
+        assert len(pixels.rows([])) == 0
+        with pytest.raises(KeyError, match="pixel cache"):
+            pixels.rows([everything.sha256s[0], "f" * 64])
 
 
 def test_a_cache_is_built_once(caches, everything):
@@ -118,8 +122,7 @@ def test_a_cache_is_built_once(caches, everything):
     assert {path: path.stat().st_mtime_ns for path in caches.folder.rglob("*")} == before
 
 
-def test_other_images_or_sizes_make_another_store(few, tmp_path):
-    caches = PixelCache(tmp_path / "caches")
+def test_other_images_or_sizes_make_another_store(few, own):
     requests = [
         few,
         request_for(few.folder, "0.png", "1.png"),
@@ -127,24 +130,19 @@ def test_other_images_or_sizes_make_another_store(few, tmp_path):
         request_for(few.folder, *few.paths, preprocessing=make_sizes(17, 12)),
     ]
     for request in requests:
-        caches.build(request)
+        own.build(request)
     overwrite(few.folder / "1.png")
     changed = request_for(few.folder, *few.paths)
-    caches.build(changed)
-    assert len(kept_in(caches)) == 5
+    own.build(changed)
+    assert len(kept_in(own)) == 5
     # all with the permissions of their folder
-    assert len({path.stat().st_mode for path in (caches.folder, *caches.folder.iterdir())}) == 1
+    assert len({path.stat().st_mode for path in (own.folder, *own.folder.iterdir())}) == 1
     for request in (*requests, changed):
-        pixels = caches.open(request.sha256s, request.preprocessing)
+        pixels = own.open(request.sha256s, request.preprocessing)
         assert len(pixels.array) == len(request.paths)
         assert pixels.array.shape[1] == request.preprocessing.crop
-    pixels = caches.open(changed.sha256s, SIZES)
+    pixels = own.open(changed.sha256s, SIZES)
     assert not pixels.array[pixels.rows(changed.sha256s[1:2])].any()
-
-
-def test_a_cache_that_was_not_built_is_an_error(few, tmp_path):
-    with pytest.raises(UserError, match=r"3 images .*data_preparation"):
-        PixelCache(tmp_path / "caches").open(few.sha256s, SIZES)
 
 
 def overwrite(path):
@@ -152,49 +150,44 @@ def overwrite(path):
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, overwrite], ids=["missing", "changed"])
-def test_an_image_that_is_not_as_indexed_leaves_nothing_behind(few, tmp_path, harm):
+def test_an_image_that_is_not_as_indexed_leaves_nothing_behind(few, own, harm):
     harm(few.folder / "1.png")
-    caches = PixelCache(tmp_path / "caches")
     with pytest.raises(UserError, match=r"1\.png.*data_preparation"):
-        caches.build(few)
-    assert kept_in(caches) == []
+        own.build(few)
+    assert kept_in(own) == []
 
 
-def test_a_full_disk_is_an_error_and_leaves_nothing_behind(few, tmp_path, monkeypatch):
+def test_a_full_disk_is_an_error_and_leaves_nothing_behind(few, own, monkeypatch):
     full = Mock(side_effect=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    caches = PixelCache(tmp_path / "caches")
     with pytest.raises(UserError, match=r"3 images.* MB.*pixels=files"):
-        caches.build(few)
-    assert kept_in(caches) == []
+        own.build(few)
+    assert kept_in(own) == []
     monkeypatch.undo()
-    caches.build(few)
-    assert len(kept_in(caches)) == 1
+    own.build(few)
+    assert len(kept_in(own)) == 1
 
 
 @pytest.mark.parametrize("harmed", ["pixels.npy", "sha256.npy"])
-def test_a_damaged_cache_is_an_error_and_built_again(few, tmp_path, harmed, caplog):
-    caches = PixelCache(tmp_path / "caches")
-    caches.build(few)
-    file = next(caches.folder.glob(f"*/{harmed}"))
+def test_a_damaged_cache_is_an_error_and_built_again(few, own, harmed, caplog):
+    own.build(few)
+    file = next(own.folder.glob(f"*/{harmed}"))
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=str(file.parent)):
-        caches.open(few.sha256s, SIZES).rows(few.sha256s)
-    caches.build(few)
+        own.open(few.sha256s, SIZES).rows(few.sha256s)
+    own.build(few)
     assert str(file.parent) in caplog.text
     assert file.read_bytes() == whole
 
 
-def test_what_a_killed_build_left_is_removed_after_a_day(few, tmp_path):
-    caches = PixelCache(tmp_path / "caches")
-    old, young = caches.folder / ".partial-old", caches.folder / ".partial-young"
+def test_what_a_killed_build_left_is_removed_after_a_day(few, own, put_files):
+    old, young = own.folder / ".partial-old", own.folder / ".partial-young"
     for left in (old, young):
-        left.mkdir(parents=True)
-        (left / "pixels.npy").write_bytes(b"half")
+        put_files(left, {"pixels.npy": b"half"})
     two_days_ago = time.time() - 2 * 24 * 60 * 60
     os.utime(old, (two_days_ago, two_days_ago))
-    caches.build(few)
+    own.build(few)
     assert not old.exists()
     assert young.exists()  # another run may be writing it
 
@@ -234,31 +227,25 @@ def test_no_more_is_prefetched_than_cores_can_use(tmp_path):
     assert (tmp_path / "read").stat().st_size == 100
 
 
-def test_a_file_that_changed_since_is_named_when_it_is_read(few, tmp_path):
-    caches = PixelCache(tmp_path / "caches")
-    caches.build(dataclasses.replace(few, stored=False))
+def test_a_file_that_changed_since_is_named_when_it_is_read(few, own):
+    own.build(dataclasses.replace(few, stored=False))
     overwrite(few.folder / "1.png")
-    pixels = caches.open(few.sha256s, SIZES)
+    pixels = own.open(few.sha256s, SIZES)
     with pytest.raises(UserError, match=r"1\.png"):
         list(prefetch_batches(pixels.array, [pixels.rows(few.sha256s)]))
 
 
-def test_two_processes_may_build_the_same_cache_at_once(everything, tmp_path, caches):
-    both = PixelCache(tmp_path / "caches")
-    (tmp_path / "build").write_bytes(pickle.dumps((both, everything)))
+def test_two_processes_may_build_the_same_cache_at_once(everything, tmp_path, own, caches):
+    (tmp_path / "build").write_bytes(pickle.dumps((own, everything)))
     code = "import pickle, sys; cache, request = pickle.load(open(sys.argv[1], 'rb')); "
     code += "sys.stdin.readline(); cache.build(request)"
+    command = [sys.executable, "-c", code, tmp_path / "build"]
     one_core = {**os.environ, "LOKY_MAX_CPU_COUNT": "1"}  # no workers, which start slowly
-    builders = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, tmp_path / "build"], stdin=subprocess.PIPE, env=one_core
-        )
-        for _ in range(2)
-    ]
+    builders = [subprocess.Popen(command, stdin=subprocess.PIPE, env=one_core) for _ in range(2)]
     for builder in builders:
         builder.stdin.write(b"start\n")
         builder.stdin.close()
     assert [builder.wait(timeout=60) for builder in builders] == [0, 0]
-    assert kept_in(both) == kept_in(caches)
-    twice, once = (each.open(everything.sha256s, SIZES).array for each in (both, caches))
+    assert kept_in(own) == kept_in(caches)
+    twice, once = (each.open(everything.sha256s, SIZES).array for each in (own, caches))
     np.testing.assert_array_equal(twice, once)

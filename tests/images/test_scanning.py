@@ -3,13 +3,14 @@ import io
 import os
 import re
 from contextlib import suppress
+from itertools import combinations
 
 import imagehash
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from picture_samples import make_image_set
+from picture_samples import grainy_photograph, make_image_set
 from PIL import Image, ImageFilter
 
 from deepfake_detection.errors import UserError
@@ -50,13 +51,12 @@ def test_files_come_class_by_class_in_natural_order(folder, tmp_path, put_files)
 def test_class_folders_may_be_nested_and_some_left_out(folder):
     images = folder("train/real/0.png", "train/fake/0.png", "train/odd/0.png", "old/deep/0.png")
     classes = {"train/real": "real", "train/fake": "fake", "train/odd": None, "old": None}
-    assert find_files(images, classes) == [
-        ("train/real/0.png", "train/real"),
-        ("train/fake/0.png", "train/fake"),
-    ]
-    assert find_files(images, {**classes, "never_there": None})
+    expected = [("train/real/0.png", "train/real"), ("train/fake/0.png", "train/fake")]
+    assert find_files(images, classes) == expected
+    assert find_files(images, {**classes, "never_there": None}) == expected
+    del classes["train/odd"]
     with pytest.raises(UserError, match="'train/odd'"):
-        find_files(images, {"train/real": "real", "train/fake": "fake", "old": None})
+        find_files(images, classes)
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,8 @@ def test_class_folders_may_be_nested_and_some_left_out(folder):
     ],
 )
 def test_a_layout_that_differs_from_the_parameters_is_an_error(folder, names, named):
-    with pytest.raises(UserError, match=named) as caught:
+    with pytest.raises(UserError, match=rf"^.*{named}.*$"):  # in one line
         find_files(folder(*names), CLASSES)
-    assert "\n" not in str(caught.value)
 
 
 def test_system_files_are_passed_over_and_loose_files_are_not(folder):
@@ -81,12 +80,10 @@ def test_system_files_are_passed_over_and_loose_files_are_not(folder):
         "real/0.png", "fake/0.png", ".DS_Store", "real/._0.png", "real/.ipynb_checkpoints/0.png",
         "fake/Thumbs.db", "fake/desktop.ini", ".git/config", "notes.txt",
     )  # fmt: skip
-    assert find_files(images, CLASSES) == [
-        ("real/0.png", "real"), ("fake/0.png", "fake"), ("notes.txt", ""),
-    ]  # fmt: skip
+    found = [("real/0.png", "real"), ("fake/0.png", "fake"), ("notes.txt", "")]
+    assert find_files(images, CLASSES) == found
     # a class folder is read even if it is hidden
-    hidden = find_files(images, {"real": "real", "fake": "fake", ".git": "fake"})
-    assert (".git/config", ".git") in hidden
+    assert (".git/config", ".git") in find_files(images, {**CLASSES, ".git": "fake"})
 
 
 def test_links_to_folders_and_files_are_followed(folder, tmp_path, put_files):
@@ -99,18 +96,15 @@ def test_links_to_folders_and_files_are_followed(folder, tmp_path, put_files):
     assert found == ["real/0.png", "real/1.png", "real/linked/5.png", "real/linked/deep/6.png"]
 
 
-GOOD = 30
-
-
 @pytest.fixture(scope="module")
 def scanned(tmp_path_factory, photograph, encode, put_files):
     """One scan of a folder with images of many types, and with files of every kind of damage."""
-    images = {f"real/{i}.png": encode(photograph(i)) for i in range(GOOD)}
-    images |= {f"fake/{i}.jpg": encode(photograph(100 + i), "JPEG") for i in range(GOOD)}
+    images = {f"real/{i}.png": encode(photograph(i)) for i in range(30)}
+    images |= {f"fake/{i}.jpg": encode(photograph(100 + i), "JPEG") for i in range(30)}
     turned = Image.Exif()
     turned[0x0112] = 6
-    images["real/3.png"] = encode(photograph(3, (32, 24)), exif=turned)
     images |= {
+        "real/3.png": encode(photograph(3, (32, 24)), exif=turned),
         "fake/7.jpg": images["fake/1.jpg"],
         "real/4.png": b"",
         "real/notes.txt": b"not a picture",
@@ -213,14 +207,13 @@ def test_brightness_and_contrast_are_mean_and_spread_of_luma(one, other):
 
 def test_a_picture_without_edges_has_no_sharpness():
     ramp = np.tile(np.arange(32, dtype=np.uint8) * 4, (32, 1))
-    assert measure_picture(Image.fromarray(ramp).convert("RGB"))["sharpness"] == 0
-    for size in ((1, 1), (2, 50), (50, 2)):
-        assert measure_picture(Image.new("RGB", size))["sharpness"] == 0
+    flat = [Image.new("RGB", size) for size in ((1, 1), (2, 50), (50, 2))]
+    for picture in (Image.fromarray(ramp).convert("RGB"), *flat):
+        assert measure_picture(picture)["sharpness"] == 0
 
 
-def test_sharpness_falls_with_every_blur(photograph):
-    rough = np.random.default_rng(0).integers(0, 40, (64, 64, 3))
-    image = Image.fromarray((np.asarray(photograph(size=(64, 64))) // 2 + rough).astype(np.uint8))
+def test_sharpness_falls_with_every_blur():
+    image = grainy_photograph(0, (64, 64), grain=12)
     blurred = [image.filter(ImageFilter.GaussianBlur(radius)) for radius in (0, 0.5, 1, 2, 4)]
     sharpness = [measure_picture(each)["sharpness"] for each in blurred]
     assert sharpness == sorted(sharpness, reverse=True)
@@ -236,9 +229,8 @@ def test_perceptual_hashes_are_near_for_alike_pictures_only(encode):
     images = [Image.fromarray(each).resize((96, 96), Image.Resampling.BICUBIC) for each in colours]
     hashes = [hash_of(image) for image in images]
     for image, own in zip(images, hashes, strict=True):
-        assert hash_of(image.resize((150, 150), Image.Resampling.BICUBIC)) - own <= 2
-        assert hash_of(image.resize((64, 64), Image.Resampling.BICUBIC)) - own <= 2
+        for side in (150, 64):
+            assert hash_of(image.resize((side, side), Image.Resampling.BICUBIC)) - own <= 2
         with Image.open(io.BytesIO(encode(image, "JPEG", quality=60))) as compressed:
             assert hash_of(compressed) - own <= 6
-    distances = [a - b for i, a in enumerate(hashes) for b in hashes[:i]]
-    assert min(distances) > 12
+    assert min(a - b for a, b in combinations(hashes, 2)) > 12

@@ -93,16 +93,6 @@ def test_a_temperature_never_makes_validation_s_log_loss_worse(drawn):
             assert loss(fit.value) <= loss(other) + 1e-6
 
 
-@pytest.mark.parametrize("sureness", [0.4, 3.0])
-def test_scaling_finds_how_much_too_sure_scores_are(sureness):
-    generator = np.random.default_rng(0)
-    honest = generator.normal(size=20_000) * 2
-    labels = (generator.random(20_000) < expit(honest)).astype(int)
-    fit = fit_temperature(honest * sureness, labels, SCALING)
-    assert fit.value == pytest.approx(sureness, rel=0.05)
-    assert fit.note is None
-
-
 @pytest.mark.parametrize("rule", ["equal_error", "best_f1", "false_positive_rate"])
 @pytest.mark.parametrize("drawn", [[(1, 1), (1, 2)], [(0, 1), (0, 2)], [(0, 1), (1, 1)]])
 def test_where_validation_tells_nothing_both_stay_and_say_so(rule, drawn):

@@ -11,10 +11,13 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
+    accuracy_score,
     average_precision_score,
     balanced_accuracy_score,
     brier_score_loss,
+    confusion_matrix,
     log_loss,
+    precision_recall_fscore_support,
     roc_auc_score,
     roc_curve,
 )
@@ -42,12 +45,9 @@ def _table(labels, logits):
     )
 
 
-def _rows(table, temperature=1.0, bins=10):
-    return list(
-        measure(
-            table, "test", "image", confidence=0.95, calibration_bins=bins, temperature=temperature
-        )
-    )
+def _rows(table, **changes):
+    options = {"confidence": 0.95, "calibration_bins": 10, "temperature": 1.0} | changes
+    return list(measure(table, "test", "image", **options))
 
 
 def _measure(table, **options):
@@ -68,54 +68,21 @@ predictions = st.lists(
 
 
 @settings(deadline=None)
-@given(predictions)
-def test_metrics_agree_with_counting(drawn):
-    labels, logits = map(list, zip(*drawn, strict=True))
-    found = _measure(_table(labels, logits))
-    called = [int(logit >= 0) for logit in logits]
-    pairs = list(zip(labels, called, strict=True))
-
-    def share(part, whole):
-        return part / whole if whole else math.nan
-
-    expected = {
-        ("accuracy", None): share(sum(a == b for a, b in pairs), len(pairs)),
-        ("false_negatives", None): pairs.count((1, 0)),
-        ("false_positives", None): pairs.count((0, 1)),
-        ("true_positives", None): pairs.count((1, 1)),
-        ("true_negatives", None): pairs.count((0, 0)),
-    }
-    for number, name in ((1, "fake"), (0, "real")):
-        right = pairs.count((number, number))
-        there, said = labels.count(number), called.count(number)
-        expected["precision", name] = share(right, said)
-        expected["recall", name] = share(right, there)
-        expected["f1", name] = share(2 * right, there + said)
-    for key, value in expected.items():
-        assert found[key] == pytest.approx(value, nan_ok=True), key
-
-
-@settings(deadline=None)
 @given(predictions, st.sampled_from([0.3, 1.0, 4.0]))
-def test_metrics_of_probabilities_agree_with_scikit_learn(drawn, temperature):
+def test_metrics_agree_with_scikit_learn(drawn, temperature):
     labels, logits = _arrays(drawn)
-    found = _measure(_table(labels, logits), temperature=temperature)
-    fake = expit(logits / temperature)
-    assert found["log_loss", None] == pytest.approx(log_loss(labels, fake, labels=[0, 1]))
-    expected = brier_score_loss(labels, fake, pos_label=1, labels=[0, 1])
-    assert found["brier_score", None] == pytest.approx(expected)
-
-
-@settings(deadline=None)
-@given(predictions)
-def test_metrics_of_order_agree_with_scikit_learn(drawn):
-    labels, logits = _arrays(drawn)
-    found = _measure(_table(labels, logits))
-    both = len(set(labels)) == 2
-    expected = {
-        "balanced_accuracy": balanced_accuracy_score(labels, logits >= 0) if both else math.nan
-    } | dict.fromkeys(OF_ORDER, math.nan)
-    if both and len(set(logits)) > 1:
+    called, fake = (logits >= 0).astype(int), expit(logits / temperature)
+    expected = dict(zip(COUNTS, confusion_matrix(labels, called, labels=[0, 1]).flat, strict=True))
+    expected |= {
+        "accuracy": accuracy_score(labels, called),
+        "log_loss": log_loss(labels, fake, labels=[0, 1]),
+        "brier_score": brier_score_loss(labels, fake, pos_label=1, labels=[0, 1]),
+        "balanced_accuracy": math.nan,
+        **dict.fromkeys(OF_ORDER, math.nan),
+    }
+    if len(set(labels)) == 2:
+        expected["balanced_accuracy"] = balanced_accuracy_score(labels, called)
+    if len(set(labels)) == 2 and len(set(logits)) > 1:
         expected["roc_auc"] = roc_auc_score(labels, logits)
         expected["average_precision"] = average_precision_score(labels, logits)
         false_positives, hits, _ = roc_curve(labels, logits)
@@ -126,8 +93,15 @@ def test_metrics_of_order_agree_with_scikit_learn(drawn):
             0, len(hits) - 1, xtol=1e-12,
         )  # fmt: skip
         expected["equal_error_rate"] = np.interp(place, along, false_positives)
-    for name, value in expected.items():
-        assert found[name, None] == pytest.approx(value, abs=1e-9, nan_ok=True), name
+    expected = {(name, None): value for name, value in expected.items()}
+    of_classes = precision_recall_fscore_support(
+        labels, called, labels=[0, 1], zero_division=math.nan
+    )
+    for name, values in zip(("precision", "recall", "f1"), of_classes, strict=False):
+        expected |= {(name, "real"): values[0], (name, "fake"): values[1]}
+    found = _measure(_table(labels, logits), temperature=temperature)
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(value, abs=1e-9, nan_ok=True), key
 
 
 def test_log_loss_is_finite_however_sure_a_detector_is_and_wrong():
@@ -138,7 +112,7 @@ def test_log_loss_is_finite_however_sure_a_detector_is_and_wrong():
 
 @settings(deadline=None)
 @given(predictions)
-def test_an_interval_lies_around_its_value(drawn):
+def test_an_interval_lies_in_0_to_1_and_around_its_value(drawn):
     for metric in _rows(_table(*_arrays(drawn))):
         if not math.isnan(metric.low):
             assert 0 <= metric.low <= metric.value + 1e-9, metric
@@ -224,7 +198,7 @@ def test_bins_are_those_of_scikit_learn_and_make_the_calibration_error(drawn, bi
     assert (found["mean_probability"] >= found["lower"] - 1e-9).all()
     assert (found["mean_probability"] <= found["upper"] + 1e-9).all()
     error = (abs(means - shares) * found["images"]).sum() / len(scored)
-    measured = _measure(scored, bins=bins)["expected_calibration_error", None]
+    measured = _measure(scored, calibration_bins=bins)["expected_calibration_error", None]
     assert measured == pytest.approx(error, abs=1e-9)
     known = found.dropna(subset=["low"])
     assert (known["low"] <= known["share_of_fakes"] + 1e-9).all()
