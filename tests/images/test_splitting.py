@@ -240,7 +240,7 @@ def test_a_split_that_exists_is_found(seed):
 def test_a_million_images_are_cut_in_seconds():
     index = index_of_sizes({name: [5] * 50_000 for name in [*CLASSES, "fake_other"]})
     for method in METHODS:
-        start = time.perf_counter()
+        start = time.process_time()
         subsets = draw_subsets(index, cut_by(method, (0.7, 0.15, 0.15)))
-        assert time.perf_counter() - start < 10
+        assert time.process_time() - start < 10
         assert set(counts_of(index, subsets).values()) == {175_000, 37_500}
