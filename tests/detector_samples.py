@@ -1,6 +1,13 @@
 """A detector with random weights, small enough to be written and read in a moment."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from deepfake_detection import Detector
 from deepfake_detection.images.fingerprints import pack_hashes
@@ -55,3 +62,10 @@ def make_sensitive_detector(model: str = "shufflenet_v2_x0_5") -> Detector:
         detector.network.train()(torch.randn(16, 3, 32, 32))
     detector.network.eval()
     return detector
+
+
+def change_card(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Replace the card of a detector file by what a function makes of it."""
+    with safe_open(path, framework="pt") as file:
+        card = json.loads(file.metadata()["deepfake_detection"])
+    save_file(load_file(path), path, {"deepfake_detection": json.dumps(change(card))})

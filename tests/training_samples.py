@@ -19,7 +19,8 @@ from deepfake_detection.parameters import (
 from deepfake_detection.training.batches import LabelledPixels
 from deepfake_detection.training.build_detector import RunSettings
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
-from deepfake_detection.training.hardware import choose_hardware
+from deepfake_detection.training.hardware import Processes, choose_hardware
+from deepfake_detection.training.loop import Trainer, train_network
 from deepfake_detection.training.results import TrainResult
 from deepfake_detection.training.task import TrainingTask
 from deepfake_detection.training.train_run import (
@@ -92,6 +93,31 @@ def make_pictures(count: int, seed: int, noise: float = 60) -> LabelledPixels:
     return LabelledPixels(
         array.clip(0, 255).astype(np.uint8), np.arange(count), torch.from_numpy(labels)
     )
+
+
+TRAIN, VALIDATION = make_pictures(61, seed=1), make_pictures(40, seed=2)
+
+
+def make_trainer(
+    network: nn.Module, training: TrainingParameters, head: str = "5",
+    pictures: tuple[LabelledPixels, LabelledPixels] = (TRAIN, VALIDATION), precision: str = "fp32",
+    processes: Processes | None = None,
+) -> Trainer:  # fmt: skip
+    """A trainer on one CPU, where no other processes are given."""
+    return Trainer(
+        network, [head], *pictures, PREPROCESSING, training,
+        precision=precision, processes=processes or Processes(CPU),
+    )  # fmt: skip
+
+
+def fit(network: nn.Module | None = None, processes: Any = None, **changes: Any) -> TrainResult:
+    """Train a network, with changes to the settings; its precision is that of the settings."""
+    training = make_training(**changes)
+    precision = training.precision
+    trainer = make_trainer(
+        network or make_network(), training, precision=precision, processes=processes
+    )
+    return train_network(trainer, training)
 
 
 def make_task(folder: Path, images: int = 36, **changes: Any) -> TrainingTask:

@@ -15,7 +15,7 @@ from pathlib import Path
 import cluster_nodes as nodes
 import pandas as pd
 import pytest
-from dask_cluster import Cluster, start_cluster
+from dask_cluster import start_cluster
 from demo_project import MODEL, change_yaml, latest, make_project
 from distributed import Event
 from kedro.framework.session import KedroSession
@@ -35,9 +35,7 @@ ADD = Pipeline([Node(nodes.add, ["a", "a"], "sum", name="add", tags="training")]
 
 
 @pytest.fixture(autouse=True)
-def _outside_of_a_project(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def _outside_of_a_project(monkeypatch, caplog):
     monkeypatch.setattr("kedro.framework.project.PACKAGE_NAME", None)
     caplog.set_level(logging.INFO, RUNNER)
 
@@ -46,11 +44,11 @@ WhenStarts = Callable[[str, Callable[[str], object]], None]
 
 
 @pytest.fixture
-def when_starts(caplog: pytest.LogCaptureFixture) -> WhenStarts:
+def when_starts(caplog):
     """Calls a function, in a thread, with the worker on which a node starts."""
 
-    def start(node: str, then: Callable[[str], object]) -> None:
-        def watch() -> None:
+    def start(node, then):
+        def watch():
             while not (found := re.search(rf"{node} on (tcp\S+)", caplog.text)):
                 time.sleep(0.02)
             then(found[1])
@@ -60,20 +58,17 @@ def when_starts(caplog: pytest.LogCaptureFixture) -> WhenStarts:
     return start
 
 
-def wait_until(seen: Callable[[], bool]) -> None:
+def wait_until(seen):
     """Wait for what nothing tells of."""
     while not seen():
         time.sleep(0.02)
 
 
-def given(**values: object) -> DataCatalog:
+def given(**values):
     return DataCatalog({name: MemoryDataset(value) for name, value in values.items()})
 
 
-# ---------------------------------------------------------------- results
-
-
-def test_independent_nodes_run_at_the_same_time_on_different_workers(cluster: Cluster) -> None:
+def test_independent_nodes_run_at_the_same_time_on_different_workers(cluster):
     first = Node(nodes.meet, ["one", "two"], "first", tags="training")
     second = Node(nodes.meet, ["two", "one"], "second", tags="training")
     pipeline = Pipeline([first, second])
@@ -82,7 +77,7 @@ def test_independent_nodes_run_at_the_same_time_on_different_workers(cluster: Cl
     assert results["first"].load() != results["second"].load()
 
 
-def test_nodes_hand_on_what_no_entry_of_the_catalog_saves(cluster: Cluster) -> None:
+def test_nodes_hand_on_what_no_entry_of_the_catalog_saves(cluster):
     split = Node(nodes.split_in_two, "sum", ["same", "listed"])
     pipeline = Pipeline([*ADD.nodes, split, Node(nodes.add, ["same", "a"], "total")])
     catalog = given(a=1)
@@ -93,7 +88,7 @@ def test_nodes_hand_on_what_no_entry_of_the_catalog_saves(cluster: Cluster) -> N
     wait_until(lambda: not any(cluster.client.has_what().values()))
 
 
-def test_a_version_that_is_given_is_loaded(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_version_that_is_given_is_loaded(cluster, tmp_path):
     table = tmp_path / "table.csv"
     for rows, version in enumerate(("1", "2"), start=1):
         CSVDataset(filepath=str(table), version=Version(None, version)).save(
@@ -107,22 +102,16 @@ def test_a_version_that_is_given_is_loaded(cluster: Cluster, tmp_path: Path) -> 
         assert DaskRunner(cluster.address).run(pipeline, catalog)["rows"].load() == rows
 
 
-# ---------------------------------------------------------------- errors
-
-
 def test_a_failed_node_comes_back_with_its_traceback_while_another_is_let_finish(
-    cluster: Cluster,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    when_starts: WhenStarts,
-) -> None:
+    cluster, tmp_path, caplog, when_starts
+):
     catalog = given(run="one")
     catalog["kept"] = CSVDataset(filepath=str(tmp_path / "kept.csv"))
     slow = Node(nodes.wait_for_permission, "run", "kept", name="slow")
     failing = Node(nodes.fail_once_the_other_runs, "run", "nothing", name="failing")
     pipeline = Pipeline([slow, failing, Node(nodes.add, "nothing", "never", name="after")])
 
-    def let_slow_end(_: str) -> None:
+    def let_slow_end(_):
         wait_until(lambda: "failing failed" in caplog.text)
         Event("one may end", client=cluster.client).set()
 
@@ -144,9 +133,7 @@ def test_a_failed_node_comes_back_with_its_traceback_while_another_is_let_finish
         (nodes.add, None, "^this file is no good$"),
     ],
 )
-def test_what_a_user_can_mend_is_named(
-    function: Callable, resource: str | None, named: str, cluster: Cluster
-) -> None:
+def test_what_a_user_can_mend_is_named(function, resource, named, cluster):
     of = "file" if named.startswith("^") else "a"
     catalog = given(a=1)
     catalog["file"] = nodes.DeadlyOnceDataset(filepath="none.csv")
@@ -156,15 +143,13 @@ def test_what_a_user_can_mend_is_named(
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense://there", "127.0.0.1:x"])
-def test_a_scheduler_that_is_not_there_is_named(
-    address: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_scheduler_that_is_not_there_is_named(address, capfd):
     with pytest.raises(UserError, match=re.escape(address)):
         DaskRunner(address).run(ADD, given(a=1))
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_scheduler_that_is_lost_is_named(tmp_path: Path, when_starts: WhenStarts) -> None:
+def test_a_scheduler_that_is_lost_is_named(tmp_path, when_starts):
     pipeline = Pipeline([Node(nodes.wait_for_permission, "run", "nothing", name="slow")])
     with start_cluster(tmp_path, workers=1) as cluster:
         when_starts("slow", lambda _: cluster.scheduler.kill())
@@ -172,24 +157,20 @@ def test_a_scheduler_that_is_lost_is_named(tmp_path: Path, when_starts: WhenStar
             DaskRunner(cluster.address).run(pipeline, given(run="lost"))
 
 
-def test_a_folder_that_a_worker_lacks_is_named(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_a_worker_lacks_is_named(cluster, monkeypatch):
     monkeypatch.setattr("kedro.framework.project.PACKAGE_NAME", "any")
     monkeypatch.setattr(f"{RUNNER}.find_kedro_project", lambda _: Path("/elsewhere"))
     with pytest.raises(UserError, match=r"/elsewhere .*tcp://"):
         DaskRunner(cluster.address).run(ADD, given(a=1))
 
 
-def test_what_cannot_travel_is_named() -> None:
+def test_what_cannot_travel_is_named():
     catalog = DataCatalog({"a": MemoryDataset(threading.Lock(), copy_mode="assign")})
     with pytest.raises(UserError, match="'add'"):
         DaskRunner("tcp://127.0.0.1:9").run(ADD, catalog)
 
 
-def test_runner_params_and_packages_that_are_missing_are_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_runner_params_and_packages_that_are_missing_are_named(monkeypatch):
     with pytest.raises(UserError, match="--runner-params address=tcp://HOST:8786"):
         DaskRunner()
     with pytest.raises(UserError, match="adress"):
@@ -199,16 +180,11 @@ def test_runner_params_and_packages_that_are_missing_are_named(
         DaskRunner("tcp://127.0.0.1:8786")
 
 
-# ---------------------------------------------------------------- interruptions and lost workers
-
-
-def test_ctrl_c_ends_what_is_running_on_the_workers(
-    cluster: Cluster, when_starts: WhenStarts
-) -> None:
+def test_ctrl_c_ends_what_is_running_on_the_workers(cluster, when_starts):
     before = cluster.processes()
     ended = []
 
-    def interrupt(worker: str) -> None:
+    def interrupt(worker):
         ended.append(before[worker])
         assert Event("endless runs", client=cluster.client).wait(nodes.SECONDS)
         os.kill(os.getpid(), signal.SIGINT)
@@ -224,8 +200,8 @@ def test_ctrl_c_ends_what_is_running_on_the_workers(
 
 
 def test_what_a_lost_worker_had_saved_is_written_anew_under_the_same_version(
-    cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+    cluster, tmp_path, caplog
+):
     version = Version(None, "2026-01-01T00.00.00.000Z")
     first, second = tmp_path / "first.csv", tmp_path / "second.csv"
     catalog = given(rows=3)
@@ -239,10 +215,7 @@ def test_what_a_lost_worker_had_saved_is_written_anew_under_the_same_version(
     assert [path.name for path in [*first.iterdir(), *second.iterdir()]] == [version.save] * 2
 
 
-# ---------------------------------------------------------------- the project
-
-
-def _run(project: Path, cluster: Cluster, *pipelines: str) -> str:
+def _run(project, cluster, *pipelines):
     """Run pipelines in this process; the version under which results are saved."""
     bootstrap_project(project)
     params = {"training": {"epochs": 20, "checkpoint": {"minutes": 0}}}
@@ -253,21 +226,18 @@ def _run(project: Path, cluster: Cluster, *pipelines: str) -> str:
 
 
 def test_a_training_goes_on_after_ctrl_c_and_after_its_worker_is_killed(
-    cluster: Cluster,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    when_starts: WhenStarts,
-) -> None:
+    cluster, tmp_path, caplog, when_starts
+):
     project = make_project(tmp_path / "project")
     change_yaml(project / "conf/demo/catalog.yml", training_images={"sources": 5})
 
-    def checkpoints() -> list[int]:
+    def checkpoints():
         return [path.stat().st_mtime_ns for path in (project / CHECKPOINTS).glob("*.pt")]
 
-    def end_once_a_checkpoint_is_saved(process_of: Callable, sign: int) -> None:
+    def end_once_a_checkpoint_is_saved(process_of, sign):
         before = checkpoints()
 
-        def wait_and_end(worker: str) -> None:
+        def wait_and_end(worker):
             wait_until(lambda: checkpoints() != before)
             os.kill(process_of(worker), sign)
 
@@ -292,7 +262,7 @@ def test_a_training_goes_on_after_ctrl_c_and_after_its_worker_is_killed(
     assert len(pd.read_csv(history)) == 20
 
 
-def test_the_command_line_knows_the_runner(tmp_path: Path) -> None:
+def test_the_command_line_knows_the_runner(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "kedro", "run", "--runner", "deepfake_detection.runners.DaskRunner"],
         cwd=make_project(tmp_path / "project"), capture_output=True, text=True, check=False,
