@@ -1,6 +1,5 @@
 """The detector file: what goes in comes out, and nothing else is taken for one."""
 
-import json
 import subprocess
 import sys
 
@@ -9,7 +8,6 @@ import pytest
 import torch
 from detector_samples import HASHES, build_detector, change_card
 from PIL import Image
-from safetensors import safe_open
 from safetensors.torch import save_file
 
 from deepfake_detection import Detector
@@ -49,14 +47,6 @@ def test_what_is_written_is_read_again_and_replaces_an_older_file(path, pixels, 
     atol = 0 if memory_format == torch.contiguous_format else 1e-5
     np.testing.assert_allclose(read.logits(pixels), detector.logits(pixels), rtol=0, atol=atol)
     assert read.probabilities(np.array([0.5])) == detector.probabilities(np.array([0.5]))
-
-
-def test_the_metadata_is_plain_json(path):
-    with safe_open(path, framework="pt") as file:
-        card = json.loads(file.metadata()["deepfake_detection"])
-    assert card["format_version"] == 1
-    assert card["class_names"] == ["real", "fake"]
-    assert card["split"]["fingerprint"] == "ab" * 32
 
 
 def test_what_is_no_whole_detector_file_is_refused_by_name(path):
@@ -106,23 +96,16 @@ def test_temperature_softens_probabilities():
     assert np.allclose(soft.probabilities(logits), 1 / (1 + np.exp(-logits / 4)))
 
 
-def test_a_copied_file_scores_a_picture_in_three_lines_without_kedro(path, detector):
-    folder = path.parent / "elsewhere"
-    folder.mkdir()
-    path.rename(folder / "mine.safetensors")
-    Image.new("RGB", (50, 50), (200, 150, 120)).save(folder / "picture.jpg")
+def test_a_file_scores_a_picture_in_three_lines_without_kedro(path, detector):
+    Image.new("RGB", (50, 50), (200, 150, 120)).save(path.with_name("picture.png"))
     program = (
-        "import sys\n"
-        "from deepfake_detection import Detector\n"
-        "detector = Detector.load('mine.safetensors')\n"
-        "print(detector.score('picture.jpg').fake_probability)\n"
+        "import sys; from deepfake_detection import Detector\n"
+        "print(Detector.load('detector.safetensors').score('picture.png').fake_probability)\n"
         "assert 'kedro' not in sys.modules\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True
-    )
-    expected = detector.score(folder / "picture.jpg").fake_probability
-    assert float(done.stdout) == pytest.approx(expected, abs=1e-6)
+    said = subprocess.check_output([sys.executable, "-c", program], cwd=path.parent, text=True)
+    expected = detector.score(path.with_name("picture.png")).fake_probability
+    assert float(said) == pytest.approx(expected, abs=1e-6)
 
 
 def test_older_files_and_those_of_a_later_writer_are_read(path, detector):
@@ -139,9 +122,7 @@ def test_older_files_and_those_of_a_later_writer_are_read(path, detector):
 def test_a_network_is_made_of_its_weights_alone(model, path):
     detector = build_detector(model)
     write_detector(detector, path)
-    read = Detector.load(path)
-    tensors = [*read.network.parameters(), *read.network.buffers()]
-    assert not any(tensor.is_meta for tensor in tensors)
-    assert all(parameter.requires_grad for parameter in read.network.parameters())
-    written = detector.network.state_dict()
-    assert all(torch.equal(each, written[name]) for name, each in read.network.state_dict().items())
+    network, written = Detector.load(path).network, detector.network.state_dict()
+    assert not any(tensor.is_meta for tensor in [*network.parameters(), *network.buffers()])
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    assert all(torch.equal(each, written[name]) for name, each in network.state_dict().items())

@@ -1,5 +1,6 @@
 """The layer that heat maps are made at."""
 
+from collections import OrderedDict
 from graphlib import TopologicalSorter
 
 import numpy as np
@@ -12,15 +13,14 @@ from torchvision.models.regnet import BlockParams
 from deepfake_detection.models.backbones import list_backbones
 from deepfake_detection.models.heat_maps import GridLayer, find_grid_layer
 
-# One of each family; the others take a minute
-FEW = {
+# one of each family; the others take a minute
+FEW = [
     "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet", "inception_v3",
     "maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf", "resnet18",
     "shufflenet_v2_x0_5", "squeezenet1_1", "swin_t", "swin_v2_t", "vgg11", "vit_b_32",
-}  # fmt: skip
-EVERY = [
-    pytest.param(name, marks=() if name in FEW else pytest.mark.slow) for name in list_backbones()
-]
+]  # fmt: skip
+OTHERS = [name for name in list_backbones() if name not in FEW]
+EVERY = [*FEW, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
 
 
 @pytest.fixture
@@ -82,16 +82,12 @@ def steps_that_all_paths_share(last):
     return {step for step in graph if over[place[step]] == 0}
 
 
-class Pyramid(nn.Module):
+def make_pyramid():
     """Grids of 16, 8, 4 and 2 under `features`, as most networks have it."""
-
-    def __init__(self):
-        super().__init__()
-        halves = [nn.Conv2d(4, 4, 3, stride=2, padding=1) for _ in range(3)]
-        self.features = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), *halves)
-
-    def forward(self, x):
-        return self.features(x).mean((2, 3))[:, :2]
+    halves = [nn.Conv2d(4, 4, 3, stride=2, padding=1) for _ in range(3)]
+    features = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), *halves)
+    ends = {"pool": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten(), "head": nn.Linear(4, 2)}
+    return nn.Sequential(OrderedDict({"features": features} | ends)).eval()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +95,7 @@ class Pyramid(nn.Module):
     [(2, "3", 2), (3, "2", 4), (4, "2", 4), (7, "1", 8), (99, "0", 16)],
 )
 def test_it_is_the_last_whose_grid_is_fine_enough_or_of_the_finest(smallest, name, grid):
-    network = Pyramid().eval()
+    network = make_pyramid()
     expected = GridLayer(f"features.{name}", "channels first", grid)
     assert find_grid_layer(network, 16, smallest) == expected
     assert not [hook for layer in network.modules() for hook in layer._forward_hooks]
@@ -121,7 +117,7 @@ def test_a_grid_lies_row_by_row_and_goes_back_to_where_it_was():
 
 @pytest.mark.parametrize(
     ("network", "crop"),
-    [(nn.Sequential(nn.Flatten(), nn.Linear(768, 2)), 16), (Pyramid().eval(), 1)],
+    [(nn.Sequential(nn.Flatten(), nn.Linear(768, 2)), 16), (make_pyramid(), 1)],
 )
 def test_no_place_kept_apart_is_an_error_that_names_the_size(network, crop):
     with pytest.raises(ValueError, match=f"{crop}×{crop}"):

@@ -1,5 +1,8 @@
 """Heat maps, over all kinds of networks."""
 
+from collections import OrderedDict
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,17 +13,10 @@ from torch import nn
 from deepfake_detection import Detector
 from deepfake_detection.models.heat_maps import GridLayer, HeatMaps, overlay
 
-PLAIN = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
 
-
-def detector_of(model, crop, **changes):
+def detector_of(model, crop):
     usual = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-    return build_detector(model, preprocessing={"resize": crop, "crop": crop, **usual}, **changes)
-
-
-def with_network(network, crop, **changes):
-    small = build_detector(preprocessing={"resize": crop, "crop": crop, **PLAIN}, **changes)
-    return Detector(network.eval(), small.card, small.trained_on, small.validated_on)
+    return build_detector(model, preprocessing={"resize": crop, "crop": crop, **usual})
 
 
 def pictures(count, crop):
@@ -96,20 +92,15 @@ def test_it_is_grad_cam_as_published(towards, sign):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-class _ReadsRed(nn.Module):
+def maps_of_red(**changes):
     """Fake is as likely as the picture is red, real as it is blue; green counts for nothing."""
-
-    def __init__(self):
-        super().__init__()
-        grid = nn.Conv2d(3, 3, 4, stride=4, bias=False)
-        grid.weight.data = torch.zeros(3, 3, 4, 4)
-        for channel in range(3):
-            grid.weight.data[channel, channel] = 1 / 16
-        self.features = nn.Sequential(grid)
-
-    def forward(self, x):
-        colours = self.features(x).mean((2, 3))
-        return torch.stack([colours[:, 2], colours[:, 0]], dim=1)
+    grid, head = nn.Conv2d(3, 3, 4, stride=4, bias=False), nn.Linear(3, 2, bias=False)
+    grid.weight.data = torch.eye(3)[:, :, None, None].expand(3, 3, 4, 4) / 16
+    head.weight.data = torch.tensor([[0.0, 0, 1], [1, 0, 0]])
+    layers = {"features": nn.Sequential(grid), "pool": nn.AdaptiveAvgPool2d(1)}
+    network = nn.Sequential(OrderedDict(layers | {"flat": nn.Flatten(), "head": head})).eval()
+    plain = {"resize": 32, "crop": 32, "mean": [0.0] * 3, "std": [1.0] * 3}
+    return HeatMaps(replace(build_detector(preprocessing=plain, **changes), network=network))
 
 
 @pytest.fixture
@@ -121,7 +112,7 @@ def marked():
 
 
 def test_the_heat_lies_on_what_the_verdict_was_read_from_and_nowhere_without_it(marked):
-    maps = HeatMaps(with_network(_ReadsRed(), 32))
+    maps = maps_of_red()
     assert maps.layer == GridLayer("features.0", "channels first", 8)
     for towards, (top, left) in (("fake", (4, 4)), ("real", (20, 20))):
         black, heat = maps.explain(np.concatenate([np.zeros_like(marked), marked]), towards)
@@ -141,7 +132,7 @@ def test_the_verdict_is_the_detector_s_own(threshold, verdict):
     """As much red as blue: fake probability 0.5, whose verdict the threshold decides."""
     pixels = np.zeros((1, 32, 32, 3), np.uint8)
     pixels[0, :8, :8, 0] = pixels[0, 24:, 24:, 2] = 255
-    maps = HeatMaps(with_network(_ReadsRed(), 32, threshold=threshold))
+    maps = maps_of_red(threshold=threshold)
     assert np.array_equal(maps.explain(pixels), maps.explain(pixels, verdict))
     assert not np.array_equal(maps.explain(pixels, "fake"), maps.explain(pixels, "real"))
 
@@ -150,7 +141,7 @@ def test_the_sign_comes_from_known_verdicts_or_scoring_and_not_from_the_pass_tha
     marked, monkeypatch
 ):
     """A pass in another precision would have the other sign near the threshold."""
-    maps = HeatMaps(with_network(_ReadsRed(), 32))
+    maps = maps_of_red()
     known = maps.explain(np.concatenate([marked, marked]), [1, 0], batch_size=1)
     assert np.array_equal(known[:1], maps.explain(marked, "fake"))
     assert np.array_equal(known[1:], maps.explain(marked, "real"))

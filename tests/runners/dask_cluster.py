@@ -48,10 +48,8 @@ def start_cluster(folder, workers):
         started = []
         for number, arguments in enumerate(commands):
             log = ends.enter_context((folder / f"{number}.log").open("w"))
-            process = subprocess.Popen(
-                [sys.executable, "-m", "dask", *arguments],
-                cwd=folder, stdout=log, stderr=log, env=environment,
-            )  # fmt: skip
+            command = [sys.executable, "-m", "dask", *arguments]
+            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
             ends.callback(process.kill)
             ends.callback(process.wait, timeout=30)
             ends.callback(process.terminate)

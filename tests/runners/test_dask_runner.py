@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 import cluster_nodes as nodes
@@ -34,13 +33,23 @@ CHECKPOINTS = f"{MODELS}/training_checkpoints"
 ADD = Pipeline([Node(nodes.add, ["a", "a"], "sum", name="add", tags="training")])
 
 
+@pytest.fixture(scope="module")
+def started_cluster(tmp_path_factory):
+    with start_cluster(tmp_path_factory.mktemp("cluster"), workers=2) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(started_cluster):
+    """The cluster with both workers: a test before may have ended one, which Dask starts again."""
+    started_cluster.client.wait_for_workers(2, timeout=60)
+    return started_cluster
+
+
 @pytest.fixture(autouse=True)
 def _outside_of_a_project(monkeypatch, caplog):
     monkeypatch.setattr("kedro.framework.project.PACKAGE_NAME", None)
     caplog.set_level(logging.INFO, RUNNER)
-
-
-WhenStarts = Callable[[str, Callable[[str], object]], None]
 
 
 @pytest.fixture
@@ -69,9 +78,8 @@ def given(**values):
 
 
 def test_independent_nodes_run_at_the_same_time_on_different_workers(cluster):
-    first = Node(nodes.meet, ["one", "two"], "first", tags="training")
-    second = Node(nodes.meet, ["two", "one"], "second", tags="training")
-    pipeline = Pipeline([first, second])
+    orders = {"first": ["one", "two"], "second": ["two", "one"]}
+    pipeline = Pipeline([Node(nodes.meet, of, out, tags="training") for out, of in orders.items()])
     runner = DaskRunner(cluster.address, resource="GPU")
     results = runner.run(pipeline, given(one="one", two="two"))
     assert results["first"].load() != results["second"].load()
@@ -96,10 +104,9 @@ def test_a_version_that_is_given_is_loaded(cluster, tmp_path):
         )
     pipeline = Pipeline([Node(len, "table", "rows")])
     for load, rows in (("1", 1), (None, 2)):
-        catalog = DataCatalog(
-            {"table": CSVDataset(filepath=str(table), version=Version(load, "3"))}
-        )
-        assert DaskRunner(cluster.address).run(pipeline, catalog)["rows"].load() == rows
+        versioned = CSVDataset(filepath=str(table), version=Version(load, "3"))
+        results = DaskRunner(cluster.address).run(pipeline, DataCatalog({"table": versioned}))
+        assert results["rows"].load() == rows
 
 
 def test_a_failed_node_comes_back_with_its_traceback_while_another_is_let_finish(
@@ -126,15 +133,14 @@ def test_a_failed_node_comes_back_with_its_traceback_while_another_is_let_finish
 
 
 @pytest.mark.parametrize(
-    ("function", "resource", "named"),
+    ("function", "of", "resource", "named"),
     [
-        (nodes.end_the_worker, None, r"'node'.* 2 workers"),
-        (nodes.add, "TPU", r"'TPU'.*--resources TPU=1"),
-        (nodes.add, None, "^this file is no good$"),
+        (nodes.end_the_worker, "a", None, r"'node'.* 2 workers"),
+        (nodes.add, "a", "TPU", r"'TPU'.*--resources TPU=1"),
+        (nodes.add, "file", None, "^this file is no good$"),
     ],
 )
-def test_what_a_user_can_mend_is_named(function, resource, named, cluster):
-    of = "file" if named.startswith("^") else "a"
+def test_what_a_user_can_mend_is_named(function, of, resource, named, cluster):
     catalog = given(a=1)
     catalog["file"] = nodes.DeadlyOnceDataset(filepath="none.csv")
     pipeline = Pipeline([Node(function, of, "out", name="node", tags="training")])
@@ -164,13 +170,10 @@ def test_a_folder_that_a_worker_lacks_is_named(cluster, monkeypatch):
         DaskRunner(cluster.address).run(ADD, given(a=1))
 
 
-def test_what_cannot_travel_is_named():
+def test_what_cannot_travel_and_wrong_runner_params_are_named(monkeypatch):
     catalog = DataCatalog({"a": MemoryDataset(threading.Lock(), copy_mode="assign")})
     with pytest.raises(UserError, match="'add'"):
         DaskRunner("tcp://127.0.0.1:9").run(ADD, catalog)
-
-
-def test_runner_params_and_packages_that_are_missing_are_named(monkeypatch):
     with pytest.raises(UserError, match="--runner-params address=tcp://HOST:8786"):
         DaskRunner()
     with pytest.raises(UserError, match="adress"):
@@ -178,25 +181,6 @@ def test_runner_params_and_packages_that_are_missing_are_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(UserError, match=r"pip install .*\[dask\]"):
         DaskRunner("tcp://127.0.0.1:8786")
-
-
-def test_ctrl_c_ends_what_is_running_on_the_workers(cluster, when_starts):
-    before = cluster.processes()
-    ended = []
-
-    def interrupt(worker):
-        ended.append(before[worker])
-        assert Event("endless runs", client=cluster.client).wait(nodes.SECONDS)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    pipeline = Pipeline([Node(nodes.wait_for_permission, "run", "nothing", name="endless")])
-    when_starts("endless", interrupt)
-    with pytest.raises(InterruptedWorkError, match="endless on tcp") as caught:
-        DaskRunner(cluster.address).run(pipeline, given(run="endless"))
-    assert caught.value.exit_code == 130
-    # the worker starts anew, and takes the next
-    wait_until(lambda: len(set(cluster.processes().values()) - set(ended)) == 2)
-    assert DaskRunner(cluster.address).run(ADD, given(a=1))["sum"].load() == 2
 
 
 def test_what_a_lost_worker_had_saved_is_written_anew_under_the_same_version(
@@ -215,43 +199,44 @@ def test_what_a_lost_worker_had_saved_is_written_anew_under_the_same_version(
     assert [path.name for path in [*first.iterdir(), *second.iterdir()]] == [version.save] * 2
 
 
-def _run(project, cluster, *pipelines):
-    """Run pipelines in this process; the version under which results are saved."""
-    bootstrap_project(project)
-    params = {"training": {"epochs": 20, "checkpoint": {"minutes": 0}}}
-    with KedroSession.create(project, env="demo", runtime_params=params) as session:
-        runner = DaskRunner(cluster.address, resource="GPU")
-        session.run(pipeline_names=pipelines, to_nodes=["train_detector"], runner=runner)
-        return str(session.session_id)
-
-
 def test_a_training_goes_on_after_ctrl_c_and_after_its_worker_is_killed(
     cluster, tmp_path, caplog, when_starts
 ):
     project = make_project(tmp_path / "project")
     change_yaml(project / "conf/demo/catalog.yml", training_images={"sources": 5})
+    bootstrap_project(project)
+    params = {"training": {"epochs": 20, "checkpoint": {"minutes": 0}}}
+    ended = []
 
     def checkpoints():
         return [path.stat().st_mtime_ns for path in (project / CHECKPOINTS).glob("*.pt")]
 
-    def end_once_a_checkpoint_is_saved(process_of, sign):
-        before = checkpoints()
+    def run_and_end_once_a_checkpoint_is_saved(signal_worker, *pipelines):
+        before, processes = checkpoints(), cluster.processes()
 
         def wait_and_end(worker):
             wait_until(lambda: checkpoints() != before)
-            os.kill(process_of(worker), sign)
+            ended.append(processes[worker])
+            if signal_worker:
+                os.kill(processes[worker], signal.SIGKILL)
+            else:
+                os.kill(os.getpid(), signal.SIGINT)
 
         when_starts("train_detector", wait_and_end)
+        with KedroSession.create(project, env="demo", runtime_params=params) as session:
+            runner = DaskRunner(cluster.address, resource="GPU")
+            session.run(pipeline_names=pipelines, to_nodes=["train_detector"], runner=runner)
+            return str(session.session_id)
 
-    end_once_a_checkpoint_is_saved(lambda _: os.getpid(), signal.SIGINT)
-    with pytest.raises(InterruptedWorkError, match="train_detector on tcp"):
-        _run(project, cluster, "data_preparation", "training")
+    with pytest.raises(InterruptedWorkError, match="train_detector on tcp") as caught:
+        run_and_end_once_a_checkpoint_is_saved(False, "data_preparation", "training")
+    assert caught.value.exit_code == 130
     assert len(checkpoints()) == 1
+    # the worker is ended, and starts anew
+    wait_until(lambda: len(set(cluster.processes().values()) - set(ended)) == 2)
 
-    wait_until(lambda: len(cluster.processes()) == 2)
     caplog.clear()
-    end_once_a_checkpoint_is_saved(cluster.processes().get, signal.SIGKILL)
-    version = _run(project, cluster, "training")
+    version = run_and_end_once_a_checkpoint_is_saved(True, "training")
     assert caplog.text.count("train_detector on tcp://") == 2
     logs = "".join(path.read_text() for path in cluster.folder.glob("*.log"))
     assert logs.count("Resuming after epoch") == 2
@@ -263,9 +248,10 @@ def test_a_training_goes_on_after_ctrl_c_and_after_its_worker_is_killed(
 
 
 def test_the_command_line_knows_the_runner(tmp_path):
+    command = ["-m", "kedro", "run", "--runner", "deepfake_detection.runners.DaskRunner"]
+    project = make_project(tmp_path / "project")
     done = subprocess.run(
-        [sys.executable, "-m", "kedro", "run", "--runner", "deepfake_detection.runners.DaskRunner"],
-        cwd=make_project(tmp_path / "project"), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, *command], cwd=project, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     assert re.fullmatch("Error: .*address=.*\n", done.stderr)

@@ -77,8 +77,3 @@ def test_a_missing_compiler_is_named_before_training(compiler, code, tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     assert not code or "'training.compile'" in done.stderr.splitlines()[-1]
-
-
-def test_what_it_computes_on_is_said():
-    assert str(Hardware("cpu", 1, "fp32", 2)) == "cpu, 2 thread(s), fp32"
-    assert str(Hardware("cpu", 2, "bf16", 1)) == "cpu, 2 processes, 1 thread(s), bf16"

@@ -212,11 +212,12 @@ def test_all_processes_end_with_the_one_that_started_them(tmp_path, name):
         # starting takes a minute on a busy machine
         _when_an_epoch_is_saved(tmp_path, end)
         _, said = process.communicate(timeout=500)
-        assert len(workers) == 2, said
-        _, alive = psutil.wait_procs(workers, timeout=60)
     finally:
-        for each in [process, *workers]:
+        process.kill()
+        _, alive = psutil.wait_procs(workers, timeout=60)
+        for each in alive:
             each.kill()
+    assert len(workers) == 2, said
     assert not alive, said
     assert process.returncode != 0
     if name == "SIGINT":
