@@ -124,9 +124,8 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     ("error", "raised"), [(FULL, UserError), (KeyboardInterrupt(), KeyboardInterrupt)]
 )
 def test_a_full_disk_or_ctrl_c_while_saving_keeps_the_state_before(
-    states, monkeypatch, after,
-    error, raised
-):  # fmt: skip
+    states, monkeypatch, after, error, raised
+):
     states.save(RUN, STATE)
     newer = copy.deepcopy(STATE)
     newer["result"]["best"] = 2

@@ -62,8 +62,7 @@ def test_a_device_that_this_machine_lacks_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("compiler", "code"),
-    [("/nowhere/g++", 1), pytest.param(None, 0, marks=pytest.mark.slow)],
+    ("compiler", "code"), [("/nowhere/g++", 1), pytest.param(None, 0, marks=pytest.mark.slow)]
 )
 def test_a_missing_compiler_is_named_before_training(compiler, code, tmp_path):
     environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}

@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 import torch
 from detector_samples import make_sensitive_detector
-from training_samples import (
-    CPU,
-    TRAIN,
-    fit,
-    make_task,
-    run_task,
-)
+from training_samples import CPU, TRAIN, fit, make_task, run_task
 
 from deepfake_detection.models.detector import to_batch
 from deepfake_detection.models.heat_maps import HeatMaps

@@ -9,11 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
-from deepfake_detection.parameters import (
-    LossParameters,
-    OptimizerParameters,
-    ScheduleParameters,
-)
+from deepfake_detection.parameters import LossParameters, OptimizerParameters, ScheduleParameters
 from deepfake_detection.training.optimisation import Loss, build_optimizer, build_schedule
 
 ADAM = OptimizerParameters(

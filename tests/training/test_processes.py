@@ -33,7 +33,6 @@ from deepfake_detection.training.hardware import Processes
 from deepfake_detection.training.launch import join_group
 from deepfake_detection.training.loop import Trainer
 from deepfake_detection.training.optimisation import Loss
-from deepfake_detection.training.train_run import train
 
 # more fakes than real ones, so that parts of a batch differ in their weights
 PICTURES = make_pictures(31, seed=1)
@@ -162,16 +161,12 @@ def test_a_killed_process_is_named_and_the_last_saved_epoch_stays(tmp_path):
     assert str(task.checkpoints.path(task.run)) in str(caught.value)
 
 
-def test_an_unexpected_error_of_a_process_is_shown_once(tmp_path):
+def test_an_unexpected_error_of_a_process_is_shown_once_and_one_for_the_user_as_it_is(tmp_path):
     task = make_task(tmp_path, devices=2)
-    network, heads = task.build_network()
     broken = replace(task, split=task.split.assign(label=task.split["label"] + 7))
     with pytest.raises(UserError, match=r"^training process \d failed") as caught:
-        train(broken, network, heads, None)
+        run_task(broken)
     assert str(caught.value).count("Traceback") == 1
-
-
-def test_an_error_for_the_user_comes_from_a_process_as_it_is(tmp_path):
     with pytest.raises(UserError, match=r"^parameter 'training\.batch_size'"):
         run_task(make_task(tmp_path, devices=2, batch_size=3))
 

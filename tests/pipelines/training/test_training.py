@@ -176,19 +176,16 @@ def test_two_threads_train_as_one_does_bit_for_bit(train):
         assert each.history["train_loss"].equals(alone.history["train_loss"])
 
 
-def test_a_split_of_another_run_or_without_validation_is_refused(train, split, stores, tmp_path):
+def test_weights_that_cannot_be_read_and_unfit_splits_are_named(train, split, stores, tmp_path):
+    training = TRAINING.model_copy(update={"weights": str(tmp_path / "none.pth")})
+    with pytest.raises(UserError, match=r"training\.weights"):
+        train(_Network, training=training)
     with pytest.raises(UserError, match="split_summary"):
         train(_Network, fingerprint="0" * 64)
     alone = split.assign(subset=split["subset"].replace("validation", "test"))
     states, slot = TrainingCheckpoints(tmp_path / "states"), DetectorSlot(tmp_path / "slot")
     with pytest.raises(UserError, match=r"split\.ratios\.validation"):
         train_detector(alone, _summary(alone), stores, {}, states, slot, "any", BACKBONES, TRAINING)
-
-
-def test_weights_that_cannot_be_read_are_named(train, tmp_path):
-    training = TRAINING.model_copy(update={"weights": str(tmp_path / "none.pth")})
-    with pytest.raises(UserError, match=r"training\.weights"):
-        train(_Network, training=training)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
