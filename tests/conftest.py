@@ -1,5 +1,7 @@
 import io
 import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,10 @@ from PIL import Image
 if "PYTEST_XDIST_WORKER" in os.environ:
     # one test process for each core: more threads than that would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# a job in the background ignores Ctrl-C, which tests send, and so would its children
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
