@@ -7,12 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from demo_project import Run, change_yaml, latest, make_project, wait_for
+from demo_project import change_yaml, latest, make_project, wait_for
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
@@ -29,13 +28,13 @@ STUDY = {
 }
 
 
-def add_study(project: Path, name: str, block: dict) -> None:
+def add_study(project, name, block):
     change_yaml(
         project / "conf/demo/parameters_studies.yml", studies={name: f"My {name}"}, **{name: block}
     )
 
 
-def trained(caplog: pytest.LogCaptureFixture) -> list[str]:
+def trained(caplog):
     """The runs that were trained, by what the log says of each; and forget the log."""
     started = re.findall(r"Run \d+ of \d+: .* \((?:\w+\.)([\w.]+)\)", caplog.text)
     said = re.findall(r"Run \d+ of \d+|Not trained again|Training \w+ on", caplog.text)
@@ -46,7 +45,7 @@ def trained(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def prepared(demo_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(demo_project, tmp_path_factory):
     """A project with a study of three rows, none of them made."""
     folder = tmp_path_factory.mktemp("studies") / "project"
     shutil.copytree(demo_project, folder)
@@ -55,7 +54,7 @@ def prepared(demo_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="module")
-def made(prepared: Path, kedro: Run) -> tuple[Path, str]:
+def made(prepared, kedro):
     """The project after its study, which was killed and started again, and what was said then.
 
     Read only.
@@ -77,7 +76,7 @@ def made(prepared: Path, kedro: Run) -> tuple[Path, str]:
 
 
 @pytest.fixture
-def studied(made: tuple[Path, str], tmp_path: Path) -> Path:
+def studied(made, tmp_path):
     return Path(shutil.copytree(made[0], tmp_path / "project"))
 
 
@@ -85,12 +84,10 @@ TABLE = {"to_outputs": ["mine.table", "mine.choice"]}
 
 
 @pytest.fixture
-def run_part() -> Callable[..., None]:
+def run_part():
     """Run a part of the study in this process."""
 
-    def run(
-        project: Path, part: dict[str, list[str]], *, study: str = "mine", **params: object
-    ) -> None:
+    def run(project, part, *, study="mine", **params):
         bootstrap_project(project)
         with KedroSession.create(
             project_path=project, env="demo", runtime_params=params
@@ -100,12 +97,12 @@ def run_part() -> Callable[..., None]:
     return run
 
 
-def table_of(project: Path, study: str = "mine") -> pd.DataFrame:
+def table_of(project, study="mine"):
     path = latest(project, f"data/demo/08_reporting/studies/{study}/table.csv")
     return pd.read_csv(path).set_index("run")
 
 
-def test_a_study_ends_in_its_table(made: tuple[Path, str]) -> None:
+def test_a_study_ends_in_its_table(made):
     project, said = made
     table = table_of(project)
     assert list(table.index) == ["plain", "decayed", "torn"]
@@ -139,13 +136,13 @@ def test_a_study_ends_in_its_table(made: tuple[Path, str]) -> None:
     assert page.count("<svg") == 5
 
 
-def choice_of(project: Path) -> dict:
+def choice_of(project):
     return json.loads(
         latest(project, "data/demo/08_reporting/studies/mine/choice.json").read_text()
     )
 
 
-def test_the_choice_names_the_folders_of_a_grouped_run(made: tuple[Path, str]) -> None:
+def test_the_choice_names_the_folders_of_a_grouped_run(made):
     choice = choice_of(made[0])
     assert choice["split_method"] == "group"
     use = dict(each.split("=") for each in choice["use"].split(","))
@@ -160,9 +157,7 @@ def test_the_choice_names_the_folders_of_a_grouped_run(made: tuple[Path, str]) -
     assert first["inflation"] == pytest.approx(table["torn"] - table["plain"])
 
 
-def test_what_is_finished_is_not_made_again_and_what_changed_is(
-    studied: Path, run_part: Callable[..., None], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_is_finished_is_not_made_again_and_what_changed_is(studied, run_part, caplog):
     before = table_of(studied)
     trained_file = "data/demo/06_models/studies/mine/plain/uncalibrated_detector.safetensors"
     file = latest(studied, trained_file)
@@ -187,18 +182,14 @@ def test_what_is_finished_is_not_made_again_and_what_changed_is(
     pd.testing.assert_frame_equal(table_of(studied), before)
 
 
-def test_another_split_makes_its_rows_again(
-    studied: Path, run_part: Callable[..., None], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_another_split_makes_its_rows_again(studied, run_part, caplog):
     caplog.set_level("INFO")
     run_part(studied, TABLE, mine={"torn": {"split": {"method": "group", "seed": 1}}})
     assert trained(caplog) == ["torn"]
     assert table_of(studied).at["torn", "split_method"] == "group"
 
 
-def test_a_table_is_never_of_other_settings_than_the_study_has(
-    studied: Path, run_part: Callable[..., None]
-) -> None:
+def test_a_table_is_never_of_other_settings_than_the_study_has(studied, run_part):
     with pytest.raises(UserError, match=r"decayed.*mine"):
         run_part(
             studied,
@@ -207,9 +198,7 @@ def test_a_table_is_never_of_other_settings_than_the_study_has(
         )
 
 
-def test_a_table_asked_for_too_early_says_which_rows_are_missing(
-    studied: Path, run_part: Callable[..., None], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_table_asked_for_too_early_says_which_rows_are_missing(studied, run_part, caplog):
     for row in ("plain", "torn"):
         shutil.rmtree(studied / f"data/demo/07_model_output/studies/mine/{row}")
     with pytest.raises(UserError, match="plain, torn") as caught:
@@ -224,9 +213,7 @@ def test_a_table_asked_for_too_early_says_which_rows_are_missing(
     run_part(studied, {"node_names": ["mine.tabulate"]})
 
 
-def test_one_run_from_nothing_names_the_command_that_makes_it(
-    tmp_path: Path, demo_project: Path, run_part: Callable[..., None]
-) -> None:
+def test_one_run_from_nothing_names_the_command_that_makes_it(tmp_path, demo_project, run_part):
     project = Path(shutil.copytree(demo_project, tmp_path / "project"))
     add_study(project, "mine", STUDY)
     with pytest.raises(UserError, match=r"mine\.split_group_60_20_20\.split") as caught:
@@ -238,9 +225,7 @@ def test_one_run_from_nothing_names_the_command_that_makes_it(
     assert made == ["plain"]
 
 
-def test_a_killed_study_goes_on_with_what_is_missing(
-    made: tuple[Path, str], prepared: Path, tmp_path: Path, run_part: Callable[..., None]
-) -> None:
+def test_a_killed_study_goes_on_with_what_is_missing(made, prepared, tmp_path, run_part):
     project, said = made
     assert said.count("Not trained again") == 1
     # the second goes on, or begins anew where the kill came before its state was written
@@ -254,8 +239,8 @@ def test_a_killed_study_goes_on_with_what_is_missing(
 
 
 def test_a_cross_validation_scores_every_image_once_by_a_detector_that_has_not_seen_it(
-    prepared: Path, tmp_path: Path, run_part: Callable[..., None]
-) -> None:
+    prepared, tmp_path, run_part
+):
     project = Path(shutil.copytree(prepared, tmp_path / "project"))
     block = {"folds": 3, "training": {"epochs": 1}, "current": {"title": "Now"}}
     add_study(project, "crossed", block)
@@ -304,9 +289,7 @@ def test_a_cross_validation_scores_every_image_once_by_a_detector_that_has_not_s
         ),
     ],
 )
-def test_a_row_that_does_not_fit_is_named_before_anything_runs(
-    block: dict, said: str, tmp_path: Path, run_here: Callable[..., None]
-) -> None:
+def test_a_row_that_does_not_fit_is_named_before_anything_runs(block, said, tmp_path, run_here):
     project = make_project(tmp_path / "project")
     add_study(project, "mine", block)
     with pytest.raises(UserError, match=said):
@@ -314,14 +297,12 @@ def test_a_row_that_does_not_fit_is_named_before_anything_runs(
     assert not (project / "data/demo").exists()
 
 
-def test_a_mistyped_row_on_the_command_line_is_named(
-    studied: Path, run_here: Callable[..., None]
-) -> None:
+def test_a_mistyped_row_on_the_command_line_is_named(studied, run_here):
     with pytest.raises(UserError, match=r"'plane'.*'plain'"):
         run_here(studied, "mine", mine={"plane": {"training": {"epochs": 1}}})
 
 
-def test_a_name_that_stands_twice_ends_in_one_line(tmp_path: Path, kedro: Run) -> None:
+def test_a_name_that_stands_twice_ends_in_one_line(tmp_path, kedro):
     project = make_project(tmp_path / "project")
     file = project / "conf/demo/parameters_studies.yml"
     file.write_text("studies: {mine: My own}\nmine: {one: {}, one: {model: vgg16}}\n")
