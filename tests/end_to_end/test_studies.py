@@ -157,6 +157,20 @@ def test_the_choice_names_the_folders_of_a_grouped_run(made):
     assert first["inflation"] == pytest.approx(table["torn"] - table["plain"])
 
 
+def test_the_printed_command_writes_the_report_of_the_chosen_run(studied, kedro):
+    choice = choice_of(studied)
+    # the audit of the study's split was missing once
+    pipelines = "leakage_audit,evaluation,robustness,reporting"
+    page = latest(studied, "data/demo/08_reporting/studies/mine/page.html").read_text()
+    assert f"kedro run --pipelines {pipelines} --params {choice['use']}" in page
+    done = kedro(
+        studied, "run", "--env", "demo", "--pipelines", pipelines, "--params", choice["use"]
+    )
+    assert done.returncode == 0, done.stderr
+    run = choice["use"].split(",")[0].removeprefix("run=")
+    assert latest(studied, f"data/demo/08_reporting/{run}/report.html").stat().st_size > 100_000
+
+
 def test_what_is_finished_is_not_made_again_and_what_changed_is(studied, run_part, caplog):
     before = table_of(studied)
     trained_file = "data/demo/06_models/studies/mine/plain/uncalibrated_detector.safetensors"
