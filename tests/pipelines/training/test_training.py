@@ -217,4 +217,4 @@ def test_an_interruption_in_the_first_epoch_keeps_nothing_and_says_so(train, tmp
 def test_a_state_of_a_machine_with_other_hardware_is_refused():
     hardware = {"device": "cuda", "processes": 1, "precision": "bf16", "threads": 1}
     with pytest.raises(UserError, match=r"cuda.*checkpoint\.resume=false"):
-        hardware_of_checkpoint({"hardware": hardware})
+        hardware_of_checkpoint({"hardware": hardware}, TRAINING)
