@@ -85,7 +85,7 @@ def test_a_file_that_does_not_fit_says_why(path, changes, message):
 
 def test_scores_do_not_depend_on_the_batch(detector, pixels):
     whole = detector.logits(pixels)
-    assert np.allclose(detector.logits(pixels, batch_size=2), whole, atol=1e-5)
+    assert np.allclose(detector.logits(pixels, batch_size=2, device="auto"), whole, atol=1e-5)
     assert np.allclose(detector.logits(pixels, [3, 0]), whole[[3, 0]], atol=1e-5)
 
 

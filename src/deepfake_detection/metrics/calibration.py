@@ -92,9 +92,9 @@ def fit_temperature(logits: Floats, labels: Labels, parameters: TemperatureParam
     inner = float(minimize_scalar(loss, bounds=(low, high), method="bounded").x)
     best = min((low, high, 0.0, inner), key=loss)
     note: str | None = None
-    if logits[labels == 1].min() > logits[labels == 0].max():
+    if logits[labels == 1].min() > 0 > logits[labels == 0].max():
         note = (
-            "every fake of validation scores higher than every real image, so that the log loss "
+            "every verdict on validation is right at a threshold of 0.5, so that the log loss "
             "falls with the temperature without end: it stops at the lower of "
             f"calibration.temperature.bounds, {math.exp(best):g}"
         )
