@@ -125,7 +125,7 @@ class ProjectHooks:
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Log where the results are, the report last."""
+        """Log where the results are."""
         outputs = pipeline.all_outputs()
         shown = [
             name

@@ -78,11 +78,13 @@ def start(project):
 
 @pytest.fixture
 def run_here():
-    """Run pipelines in this process, which spares the seconds of importing."""
+    """Run pipelines, or the part that options of `session.run` name, in this process."""
 
-    def run(project, *pipelines, env="demo", **params):
+    def run(project, *pipelines, part=None, **params):
         bootstrap_project(project)
-        with KedroSession.create(project_path=project, env=env, runtime_params=params) as session:
-            session.run(pipeline_names=list(pipelines) or None)
+        with KedroSession.create(
+            project_path=project, env="demo", runtime_params=params
+        ) as session:
+            session.run(pipeline_names=list(pipelines) or None, **part or {})
 
     return run

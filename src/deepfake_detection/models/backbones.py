@@ -106,7 +106,7 @@ def check_crop(model: str, crop: int) -> None:
 @cache
 def _try_crop(model: str, crop: int) -> str | None:
     try:
-        _without_values(model).train()(torch.empty(2, 3, crop, crop, device="meta"))
+        _on_meta_device(model).train()(torch.empty(2, 3, crop, crop, device="meta"))
     # whatever shape arithmetic goes wrong inside: RuntimeError, ValueError, AssertionError …
     except Exception as error:
         return first_line(error)
@@ -114,8 +114,8 @@ def _try_crop(model: str, crop: int) -> str | None:
 
 
 @cache
-def _without_values(model: str) -> nn.Module:
-    """A network on the meta device, where shapes are computed and nothing else."""
+def _on_meta_device(model: str) -> nn.Module:
+    """A network on the meta device, which computes shapes alone."""
     try:
         with torch.device("meta"):
             return build_network(model, transform_input=False)
@@ -200,21 +200,18 @@ def build_detecting_network(
 ) -> nn.Module:
     """Build a backbone with a head of `classes` outputs out of all its weights.
 
-    Nothing is drawn that the weights then replace, which takes vgg16 two seconds. RuntimeError: as
-    `put_weights`.
+    Initial weights are not drawn, since these replace them: vgg16 would take two seconds for it.
+    RuntimeError: as `put_weights`.
     """
-    with _Undrawn():
+    with _SkipInitialisation():
         network = build_network(model, transform_input=transform_input)
         replace_heads(network, classes)
     put_weights(network, weights, assign=True)
     return network
 
 
-class _Undrawn(TorchFunctionMode):
-    """Inside, what PyTorch's initialisers would fill keeps whatever it holds.
-
-    They themselves are passed over, not the drawing in them, which some repeat until it fits.
-    """
+class _SkipInitialisation(TorchFunctionMode):
+    """Inside, PyTorch's initialisers return their tensor as it is."""
 
     _INITIALISERS = frozenset(
         value for name, value in vars(nn.init).items() if name.endswith("_") and callable(value)

@@ -71,7 +71,7 @@ def add_picture(
             ha="center", va="center", fontsize=6.8, family=_FONT,
         )  # fmt: skip
     else:
-        # not Lanczos, which takes eight times as long; `load_picture` has reduced it already
+        # Lanczos would double the time of a gallery, and `load_picture` has used it already
         axes.imshow(picture.image, interpolation="bilinear")
         axes.set_anchor("S")
     return axes
