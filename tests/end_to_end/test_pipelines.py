@@ -107,15 +107,6 @@ def test_a_split_made_anew_makes_an_older_detector_unfit(project, run_here):
         run_here(project, "evaluation")
 
 
-def test_the_individual_method_is_said_to_inflate(project, run_here, caplog):
-    run_here(project, split={"method": "individual"}, training={"epochs": 1})
-    assert "individual method" in caplog.text
-    page = latest(project, f"data/demo/08_reporting/{MODEL}/report.html").read_text("utf-8")
-    assert "inflated" in page
-    table = pd.read_csv(latest(project, f"{OUTPUT}/metric_table.csv"))
-    assert table.loc[table["value"].notna(), "note"].str.contains("inflated").all()
-
-
 def test_a_kept_detector_is_taken_by_its_path(project, run_here):
     own = latest(project, f"{MODELS}/detector.safetensors")
     moved = project / "kept.safetensors"

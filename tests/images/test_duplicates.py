@@ -136,6 +136,20 @@ def test_planted_leaks_are_found_and_little_else(faces, tmp_path):
     false = [pair for pair in found if len({source[path] for path in pair}) > 1]
     assert len(false) <= 0.01 * len(planted)
     assert set(leaks["kind"]) <= {"near-duplicate", "cross-class near-duplicate"}
+    # for the thresholds in parameters_data_preparation.yml, with pytest -m slow -s
+    wide, _ = audit(
+        folder, both, [subsets[path] for path in both["path"]], hash_distance=16, correlation=0.5
+    )
+    planted_pairs = {frozenset(pair) for pair in planted.items()}
+    pairs = list(zip(wide["path"], wide["other_path"], strict=True))
+    copies = wide[[frozenset(pair) in planted_pairs for pair in pairs]]
+    others = wide[[source[one] != source[other] for one, other in pairs]]
+    near = others[others["hash_distance"] <= 8]
+    print(
+        f"\n{len(both)} files, {len(planted)} copies: at most {copies['hash_distance'].max()} bits,"
+        f" correlation at least {copies['correlation'].min():.3f}; other sources within 8 bits: "
+        f"{len(near)} pairs, at most {near['correlation'].max():.3f}"
+    )
 
 
 def test_a_fake_and_what_it_was_made_of_are_alike_only_across_groups(faces):
