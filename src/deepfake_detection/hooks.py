@@ -80,6 +80,7 @@ class ProjectHooks:
         if "DaskRunner" not in str(run_params.get("runner")):
             checks.check_devices(self._parameters, self._studies, pipeline)
         checks.check_sizes(self._studies, pipeline)
+        checks.fix_versions(pipeline, catalog)
         self._started = 0
         runs = checks.runs_in(self._studies, pipeline)
         self._titles = {f"{name}.train": run.title for name, run in runs}

@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 from kedro.io import AbstractVersionedDataset, Version
 
+from deepfake_detection.errors import UserError
+
 Saved = TypeVar("Saved")
 Loaded = TypeVar("Loaded")
 
@@ -27,6 +29,32 @@ class VersionedFileDataset(AbstractVersionedDataset[Saved, Loaded]):
     ) -> None:
         super().__init__(filepath=PurePosixPath(filepath), version=version)
         self.metadata = metadata
+
+    def fix_version(self, *, saved_here: bool) -> None:
+        """Load one version for the rest of a run, whatever other runs save in the meantime.
+
+        It is the version that this run saves if it saves one, otherwise the latest of now. A
+        version that was asked for stays.
+
+        Raises:
+            UserError: If there are versions from the future, which would be taken for the latest.
+        """
+        if self._version is None:
+            return
+        load, save = self._version.load, self.resolve_save_version()
+        newer = [version for version in self._versions() if version > str(save)]
+        if newer and load is None:
+            raise UserError(
+                f"{self._filepath / newer[0]} is from the future: later runs would load it instead "
+                f"of what this one saves ({save}). Check the clock of this machine, then rename or "
+                "delete that folder"
+            )
+        if load is None and (saved_here or self._versions()):
+            load = save if saved_here else self.resolve_load_version()
+        self._version = Version(load, save)
+
+    def _versions(self) -> list[str]:
+        return [Path(path).parent.name for path in self._get_versions()]
 
     def _exists(self) -> bool:
         return Path(self._get_load_path()).is_file()
