@@ -210,6 +210,20 @@ def build_detecting_network(
     return network
 
 
+def expect_tensors(model: str, *, transform_input: bool) -> dict[str, Tensor]:
+    """The state dict of a backbone with a two-class head, without values (on the meta device)."""
+    try:
+        with torch.device("meta"):
+            network = build_network(model, transform_input=transform_input)
+    except NotImplementedError:
+        # regnets compute their widths with tensors
+        with _Undrawn():
+            network = build_network(model, transform_input=transform_input).to("meta")
+    with torch.device("meta"):
+        replace_heads(network)
+    return dict(network.state_dict())
+
+
 class _Undrawn(TorchFunctionMode):
     """Inside, what PyTorch's initialisers would fill keeps whatever it holds.
 

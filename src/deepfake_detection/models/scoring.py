@@ -43,7 +43,7 @@ class Score:
         logit: Fake minus real, before the temperature; NaN if there is an error.
         width: Of the upright image in pixels, as `height`; None if there is an error.
         warning: Why the score is doubtful, such as an image unlike the training images.
-        error: Why the image could not be read.
+        error: Why the image could not be read or has no verdict.
     """
 
     path: str | None
@@ -104,6 +104,9 @@ def _make_score(detector: Detector, prepared: PreparedImage, logit: float) -> Sc
         error, nan = prepared.error, math.nan
         return Score(path, nan, None, card.threshold, nan, None, None, None, error)
     width, height = prepared.size
+    if not math.isfinite(logit):
+        error = "the detector's network gives no finite number for this image"
+        return Score(path, math.nan, None, card.threshold, math.nan, width, height, None, error)
     probability = float(detector.probabilities(np.array(logit)))
     warnings = describe_input_shift(
         width, height, card.split.get("image_sizes"), detector.preprocessing.crop
