@@ -13,6 +13,7 @@ from deepfake_detection.config_loader import StudyConfigLoader
 from deepfake_detection.errors import first_line
 from deepfake_detection.parameters import StudyParameters
 from deepfake_detection.pipelines import studies
+from deepfake_detection.pipelines.data_preparation.pipeline import create_leakage_pipeline
 from deepfake_detection.pipelines.evaluation.pipeline import create_external_pipeline
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "__default__": sum((made[name] for name in _MAIN_JOB), Pipeline([])),
         **made,
         "external_evaluation": create_external_pipeline(),
+        "leakage_audit": create_leakage_pipeline(),
         **{study.name: studies.create_pipeline(study) for study in _list_studies()},
     }
 

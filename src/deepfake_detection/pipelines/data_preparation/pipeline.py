@@ -41,10 +41,31 @@ def create_indexing_pipeline() -> Pipeline:
     )
 
 
+def create_leakage_pipeline() -> Pipeline:
+    """Audit a split for leakage."""
+    return Pipeline(
+        [
+            Node(
+                audit_split,
+                inputs=[
+                    "image_index", "split", "split_summary", "training_images", "params:leakage",
+                ],
+                outputs=["leakage_audit", "leakage_summary"],
+                name="audit_split",
+            ),
+            Node(
+                draw_leaks,
+                inputs=["leakage_audit", "training_images", "params:leakage"],
+                outputs="leakage_gallery",
+                name="draw_leaks",
+            ),
+        ]
+    )  # fmt: skip
+
+
 def create_pipeline() -> Pipeline:
     """Index a folder of images, split them into subsets, and audit the split for leakage."""
-    made = ["image_index", "split", "split_summary"]
-    return create_indexing_pipeline() + Pipeline(
+    splitting = Pipeline(
         [
             Node(
                 split_images,
@@ -58,17 +79,6 @@ def create_pipeline() -> Pipeline:
                 outputs="split_summary",
                 name="summarise_split",
             ),
-            Node(
-                audit_split,
-                inputs=[*made, "training_images", "params:leakage"],
-                outputs=["leakage_audit", "leakage_summary"],
-                name="audit_split",
-            ),
-            Node(
-                draw_leaks,
-                inputs=["leakage_audit", "training_images", "params:leakage"],
-                outputs="leakage_gallery",
-                name="draw_leaks",
-            ),
         ]
     )
+    return create_indexing_pipeline() + splitting + create_leakage_pipeline()

@@ -107,7 +107,7 @@ def say_choice(choice: Mapping[str, Any]) -> str:
 
 def say_use(choice: Mapping[str, Any]) -> str:
     """The command that scores the chosen run and writes its report; empty where there is none."""
-    pipelines = "evaluation,robustness,reporting"
+    pipelines = "leakage_audit,evaluation,robustness,reporting"
     return f"kedro run --pipelines {pipelines} --params {choice['use']}" if choice["use"] else ""
 
 
