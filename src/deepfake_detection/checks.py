@@ -174,6 +174,8 @@ def fix_versions(pipeline: Pipeline, catalog: DataCatalog) -> None:
         dataset = catalog.get(name)
         if isinstance(dataset, VersionedFileDataset):
             dataset.fix_version(saved_here=name in outputs)
+            if name in outputs:
+                dataset.remove_leftovers()
 
 
 def path_of(entry: str, catalog: DataCatalog) -> str:

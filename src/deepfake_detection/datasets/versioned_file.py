@@ -1,11 +1,15 @@
 """Versioned files in the catalog."""
 
+import time
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from kedro.io import AbstractVersionedDataset, Version
 
 from deepfake_detection.errors import UserError
+
+_STALE = 3600  # seconds
 
 Saved = TypeVar("Saved")
 Loaded = TypeVar("Loaded")
@@ -52,6 +56,15 @@ class VersionedFileDataset(AbstractVersionedDataset[Saved, Loaded]):
         if load is None and (saved_here or self._versions()):
             load = save if saved_here else self.resolve_load_version()
         self._version = Version(load, save)
+
+    def remove_leftovers(self) -> None:
+        """Remove the temporary files that a killed process left here more than an hour ago."""
+        name = self._filepath.name
+        for left in Path(self._filepath).glob(f"*/.{PurePosixPath(name).stem[:40]}-*"):
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > _STALE:
+                    left.unlink()
+                    left.parent.rmdir()
 
     def _versions(self) -> list[str]:
         return [Path(path).parent.name for path in self._get_versions()]

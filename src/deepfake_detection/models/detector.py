@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -84,6 +85,15 @@ class Detector:
     def hashes_trained_on(self) -> frozenset[bytes]:
         """SHA-256 of each file that it was trained on."""
         return frozenset(row.tobytes() for row in self.trained_on)
+
+    @cached_property
+    def weights_fingerprint(self) -> str:
+        """SHA-256 over the names and values of all weights, hexadecimal."""
+        digest = hashlib.sha256()
+        for name, value in self.network.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy())
+        return digest.hexdigest()
 
     @overload
     def score(  # type: ignore[overload-overlap]  # text is a sequence too

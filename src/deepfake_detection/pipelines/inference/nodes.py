@@ -13,6 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.file_lock import only_once
 from deepfake_detection.images.sources_and_groups import name_sources
 from deepfake_detection.interruptions import explaining_interruptions
 from deepfake_detection.models.detector import Detector
@@ -50,12 +51,13 @@ def score_pictures(
         (kinds of fake in the training), detector (fingerprint of its run).
 
     Raises:
-        UserError: If there are no files.
+        UserError: If there are no files, or another process scores them with the same settings.
         InterruptedWorkError: On Ctrl-C.
     """
     files = list_files(unlabelled_images)
     state = scoring_checkpoints.open(_fingerprint(detector, unlabelled_images, inference))
-    found = _score_files(detector, [str(file) for _, file in files], state, inference)
+    with only_once(state.path.with_suffix(".lock"), "scoring the same pictures"):
+        found = _score_files(detector, [str(file) for _, file in files], state, inference)
     # bytes of a name that are not UTF-8 are written as escapes
     names = [name.encode("utf-8", "backslashreplace").decode() for name, _ in files]
     pairs = zip(found, names, strict=True)
@@ -115,7 +117,7 @@ def _score_files(
 def _fingerprint(detector: Detector, images: Path, inference: InferenceParameters) -> str:
     """SHA-256 over the path and all that a score depends on, except the images."""
     card = detector.card
-    own = [card.run_fingerprint, card.threshold, card.temperature]
+    own = [detector.weights_fingerprint, card.threshold, card.temperature]
     settings = inference.model_dump(mode="json", exclude={"submission", "source"})
     content = json.dumps([own, str(images), settings], sort_keys=True)
     return hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest()
