@@ -10,6 +10,7 @@ from kedro.framework.project import pipelines
 from kedro.io import DataCatalog, DatasetError
 from kedro.pipeline import Pipeline
 
+from deepfake_detection import run_manifest
 from deepfake_detection.config_loader import GIVEN_PATHS
 from deepfake_detection.datasets.image_folder import ImageFolderDataset
 from deepfake_detection.datasets.versioned_file import VersionedFileDataset
@@ -169,12 +170,12 @@ def fix_versions(pipeline: Pipeline, catalog: DataCatalog) -> None:
 
     By itself, Kedro loads the latest version, which another run may save in the meantime.
     """
-    outputs = pipeline.all_outputs()
-    for name in sorted(pipeline.datasets()):
+    saved = pipeline.all_outputs() | {run_manifest.ENTRY}
+    for name in sorted(pipeline.datasets() | {run_manifest.ENTRY}):
         dataset = catalog.get(name)
         if isinstance(dataset, VersionedFileDataset):
-            dataset.fix_version(saved_here=name in outputs)
-            if name in outputs:
+            dataset.fix_version(saved_here=name in saved)
+            if name in saved:
                 dataset.remove_leftovers()
 
 

@@ -48,6 +48,11 @@ class AtomicDataset(VersionedFileDataset[Any, Any]):
         with atomic_write(Path(self._get_save_path()), checked=True) as temporary:
             self._dataset_of(temporary).save(data)
 
+    def replace(self, data: Any) -> None:
+        """Save over the version that this run saved before."""
+        with atomic_write(self.path, checked=True) as temporary:
+            self._dataset_of(temporary).save(data)
+
     def _dataset_of(self, path: Path, version: Version | None = None) -> AbstractDataset[Any, Any]:
         config = self._config | {"filepath": str(path), "versioned": version is not None}
         load, save = version or (None, None)

@@ -57,6 +57,16 @@ class VersionedFileDataset(AbstractVersionedDataset[Saved, Loaded]):
             load = save if saved_here else self.resolve_load_version()
         self._version = Version(load, save)
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it is known which version is loaded."""
+        return self._version is not None and self._version.load is not None
+
+    @property
+    def path(self) -> Path:
+        """Of the file that is loaded."""
+        return Path(self._get_load_path())
+
     def remove_leftovers(self) -> None:
         """Remove the temporary files that a killed process left here more than an hour ago."""
         name = self._filepath.name

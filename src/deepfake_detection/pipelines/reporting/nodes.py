@@ -134,6 +134,7 @@ def write_report(
     explained_cases: Sequence[ExplainedCase],
     false_case_measures: pd.DataFrame,
     page_figures: Mapping[str, PageFigure],
+    run_manifest: Mapping[str, Any],
     folder: Path,
     parameters: ReportingParameters,
     evaluation: EvaluationParameters,
@@ -145,7 +146,8 @@ def write_report(
     omitted, and so are the robustness table and the measures if they are of another run.
 
     `explained_cases` have heat maps; an error that is not among them is shown without. `folder` is
-    the image folder, `page_figures` are those of `draw_figures`.
+    the image folder, `page_figures` are those of `draw_figures`. `run_manifest` is of the run that
+    writes the report.
     """
     calibration, history = description.get("calibration", {}), _named_history(training_history)
     notes = [description["split"].get("note"), split_summary.get("note")]
@@ -167,6 +169,7 @@ def write_report(
         "sections": {id_: title for id_, title in _SECTIONS.items() if shown.get(id_, 1)},
         "figures": page_figures,
         "description": description,
+        "manifest": run_manifest,
         "scored": headline.count_outcomes(predictions),
         "split": split_summary,
         "images": tables.count_images(split_summary),

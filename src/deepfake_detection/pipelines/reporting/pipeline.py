@@ -22,7 +22,7 @@ def create_pipeline() -> Pipeline:
     }
     shown = _named(
         "split_summary leakage_summary rejected_images metric_table label_issues explained_cases "
-        "page_figures"
+        "page_figures run_manifest"
     ) | {"folder": "training_images", "parameters": "params:reporting"}
     return Pipeline(
         [
