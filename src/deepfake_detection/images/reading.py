@@ -4,11 +4,11 @@ import hashlib
 import io
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps, PngImagePlugin
 
 from deepfake_detection.errors import UserError
 
@@ -17,6 +17,17 @@ from deepfake_detection.errors import UserError
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
+# What is opened: types of photographs. Pillow starts another program for some others (EPS).
+_TYPES = (
+    "JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "TGA",
+    "ICO",
+)  # fmt: skip
+# Bytes of a file; the largest picture that Pillow opens has 537 million bytes of pixels
+_LARGEST_FILE = 600_000_000
+# The chunks of a PNG that its pixels need (PNG specification, third edition, section 5.6)
+_PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 
 class UnreadablePictureError(Exception):
@@ -33,13 +44,14 @@ def open_picture(
     """Decode an image file into upright 8-bit RGB.
 
     Of an animation, the first frame is read. An alpha channel is dropped, as torchvision's loader
-    does; 16- and 32-bit greyscale is scaled to 8 bits; the EXIF orientation is applied.
+    does; 16- and 32-bit greyscale is scaled to 8 bits; the EXIF orientation is applied. Damaged
+    metadata are ignored.
 
     Args:
         content: The whole file.
         max_pixels: Width × height above which the file is refused before it is decoded. Pillow's
             own limit against decompression bombs applies in any case.
-        types: Pillow's names of the accepted file types; None: all that it reads.
+        types: Pillow's names of the accepted file types; None: those of photographs.
 
     Raises:
         TooManyPixelsError: If it is larger.
@@ -47,12 +59,38 @@ def open_picture(
     """
     if not content:
         raise UnreadablePictureError("empty file")
-    with pillow_errors(), Image.open(io.BytesIO(content), formats=types) as image:
+    try:
+        return _decode(content, max_pixels, types)
+    except TooManyPixelsError:
+        raise
+    except UnreadablePictureError:
+        if (pixels := _strip_png(content)) is None:
+            raise
+    return _decode(pixels, max_pixels, types)
+
+
+def _decode(content: bytes, max_pixels: int | None, types: tuple[str, ...] | None) -> Image.Image:
+    with pillow_errors(), Image.open(io.BytesIO(content), formats=types or _TYPES) as image:
         width, height = image.size
         if max_pixels is None or width * height <= max_pixels:
             image.load()
             return to_rgb(image)
     raise TooManyPixelsError(f"{width}×{height} pixels are more than max_pixels ({max_pixels})")
+
+
+def _strip_png(content: bytes) -> bytes | None:
+    """A PNG file without its metadata; None if there are none, or it is no PNG file."""
+    start = PngImagePlugin._MAGIC
+    if not content.startswith(start):
+        return None
+    kept, at = [start], len(start)
+    while at + 12 <= len(content):
+        end = at + 12 + int.from_bytes(content[at : at + 4])
+        if content[at + 4 : at + 8] in _PNG_PIXELS:
+            kept.append(content[at:end])
+        at = end
+    stripped = b"".join(kept)
+    return stripped if len(stripped) < len(content) else None
 
 
 @contextmanager
@@ -73,7 +111,9 @@ def pillow_errors() -> Iterator[None]:
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Turn a picture upright and into 8-bit RGB (see `open_picture`)."""
-    image = ImageOps.exif_transpose(image)
+    # the pixels are good, even where the orientation cannot be read
+    with suppress(Exception):
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
@@ -92,11 +132,15 @@ def read_picture(path: Path, max_pixels: int | None = None) -> Image.Image:
 
 
 def read_content(path: Path) -> bytes:
-    """A whole file; an UnreadablePictureError if it is missing, or not a regular file."""
+    """A whole file; an UnreadablePictureError if it is missing, too large or no regular file."""
     try:
+        if path.is_dir():
+            raise UnreadablePictureError("a folder that cannot be read")
         # reading a pipe or a device would never end
         if not path.is_file() and path.exists():
             raise UnreadablePictureError("not a regular file")
+        if (size := path.stat().st_size) > _LARGEST_FILE:
+            raise UnreadablePictureError(f"{size:,} bytes are more than {_LARGEST_FILE:,}")
         return path.read_bytes()
     # the name holds a zero byte, or bytes that are not text
     except ValueError as error:
@@ -108,10 +152,10 @@ def read_content(path: Path) -> bytes:
 def open_indexed_picture(path: Path, sha256: str) -> Image.Image:
     """`open_picture` of a file of the image index; a UserError if it has changed or is missing."""
     try:
-        content = path.read_bytes()
+        content = read_content(path)
         if hashlib.sha256(content).hexdigest() == sha256:
             return open_picture(content)
         problem = "has changed since it was indexed"
-    except (OSError, UnreadablePictureError) as error:
-        problem = f"cannot be read any more ({getattr(error, 'strerror', None) or error})"
+    except UnreadablePictureError as error:
+        problem = f"cannot be read any more ({error})"
     raise UserError(f"{path} {problem}. Run kedro run --pipelines data_preparation again.")

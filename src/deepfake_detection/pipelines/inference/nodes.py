@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +13,6 @@ from natsort import natsort_keygen, ns
 from PIL import Image
 from tqdm import tqdm
 
-from deepfake_detection.errors import UserError
 from deepfake_detection.file_lock import only_once
 from deepfake_detection.images.sources_and_groups import name_sources
 from deepfake_detection.interruptions import explaining_interruptions
@@ -182,10 +182,8 @@ def average_sources(scores: pd.DataFrame, detector: Detector) -> pd.DataFrame:
 def write_submission(scores: pd.DataFrame, inference: InferenceParameters) -> pd.DataFrame:
     """Make the submission file: a row for each image, in natural order of the names.
 
-    An unreadable file counts as an image if it has the suffix of one.
-
-    Raises:
-        UserError: If two images would have the same name.
+    An unreadable file counts as an image if it has the suffix of one. Where two images would have
+    the same name, all are named by their paths.
     """
     submission = inference.submission
     pictures = scores[scores["verdict"].notna() | scores["path"].map(_is_named_as_picture)]
@@ -200,10 +198,18 @@ def write_submission(scores: pd.DataFrame, inference: InferenceParameters) -> pd
             "(inference.submission.unreadable)",
             unread, len(pictures), submission.unreadable,
         )  # fmt: skip
-    names = [
-        path if submission.name == "path" else getattr(PurePosixPath(path), submission.name)
-        for path in pictures["path"]
-    ]
+    paths = pictures["path"].tolist()
+    names = paths
+    if submission.name != "path":
+        names = [getattr(PurePosixPath(path), submission.name) for path in paths]
+    if len(set(names)) < len(names):
+        first = next(name for name, times in Counter(names).items() if times > 1)
+        log.warning(
+            "Several images would be called %s by inference.submission.name=%s: the submission "
+            "names all images by their paths",
+            printable(first), submission.name,
+        )  # fmt: skip
+        names = paths
     values = {"real": submission.real, "fake": submission.fake}
     # as objects: a column may hold both integers and text
     table = pd.DataFrame(
@@ -215,15 +221,7 @@ def write_submission(scores: pd.DataFrame, inference: InferenceParameters) -> pd
         },
         dtype=object,
     )
-    named = table[submission.name_column]
-    if named.duplicated().any():
-        first = named[named.duplicated()].iloc[0]
-        same = pictures["path"][(named == first).to_numpy()].tolist()
-        raise UserError(
-            f"parameter 'inference.submission.name': {same[0]} and {same[1]} would both be called "
-            f"{first}. Set it to name or path, or score a folder without the other."
-        )
-    order = named.map(natsort_keygen(alg=ns.PATH)).argsort(kind="stable")
+    order = table[submission.name_column].map(natsort_keygen(alg=ns.PATH)).argsort(kind="stable")
     return table.iloc[order].reset_index(drop=True)
 
 
