@@ -38,14 +38,14 @@ def start_manifest(
     written = set(outputs)
     as_kedro = Path(sys.argv[0]).stem in ("kedro", "__main__")
     return {
-        "session": run_params.get("session_id"),
+        "session": run_params.get("run_id") or run_params.get("session_id"),
         "status": "running",
         "command": shlex.join(["kedro", *sys.argv[1:]]) if as_kedro else None,
         "params": run_params.get("runtime_params") or {},
         "commit": _find_commit(project),
         "started": _now(),
         "ended": None,
-        "read": {name: each for name, each in versions.items() if name not in written},
+        "read": {name: each for name, each in versions.items() if name not in {*written, ENTRY}},
         "written": {name: each for name, each in versions.items() if name in written},
         "runs": {},
         "versions": {"python": platform.python_version()}

@@ -34,7 +34,7 @@ class CsvTableDataset(CSVDataset):
 
 
 def _change_text(table: pd.DataFrame, change: Any) -> pd.DataFrame:
-    text = [name for name in table if table[name].dtype == object or table[name].dtype == "str"]
+    text = [str(name) for name in table if table[name].dtype in (object, "str")]
     return table.assign(**{name: table[name].map(change, na_action="ignore") for name in text})
 
 
