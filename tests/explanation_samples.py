@@ -1,8 +1,5 @@
 """Predictions, pictures and settings, small enough to be explained in a moment."""
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -17,17 +14,14 @@ MEASURES = [
 ]
 
 
-def make_explanation(**changes: Any) -> ExplanationParameters:
+def make_explanation(**changes):
     settings = {
-        "false_cases": 2,
-        "examples": 2,
-        "smallest_grid": 4,
+        "false_cases": 2, "examples": 2, "smallest_grid": 4, "fewest_groups": 3,
         "regions": {
             "eyes": {"left": 0.0, "top": 0.25, "right": 1.0, "bottom": 0.5},
             "mouth": {"left": 0.25, "top": 0.5, "right": 0.75, "bottom": 1.0},
         },
-        "fewest_groups": 3,
-    }
+    }  # fmt: skip
     return ExplanationParameters.model_validate(settings | changes)
 
 
@@ -36,12 +30,10 @@ EVALUATION = EvaluationParameters(
 )
 
 
-def make_predictions(
-    rows: list[tuple[str, int, float]], subset: str = "test", images_of_source: int = 1
-) -> pd.DataFrame:
+def make_predictions(rows, subset="test", images_of_source=1):
     """From (path, label, logit), at the threshold 0.5."""
     table = pd.DataFrame(rows, columns=["path", "label", "logit"])
-    table["class_name"] = [path.split("/")[0] for path in table["path"]]
+    table["class_name"] = table["path"].str.rsplit("/", n=1).str[0]
     table["source"] = [
         f"{name}/{number // images_of_source}" for number, name in enumerate(table["class_name"])
     ]
@@ -52,12 +44,12 @@ def make_predictions(
     return table
 
 
-def put_pictures(folder: Path, paths: list[str], size: tuple[int, int] = (60, 40)) -> None:
+def put_pictures(folder, paths, size=(60, 40), **options):
     for number, path in enumerate(paths):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         noise = np.random.default_rng(number).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
-        Image.fromarray(noise).save(folder / path)
+        Image.fromarray(noise).save(folder / path, **options)
 
 
-def measured(values: dict[tuple[str, str], float], size: int = 299) -> MeasuredPicture:
+def measured(values, size=299):
     return MeasuredPicture((size, size), dict.fromkeys(MEASURES, 0.5) | values)

@@ -4,98 +4,47 @@ import fcntl
 import itertools
 import json
 import os
-import re
 import shutil
 import subprocess
-import threading
 import time
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from html import unescape
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-BROWSER = next(
-    filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
-)
-# of tests that need one
-IN_BROWSER = [
-    pytest.mark.browser,
-    pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome"),
-]
-PHONE = 375
+PHONE = {"width": 375, "height": 800, "deviceScaleFactor": 1, "mobile": False}
 OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--no-first-run",
 )  # fmt: skip
-
-# Holds the page in a frame as wide as a phone, and writes down what it measures in it.
-FRAME = f"""<!doctype html><iframe id="page" src="page.html" width="{PHONE}" height="800"
- style="border:0"></iframe><p id="found"></p><script>
-window.injected = [];
-page.onload = () => {{
-  const inside = page.contentDocument;
-  const unloaded = [...inside.images].filter(image => !image.naturalWidth);
-  found.textContent = JSON.stringify({{
-    overflow: inside.documentElement.scrollWidth - inside.documentElement.clientWidth,
-    scripts: inside.scripts.length,
-    bold: inside.querySelectorAll("table b, figcaption b").length,
-    unloaded: unloaded.length,
-    ran: Boolean(page.contentWindow.ran),
-  }});
-}};
-</script>"""
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format, *args):  # noqa: A002
-        pass
-
-
-def show_on_a_phone(page: str, folder: Path) -> dict[str, Any]:
-    """What the browser measures in the page, held in a frame as wide as a phone."""
-    (folder / "page.html").write_text(page, encoding="utf-8")
-    (folder / "frame.html").write_text(FRAME, encoding="utf-8")
-    handler = partial(QuietHandler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        shown = subprocess.run(
-            [
-                str(BROWSER),
-                *OPTIONS,
-                f"--user-data-dir={folder / 'profile'}",
-                "--virtual-time-budget=5000",
-                "--dump-dom",
-                f"http://127.0.0.1:{server.server_address[1]}/frame.html",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        ).stdout
-        server.shutdown()
-    found = re.search(r'<p id="found">(.*?)</p>', shown)
-    assert found, shown[:2000]
-    return json.loads(unescape(found[1]))
-
-
 # what `show_on_a_phone` finds in a page that fits, and that runs and loads nothing
 HARMLESS = {"overflow": 0, "scripts": 0, "bold": 0, "unloaded": 0, "ran": False}
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+def show_on_a_phone(page, folder):
+    """What the browser measures in the page on a screen as wide as a phone's."""
+    (folder / "page.html").write_text(page, encoding="utf-8")
+    with open_tab(folder) as tab:
+        tab.ask("Emulation.setDeviceMetricsOverride", **PHONE)
+        tab.show(folder / "page.html")
+        return tab.tell(f"""({{
+          overflow: {OVERFLOW},
+          scripts: document.scripts.length,
+          bold: document.querySelectorAll("table b, figcaption b").length,
+          unloaded: [...document.images].filter(image => !image.naturalWidth).length,
+          ran: Boolean(window.ran),
+        }})""")
 
 
 class Tab:
     """A page in a browser that is spoken to by the DevTools protocol, over two pipes."""
 
-    def __init__(self, to_browser: int, from_browser: int):
+    def __init__(self, to_browser, from_browser):
         self._to, self._from = to_browser, from_browser
         self._numbers = itertools.count(1)
         self._rest = b""
-        self._session: dict[str, str] = {}
-        self.events: list[dict[str, Any]] = []
+        self._session = {}
+        self.events = []
         targets = self.ask("Target.getTargets")["targetInfos"]
         page = next(each["targetId"] for each in targets if each["type"] == "page")
         attached = self.ask("Target.attachToTarget", targetId=page, flatten=True)
@@ -103,7 +52,7 @@ class Tab:
         for domain in ("Page", "Runtime", "Log"):
             self.ask(f"{domain}.enable")
 
-    def ask(self, method: str, **params: Any) -> dict[str, Any]:
+    def ask(self, method, **params):
         number = next(self._numbers)
         message = {"id": number, "method": method, "params": params, **self._session}
         os.write(self._to, json.dumps(message).encode() + b"\0")
@@ -114,7 +63,7 @@ class Tab:
                 return answer["result"]
             self.events.append(answer)
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self):
         while b"\0" not in self._rest:
             read = os.read(self._from, 1 << 20)
             assert read, "the browser has ended"
@@ -122,7 +71,7 @@ class Tab:
         message, self._rest = self._rest.split(b"\0", 1)
         return json.loads(message)
 
-    def show(self, page: Path | str, *, scripts: bool = True) -> None:
+    def show(self, page, *, scripts=True):
         """Load a file or an address, as one in which scripts do not run if so wished."""
         address = page if isinstance(page, str) else page.as_uri()
         self.ask("Emulation.setScriptExecutionDisabled", value=not scripts)
@@ -132,32 +81,32 @@ class Tab:
             self.events.append(self._read())
         self.ask("Emulation.setScriptExecutionDisabled", value=False)
 
-    def tell(self, expression: str) -> Any:
+    def tell(self, expression):
         """What a JavaScript expression is in the page."""
         answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def wait_for(self, expression: str, seconds: float = 20) -> None:
+    def wait_for(self, expression):
         """Wait until a JavaScript expression is true in the page."""
-        until = time.monotonic() + seconds
+        until = time.monotonic() + 120
         while not self.tell(expression):
             assert time.monotonic() < until, f"never true: {expression}"
             time.sleep(0.02)
 
-    def choose_files(self, selector: str, files: Sequence[Path]) -> None:
+    def choose_files(self, selector, files):
         """Put files into a file field, as its dialogue does."""
         root = self.ask("DOM.getDocument")["root"]["nodeId"]
         field = self.ask("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.ask("DOM.setFileInputFiles", nodeId=field, files=[str(file) for file in files])
 
-    def press(self, key: str, code: int, text: str = "") -> None:
+    def press(self, key, code, text=""):
         """Press a key as a person does, wherever the focus is."""
         same = {"key": key, "code": key, "windowsVirtualKeyCode": code}
         self.ask("Input.dispatchKeyEvent", type="keyDown", text=text, **same)
         self.ask("Input.dispatchKeyEvent", type="keyUp", **same)
 
-    def complaints(self) -> list[str]:
+    def complaints(self):
         """What the browser refused, and which errors it met, since the page was loaded."""
         self.tell("0")
         said = ("Log.entryAdded", "Runtime.exceptionThrown")
@@ -165,14 +114,16 @@ class Tab:
 
 
 @contextmanager
-def open_tab(folder: Path) -> Iterator[Tab]:
-    """A browser with one tab and a profile of its own in `folder`."""
+def open_tab(folder):
+    """A browser with one tab and a profile of its own in `folder`; skips where there is none."""
+    names = ["chromium", "chromium-browser", "google-chrome"]
+    program = next(filter(None, map(shutil.which, names)), None) or pytest.skip(f"none of {names}")
     # the browser reads from 3 and writes to 4; these stand well above
     pipes = [fcntl.fcntl(end, fcntl.F_DUPFD, 20) for pair in (os.pipe(), os.pipe()) for end in pair]
     reads, to_browser, from_browser, writes = pipes
     browser = subprocess.Popen(
         [
-            "bash", "-c", f'exec "$0" "$@" 3<&{reads} 4>&{writes}', str(BROWSER), *OPTIONS,
+            "bash", "-c", f'exec "$0" "$@" 3<&{reads} 4>&{writes}', program, *OPTIONS,
             "--remote-debugging-pipe", f"--user-data-dir={folder / 'profile'}", "about:blank",
         ],
         pass_fds=(reads, writes), stderr=subprocess.DEVNULL,
@@ -183,6 +134,6 @@ def open_tab(folder: Path) -> Iterator[Tab]:
         yield Tab(to_browser, from_browser)
     finally:
         browser.terminate()
-        browser.wait(timeout=20)
+        browser.wait(timeout=120)
         os.close(to_browser)
         os.close(from_browser)

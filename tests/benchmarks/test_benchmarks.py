@@ -4,10 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -32,18 +30,10 @@ TINY = [
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory, photograph) -> Path:
-    folder = tmp_path_factory.mktemp("images")
-    for number in range(6):
-        class_folder = folder / ("fake" if number % 2 else "real")
-        class_folder.mkdir(exist_ok=True)
-        photograph(number, (44, 40)).save(class_folder / f"{number}.png")
-    return folder
-
-
-def run(script: str, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(FOLDER / script), *TINY, "--output", str(output), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def images(tmp_path_factory, photograph, encode, put_files):
+    names = [f"{name}/{number}.png" for number in range(3) for name in ("real", "fake")]
+    files = {name: encode(photograph(seed, (44, 40))) for seed, name in enumerate(names)}
+    return put_files(tmp_path_factory.mktemp("images"), files)
 
 
 @pytest.mark.parametrize(
@@ -51,11 +41,10 @@ def run(script: str, output: Path, *options: str) -> subprocess.CompletedProcess
     [("training", ["--workers", "0"], ["plain", "bare"]), ("scoring", [], ["forward"])],
 )
 def test_a_script_writes_a_table_and_a_figure(task, options, others, images, tmp_path):
-    sample = ["--count", "5"] if task == "training" else ["--images", str(images)]
-    ran = run(f"{task}_speed.py", tmp_path, *options, *sample)
-    assert ran.returncode == 0, ran.stderr
-    table = pd.read_csv(tmp_path / f"{task}_speed.csv")
-    (row,) = table.to_dict("records")
+    sample = ["--count", "5"] if task == "training" else ["--images", images]
+    command = [FOLDER / f"{task}_speed.py", *TINY, "--output", tmp_path, *options, *sample]
+    subprocess.run([sys.executable, *command], check=True)
+    (row,) = pd.read_csv(tmp_path / f"{task}_speed.csv").to_dict("records")
     assert (row["backbone"], row["crop"], row["batch_size"]) == (MODEL, 32, BATCH)
     assert (row["precision"], row["repeats"], row["compile"]) == ("fp32", 2, False)
     assert row["images_of_a_pass"] % BATCH == 0
@@ -77,21 +66,18 @@ def test_a_script_writes_a_table_and_a_figure(task, options, others, images, tmp
         assert min(figure.size) > 100
 
 
-def options_for(images: Path, output: Path) -> Namespace:
-    return timing.option_parser("").parse_args(
-        [*TINY, "--images", str(images), "--output", str(output)]
-    )
+def options_for(images, output):
+    paths = ["--images", str(images), "--output", str(output)]
+    return timing.option_parser("").parse_args([*TINY, *paths])
 
 
 def test_a_folder_without_images_is_named_in_one_line(tmp_path):
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(SystemExit, match=rf"^.*{tmp_path}.*$"):
         timing.run_benchmark("training", options_for(tmp_path, tmp_path / "output"), dict, {})
-    assert str(tmp_path) in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 class _NeedsTooMuchMemory(BareStep):
-    def _run_pass(self) -> None:
+    def _run_pass(self):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -111,12 +97,12 @@ def test_precisions_that_are_the_same_are_measured_once(images, tmp_path):
 
 
 def test_the_figure_shows_each_row():
-    row: dict[str, Any] = {
-        "backbone": MODEL, "crop": 32, "batch_size": 4, "precision": "fp32", "device": "CPU",
-        "scoring_images_per_second": 10.0, "forward_images_per_second": 40.0,
-        "against_forward": 0.25,
+    row = {
+        "backbone": MODEL, "crop": 32, "precision": "fp32", "device": "CPU",
+        "forward_images_per_second": 40.0, "against_forward": 0.25,
     }  # fmt: skip
-    table = pd.DataFrame([row, row | {"batch_size": 8, "scoring_images_per_second": 20.0}])
+    speeds = {"batch_size": [4, 8], "scoring_images_per_second": [10.0, 20.0]}
+    table = pd.DataFrame(speeds).assign(**row)
     names = {"scoring": "this project", "forward": "bare forward pass"}
     panels = timing.draw_speeds(table, "scoring", names).axes
     assert [[bar.get_width() for bar in axes.patches] for axes in panels] == [[10, 40], [20, 40]]

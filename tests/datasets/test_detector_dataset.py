@@ -1,7 +1,5 @@
 """Detector files in the catalog: versions, and a file from elsewhere."""
 
-from pathlib import Path
-
 import pytest
 from detector_samples import build_detector
 from kedro.io import DatasetError, Version
@@ -10,11 +8,11 @@ from deepfake_detection.datasets.detector_file import DetectorDataset
 from deepfake_detection.models.detector_file import DetectorFile, write_detector
 
 
-def _dataset(path: Path, load: str | None = None, save: str | None = None) -> DetectorDataset:
+def _dataset(path, load=None, save=None):
     return DetectorDataset(filepath=str(path), version=Version(load, save))
 
 
-def test_versions_are_saved_and_the_latest_or_a_given_one_is_loaded(tmp_path: Path) -> None:
+def test_versions_are_saved_and_the_latest_or_a_given_one_is_loaded(tmp_path):
     path = tmp_path / "detector.safetensors"
     assert not _dataset(path).exists()
     _dataset(path, save="1").save(build_detector(best_epoch=1))
@@ -25,7 +23,7 @@ def test_versions_are_saved_and_the_latest_or_a_given_one_is_loaded(tmp_path: Pa
     assert _dataset(path, load="1").load().card.best_epoch == 1
 
 
-def test_a_file_from_elsewhere_is_loaded_and_never_replaced(tmp_path: Path) -> None:
+def test_a_file_from_elsewhere_is_loaded_and_never_replaced(tmp_path):
     path = tmp_path / "theirs.safetensors"
     write_detector(build_detector(best_epoch=5), path)
     before = path.read_bytes()

@@ -3,14 +3,12 @@
 import hashlib
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from picture_samples import grainy_photograph, make_sizes
 from PIL import Image
 
 from deepfake_detection.images.distortions import (
@@ -20,9 +18,9 @@ from deepfake_detection.images.distortions import (
     read_distorted,
 )
 from deepfake_detection.images.preprocessing import crop_pixels
-from deepfake_detection.parameters import PreprocessingParameters, RobustnessParameters
+from deepfake_detection.parameters import RobustnessParameters
 
-SIZES = PreprocessingParameters(resize=24, crop=20, mean=(0, 0, 0), std=(1, 1, 1))
+SIZES = make_sizes(24, 20)
 MILD_TO_STRONG = {
     "jpeg": [95, 70, 40, 10],
     "blur": [0.3, 1, 2, 4],
@@ -40,16 +38,7 @@ STRENGTHS = {
 }
 
 
-def photograph(seed: int, size: tuple[int, int] = (48, 40)) -> Image.Image:
-    """Smooth colours with some grey grain, neither dark nor bright."""
-    generator = np.random.default_rng(seed)
-    coarse = generator.integers(70, 170, (3, 3, 3), dtype=np.uint8)
-    smooth = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC))
-    grain = generator.normal(0, 6, smooth.shape[:2])[:, :, None]
-    return Image.fromarray((smooth + grain).clip(0, 255).astype(np.uint8))
-
-
-def change(image: Image.Image, name: str, strength: float, key: str = "") -> float:
+def change(image, name, strength, key=""):
     """The mean absolute change of a value, in steps of 0…255."""
     distorted = np.asarray(Distortion(name, strength).apply(image, key), dtype=float)
     return float(np.abs(distorted - np.asarray(image, dtype=float)).mean())
@@ -63,8 +52,8 @@ def change(image: Image.Image, name: str, strength: float, key: str = "") -> flo
     seed=st.integers(0, 9),
 )
 @settings(deadline=None, max_examples=60)
-def test_size_and_type_stay(drawn: tuple[str, float], size: tuple[int, int], seed: int) -> None:
-    image = photograph(seed, size)
+def test_size_and_type_stay(drawn, size, seed):
+    image = grainy_photograph(seed, size)
     before = np.asarray(image).copy()
     distorted = Distortion(*drawn).apply(image, "key")
     assert (distorted.size, distorted.mode) == (image.size, "RGB")
@@ -75,8 +64,8 @@ def test_size_and_type_stay(drawn: tuple[str, float], size: tuple[int, int], see
 
 @pytest.mark.parametrize("name", DISTORTIONS)
 @pytest.mark.parametrize("seed", range(3))
-def test_it_changes_more_the_stronger_it_is(name: str, seed: int) -> None:
-    image = photograph(seed)
+def test_it_changes_more_the_stronger_it_is(name, seed):
+    image = grainy_photograph(seed)
     strengths = MILD_TO_STRONG[name]
     assert strengths == sorted(strengths, key=lambda each: Distortion(name, each).severity)
     # a factor of brightness beyond 1 and one below are not the same scale of values
@@ -87,39 +76,24 @@ def test_it_changes_more_the_stronger_it_is(name: str, seed: int) -> None:
         assert changes[-1] > 2 * changes[0] > 0
 
 
-@given(seed=st.integers(0, 99))
-@settings(deadline=None, max_examples=20)
-def test_the_mildest_limit_is_the_picture_itself(seed: int) -> None:
-    image = photograph(seed)
-    for name, strength in {"blur": 1e-3, "noise": 1e-3, "brightness": 1.0001}.items():
-        assert change(image, name, strength) < 0.1, name
-    assert change(image, "scaling", 0.9999) == 0
-    # rounding to whole numbers costs something at any quality
-    assert change(image, "jpeg", 95) < 2.5
-    assert Distortion("none", 0.0).apply(image, "") is image
-
-
 @given(first=st.text(max_size=8), second=st.text(max_size=8), deviation=st.floats(1, 100))
 @settings(deadline=None, max_examples=30)
-def test_noise_hangs_on_key_and_strength_alone(first: str, second: str, deviation: float) -> None:
-    image = photograph(0)
-    noisy = [
-        np.asarray(Distortion("noise", deviation).apply(image, key))
-        for key in (first, second, first)
-    ]
-    assert np.array_equal(noisy[0], noisy[2])
-    assert np.array_equal(noisy[0], noisy[1]) == (first == second)
+def test_noise_hangs_on_key_and_strength_alone(first, second, deviation):
+    noise, image = Distortion("noise", deviation), grainy_photograph(0)
+    one, other, again = (np.asarray(noise.apply(image, key)) for key in (first, second, first))
+    assert np.array_equal(one, again)
+    assert np.array_equal(one, other) == (first == second)
 
 
-def test_noise_has_the_deviation_that_is_asked_for() -> None:
+@pytest.mark.parametrize("deviation", [4, 16])
+def test_noise_has_the_deviation_that_is_asked_for(deviation):
     grey = Image.new("RGB", (120, 120), (128, 128, 128))
-    for deviation in (4, 16):
-        noise = np.asarray(Distortion("noise", deviation).apply(grey, "a"), dtype=float) - 128
-        assert noise.mean() == pytest.approx(0, abs=deviation / 20)
-        assert noise.std() == pytest.approx(deviation, rel=0.05)
+    noise = np.asarray(Distortion("noise", deviation).apply(grey, "a"), dtype=float) - 128
+    assert noise.mean() == pytest.approx(0, abs=deviation / 20)
+    assert noise.std() == pytest.approx(deviation, rel=0.05)
 
 
-def test_a_blur_has_the_deviation_that_is_asked_for() -> None:
+def test_a_blur_has_the_deviation_that_is_asked_for():
     point = Image.new("RGB", (61, 61))
     point.putpixel((30, 30), (255, 255, 255))
     spread = np.asarray(Distortion("blur", 2.0).apply(point, ""), dtype=float)[:, :, 0]
@@ -128,9 +102,16 @@ def test_a_blur_has_the_deviation_that_is_asked_for() -> None:
     assert deviation == pytest.approx(2, rel=0.1)
 
 
-def test_they_are_listed_from_mild_to_strong_whatever_the_parameters_order() -> None:
-    robustness = _robustness(
-        jpeg=[30, 90], blur=[2, 0.5], scaling=[], noise=[8], brightness=[0.5, 1.25, 0.75, 1.5]
+def test_they_are_listed_from_mild_to_strong_whatever_the_parameters_order():
+    robustness = RobustnessParameters(
+        subset="auto",
+        most_images=None,
+        seed=0,
+        jpeg=[30, 90],
+        blur=[2, 0.5],
+        scaling=[],
+        noise=[8],
+        brightness=[0.5, 1.25, 0.75, 1.5],
     )
     assert [(each.name, each.strength) for each in list_distortions(robustness)] == [
         ("none", 0), ("jpeg", 90), ("jpeg", 30), ("blur", 0.5), ("blur", 2), ("noise", 8),
@@ -138,45 +119,22 @@ def test_they_are_listed_from_mild_to_strong_whatever_the_parameters_order() -> 
     ]  # fmt: skip
 
 
-def test_a_file_is_distorted_at_its_own_size_upright_before_it_is_cropped(
-    tmp_path: Path, encode: Callable[..., bytes]
-) -> None:
-    image = photograph(1)
+def test_a_file_is_distorted_at_its_own_size_upright_before_it_is_cropped(tmp_path, encode):
+    image = grainy_photograph(1)
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter
     content = encode(image, exif=exif)
     (tmp_path / "a.png").write_bytes(content)
     asked = [Distortion("none", 0.0), Distortion("blur", 2.0), Distortion("noise", 9.0)]
-    pixels = read_distorted(tmp_path, asked, 7, SIZES, "a.png")
     upright = image.transpose(Image.Transpose.ROTATE_270)
     key = f"7 {hashlib.sha256(content).hexdigest()}"
     expected = [crop_pixels(each.apply(upright, key), SIZES) for each in asked]
-    np.testing.assert_array_equal(pixels, expected)
+    np.testing.assert_array_equal(read_distorted(tmp_path, asked, 7, SIZES, "a.png"), expected)
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [(None, "No such file"), (b"", "empty file"), (b"no picture", "not an image")],
-)
-def test_a_file_that_cannot_be_read_gives_the_reason(
-    tmp_path: Path, content: bytes | None, reason: str
-) -> None:
-    if content is not None:
-        (tmp_path / "a.png").write_bytes(content)
-    said = read_distorted(tmp_path, [Distortion("none", 0.0)], 0, SIZES, "a.png")
-    assert isinstance(said, str)
-    assert reason in said
-
-
-def test_processes_that_distort_do_without_pytorch() -> None:
+def test_processes_that_distort_do_without_pytorch():
     code = (
         "import sys, deepfake_detection.images.distortions\n"
         "assert not {'torch', 'kedro', 'sklearn'} & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def _robustness(**strengths: Any) -> RobustnessParameters:
-    return RobustnessParameters.model_validate(
-        {"subset": "auto", "most_images": None, "seed": 0} | strengths
-    )

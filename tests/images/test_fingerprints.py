@@ -2,11 +2,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepfake_detection.images.fingerprints import (
-    fingerprint_of_split,
-    pack_hashes,
-    unpack_hashes,
-)
+from deepfake_detection.images.fingerprints import fingerprint_of_split, pack_hashes, unpack_hashes
 
 hashes = st.binary(min_size=32, max_size=32).map(bytes.hex)
 SPLIT = pd.DataFrame(

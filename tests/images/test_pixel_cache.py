@@ -2,15 +2,17 @@ import dataclasses
 import errno
 import hashlib
 import os
+import pickle
 import subprocess
 import sys
 import time
 from pathlib import Path
-from textwrap import dedent
+from unittest.mock import Mock
 
 import joblib
 import numpy as np
 import pytest
+from picture_samples import make_sizes
 from PIL import Image
 
 from deepfake_detection.errors import UserError
@@ -20,21 +22,17 @@ from deepfake_detection.images.pixel_cache import (
     PixelRequest,
     prefetch_batches,
 )
-from deepfake_detection.parameters import PreprocessingParameters
 
 IMAGES = 70  # more than two tasks' worth
+SIZES = make_sizes(16, 12)
 
 
-def sizes(resize: int = 16, crop: int = 12, mean: float = 0.0) -> PreprocessingParameters:
-    return PreprocessingParameters(resize=resize, crop=crop, mean=(mean,) * 3, std=(1, 1, 1))
-
-
-def colour_of(number: int) -> tuple[int, int, int]:
+def colour_of(number):
     return (number * 3, 255 - number, 7)
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory, encode, put_files) -> Path:
+def images(tmp_path_factory, encode, put_files):
     """Images of one colour each, by which their pixels are known; `copies` holds one twice."""
     files = {
         f"{number}.png": encode(Image.new("RGB", (16 + number % 5, 18), colour_of(number)))
@@ -44,37 +42,42 @@ def images(tmp_path_factory, encode, put_files) -> Path:
     return put_files(tmp_path_factory.mktemp("images"), files)
 
 
-def request_for(folder: Path, *names: str, **changed: object) -> PixelRequest:
+def request_for(folder, *names, **changed):
     hashes = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names]
-    return PixelRequest(folder, list(names), hashes, **{"preprocessing": sizes(), **changed})
+    return PixelRequest(folder, list(names), hashes, **{"preprocessing": SIZES, **changed})
 
 
 @pytest.fixture(scope="module")
-def everything(images: Path) -> PixelRequest:
+def everything(images):
     return request_for(images, *(f"{number}.png" for number in range(IMAGES)), "copies/5.png")
 
 
 @pytest.fixture(scope="module")
-def caches(tmp_path_factory, everything) -> PixelCache:
+def caches(tmp_path_factory, everything):
     built = PixelCache(tmp_path_factory.mktemp("caches") / "pixel_cache")
     built.build(everything)
     return built
 
 
 @pytest.fixture
-def few(tmp_path: Path, photograph, encode, put_files) -> PixelRequest:
+def few(tmp_path, photograph, encode, put_files):
     """Three images that a test may harm."""
     files = {f"{number}.png": encode(photograph(number)) for number in range(3)}
     return request_for(put_files(tmp_path / "images", files), *files)
 
 
-def kept_in(caches: PixelCache) -> list[str]:
+@pytest.fixture
+def own(tmp_path):
+    return PixelCache(tmp_path / "caches")
+
+
+def kept_in(caches):
     return sorted(path.name for path in caches.folder.iterdir()) if caches.folder.exists() else []
 
 
 def test_each_image_has_its_pixels_whatever_the_order(caches, everything):
     """A copy has no row of its own, and the order and number of hashes do not matter."""
-    pixels = caches.open(list(dict.fromkeys(everything.sha256s))[::-1], sizes())
+    pixels = caches.open(list(dict.fromkeys(everything.sha256s))[::-1], SIZES)
     assert pixels.array.shape == (IMAGES, 12, 12, 3)
     assert pixels.array.dtype == np.uint8
     order = np.random.default_rng(0).permutation(len(everything.sha256s))
@@ -89,155 +92,119 @@ def test_each_image_has_its_pixels_whatever_the_order(caches, everything):
 
 def test_a_hash_that_ends_in_zeros_is_found(tmp_path, encode, put_files):
     """Byte strings lose trailing zeros in NumPy."""
-    contents = (encode(Image.new("RGB", (16, 16), (i % 256, i // 256, 0))) for i in range(65_536))
-    zeros = next(each for each in contents if hashlib.sha256(each).digest().endswith(b"\0"))
+    files = (encode(Image.new("RGB", (16, 16), (i % 256, i // 256, 0))) for i in range(65_536))
+    zeros = next(each for each in files if hashlib.sha256(each).digest().endswith(b"\0"))
     other = encode(Image.new("RGB", (16, 16), (1, 2, 3)))
     folder = put_files(tmp_path / "images", {"zeros.png": zeros, "other.png": other})
-    caches, request = (
-        PixelCache(tmp_path / "caches"),
-        request_for(folder, "zeros.png", "other.png"),
-    )
+    caches, request = PixelCache(tmp_path), request_for(folder, "zeros.png", "other.png")
     caches.build(request)
-    pixels = caches.open(request.sha256s, sizes())
-    row = pixels.rows(request.sha256s[1:])[0]
+    pixels = caches.open(request.sha256s, SIZES)
+    of_zeros, row = pixels.rows(request.sha256s)
     assert (pixels.array[row] == (1, 2, 3)).all()
-    assert pixels.rows(request.sha256s[:1])[0] == 1 - row
+    assert of_zeros == 1 - row
 
 
-def test_an_unknown_image_has_no_row(caches, everything, tmp_path):
-    with pytest.raises(KeyError, match="pixel cache"):
-        caches.open(everything.sha256s, sizes()).rows([everything.sha256s[0], "f" * 64])
-    assert len(caches.open(everything.sha256s, sizes()).rows([])) == 0
-    nothing = PixelCache(tmp_path)
-    nothing.build(PixelRequest(tmp_path, [], [], sizes()))
-    with pytest.raises(KeyError, match="pixel cache"):
-        nothing.open([], sizes()).rows(everything.sha256s)
+def test_a_cache_that_was_not_built_and_an_unknown_image_are_errors(caches, everything, own):
+    with pytest.raises(UserError, match=r"71 images .*data_preparation"):
+        own.open(everything.sha256s, SIZES)
+    own.build(PixelRequest(own.folder, [], [], SIZES))
+    for pixels in (caches.open(everything.sha256s, SIZES), own.open([], SIZES)):
+        assert len(pixels.rows([])) == 0
+        with pytest.raises(KeyError, match="pixel cache"):
+            pixels.rows([everything.sha256s[0], "f" * 64])
 
 
 def test_a_cache_is_built_once(caches, everything):
     before = {path: path.stat().st_mtime_ns for path in caches.folder.rglob("*")}
     caches.build(everything)
-    normalised = PixelRequest(
-        everything.folder, everything.paths, everything.sha256s, sizes(mean=0.5)
-    )
-    caches.build(normalised)  # normalisation plays no part in the pixels
+    # normalisation plays no part in the pixels
+    caches.build(dataclasses.replace(everything, preprocessing=make_sizes(16, 12, mean=0.5)))
     assert {path: path.stat().st_mtime_ns for path in caches.folder.rglob("*")} == before
 
 
-def test_other_images_or_sizes_make_another_store(few, tmp_path):
-    caches = PixelCache(tmp_path / "caches")
+def test_other_images_or_sizes_make_another_store(few, own):
     requests = [
         few,
         request_for(few.folder, "0.png", "1.png"),
-        request_for(few.folder, *few.paths, preprocessing=sizes(crop=11)),
-        request_for(few.folder, *few.paths, preprocessing=sizes(resize=17)),
+        request_for(few.folder, *few.paths, preprocessing=make_sizes(16, 11)),
+        request_for(few.folder, *few.paths, preprocessing=make_sizes(17, 12)),
     ]
     for request in requests:
-        caches.build(request)
-    assert len(kept_in(caches)) == 4
-    for request in requests:
-        pixels = caches.open(request.sha256s, request.preprocessing)
+        own.build(request)
+    overwrite(few.folder / "1.png")
+    changed = request_for(few.folder, *few.paths)
+    own.build(changed)
+    assert len(kept_in(own)) == 5
+    # all with the permissions of their folder
+    assert len({path.stat().st_mode for path in (own.folder, *own.folder.iterdir())}) == 1
+    for request in (*requests, changed):
+        pixels = own.open(request.sha256s, request.preprocessing)
         assert len(pixels.array) == len(request.paths)
         assert pixels.array.shape[1] == request.preprocessing.crop
+    pixels = own.open(changed.sha256s, SIZES)
+    assert not pixels.array[pixels.rows(changed.sha256s[1:2])].any()
 
 
-def test_a_cache_that_was_not_built_is_an_error(few, tmp_path):
-    with pytest.raises(UserError, match=r"3 images .*data_preparation"):
-        PixelCache(tmp_path / "caches").open(few.sha256s, sizes())
-
-
-def overwrite(path: Path) -> None:
+def overwrite(path):
     Image.new("RGB", (20, 20)).save(path)
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, overwrite], ids=["missing", "changed"])
-def test_an_image_that_is_not_as_indexed_leaves_nothing_behind(few, tmp_path, harm):
+def test_an_image_that_is_not_as_indexed_leaves_nothing_behind(few, own, harm):
     harm(few.folder / "1.png")
-    caches = PixelCache(tmp_path / "caches")
     with pytest.raises(UserError, match=r"1\.png.*data_preparation"):
-        caches.build(few)
-    assert kept_in(caches) == []
+        own.build(few)
+    assert kept_in(own) == []
 
 
-def test_a_full_disk_is_an_error_and_leaves_nothing_behind(few, tmp_path, monkeypatch):
-    def refuse(*_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
-    caches = PixelCache(tmp_path / "caches")
+def test_a_full_disk_is_an_error_and_leaves_nothing_behind(few, own, monkeypatch):
+    full = Mock(side_effect=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(UserError, match=r"3 images.* MB.*pixels=files"):
-        caches.build(few)
-    assert kept_in(caches) == []
+        own.build(few)
+    assert kept_in(own) == []
     monkeypatch.undo()
-    caches.build(few)
-    assert len(kept_in(caches)) == 1
-
-
-def test_a_cache_has_the_permissions_of_its_folder(few, tmp_path):
-    caches = PixelCache(tmp_path / "caches")
-    caches.build(few)
-    modes = {path.stat().st_mode & 0o777 for path in (caches.folder, *caches.folder.iterdir())}
-    assert len(modes) == 1
-
-
-# ---------------------------------------------------------------- damaged, changed, left behind
+    own.build(few)
+    assert len(kept_in(own)) == 1
 
 
 @pytest.mark.parametrize("harmed", ["pixels.npy", "sha256.npy"])
-def test_a_damaged_cache_is_an_error_and_built_again(few, tmp_path, harmed, caplog):
-    caches = PixelCache(tmp_path / "caches")
-    caches.build(few)
-    file = next(caches.folder.glob(f"*/{harmed}"))
+def test_a_damaged_cache_is_an_error_and_built_again(few, own, harmed, caplog):
+    own.build(few)
+    file = next(own.folder.glob(f"*/{harmed}"))
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=str(file.parent)):
-        caches.open(few.sha256s, sizes()).rows(few.sha256s)
-    caches.build(few)
+        own.open(few.sha256s, SIZES).rows(few.sha256s)
+    own.build(few)
     assert str(file.parent) in caplog.text
     assert file.read_bytes() == whole
 
 
-def test_changed_images_make_a_cache_of_their_own(few, tmp_path):
-    caches = PixelCache(tmp_path / "caches")
-    caches.build(few)
-    overwrite(few.folder / "1.png")
-    changed = request_for(few.folder, *few.paths)
-    caches.build(changed)
-    assert len(kept_in(caches)) == 2
-    pixels = caches.open(changed.sha256s, sizes())
-    assert not pixels.array[pixels.rows(changed.sha256s[1:2])].any()
-
-
-def test_what_a_killed_build_left_is_removed_after_a_day(few, tmp_path):
-    caches = PixelCache(tmp_path / "caches")
-    old, young = caches.folder / ".partial-old", caches.folder / ".partial-young"
+def test_what_a_killed_build_left_is_removed_after_a_day(few, own, put_files):
+    old, young = own.folder / ".partial-old", own.folder / ".partial-young"
     for left in (old, young):
-        left.mkdir(parents=True)
-        (left / "pixels.npy").write_bytes(b"half")
+        put_files(left, {"pixels.npy": b"half"})
     two_days_ago = time.time() - 2 * 24 * 60 * 60
     os.utime(old, (two_days_ago, two_days_ago))
-    caches.build(few)
+    own.build(few)
     assert not old.exists()
     assert young.exists()  # another run may be writing it
-
-
-# ---------------------------------------------------------------- straight from the files
 
 
 def test_files_give_the_pixels_of_a_store(everything, caches, tmp_path):
     listed = PixelCache(tmp_path / "listed")
     listed.build(dataclasses.replace(everything, stored=False))
     assert not list(listed.folder.rglob("*.npy"))
-    files, cache = (each.open(everything.sha256s, sizes()) for each in (listed, caches))
+    files, cache = (each.open(everything.sha256s, SIZES) for each in (listed, caches))
     assert files.array.shape == cache.array.shape
     assert (files.sha256s == cache.sha256s).all()
     order = np.random.default_rng(1).permutation(IMAGES)
-    rows = cache.rows([everything.sha256s[at] for at in order])
-    batches = [rows[at : at + 16] for at in range(0, len(rows), 16)]
-    for ours, theirs in zip(
-        prefetch_batches(files.array, batches), prefetch_batches(cache.array, batches), strict=True
-    ):
-        np.testing.assert_array_equal(ours, theirs)
+    batches = np.split(cache.rows([everything.sha256s[at] for at in order]), [16, 32, 48, 64])
+    for ours, batch in zip(prefetch_batches(files.array, batches), batches, strict=True):
+        np.testing.assert_array_equal(ours, cache.array[batch])
+    for pixels in (files, cache):
+        assert list(prefetch_batches(pixels.array, [])) == []
 
 
 class _CountingFiles(ImageFiles):
@@ -251,7 +218,7 @@ class _CountingFiles(ImageFiles):
 
 def test_no_more_is_prefetched_than_cores_can_use(tmp_path):
     """Or else a slow network would find the whole set in memory."""
-    files = _CountingFiles(tmp_path, ["a.png"] * 200, ["0" * 64] * 200, sizes())
+    files = _CountingFiles(tmp_path, ["a.png"] * 200, ["0" * 64] * 200, SIZES)
     reading = prefetch_batches(files, np.arange(200).reshape(100, 2))
     next(reading)
     time.sleep(0.5)
@@ -260,49 +227,25 @@ def test_no_more_is_prefetched_than_cores_can_use(tmp_path):
     assert (tmp_path / "read").stat().st_size == 100
 
 
-@pytest.mark.parametrize("array", ["cache", "files"])
-def test_no_batches_are_no_reads(everything, tmp_path, array):
-    kept = PixelCache(tmp_path / array)
-    kept.build(dataclasses.replace(everything, stored=array == "cache"))
-    assert list(prefetch_batches(kept.open(everything.sha256s, sizes()).array, [])) == []
-
-
-def test_a_file_that_changed_since_is_named_when_it_is_read(few, tmp_path):
-    caches = PixelCache(tmp_path / "caches")
-    caches.build(dataclasses.replace(few, stored=False))
+def test_a_file_that_changed_since_is_named_when_it_is_read(few, own):
+    own.build(dataclasses.replace(few, stored=False))
     overwrite(few.folder / "1.png")
-    pixels = caches.open(few.sha256s, sizes())
+    pixels = own.open(few.sha256s, SIZES)
     with pytest.raises(UserError, match=r"1\.png"):
         list(prefetch_batches(pixels.array, [pixels.rows(few.sha256s)]))
 
 
-def test_two_processes_may_build_the_same_cache_at_once(everything, tmp_path, caches):
-    code = f"""
-        import sys, time
-        from pathlib import Path
-        from deepfake_detection.images.pixel_cache import PixelRequest, PixelCache
-        from deepfake_detection.parameters import PreprocessingParameters
-
-        sizes = PreprocessingParameters(resize=16, crop=12, mean=(0, 0, 0), std=(1, 1, 1))
-        request = PixelRequest(
-            Path({str(everything.folder)!r}), {everything.paths!r}, {everything.sha256s!r}, sizes
-        )
-        sys.stdin.readline()
-        PixelCache(Path({str(tmp_path / "caches")!r})).build(request)
-    """
+def test_two_processes_may_build_the_same_cache_at_once(everything, tmp_path, own, caches):
+    (tmp_path / "build").write_bytes(pickle.dumps((own, everything)))
+    code = "import pickle, sys; cache, request = pickle.load(open(sys.argv[1], 'rb')); "
+    code += "sys.stdin.readline(); cache.build(request)"
+    command = [sys.executable, "-c", code, tmp_path / "build"]
     one_core = {**os.environ, "LOKY_MAX_CPU_COUNT": "1"}  # no workers, which start slowly
-    builders = [
-        subprocess.Popen(
-            [sys.executable, "-c", dedent(code)], stdin=subprocess.PIPE, text=True, env=one_core
-        )
-        for _ in range(2)
-    ]
+    builders = [subprocess.Popen(command, stdin=subprocess.PIPE, env=one_core) for _ in range(2)]
     for builder in builders:
-        builder.stdin.write("start\n")
-        builder.stdin.flush()
-    assert [builder.wait(timeout=60) for builder in builders] == [0, 0]
-    for builder in builders:
+        builder.stdin.write(b"start\n")
         builder.stdin.close()
-    assert kept_in(PixelCache(tmp_path / "caches")) == kept_in(caches)
-    twice = PixelCache(tmp_path / "caches").open(everything.sha256s, sizes())
-    np.testing.assert_array_equal(twice.array, caches.open(everything.sha256s, sizes()).array)
+    assert [builder.wait(timeout=60) for builder in builders] == [0, 0]
+    assert kept_in(own) == kept_in(caches)
+    twice, once = (each.open(everything.sha256s, SIZES).array for each in (own, caches))
+    np.testing.assert_array_equal(twice, once)

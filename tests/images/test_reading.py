@@ -1,9 +1,11 @@
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from picture_samples import png_of_size
-from PIL import Image, ImageOps
+from PIL import Image
 
 from deepfake_detection.images.parallel import map_in_processes
 from deepfake_detection.images.reading import (
@@ -21,34 +23,31 @@ STARTS = [
 ]  # fmt: skip
 
 
-def test_only_the_types_that_are_admitted_are_opened(photograph, encode):
-    bitmap = encode(photograph(), "BMP")
-    assert open_picture(bitmap, types=("PNG", "BMP")).size == (32, 32)
-    with pytest.raises(UnreadablePictureError):
-        open_picture(bitmap, types=("PNG",))
-
-
-def reason_for(content: bytes, max_pixels: int | None = None) -> str:
+def reason_for(content, max_pixels=None):
     with pytest.raises(UnreadablePictureError) as caught:
         open_picture(content, max_pixels)
     return str(caught.value)
 
 
-def assert_read_or_refused(content: bytes) -> None:
+def assert_pixels(opened, expected):
+    assert opened.mode == "RGB"
+    np.testing.assert_array_equal(opened, expected.convert("RGB"))
+
+
+def assert_read_or_refused(content):
     try:
-        mode, reason = open_picture(content, 10_000).mode, None
+        assert open_picture(content, 10_000).mode == "RGB"
     except UnreadablePictureError as error:
-        mode, reason = None, str(error)
-    assert mode == "RGB" or reason
+        assert str(error)  # noqa: PT017
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "GIF", "PPM", "TGA", "PCX", "ICO", "WEBP"])
 def test_files_without_loss_give_the_same_pixels_whatever_their_type(kind, photograph, encode):
     image = photograph(size=(32, 32)).quantize(64).convert("RGB")
-    options = {"lossless": True} if kind == "WEBP" else {}
-    opened = open_picture(encode(image, kind, **options))
-    assert opened.mode == "RGB"
-    np.testing.assert_array_equal(np.asarray(opened), np.asarray(image))
+    content = encode(image, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    assert_pixels(open_picture(content, types=("PNG", kind)), image)
+    with pytest.raises(UnreadablePictureError):
+        open_picture(content, types=("JPEG",))
 
 
 @pytest.mark.parametrize(
@@ -69,19 +68,15 @@ def test_every_mode_of_a_file_becomes_rgb(mode, photograph, encode):
     if mode == "RGBA":
         image.putalpha(Image.linear_gradient("L").resize(image.size))
     options = {"transparency": 0} if mode == "P" else {}
-    opened = open_picture(encode(image, "PNG", **options))
-    assert opened.mode == "RGB"
     # an alpha channel is dropped, not blended over black
-    np.testing.assert_array_equal(np.asarray(opened), np.asarray(image.convert("RGB")))
+    assert_pixels(open_picture(encode(image, "PNG", **options)), image)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_sixteen_bit_greyscale_is_scaled_to_eight(kind, encode):
     levels = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
     opened = np.asarray(open_picture(encode(Image.fromarray(levels), kind)))
-    expected = np.arange(256).reshape(16, 16)
-    for channel in range(3):
-        np.testing.assert_array_equal(opened[..., channel], expected)
+    assert (opened == np.arange(256).reshape(16, 16, 1)).all()
 
 
 @pytest.mark.parametrize("top", [1.0, 255.0])
@@ -96,8 +91,7 @@ def test_floating_point_files_are_scaled_to_eight_bit(top, encode):
 def test_the_first_frame_of_an_animation_counts(photograph, encode):
     frames = [photograph(seed).quantize(64) for seed in range(3)]
     animated = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    expected = np.asarray(frames[0].convert("RGB"))
-    np.testing.assert_array_equal(np.asarray(open_picture(animated)), expected)
+    assert_pixels(open_picture(animated), frames[0])
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -112,8 +106,7 @@ def test_a_camera_s_orientation_is_applied(orientation, photograph, encode):
     held = upright.transpose(turns[orientation]) if orientation in turns else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
-    opened = open_picture(encode(held, "PNG", exif=exif))
-    np.testing.assert_array_equal(np.asarray(opened), np.asarray(upright))
+    assert_pixels(open_picture(encode(held, "PNG", exif=exif)), upright)
 
 
 def test_each_damage_has_its_reason(photograph, encode):
@@ -124,19 +117,13 @@ def test_each_damage_has_its_reason(photograph, encode):
     assert all(reasons)
 
 
-def test_too_many_pixels_are_refused_before_decoding():
+def test_too_many_pixels_are_refused_before_decoding(photograph, encode):
     for size, max_pixels in (((30_000, 30_000), None), ((200, 200), 10_000)):
         with pytest.raises(TooManyPixelsError):
             open_picture(png_of_size(*size), max_pixels=max_pixels)
-    reason = reason_for(png_of_size(9_000, 9_000), max_pixels=50_000_000)
-    assert "9000×9000" in reason
-    assert "max_pixels (50000000)" in reason
-
-
-def test_max_pixels_is_the_largest_size_that_is_opened(photograph, encode):
     content = encode(photograph(size=(20, 10)))
     assert open_picture(content, max_pixels=200).size == (20, 10)
-    assert "max_pixels (199)" in reason_for(content, max_pixels=199)
+    assert re.search(r"20×10.*max_pixels \(199\)", reason_for(content, max_pixels=199))
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -172,22 +159,18 @@ def test_a_damaged_file_is_read_or_refused(kind, kept, flips, photograph, encode
     assert_read_or_refused(bytes(content[: int(kept * len(content))]))
 
 
-def test_a_file_is_read_by_its_path(tmp_path, photograph):
+def test_a_file_is_read_by_its_path_and_an_open_picture_as_it_is(tmp_path, photograph):
     photograph().save(tmp_path / "a.png")
-    expected = np.asarray(photograph())
-    np.testing.assert_array_equal(np.asarray(read_picture(tmp_path / "a.png")), expected)
+    assert_pixels(read_picture(tmp_path / "a.png"), photograph())
     with pytest.raises(UnreadablePictureError):
         read_picture(tmp_path / "gone.png")
-
-
-def test_a_picture_that_is_open_already_is_made_upright_rgb_too(photograph):
     held = photograph(size=(16, 8)).convert("RGBA")
     held.getexif()[0x0112] = 6
-    assert (to_rgb(held).mode, to_rgb(held).size) == ("RGB", (8, 16))
-    assert ImageOps.exif_transpose(held).size == (8, 16)
+    assert_pixels(to_rgb(held), photograph(size=(16, 8)).transpose(Image.Transpose.ROTATE_270))
+    assert held.getexif()[0x0112] == 6
 
 
-def _length(content: bytes) -> int:
+def _length(content):
     return len(content)
 
 

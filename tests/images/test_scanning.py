@@ -2,21 +2,19 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
+from itertools import combinations
 
 import imagehash
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from picture_samples import grainy_photograph, make_image_set
 from PIL import Image, ImageFilter
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.scanning import find_files, measure_picture
-from deepfake_detection.parameters import ImageSetParameters
 from deepfake_detection.pipelines.data_preparation.nodes import (
     index_images,
     list_rejected_images,
@@ -26,60 +24,39 @@ from deepfake_detection.pipelines.data_preparation.nodes import (
 CLASSES = {"real": "real", "fake": "fake"}
 
 
-def images_of(max_rejected_share: float = 1.0, **changed: object) -> ImageSetParameters:
-    return ImageSetParameters.model_validate(
-        {
-            "classes": CLASSES,
-            "source": {"rule": "consecutive", "size": 5, "pattern": None},
-            "group": {"rule": "source", "pattern": None},
-            "max_rejected_share": max_rejected_share,
-            "max_pixels": 10_000,
-            "note": None,
-            **changed,
-        }
-    )
+def images_of(max_rejected_share=1.0):
+    return make_image_set(CLASSES, max_rejected_share=max_rejected_share, max_pixels=10_000)
 
 
 @pytest.fixture
-def folder(tmp_path: Path, put_files: Callable[..., Path]) -> Callable[..., Path]:
+def folder(tmp_path, put_files):
     """A folder with empty files of these names."""
-
-    def make(*names: str) -> Path:
-        return put_files(tmp_path / "images", dict.fromkeys(names, b""))
-
-    return make
-
-
-# ---------------------------------------------------------------- finding files
+    return lambda *names: put_files(tmp_path / "images", dict.fromkeys(names, b""))
 
 
 def test_files_come_class_by_class_in_natural_order(folder, tmp_path, put_files):
-    names = ["10.png", "9.png", "1.png", "a/2.png", "a/11.png", "b10/1.png", "b9/1.png"]
-    images = folder(*(f"real/{name}" for name in names), "fake/0.png")
     ordered = ["1.png", "9.png", "10.png", "a/2.png", "a/11.png", "b9/1.png", "b10/1.png"]
-    assert find_files(images, {"fake": "fake", "real": "real"}) == [
-        ("fake/0.png", "fake"),
-        *((f"real/{name}", "real") for name in ordered),
-    ]
+    images = folder(*(f"real/{name}" for name in sorted(ordered)), "fake/0.png")
+    expected = [("fake/0.png", "fake"), *((f"real/{name}", "real") for name in ordered)]
+    assert find_files(images, {"fake": "fake", "real": "real"}) == expected
     # names that are equal in natural order have a fixed order too
     names = ["real/1.png", "real/01.png", "real/001.png", "fake/0.png"]
-    found = [
+    one, other = (
         find_files(put_files(tmp_path / str(step), dict.fromkeys(names[::step], b"")), CLASSES)
         for step in (1, -1)
-    ]
-    assert found[0] == found[1]
+    )
+    assert one == other
 
 
 def test_class_folders_may_be_nested_and_some_left_out(folder):
     images = folder("train/real/0.png", "train/fake/0.png", "train/odd/0.png", "old/deep/0.png")
     classes = {"train/real": "real", "train/fake": "fake", "train/odd": None, "old": None}
-    assert find_files(images, classes) == [
-        ("train/real/0.png", "train/real"),
-        ("train/fake/0.png", "train/fake"),
-    ]
-    assert find_files(images, {**classes, "never_there": None})
+    expected = [("train/real/0.png", "train/real"), ("train/fake/0.png", "train/fake")]
+    assert find_files(images, classes) == expected
+    assert find_files(images, {**classes, "never_there": None}) == expected
+    del classes["train/odd"]
     with pytest.raises(UserError, match="'train/odd'"):
-        find_files(images, {"train/real": "real", "train/fake": "fake", "old": None})
+        find_files(images, classes)
 
 
 @pytest.mark.parametrize(
@@ -94,9 +71,8 @@ def test_class_folders_may_be_nested_and_some_left_out(folder):
     ],
 )
 def test_a_layout_that_differs_from_the_parameters_is_an_error(folder, names, named):
-    with pytest.raises(UserError, match=named) as caught:
+    with pytest.raises(UserError, match=rf"^.*{named}.*$"):  # in one line
         find_files(folder(*names), CLASSES)
-    assert "\n" not in str(caught.value)
 
 
 def test_system_files_are_passed_over_and_loose_files_are_not(folder):
@@ -104,12 +80,10 @@ def test_system_files_are_passed_over_and_loose_files_are_not(folder):
         "real/0.png", "fake/0.png", ".DS_Store", "real/._0.png", "real/.ipynb_checkpoints/0.png",
         "fake/Thumbs.db", "fake/desktop.ini", ".git/config", "notes.txt",
     )  # fmt: skip
-    assert find_files(images, CLASSES) == [
-        ("real/0.png", "real"), ("fake/0.png", "fake"), ("notes.txt", ""),
-    ]  # fmt: skip
+    found = [("real/0.png", "real"), ("fake/0.png", "fake"), ("notes.txt", "")]
+    assert find_files(images, CLASSES) == found
     # a class folder is read even if it is hidden
-    hidden = find_files(images, {"real": "real", "fake": "fake", ".git": "fake"})
-    assert (".git/config", ".git") in hidden
+    assert (".git/config", ".git") in find_files(images, {**CLASSES, ".git": "fake"})
 
 
 def test_links_to_folders_and_files_are_followed(folder, tmp_path, put_files):
@@ -122,21 +96,16 @@ def test_links_to_folders_and_files_are_followed(folder, tmp_path, put_files):
     assert found == ["real/0.png", "real/1.png", "real/linked/5.png", "real/linked/deep/6.png"]
 
 
-# ---------------------------------------------------------------- scanning and indexing
-
-GOOD = 30
-
-
 @pytest.fixture(scope="module")
-def scanned(tmp_path_factory, photograph, encode, put_files) -> pd.DataFrame:
+def scanned(tmp_path_factory, photograph, encode, put_files):
     """One scan of a folder with images of many types, and with files of every kind of damage."""
-    images = {f"real/{i}.png": encode(photograph(i)) for i in range(GOOD)}
-    images |= {f"fake/{i}.jpg": encode(photograph(100 + i), "JPEG") for i in range(GOOD)}
+    images = {f"real/{i}.png": encode(photograph(i)) for i in range(30)}
+    images |= {f"fake/{i}.jpg": encode(photograph(100 + i), "JPEG") for i in range(30)}
     turned = Image.Exif()
     turned[0x0112] = 6
-    images["real/3.png"] = encode(photograph(3, (32, 24)), exif=turned)
-    images["fake/7.jpg"] = images["fake/1.jpg"]
     images |= {
+        "real/3.png": encode(photograph(3, (32, 24)), exif=turned),
+        "fake/7.jpg": images["fake/1.jpg"],
         "real/4.png": b"",
         "real/notes.txt": b"not a picture",
         "fake/2.jpg": images["fake/2.jpg"][:-30],
@@ -193,32 +162,17 @@ def test_the_index_describes_each_image(scanned):
     assert {str(index[name].dtype) for name in ("label", "width", "height", "bytes")} == {"int64"}
 
 
-def test_the_index_survives_its_file(scanned, tmp_path):
-    index = index_images(scanned, list_rejected_images(scanned), images_of())
-    index.attrs = {}
-    index.to_parquet(tmp_path / "image_index.parquet")
-    pd.testing.assert_frame_equal(
-        pd.read_parquet(tmp_path / "image_index.parquet"), index, check_dtype=False
-    )
-
-
-def test_copies_join_the_groups_of_their_sources(scanned):
-    index = index_images(scanned, list_rejected_images(scanned), images_of())
-    groups = index.set_index("path")["group"]
-    assert groups["fake/7.jpg"] == groups["fake/1.jpg"] == groups["fake/8.jpg"]
-    assert groups["fake/10.jpg"] != groups["fake/7.jpg"]
-    assert not set(groups[groups.index.str.startswith("real")]) & {groups["fake/1.jpg"]}
-
-
 def test_files_of_one_picture_under_both_labels_are_warned_of(scanned, caplog):
-    both = scanned.copy()
-    copied = both.index[both["path"] == "fake/0.jpg"][0]
-    both.loc[both["path"] == "real/0.png", "sha256"] = both.loc[copied, "sha256"]
-    index = index_images(both, list_rejected_images(both), images_of())
+    both = scanned.set_index("path")
+    both.loc["real/0.png", "sha256"] = both.loc["fake/0.jpg", "sha256"]
+    both = both.reset_index()
+    groups = index_images(both, list_rejected_images(both), images_of()).set_index("path")["group"]
     assert "2 files" in caplog.text
     assert "real/0.png" in caplog.text
-    groups = index.set_index("path")["group"]
+    # copies join the groups of their sources
     assert groups["fake/0.jpg"] == groups["real/0.png"]
+    assert groups["fake/7.jpg"] == groups["fake/1.jpg"] == groups["fake/8.jpg"]
+    assert groups["fake/10.jpg"] != groups["fake/7.jpg"]
 
 
 def test_rejected_files_stop_a_run_only_above_the_limit(scanned):
@@ -227,12 +181,11 @@ def test_rejected_files_stop_a_run_only_above_the_limit(scanned):
     assert len(index_images(scanned, rejected, images_of(share)))
     with pytest.raises(UserError) as caught:
         index_images(scanned, rejected, images_of(share - 1e-9))
-    message = str(caught.value)
-    assert f"{len(rejected)} of {len(scanned)}" in message
-    assert f"{share:.1%}" in message
-    assert f"{rejected['path'][0]} ({rejected['reason'][0]})" in message
-    assert "rejected_images" in message
-    assert "max_rejected_share" in message
+    for said in (
+        f"{len(rejected)} of {len(scanned)}", f"{share:.1%}", "rejected_images",
+        f"{rejected['path'][0]} ({rejected['reason'][0]})", "max_rejected_share",
+    ):  # fmt: skip
+        assert said in str(caught.value)
 
 
 def test_a_class_without_a_readable_image_is_an_error(scanned):
@@ -240,9 +193,6 @@ def test_a_class_without_a_readable_image_is_an_error(scanned):
     broken.loc[broken["class_name"] == "fake", "reason"] = "empty file"
     with pytest.raises(UserError, match="'fake'"):
         index_images(broken, list_rejected_images(broken), images_of())
-
-
-# ---------------------------------------------------------------- measures
 
 
 @settings(max_examples=25, deadline=None)
@@ -257,21 +207,20 @@ def test_brightness_and_contrast_are_mean_and_spread_of_luma(one, other):
 
 def test_a_picture_without_edges_has_no_sharpness():
     ramp = np.tile(np.arange(32, dtype=np.uint8) * 4, (32, 1))
-    assert measure_picture(Image.fromarray(ramp).convert("RGB"))["sharpness"] == 0
-    for size in ((1, 1), (2, 50), (50, 2)):
-        assert measure_picture(Image.new("RGB", size))["sharpness"] == 0
+    flat = [Image.new("RGB", size) for size in ((1, 1), (2, 50), (50, 2))]
+    for picture in (Image.fromarray(ramp).convert("RGB"), *flat):
+        assert measure_picture(picture)["sharpness"] == 0
 
 
-def test_sharpness_falls_with_every_blur(photograph):
-    rough = np.random.default_rng(0).integers(0, 40, (64, 64, 3))
-    image = Image.fromarray((np.asarray(photograph(size=(64, 64))) // 2 + rough).astype(np.uint8))
+def test_sharpness_falls_with_every_blur():
+    image = grainy_photograph(0, (64, 64), grain=12)
     blurred = [image.filter(ImageFilter.GaussianBlur(radius)) for radius in (0, 0.5, 1, 2, 4)]
     sharpness = [measure_picture(each)["sharpness"] for each in blurred]
     assert sharpness == sorted(sharpness, reverse=True)
     assert sharpness[0] > 10 * sharpness[-1]
 
 
-def hash_of(image: Image.Image) -> imagehash.ImageHash:
+def hash_of(image):
     return imagehash.hex_to_hash(str(measure_picture(image)["perceptual_hash"]))
 
 
@@ -280,9 +229,8 @@ def test_perceptual_hashes_are_near_for_alike_pictures_only(encode):
     images = [Image.fromarray(each).resize((96, 96), Image.Resampling.BICUBIC) for each in colours]
     hashes = [hash_of(image) for image in images]
     for image, own in zip(images, hashes, strict=True):
-        assert hash_of(image.resize((150, 150), Image.Resampling.BICUBIC)) - own <= 2
-        assert hash_of(image.resize((64, 64), Image.Resampling.BICUBIC)) - own <= 2
+        for side in (150, 64):
+            assert hash_of(image.resize((side, side), Image.Resampling.BICUBIC)) - own <= 2
         with Image.open(io.BytesIO(encode(image, "JPEG", quality=60))) as compressed:
             assert hash_of(compressed) - own <= 6
-    distances = [a - b for i, a in enumerate(hashes) for b in hashes[:i]]
-    assert min(distances) > 12
+    assert min(a - b for a, b in combinations(hashes, 2)) > 12

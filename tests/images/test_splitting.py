@@ -1,34 +1,30 @@
 import time
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from picture_samples import make_image_set
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.fingerprints import fingerprint_of_split
-from deepfake_detection.images.sources_and_groups import name_groups
 from deepfake_detection.images.split_summary import SUBSETS
 from deepfake_detection.images.splitting import draw_subsets
-from deepfake_detection.parameters import GroupRule, ImageSetParameters, SplitParameters
+from deepfake_detection.parameters import SplitParameters
 from deepfake_detection.pipelines.data_preparation.nodes import split_images, summarise_split
 
 METHODS = ["group", "individual"]
 CLASSES = ["real", "fake_deepfake", "fake_face2face"]
+IMAGE_SET = make_image_set(dict(zip(CLASSES, ["real", "fake", "fake"], strict=True)))
 SOME = settings(max_examples=40, deadline=None)
 
 
-def cut_by(
-    method: str = "group", ratios: tuple[float, ...] = (0.8, 0.2, 0.0), seed: int = 0
-) -> SplitParameters:
+def cut_by(method="group", ratios=(0.8, 0.2, 0.0), seed=0):
     named = dict(zip(SUBSETS, ratios, strict=True))
-    return SplitParameters.model_validate(
-        {"method": method, "ratios": named, "seed": seed, "fold": None}
-    )
+    return SplitParameters(method=method, ratios=named, seed=seed, fold=None)
 
 
-def index_of(rows: list[tuple[str, str]], sha256s: list[str] | None = None) -> pd.DataFrame:
+def index_of(rows, sha256s=None):
     """An index of images given as (class name, group)."""
     table = pd.DataFrame(rows, columns=["class_name", "group"])
     table["path"] = [f"{name}/{number}.png" for number, name in enumerate(table["class_name"])]
@@ -38,31 +34,26 @@ def index_of(rows: list[tuple[str, str]], sha256s: list[str] | None = None) -> p
     return table
 
 
-def index_of_sizes(sizes: dict[str, list[int]]) -> pd.DataFrame:
+def index_of_sizes(sizes):
     """An index with groups of these sizes, each of one class."""
-    return index_of(
-        [
-            (name, f"{name}/{group}")
-            for name, of_class in sizes.items()
-            for group, size in enumerate(of_class)
-            for _ in range(size)
-        ]
-    )
+    rows = []
+    for name, of_class in sizes.items():
+        for group, size in enumerate(of_class):
+            rows += [(name, f"{name}/{group}")] * size
+    return index_of(rows).assign(width=299, height=299)
 
 
-def course(files: int = 4000, classes: tuple[str, ...] = tuple(CLASSES)) -> pd.DataFrame:
-    return index_of_sizes({name: [5] * (files // 5) for name in classes})
+def course(files=4000):
+    return index_of_sizes({name: [5] * (files // 5) for name in CLASSES})
 
 
-def counts_of(index: pd.DataFrame, subsets: pd.Series) -> dict[tuple[str, str], int]:
+def counts_of(index, subsets):
     return index.assign(subset=subsets).groupby(["subset", "class_name"]).size().to_dict()
 
 
-@st.composite
-def ratios_of_subsets(draw) -> tuple[float, float, float]:
-    validation = draw(st.sampled_from([0.0, 0.05, 0.1, 0.2, 1 / 3, 0.5]))
-    test = draw(st.sampled_from([0.0, 0.01, 0.1, 0.25]))
-    return (1 - validation - test, validation, test)
+ratios_of_subsets = st.tuples(
+    st.sampled_from([0.0, 0.05, 0.1, 0.2, 1 / 3, 0.5]), st.sampled_from([0.0, 0.01, 0.1, 0.25])
+).map(lambda drawn: (1 - sum(drawn), *drawn))
 
 
 sizes_of_classes = st.dictionaries(
@@ -73,7 +64,7 @@ sizes_of_classes = st.dictionaries(
 
 
 @st.composite
-def tangled_indices(draw) -> pd.DataFrame:
+def tangled_indices(draw):
     """Any classes in any group, few groups and many."""
     groups = draw(st.integers(3, 25))
     names = draw(st.lists(st.sampled_from(CLASSES), min_size=6, max_size=120))
@@ -81,7 +72,7 @@ def tangled_indices(draw) -> pd.DataFrame:
 
 
 @SOME
-@given(sizes_of_classes, ratios_of_subsets(), st.sampled_from(METHODS), st.integers(0, 2**40))
+@given(sizes_of_classes, ratios_of_subsets, st.sampled_from(METHODS), st.integers(0, 2**40))
 def test_every_class_is_in_every_subset_with_its_ratio_up_to_a_group(sizes, ratios, method, seed):
     index = index_of_sizes(sizes)
     subsets = draw_subsets(index, cut_by(method, ratios, seed))
@@ -97,43 +88,29 @@ def test_every_class_is_in_every_subset_with_its_ratio_up_to_a_group(sizes, rati
             assert abs(counts[subset, name] - ratio * sum(of_class)) <= slack + 1e-6
 
 
-@SOME
-@given(tangled_indices(), ratios_of_subsets(), st.integers(0, 2**40))
-def test_a_group_stands_in_one_subset_only(index, ratios, seed):
+def split_or_refuse(index, parameters):
     try:
-        split = split_images(index, cut_by("group", ratios, seed))
-    except UserError:
-        return  # refused, which other tests are about
-    assert (split.groupby("group")["subset"].nunique() == 1).all()
-    assert sorted(split["path"]) == sorted(index["path"])
-    for name in index["class_name"].unique():
-        of_class = split.loc[split["class_name"] == name, "subset"]
-        assert set(of_class) == set(split["subset"])
+        return split_images(index, parameters)
+    except UserError as error:
+        return str(error)
 
 
 @SOME
-@given(
-    st.lists(st.integers(1, 7), min_size=7, max_size=7), st.sampled_from([0.2, 0.3]),
-    st.integers(0, 2**40),
-)  # fmt: skip
-def test_each_combination_of_classes_is_off_by_one_group_at_most(numbers, share, seed):
-    combinations = [
-        [name for place, name in enumerate(CLASSES) if combination >> place & 1]
-        for combination in range(1, 8)
-    ]
-    index = index_of(
-        [
-            (name, f"{'+'.join(held)}/{group}")
-            for held, number in zip(combinations, numbers, strict=True)
-            for group in range(5 * number)
-            for name in held
-            for _ in range(5)
-        ]
-    )
-    counts = counts_of(index, draw_subsets(index, cut_by("group", (1 - share, share, 0.0), seed)))
-    for name in CLASSES:
-        total = int((index["class_name"] == name).sum())
-        assert abs(counts["validation", name] - share * total) <= 5 * 4  # combinations with it
+@given(tangled_indices(), st.sampled_from(METHODS), ratios_of_subsets, st.integers(0, 2**40))
+def test_groups_stand_in_one_subset_whatever_the_order_of_rows(index, method, ratios, seed):
+    parameters = cut_by(method, ratios, seed)
+    split = split_or_refuse(index, parameters)
+    mixed = split_or_refuse(index.sample(frac=1, random_state=seed % 2**32), parameters)
+    if isinstance(split, str):
+        assert mixed == split
+        return
+    subsets, other = (each.set_index("path")["subset"].to_dict() for each in (split, mixed))
+    assert subsets == other
+    assert sorted(split["path"]) == sorted(index["path"])
+    if method == "group":
+        assert (split.groupby("group")["subset"].nunique() == 1).all()
+    for _, of_class in split.groupby("class_name")["subset"]:
+        assert set(of_class) == set(split["subset"])
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -148,42 +125,27 @@ def test_groups_of_one_class_make_up_for_those_of_several(seed):
     assert {counts["validation", name] for name in CLASSES} == {80}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("units", [*METHODS, "same_number"])
 @pytest.mark.parametrize("ratios", [(0.8, 0.2, 0), (0.7, 0.3, 0), (0.9, 0.1, 0), (0.7, 0.1, 0.2)])
-def test_course_images_are_cut_exactly(method, ratios):
+def test_course_images_are_cut_exactly(units, ratios):
     index = course()
+    if units == "same_number":
+        index["group"] = index["group"].str.split("/").str[1]
+    method = "individual" if units == "individual" else "group"
     counts = counts_of(index, draw_subsets(index, cut_by(method, ratios)))
+    shares = {subset: share for subset, share in zip(SUBSETS, ratios, strict=True) if share}
     assert counts == {
-        (subset, name): round(4000 * share)
-        for subset, share in zip(SUBSETS, ratios, strict=True)
-        for name in CLASSES
-        if share
+        (subset, name): round(4000 * share) for subset, share in shares.items() for name in CLASSES
     }
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_seed_decides_the_split(method):
-    index = course(200).assign(width=299, height=299)
-    fingerprints = [
+    index = course(200)
+    one, same, other = (
         fingerprint_of_split(split_images(index, cut_by(method, seed=seed))) for seed in (1, 1, 2)
-    ]
-    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
-
-
-@SOME
-@given(tangled_indices(), st.sampled_from(METHODS), ratios_of_subsets(), st.randoms())
-def test_the_order_of_rows_plays_no_part(index, method, ratios, random):
-    rows = list(index.index)
-    random.shuffle(rows)
-    shuffled = index.loc[rows].reset_index(drop=True)
-    outcomes = []
-    for table in (index, shuffled):
-        try:
-            split = split_images(table, cut_by(method, ratios))
-            outcomes.append(dict(zip(split["path"], split["subset"], strict=True)))
-        except UserError as error:
-            outcomes.append(str(error))
-    assert outcomes[0] == outcomes[1]
+    )
+    assert one == same != other
 
 
 @SOME
@@ -191,109 +153,70 @@ def test_the_order_of_rows_plays_no_part(index, method, ratios, random):
     st.lists(st.tuples(st.sampled_from(CLASSES), st.integers(0, 30)), min_size=40, max_size=200),
     st.integers(0, 2**40),
 )
-def test_identical_files_share_a_subset_with_either_method(images, seed):
-    files = [f"{file:064x}" for _, file in images]
-    index = index_of([(name, f"{name}/{i}") for i, (name, _) in enumerate(images)], files)
-    index["group"] = name_groups(
-        index["path"], index["source"], index["sha256"], index["class_name"],
-        GroupRule(rule="source", pattern=None),
-    )  # fmt: skip
-    for method in METHODS:
-        try:
-            split = split_images(index, cut_by(method, seed=seed))
-        except UserError:
-            return  # refused, which other tests are about
+def test_identical_files_share_a_subset(images, seed):
+    """With the individual method too; with the other, they are of one group."""
+    rows = [(name, f"{name}/{i}") for i, (name, _) in enumerate(images)]
+    index = index_of(rows, [f"{file:064x}" for _, file in images])
+    split = split_or_refuse(index, cut_by("individual", seed=seed))
+    if not isinstance(split, str):
         assert (split.groupby("sha256")["subset"].nunique() == 1).all()
 
 
-def images_of(rule: str = "source") -> ImageSetParameters:
-    return ImageSetParameters.model_validate(
-        {
-            "classes": {name: "real" if name == "real" else "fake" for name in CLASSES},
-            "source": {"rule": "consecutive", "size": 5, "pattern": None},
-            "group": {"rule": rule, "pattern": None},
-            "max_rejected_share": 0.0,
-            "max_pixels": 1,
-            "note": None,
-        }
-    )
-
-
 def test_the_individual_method_splits_groups_and_counts_them():
-    index = course(200).assign(width=299, height=299)
-    parameters, images = cut_by("individual"), images_of()
-    split = split_images(index, parameters)
-    summary = summarise_split(split, index, parameters, images)
+    index = course(200)
+    split = split_images(index, cut_by("individual"))
+    summary = summarise_split(split, index, cut_by("individual"), IMAGE_SET)
     shared = sum(len(set(subsets)) > 1 for _, subsets in split.groupby("group")["subset"])
     assert summary["groups_in_more_than_one_subset"] == shared > 50
     assert summary["images"]["validation"] == dict.fromkeys(CLASSES, 40)
     assert sum(summary["groups"].values()) == index["group"].nunique() + shared
-    whole = summarise_split(split_images(index, cut_by("group")), index, cut_by("group"), images)
+    whole = summarise_split(split_images(index, cut_by()), index, cut_by(), IMAGE_SET)
     assert whole["groups_in_more_than_one_subset"] == 0
     assert whole["fingerprint"] != summary["fingerprint"]
 
 
 def test_numbers_that_classes_share_are_reported_under_the_group_rule_source(caplog):
     """By default a fake and the real video of its number may stand in different subsets."""
-    index = course(200).assign(width=299, height=299)
+    index = course(200)
     own_names = {f"real/{number}": f"real/other_{number}" for number in range(30)}
     index["source"] = index["source"].replace(own_names)
-    split = split_images(index, cut_by())
-    shared = summarise_split(split, index, cut_by(), images_of())["shared_source_numbers"]
+
+    def report(table, method, image_set):
+        split = split_images(table, cut_by(method))
+        summary = summarise_split(split, table, cut_by(method), image_set)
+        return split, summary.get("shared_source_numbers")
+
+    split, shared = report(index, "group", IMAGE_SET)
     # numbers 0 to 29 occur in two classes, 30 to 39 in all three
     assert shared["sources"] == 30 * 2 + 10 * 3
-    numbers = split["source"].str.extract(r"/(\d+)$", expand=False)
-    subsets = split.groupby(numbers)["subset"].nunique()
-    classes = split.groupby(numbers)["class_name"].nunique()
-    assert shared["split_between_subsets"] == classes[subsets > 1].sum() > 20
+    of_number = split.groupby(split["source"].str.extract(r"/(\d+)$", expand=False))
+    apart = of_number["subset"].nunique() > 1
+    assert shared["split_between_subsets"] == of_number["class_name"].nunique()[apart].sum() > 20
     assert "data_preparation.group.rule=same_number" in caplog.text
     caplog.clear()
-
     together = index.assign(group=index["source"].str.split("/").str[1])
-    split = split_images(together, cut_by())
-    summary = summarise_split(split, together, cut_by(), images_of("same_number"))
-    assert "shared_source_numbers" not in summary
-    split = split_images(index, cut_by("individual"))
-    summary = summarise_split(split, index, cut_by("individual"), images_of())
-    assert "shared_source_numbers" not in summary
+    same_number = make_image_set(IMAGE_SET.classes, group="same_number")
+    assert report(together, "group", same_number)[1] is None
+    assert report(index, "individual", IMAGE_SET)[1] is None
     assert "same_number" not in caplog.text
 
 
-@SOME
-@given(st.lists(st.integers(0, 60), min_size=20, unique=True), st.integers(0, 2**40))
-def test_a_fake_without_its_original_stands_in_one_subset(fakes, seed):
-    """Where fakes follow the number of their original, one whose original is missing too."""
-    sources = [f"real/{number}" for number in range(30)] + [f"fake/{number}" for number in fakes]
-    index = index_of([(source.split("/")[0], "") for source in sources for _ in range(5)])
-    index["source"] = np.repeat(sources, 5)
-    index["group"] = name_groups(
-        index["path"], index["source"], index["sha256"], index["class_name"],
-        GroupRule(rule="same_number", pattern=None),
-    )  # fmt: skip
-    split = split_images(index, cut_by(ratios=(0.6, 0.2, 0.2), seed=seed))
-    assert len(split) == len(index)
-    subsets_of_number = split.groupby(split["source"].str.split("/").str[1])["subset"].unique()
-    assert all(len(subsets) == 1 for subsets in subsets_of_number)
+COPIES = index_of([("real", "r/0"), ("real", "r/1"), ("fake", "f/0")] * 2, ["a", "b", "c"] * 2)
 
 
 @pytest.mark.parametrize(
-    ("sizes", "method", "ratios", "named"),
+    ("index", "method", "ratios", "named"),
     [
-        ({"real": [5, 5], "fake": [9]}, "group", (0.8, 0.2, 0.0), "'fake' has 1 "),
-        ({"real": [5, 5], "fake": [9]}, "group", (1.0, 0.0, 0.0), "'fake' has 1 "),
-        ({"a": [1] * 9, "b": [4, 4]}, "group", (0.6, 0.2, 0.2), "'b' has 2 .* 3 "),
-        ({"a": [9], "b": [1]}, "individual", (0.8, 0.2, 0.0), "'b' has 1 "),
+        (index_of_sizes({"real": [5, 5], "fake": [9]}), "group", (0.8, 0.2, 0), "'fake' has 1 "),
+        (index_of_sizes({"real": [5, 5], "fake": [9]}), "group", (1, 0, 0), "'fake' has 1 "),
+        (index_of_sizes({"a": [1] * 9, "b": [4, 4]}), "group", (0.6, 0.2, 0.2), "'b' has 2 .* 3 "),
+        (index_of_sizes({"a": [9], "b": [1]}), "individual", (0.8, 0.2, 0), "'b' has 1 "),
+        (COPIES, "individual", (0.8, 0.2, 0), "'fake' has 1 "),
     ],
 )
-def test_too_few_groups_are_an_error_that_names_the_class(sizes, method, ratios, named):
+def test_too_few_groups_are_an_error_that_names_the_class(index, method, ratios, named):
     with pytest.raises(UserError, match=named):
-        draw_subsets(index_of_sizes(sizes), cut_by(method, ratios))
-
-
-def test_copies_of_one_file_are_not_two_images():
-    index = index_of([("real", "r/0"), ("real", "r/1"), ("fake", "f/0")] * 2, ["a", "b", "c"] * 2)
-    with pytest.raises(UserError, match="'fake' has 1 "):
-        draw_subsets(index, cut_by("individual"))
+        draw_subsets(index, cut_by(method, ratios))
 
 
 def test_groups_that_hang_together_are_an_error_rather_than_an_empty_class():
@@ -315,13 +238,9 @@ def test_a_split_that_exists_is_found(seed):
 
 @pytest.mark.slow
 def test_a_million_images_are_cut_in_seconds():
-    classes = np.repeat([*CLASSES, "fake_other"], 250_000)
-    numbers = np.tile(np.arange(250_000) // 5, 4)
-    index = pd.DataFrame({"class_name": classes})
-    index["group"] = index["class_name"] + "/" + numbers.astype(str)
-    index["sha256"] = [f"{number:064x}" for number in range(len(index))]
+    index = index_of_sizes({name: [5] * 50_000 for name in [*CLASSES, "fake_other"]})
     for method in METHODS:
-        start = time.perf_counter()
+        start = time.process_time()
         subsets = draw_subsets(index, cut_by(method, (0.7, 0.15, 0.15)))
-        assert time.perf_counter() - start < 10
+        assert time.process_time() - start < 10
         assert set(counts_of(index, subsets).values()) == {175_000, 37_500}

@@ -1,61 +1,52 @@
 """Pages of a small detector, for all tests of them."""
 
 import hashlib
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from detector_samples import VOUCHED_BY, make_sensitive_detector
-from page_server import PageServer, start_page
-from PIL import Image
+from page_server import start_page
 
-from deepfake_detection import Detector
 from deepfake_detection.images.fingerprints import pack_hashes
 from deepfake_detection.models.detector_file import write_detector
 
 
 @pytest.fixture(scope="session")
-def trained_picture(photograph: Callable[..., Image.Image], encode: Callable[..., bytes]) -> bytes:
+def trained_picture(photograph, encode):
     """A file that the detector was trained on."""
     return encode(photograph(99))
 
 
 @pytest.fixture(scope="session")
-def detector(trained_picture: bytes) -> Detector:
+def detector(trained_picture):
     hashes = pack_hashes([hashlib.sha256(trained_picture).hexdigest()])
     return replace(make_sensitive_detector(), trained_on=hashes)
 
 
 @pytest.fixture(scope="session")
-def detector_file(detector: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def detector_file(detector, tmp_path_factory):
     path = tmp_path_factory.mktemp("detector") / "detector.safetensors"
     write_detector(detector, path)
     return path
 
 
 @pytest.fixture(scope="session")
-def final_file(detector: Detector, detector_file: Path) -> Path:
+def final_file(detector, detector_file):
     """A detector trained on all images, which has no validation accuracy."""
-    card = replace(
-        detector.card,
-        best_validation_accuracy=None,
-        split=detector.card.split | {"method": "all"},
-        vouched_by=VOUCHED_BY,
-    )
+    split = detector.card.split | {"method": "all"}
+    changes = {"best_validation_accuracy": None, "split": split, "vouched_by": VOUCHED_BY}
+    card = replace(detector.card, **changes)
     path = detector_file.with_name("final_detector.safetensors")
     write_detector(replace(detector, card=card), path)
     return path
 
 
 @pytest.fixture(scope="session")
-def started(
-    detector_file: Path, final_file: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[list[PageServer]]:
+def started(detector_file, final_file, tmp_path_factory):
     """Two servers, started at once since each takes seconds: with small limits, and defaults."""
     limits = [
         "--max-megabytes", "0.3", "--max-megapixels", "1", "--max-waiting", "2",
-        "--upload-seconds", "2",
+        "--upload-seconds", "5",
     ]  # fmt: skip
     servers = [
         start_page(tmp_path_factory.mktemp("page"), str(file), *options)
@@ -67,12 +58,12 @@ def started(
 
 
 @pytest.fixture(scope="session")
-def page(started: list[PageServer]) -> PageServer:
+def page(started):
     """A page with limits small enough to be reached."""
     return started[0].wait()
 
 
 @pytest.fixture(scope="session")
-def final_page(started: list[PageServer]) -> PageServer:
+def final_page(started):
     """The page of the detector trained on all images; one test stops it."""
     return started[1].wait()

@@ -4,9 +4,9 @@ import http.client
 import os
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 OWN = {"X-Deepfake-Page": "1"}
 
@@ -31,7 +31,7 @@ class PageServer:
     port: int = 0
     said: list[str] = field(default_factory=list)
 
-    def wait(self) -> "PageServer":
+    def wait(self):
         """Wait until it says where it is."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
@@ -43,32 +43,29 @@ class PageServer:
                 return self
         raise AssertionError(f"it never said where it is: {self.complaints()}")
 
-    def complaints(self) -> str:
+    def complaints(self):
         return (self.folder.parent / "stderr").read_text(encoding="utf-8")
 
-    def ask(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None,
-        **options: Any,
-    ) -> tuple[int, Any, bytes]:  # fmt: skip
+    def ask(self, method, path, body=None, headers=None):
         """Status, headers and body of the answer to one request."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            connection.request(method, path, body, headers or {}, **options)
+        with closing(self.connect()) as connection:
+            connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
             return answer.status, answer.headers, answer.read()
-        finally:
-            connection.close()
 
-    def score(self, body: Any, **headers: str) -> tuple[int, Any, bytes]:
+    def connect(self):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+
+    def score(self, body, **headers):
         return self.ask("POST", "/score", body, OWN | headers)
 
-    def end(self) -> None:
+    def end(self):
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate()
 
 
-def start_page(folder: Path, *arguments: str) -> PageServer:
+def start_page(folder, *arguments):
     """Start the page at a free port, in an empty folder where its temporary files would be too."""
     empty = folder / "empty"
     empty.mkdir(parents=True)

@@ -1,22 +1,17 @@
 """Whose requests are answered, with which headers, and how many at a time."""
 
-import http.client
 import json
 import re
 import socket
 import time
-from collections.abc import Callable
 
 import pytest
 from page_elements import Elements
-from page_server import OWN, PageServer
-from PIL import Image
-
-from deepfake_detection import Detector
+from page_server import OWN
 
 
 @pytest.fixture(scope="module")
-def picture(photograph: Callable[..., Image.Image], encode: Callable[..., bytes]) -> bytes:
+def picture(photograph, encode):
     return encode(photograph(1))
 
 
@@ -44,9 +39,7 @@ def picture(photograph: Callable[..., Image.Image], encode: Callable[..., bytes]
         ("OPTIONS", "/score", {"Access-Control-Request-Headers": "x-deepfake-page"}, 405),
     ],
 )
-def test_answers_and_their_headers(
-    page: PageServer, picture: bytes, method: str, path: str, headers: dict, status: int
-):
+def test_answers_and_their_headers(page, detector, picture, method, path, headers, status):
     headers = {name: value.format(port=page.port) for name, value in headers.items()}
     body = picture if method == "POST" else None
     found, told, answer = page.ask(method, path, body, headers)
@@ -58,21 +51,23 @@ def test_answers_and_their_headers(
     assert not any(each.lower().startswith("access-control") for each in told)
     if status in {403, 404, 405} and method != "HEAD":
         assert list(json.loads(answer)) == ["error"]
+    if (path, status) == ("/detector", 200):
+        assert json.loads(answer) == detector.describe()
 
 
-def test_request_without_a_host_is_refused(page: PageServer):
-    with socket.create_connection(("127.0.0.1", page.port), timeout=20) as connection:
+def test_request_without_a_host_is_refused(page):
+    with socket.create_connection(("127.0.0.1", page.port), timeout=120) as connection:
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert connection.makefile("rb").readline().split()[1] == b"400"
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "LOCALHOST"])
-def test_own_origin_is_answered(page: PageServer, picture: bytes, name: str):
+def test_own_origin_is_answered(page, picture, name):
     host = f"{name}:{page.port}"
     assert page.score(picture, Host=host, Origin=f"http://{host}")[0] == 200
 
 
-def test_page_needs_nothing_from_elsewhere(page: PageServer):
+def test_page_needs_nothing_from_elsewhere(page):
     document = page.ask("GET", "/")[2].decode("utf-8")
     elements = Elements(document)
     assert not re.findall(r"https?://", document)
@@ -86,15 +81,8 @@ def test_page_needs_nothing_from_elsewhere(page: PageServer):
     assert "1 megapixels" in elements.words
 
 
-def test_card(page: PageServer, detector: Detector):
-    status, headers, answer = page.ask("GET", "/detector")
-    assert status == 200
-    assert headers["content-type"] == "application/json"
-    assert json.loads(answer) == detector.describe()
-
-
-def start_upload(page: PageServer, length: int) -> http.client.HTTPConnection:
-    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=20)
+def start_upload(page, length):
+    connection = page.connect()
     connection.putrequest("POST", "/score")
     for name, value in (OWN | {"Content-Length": str(length)}).items():
         connection.putheader(name, value)
@@ -102,13 +90,13 @@ def start_upload(page: PageServer, length: int) -> http.client.HTTPConnection:
     return connection
 
 
-def test_long_length_is_refused_before_anything_is_sent(page: PageServer):
+def test_long_length_is_refused_before_anything_is_sent(page):
     connection = start_upload(page, 10**12)
     assert connection.getresponse().status == 413
     connection.close()
 
 
-def test_more_uploads_wait_until_slow_ones_have_ended(page: PageServer, picture: bytes):
+def test_more_uploads_wait_until_slow_ones_have_ended(page, picture):
     slow = [start_upload(page, len(picture)) for _ in range(2)]
     # both have their place
     time.sleep(0.5)
@@ -122,11 +110,11 @@ def test_more_uploads_wait_until_slow_ones_have_ended(page: PageServer, picture:
         connection.close()
 
 
-def test_client_that_leaves_gives_its_place_back(page: PageServer, picture: bytes):
+def test_client_that_leaves_gives_its_place_back(page, picture):
     for _ in range(4):
         start_upload(page, len(picture)).close()
     started = time.monotonic()
     assert page.score(picture)[0] == 200
     # less than slow uploads may take
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
     assert "Traceback" not in page.complaints()

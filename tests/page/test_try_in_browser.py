@@ -2,48 +2,38 @@
 
 import base64
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from page_in_browser import BROWSER, PHONE, Tab, open_tab
-from page_server import PageServer
-from PIL import Image
+from page_in_browser import OVERFLOW, PHONE, open_tab
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(BROWSER is None, reason="there is no Chromium"),
-]
+pytestmark = pytest.mark.browser
 
 HOSTILE = "<img src=x onerror=ran=1>.png"
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+def browser(tmp_path_factory):
     with open_tab(tmp_path_factory.mktemp("browser")) as tab:
         yield tab
 
 
 @pytest.fixture
-def tab(browser: Tab, page: PageServer) -> Tab:
+def tab(browser, page):
     browser.show(f"http://127.0.0.1:{page.port}/")
     return browser
 
 
-def finished(tab: Tab, count: int) -> list[dict[str, str]]:
+def finished(tab, count):
     """What each card says, once so many are finished."""
     tab.wait_for(f"document.querySelectorAll('.result:not(.waiting)').length == {count}")
-    told = """JSON.stringify([...document.querySelectorAll('.result')].map(card => ({
+    return tab.tell("""[...document.querySelectorAll('.result')].map(card => ({
         name: card.querySelector('.name').textContent,
         verdict: card.querySelector('.verdict-line').textContent,
         sentence: card.querySelector('.sentence').textContent,
-    })))"""
-    return json.loads(tab.tell(told))
+    }))""")
 
 
-def test_chosen_files_get_verdicts(
-    tab: Tab, page: PageServer, photograph: Callable[..., Image.Image], tmp_path: Path
-):
+def test_chosen_files_get_verdicts(tab, page, photograph, tmp_path):
     files = [tmp_path / "first.png", tmp_path / HOSTILE]
     for seed, file in enumerate(files):
         photograph(seed, (60, 40)).save(file)
@@ -58,39 +48,35 @@ def test_chosen_files_get_verdicts(
     assert tab.tell("document.querySelectorAll('img[src=x]').length") == 0
     assert tab.tell("typeof ran") == "undefined"
     assert tab.complaints() == []
-    shown = tab.tell("getComputedStyle(document.querySelector('.bar .filled')).width")
-    whole = tab.tell("getComputedStyle(document.querySelector('.bar')).width")
-    share = float(shown.removesuffix("px")) / float(whole.removesuffix("px"))
-    assert share == pytest.approx(answers[0]["fake_probability"], abs=0.01)
+    shown, whole = tab.tell("""['.bar .filled', '.bar'].map(
+        each => parseFloat(getComputedStyle(document.querySelector(each)).width))""")
+    assert shown / whole == pytest.approx(answers[0]["fake_probability"], abs=0.01)
 
 
-def test_heat_map_is_laid_over_what_the_network_saw(
-    tab: Tab, photograph: Callable[..., Image.Image], tmp_path: Path
-):
+def test_heat_map_is_laid_over_what_the_network_saw(tab, photograph, tmp_path):
     file = tmp_path / "wide.png"
     photograph(3, (100, 40)).save(file)
     tab.choose_files("#picker", [file])
     finished(tab, 1)
-    heat = "document.querySelector('.heat')"
+    heat, photo = (f"document.querySelector('.{name}')" for name in ("heat", "photo"))
     assert tab.tell(f"getComputedStyle({heat}).display") == "none"
     # by the keyboard
     tab.tell("document.querySelector('.switch input').focus()")
     tab.press(" ", 32, " ")
+    tab.wait_for(f"[{heat}, {photo}].every(each => each.complete && each.naturalWidth)")
     assert tab.tell(f"{heat}.naturalWidth") == 32
-    places = tab.tell(f"""JSON.stringify([{heat}, document.querySelector('.photo')].map(each => {{
+    places = tab.tell(f"""[{heat}, {photo}].map(each => {{
         const {{ left, right, top, bottom }} = each.getBoundingClientRect();
         return [left, right, top, bottom];
-    }}))""")
-    (left, right, top, bottom), (start, end, above, below) = json.loads(places)
+    }})""")
+    (left, right, top, bottom), (start, end, above, below) = places
     # 32 of 40 pixels of the height, and of the 100 of the width
     assert (bottom - top) / (below - above) == pytest.approx(0.8, abs=0.02)
     assert (right - left) / (end - start) == pytest.approx(0.32, abs=0.02)
     assert (left + right) / 2 == pytest.approx((start + end) / 2, abs=1)
 
 
-def test_dropped_and_pasted_pictures_are_scored(
-    tab: Tab, photograph: Callable[..., Image.Image], encode: Callable[..., bytes]
-):
+def test_dropped_and_pasted_pictures_are_scored(tab, photograph, encode):
     content = base64.b64encode(encode(photograph(5))).decode("ascii")
     tab.tell(f"""
         const bytes = Uint8Array.from(atob("{content}"), each => each.charCodeAt(0));
@@ -105,7 +91,7 @@ def test_dropped_and_pasted_pictures_are_scored(
     assert first["verdict"] in {"Fake", "Real"}
 
 
-def test_failures_are_shown_one_by_one_and_can_be_cleared(tab: Tab, tmp_path: Path):
+def test_failures_are_shown_one_by_one_and_can_be_cleared(tab, tmp_path):
     (tmp_path / "notes.jpg").write_text("no picture")
     (tmp_path / "large.jpg").write_bytes(bytes(300_001))
     tab.choose_files("#picker", [tmp_path / "notes.jpg", tmp_path / "large.jpg"])
@@ -119,13 +105,11 @@ def test_failures_are_shown_one_by_one_and_can_be_cleared(tab: Tab, tmp_path: Pa
     assert tab.tell("document.activeElement.id") == "picker"
 
 
-def test_page_fits_a_phone(tab: Tab, tmp_path: Path, photograph: Callable[..., Image.Image]):
+def test_page_fits_a_phone(tab, tmp_path, photograph):
     file = tmp_path / f"{'long' * 40}.png"
     photograph(1).save(file)
-    size = {"width": PHONE, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-    tab.ask("Emulation.setDeviceMetricsOverride", **size)
+    tab.ask("Emulation.setDeviceMetricsOverride", **PHONE)
     tab.choose_files("#picker", [file])
     finished(tab, 1)
-    root = "document.documentElement"
-    assert tab.tell(f"{root}.scrollWidth - {root}.clientWidth") == 0
+    assert tab.tell(OVERFLOW) == 0
     tab.ask("Emulation.clearDeviceMetricsOverride")

@@ -6,7 +6,6 @@ from importlib.resources import files
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
@@ -20,7 +19,7 @@ from deepfake_detection.reports.words import printable, shortened, wrapped
 HOSTILE = "--><script>alert(1)</script>"
 
 
-def draw(title: str = "A title") -> Figure:
+def draw(title="A title"):
     with drawing():
         figure = Figure()
         axes = figure.add_subplot()
@@ -30,14 +29,10 @@ def draw(title: str = "A title") -> Figure:
         return finished(figure)
 
 
-def png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
-
-
 def test_a_figure_is_one_element_that_takes_its_neutral_colours_from_the_page():
-    svg = embed_figure("A name", "what it shows", draw()).svg
+    embedded = embed_figure("A name", "what it shows", draw())
+    assert embedded == embed_figure("A name", "what it shows", draw())
+    svg = embedded.svg
     assert svg.startswith('<svg role="img" aria-label="what it shows"')
     assert not [colour for colour in PAGE_COLOURS if colour in svg.lower()]
     assert {"var(--ink)", "var(--quiet)", "var(--line)"} <= set(re.findall(r"var\(.*?\)", svg))
@@ -64,29 +59,24 @@ def test_a_figure_holds_no_text_and_nothing_that_a_page_may_not_load():
     assert "http" not in str(page.attributes)
 
 
-def test_a_figure_is_described_by_its_own_words():
-    assert describe_figure(draw()) == "A title. a line"
-
-
-def test_the_same_figure_makes_the_same_element():
-    assert embed_figure("A", "a", draw()) == embed_figure("A", "a", draw())
+def test_a_figure_is_described_by_its_own_words_and_its_title_does_not_touch_the_edge():
+    figure = draw()
+    assert describe_figure(figure) == "A title. a line"
+    axes = figure.axes[0]
+    assert figure.bbox.y1 - axes._left_title.get_window_extent().y1 > 8
+    assert axes.title.get_window_extent().x0 >= 0
 
 
 def test_figures_look_the_same_saved_outside_the_style_and_leave_nothing_behind():
     before, windows = mpl.rcParams.copy(), plt.get_fignums()
-    outside = png(draw())
+    outside, inside = io.BytesIO(), io.BytesIO()
+    draw().savefig(outside)
     with drawing():
-        assert png(draw()) == outside
+        draw().savefig(inside)
+    assert inside.getvalue() == outside.getvalue()
     # the backend is only looked up when it is first asked for, by whomever
     assert {**mpl.rcParams, "backend": None} == {**before, "backend": None}
     assert plt.get_fignums() == windows
-
-
-def test_titles_do_not_touch_the_edge():
-    figure = draw()
-    box = figure.axes[0].title.get_window_extent()
-    assert figure.bbox.y1 - figure.axes[0]._left_title.get_window_extent().y1 > 8
-    assert box.x0 >= 0
 
 
 @given(st.text(), st.integers(1, 40), st.integers(1, 4))
@@ -101,20 +91,12 @@ def test_names_are_cut_to_their_room_and_never_invisible(text, width, lines):
         assert "".join(broken) == clean
 
 
-@pytest.mark.parametrize(
-    ("settings", "blocks"),
-    [
-        ({"model": "vgg16", "empty": {}}, {"": [("model", "vgg16"), ("empty", "none")]}),
-        ({"classes": {"a.b": "real"}}, {"classes": [("a.b", "real")]}),
-        (
-            {"training": {"optimizer": {"betas": [0.9, 0.999]}, "weights": None, "shuffle": True}},
-            {
-                "training": [
-                    ("optimizer.betas", "0.9, 0.999"), ("weights", "none"), ("shuffle", "true"),
-                ]
-            },
-        ),
-    ],
-)  # fmt: skip
-def test_settings_are_flattened_into_blocks(settings, blocks):
-    assert flatten_settings(settings) == blocks
+def test_settings_are_flattened_into_blocks():
+    training = {"optimizer": {"betas": [0.9, 0.999]}, "weights": None, "shuffle": True}
+    classes = {"a.b": "real"}
+    settings = {"model": "vgg16", "empty": {}, "classes": classes, "training": training}
+    assert flatten_settings(settings) == {
+        "": [("model", "vgg16"), ("empty", "none")],
+        "classes": [("a.b", "real")],
+        "training": [("optimizer.betas", "0.9, 0.999"), ("weights", "none"), ("shuffle", "true")],
+    }

@@ -8,22 +8,18 @@ from scipy.special import expit
 from deepfake_detection.pipelines.evaluation.label_issues import rank_label_issues
 
 
-def _predictions(labels: np.ndarray, logits: np.ndarray) -> pd.DataFrame:
+def _predictions(labels, logits):
     number = np.arange(len(labels))
     return pd.DataFrame(
         {
-            "path": [f"{each}.png" for each in number],
-            "class_name": np.where(labels == 1, "fake", "real"),
-            "label": labels,
-            "source": number // 2,
-            "group": number // 2,
-            "subset": "test",
-            "logit": logits,
+            "path": [f"{each}.png" for each in number], "label": labels, "logit": logits,
+            "class_name": np.where(labels, "fake", "real"), "source": number // 2,
+            "group": number // 2, "subset": "test",
         }
-    )
+    )  # fmt: skip
 
 
-def test_images_put_into_the_wrong_folder_are_found_first() -> None:
+def test_images_put_into_the_wrong_folder_are_found_first():
     generator = np.random.default_rng(0)
     truth = np.repeat([0, 1] * 50, 2)
     wrong = generator.choice(200, 10, replace=False)
@@ -35,17 +31,14 @@ def test_images_put_into_the_wrong_folder_are_found_first() -> None:
     assert table["label_probability"].is_monotonic_increasing
 
 
-def test_only_label_issues_are_listed_and_at_most_so_many() -> None:
-    labels, logits = np.array([1, 1, 0, 0, 0, 0]), np.array([-9.0, 3, 4, -5, 900, 800])
-    table = rank_label_issues(_predictions(labels, logits), 2.0, 20)
+def test_only_label_issues_are_listed_and_at_most_so_many():
+    predictions = _predictions([1, 1, 0, 0, 0, 0], [-9.0, 3, 4, -5, 900, 800])
+    table = rank_label_issues(predictions, 2.0, 20)
     # of scores too far out to differ as probabilities, too, the higher comes first
     assert table["path"].tolist() == ["4.png", "5.png", "0.png", "2.png"]
     assert table["label_probability"].iloc[2] == pytest.approx(expit(-4.5))
     assert table["source_label_probability"].iloc[2] == pytest.approx(expit(-1.5))
-    assert len(rank_label_issues(_predictions(labels, logits), 2.0, 2)) == 2
-
-
-def test_without_a_label_issue_the_table_is_empty_but_has_its_columns() -> None:
-    table = rank_label_issues(_predictions(np.array([1, 0]), np.array([2.0, -2.0])), 1.0, 5)
-    assert table.empty
-    assert {"path", "label", "label_probability"} <= set(table.columns)
+    assert len(rank_label_issues(predictions, 2.0, 2)) == 2
+    nothing = rank_label_issues(_predictions([1, 0], [2.0, -2.0]), 2.0, 20)
+    assert nothing.empty
+    assert list(nothing.columns) == list(table.columns)

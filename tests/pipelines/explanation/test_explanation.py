@@ -1,15 +1,14 @@
 """Explained cases, and how they and the measures are drawn."""
 
 from dataclasses import replace
-from pathlib import Path
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pytest
 from detector_samples import build_detector
 from explanation_samples import EVALUATION, make_explanation, make_predictions, put_pictures
-from matplotlib.figure import Figure
-from matplotlib.text import Text
+from page_elements import words_in
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.preprocessing import crop_pixels
@@ -27,34 +26,24 @@ METRICS = {"run_fingerprint": DETECTOR.card.run_fingerprint}
 
 # two sources of each outcome in each class, the second with two images
 ROWS = [
-    *((f"real/{number}.png", 0, logit) for number, logit in enumerate([-3, -2, -1, 1, 2, 3])),
-    *((f"fake/{number}.png", 1, logit) for number, logit in enumerate([-3, -2, -1, 1, 2, 3])),
+    (f"{name}/{number}.png", label, logit)
+    for label, name in enumerate(["real", "fake"])
+    for number, logit in enumerate([-3, -2, -1, 1, 2, 3])
 ]
 
 
-def explain(folder: Path, predictions: pd.DataFrame, **changes: object):
-    return explain_cases(
-        DETECTOR, METRICS, predictions, folder, make_explanation(**changes), EVALUATION
-    )
-
-
-def measure(folder: Path) -> pd.DataFrame:
-    return measure_false_cases(
-        DETECTOR, METRICS, make_predictions(ROWS), folder, make_explanation(), EVALUATION
-    )
-
-
-def words_in(figure: Figure) -> str:
-    return "\n".join(text.get_text() for text in figure.findobj(Text))
+def explain(folder, predictions):
+    settings = make_explanation(), EVALUATION
+    return explain_cases(DETECTOR, METRICS, predictions, folder, *settings)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     put_pictures(tmp_path, [row[0] for row in ROWS])
     return tmp_path
 
 
-def test_of_each_kind_the_most_confident_are_explained(folder: Path) -> None:
+def test_of_each_kind_the_most_confident_are_explained_by_the_heat_of_their_verdict(folder):
     cases = explain(folder, make_predictions(ROWS))
     assert [(case.kind, case.path) for case in cases] == [
         ("false negative", "fake/0.png"), ("false negative", "fake/1.png"),
@@ -62,43 +51,42 @@ def test_of_each_kind_the_most_confident_are_explained(folder: Path) -> None:
         ("certain fake", "fake/5.png"), ("certain fake", "fake/4.png"),
         ("certain real", "real/0.png"), ("certain real", "real/1.png"),
     ]  # fmt: skip
-    assert all(case.problem == "" for case in cases)
-
-
-def test_heat_is_of_the_stored_verdict_and_box_is_what_the_network_saw(folder: Path) -> None:
-    predictions = make_predictions(ROWS)
     maps = HeatMaps(DETECTOR, smallest_grid=4)
-    for case in explain(folder, predictions, false_cases=1, examples=1):
+    for case in cases[::2]:
+        assert case.problem == ""
         pixels = crop_pixels(read_picture(folder / case.path), DETECTOR.preprocessing)
         verdict = [int(case.kind in ("false positive", "certain fake"))]
         expected = maps.explain(pixels[None], verdict)[0]
         np.testing.assert_allclose(case.heat, expected, atol=1e-4)
         # 60×40 pixels, resized to 60×40, of which the middle 32×32 are seen
         assert case.box == pytest.approx((14 / 60, 4 / 40, 46 / 60, 36 / 40))
+    figure = draw_heat_maps(cases, folder, make_explanation())
+    assert sum(len(axes.images) for axes in figure.axes) == 2 * len(cases)
+    for named in ("fake probability 0.047", "source fake/6", "fake/0.png"):
+        assert named in words_in(figure)
+    boxes = [text.get_window_extent() for text in figure.texts]
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
 
 
-def test_no_two_examples_are_of_one_source_and_more_false_cases_follow(folder: Path) -> None:
+def test_no_two_examples_are_of_one_source_and_more_false_cases_follow(folder):
     cases = explain(folder, make_predictions(ROWS, images_of_source=2))
-    of_kind = {
-        kind: [case.path for case in cases if case.kind == kind]
-        for kind in ("false negative", "certain fake")
-    }
-    assert of_kind == {
-        "false negative": ["fake/0.png", "fake/2.png", "fake/1.png"],
-        "certain fake": ["fake/5.png", "fake/3.png"],
-    }
+    for kind, paths in (
+        ("false negative", ["fake/0.png", "fake/2.png", "fake/1.png"]),
+        ("certain fake", ["fake/5.png", "fake/3.png"]),
+    ):
+        assert [case.path for case in cases if case.kind == kind] == paths
     shown = words_in(draw_heat_maps(cases, folder, make_explanation()))
     assert "fake/2.png" in shown
     assert "fake/1.png" not in shown
 
 
-def test_only_the_headline_subset_is_explained(folder: Path) -> None:
+def test_only_the_headline_subset_is_explained(folder):
     both = pd.concat([make_predictions(ROWS[:6], "validation"), make_predictions(ROWS[6:], "test")])
     assert {case.class_name for case in explain(folder, both)} == {"fake"}
     assert {case.class_name for case in explain(folder, both[both["subset"] != "test"])} == {"real"}
 
 
-def test_pictures_that_cannot_be_read_are_named_and_stop_nothing(folder: Path) -> None:
+def test_pictures_that_cannot_be_read_are_named_and_stop_nothing(folder):
     (folder / "fake/0.png").unlink()
     (folder / "real/5.png").write_bytes(b"no picture")
     cases = {case.path: case for case in explain(folder, make_predictions(ROWS))}
@@ -110,55 +98,38 @@ def test_pictures_that_cannot_be_read_are_named_and_stop_nothing(folder: Path) -
     assert "unreadable\n\nreal/5.png" in words_in(figure)
 
 
-def test_without_predictions_there_is_nothing_to_explain(tmp_path: Path) -> None:
+def test_without_predictions_there_is_nothing_to_explain(tmp_path):
     cases = explain(tmp_path, make_predictions(ROWS).head(0))
     assert cases == []
     assert words_in(draw_heat_maps(cases, tmp_path, make_explanation()))
 
 
 @pytest.mark.parametrize("node", [explain_cases, measure_false_cases])
-def test_predictions_of_another_detector_are_refused(node, folder: Path) -> None:
+def test_predictions_of_another_detector_are_refused(node, folder):
+    another, settings = {"run_fingerprint": "ff" * 32}, (make_explanation(), EVALUATION)
     with pytest.raises(UserError, match=r"ffff.*kedro run --pipelines evaluation"):
-        node(
-            DETECTOR, {"run_fingerprint": "ff" * 32}, make_predictions(ROWS), folder,
-            make_explanation(), EVALUATION,
-        )  # fmt: skip
+        node(DETECTOR, another, make_predictions(ROWS), folder, *settings)
 
 
-def test_the_figure_has_each_picture_twice_with_its_words(folder: Path) -> None:
-    cases = explain(folder, make_predictions(ROWS))
-    figure = draw_heat_maps(cases, folder, make_explanation())
-    words = words_in(figure)
-    assert sum(len(axes.images) for axes in figure.axes) == 2 * len(cases)
-    for named in ("fake probability 0.047", "source fake/6", "fake/0.png"):
-        assert named in words
-    boxes = [text.get_window_extent() for text in figure.texts]
-    assert not any(a.overlaps(b) for at, a in enumerate(boxes) for b in boxes[:at])
-
-
-def test_a_heat_map_without_heat_is_marked(folder: Path) -> None:
+def test_a_heat_map_without_heat_is_marked(folder):
     case, other = explain(folder, make_predictions(ROWS))[:2]
     cold = replace(case, heat=np.zeros_like(case.heat))
-    marks = [
-        len([text for axes in draw_heat_maps(shown, folder, make_explanation()).axes
-             for text in axes.texts])
-        for shown in ([cold, other], [case, other])
-    ]  # fmt: skip
-    assert marks == [1, 0]
+    for shown, marks in (([cold, other], 1), ([case, other], 0)):
+        figure = draw_heat_maps(shown, folder, make_explanation())
+        assert sum(len(axes.texts) for axes in figure.axes) == marks
 
 
-def test_the_table_names_its_run_and_the_log_checks_the_guesses(folder: Path, caplog) -> None:
+def test_the_measures_name_their_run_are_told_in_the_log_and_drawn(folder, caplog):
     with caplog.at_level("INFO"):
-        table = measure(folder)
-    assert (table["run_fingerprint"] == DETECTOR.card.run_fingerprint).all()
-    assert (table["subset"] == "test").all()
+        table = measure_false_cases(
+            DETECTOR, METRICS, make_predictions(ROWS), folder, make_explanation(), EVALUATION
+        )
+    assert set(table["run_fingerprint"]) == {DETECTOR.card.run_fingerprint}
+    assert set(table["subset"]) == {"test"}
     assert len(table) == 18
     assert (table["n_false"] == 3).all()
     assert "false negatives (3 against 3 right) blurred: " in caplog.text
-
-
-def test_each_comparison_is_drawn_and_filled_where_it_differs(folder: Path) -> None:
-    table = measure(folder)
+    # filled where they differ
     table["differs"] = ["yes"] * 5 + ["no"] * 4 + ["too few"] * 9
     (axes,) = draw_false_case_measures(table).axes
     points = [line for line in axes.lines if line.get_marker() == "o"]
@@ -167,7 +138,7 @@ def test_each_comparison_is_drawn_and_filled_where_it_differs(folder: Path) -> N
     assert [point.get_xdata()[0] for point in points] == table["effect"].head(9).tolist()
 
 
-def test_too_few_to_compare_are_counted() -> None:
+def test_too_few_to_compare_are_counted():
     table = pd.DataFrame(
         {"kind": ["false negative", "false positive"], "region": "eyes", "measure": "contrast",
          "differs": "too few", "n_false": [1, 0], "n_right": [1200, 7]}
@@ -177,7 +148,7 @@ def test_too_few_to_compare_are_counted() -> None:
     assert "0 false positives against 7 " in words
 
 
-def test_a_page_alone_and_the_pipeline_use_the_same_grid() -> None:
+def test_a_page_alone_and_the_pipeline_use_the_same_grid():
     from test_parameters import BASE
 
     assert BASE["explanation"]["smallest_grid"] == SMALLEST_GRID

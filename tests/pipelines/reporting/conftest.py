@@ -1,17 +1,10 @@
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from functools import partial
 
-import pandas as pd
 import pytest
 from reporting_samples import report_inputs
 
 
 @pytest.fixture
-def inputs(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def inputs(tmp_path):
     """All that `write_report` takes; any of it can be given."""
-
-    def build(predictions: pd.DataFrame | None = None, **changed: Any) -> dict[str, Any]:
-        return report_inputs(tmp_path, predictions, **changed)
-
-    return build
+    return partial(report_inputs, tmp_path)

@@ -1,24 +1,18 @@
 """Tables and pictures such as a small run leaves behind."""
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pandas as pd
+from explanation_samples import EVALUATION, make_predictions, put_pictures
 from markupsafe import Markup
-from PIL import Image
 
-from deepfake_detection.metrics.cases import ExplainedCase, Kind
+from deepfake_detection.metrics.cases import ExplainedCase
 from deepfake_detection.metrics.subsets import headline_predictions
-from deepfake_detection.parameters import EvaluationParameters, ReportingParameters
+from deepfake_detection.parameters import ReportingParameters
 from deepfake_detection.reports.embedded_figures import PageFigure
 
 RUN = "c0ffee" * 10
 SPLIT = "5eed" * 16
-EVALUATION = EvaluationParameters(
-    batch_size=64, confidence=0.95, calibration_bins=15, few_groups=200, label_issues=50,
-    device="cpu",
-)  # fmt: skip
+PARAMETERS = ReportingParameters(gallery_size=24, gallery_columns=6, label_issues_shown=12)
 
 # one empty element stands for every figure: drawing them takes most of the time of a page
 FIGURES = {
@@ -30,39 +24,21 @@ FIGURES = {
 }  # fmt: skip
 
 
-class DescribedDetector:
-    def __init__(self, description: dict[str, Any]):
-        self.description = description
-
-    def describe(self) -> dict[str, Any]:
-        return self.description
+def predict(subset, rows):
+    """Predictions from (path, label, logit); five images of a class are one source."""
+    return make_predictions(rows, subset, images_of_source=5)
 
 
-def predict(subset: str, rows: list[tuple[str, int, float]], sources_of: int = 5) -> pd.DataFrame:
-    """Predictions from (path, label, logit), at the threshold 0.5."""
-    table = pd.DataFrame(rows, columns=["path", "label", "logit"])
-    table["class_name"] = table["path"].str.rsplit("/", n=1).str[0]
-    table["source"] = [f"{name}/{i // sources_of}" for i, name in enumerate(table["class_name"])]
-    table["group"] = table["source"]
-    table["subset"] = subset
-    table["fake_probability"] = 1 / (1 + np.exp(-table["logit"]))
-    table["predicted"] = (table["logit"] >= 0).astype("int64")
-    return table
-
-
-def predict_at_random(subset: str, images: int, seed: int = 0) -> pd.DataFrame:
+def predict_at_random(subset, images, seed=0):
     generator = np.random.default_rng(seed)
     names = ["real", "fake_deepfake", "fake_face2face"]
-    rows = []
-    for i in range(images):
-        label = int(i % 3 > 0)
-        logit = generator.normal(1.2 if label else -1.2, 1.2)
-        rows.append((f"{names[i % 3]}/{i}.png", label, float(logit)))
+    logits = generator.normal(np.where(np.arange(images) % 3, 1.2, -1.2), 1.2)
+    rows = [(f"{names[i % 3]}/{i}.png", int(i % 3 > 0), each) for i, each in enumerate(logits)]
     return predict(subset, rows)
 
 
-def measure(predictions: pd.DataFrame) -> pd.DataFrame:
-    rows: list[dict[str, Any]] = []
+def measure(predictions):
+    rows = []
     for subset, part in predictions.groupby("subset", sort=False):
         note = "validation also chose the epoch" if subset == "validation" else None
         right = part["label"] == part["predicted"]
@@ -85,68 +61,49 @@ def measure(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def trained_for(epochs: int) -> pd.DataFrame:
+def trained_for(epochs):
     epoch = np.arange(1, epochs + 1)
     return pd.DataFrame(
         {
-            "epoch": epoch,
-            "learning_rate": 1e-4,
-            "head_learning_rate": 1e-3,
-            "train_loss": 0.7 / epoch,
-            "train_accuracy": 1 - 0.4 / epoch,
-            "validation_loss": 0.7 / epoch + 0.05,
-            "validation_accuracy": 0.9 - 0.3 / epoch,
-            "seconds": 12.5,
-            "images_per_second": 480.0,
-            "run_fingerprint": RUN,
+            "epoch": epoch, "learning_rate": 1e-4, "head_learning_rate": 1e-3,
+            "train_loss": 0.7 / epoch, "train_accuracy": 1 - 0.4 / epoch,
+            "validation_loss": 0.7 / epoch + 0.05, "validation_accuracy": 0.9 - 0.3 / epoch,
+            "seconds": 12.5, "images_per_second": 480.0, "run_fingerprint": RUN,
         }
-    )
+    )  # fmt: skip
 
 
-def put_pictures(folder: Path, paths: list[str]) -> None:
-    for i, path in enumerate(paths):
-        file = folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (40, 30), (i * 40 % 256, 120, 90)).save(file)
-
-
-def explain(predictions: pd.DataFrame, of_each: int = 100, crop: int = 28) -> list[ExplainedCase]:
+def explain(predictions, of_each=100, crop=28):
     """The false cases and as many of the right ones, each with a round spot of heat."""
-    kinds: dict[tuple[int, int], Kind] = {
-        (1, 0): "false negative",
-        (0, 1): "false positive",
-        (1, 1): "certain fake",
-        (0, 0): "certain real",
-    }
+    kinds = {
+        "false negative": (1, 0), "false positive": (0, 1),
+        "certain fake": (1, 1), "certain real": (0, 0),
+    }  # fmt: skip
     rows, columns = np.mgrid[:crop, :crop] / crop
-    cases: list[ExplainedCase] = []
-    for (label, called), kind in kinds.items():
-        of_kind = predictions[
-            (predictions["label"] == label) & (predictions["predicted"] == called)
-        ]
-        ordered = of_kind.sort_values(["logit", "path"], ascending=[called == 0, True])
-        for number, (_, row) in enumerate(ordered.head(of_each).iterrows()):
-            x, y = 0.3 + 0.05 * (number % 9), 0.35 + 0.07 * (number % 5)
-            heat = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 0.04)
-            cases.append(
-                ExplainedCase(
-                    str(row["path"]), kind, str(row["class_name"]), str(row["source"]),
-                    float(row["fake_probability"]), (heat / heat.max()).astype(np.float32),
-                    box=(0.1, 0.1, 0.9, 0.9),
-                )
-            )  # fmt: skip
+    heat = np.exp(-((columns - 0.4) ** 2 + (rows - 0.5) ** 2) / 0.04).astype(np.float32)
+    cases = []
+    for kind, (label, called) in kinds.items():
+        is_kind = (predictions["label"] == label) & (predictions["predicted"] == called)
+        ordered = predictions[is_kind].sort_values(["logit", "path"], ascending=[not called, True])
+        cases += [
+            ExplainedCase(
+                row.path, kind, row.class_name, row.source, row.fake_probability, heat,
+                box=(0.1, 0.1, 0.9, 0.9),
+            )
+            for row in ordered.head(of_each).itertuples()
+        ]  # fmt: skip
     return cases
 
 
-def distort(accuracy: float = 0.85, run: str = RUN, subset: str = "test") -> pd.DataFrame:
+def distort(accuracy=0.85, run=RUN):
     """A robustness table in which accuracy falls with every strength."""
-    rows: list[dict[str, Any]] = []
+    rows = []
     tried = [("none", 0.0, "undistorted")]
     tried += [("jpeg", quality, f"JPEG quality {quality:g}") for quality in (90.0, 50.0, 10.0)]
     tried += [("blur", sigma, f"blurred by {sigma:g} px") for sigma in (1.0, 2.0)]
     for place, (distortion, strength, name) in enumerate(tried):
         same = {
-            "run_fingerprint": run, "subset": subset, "distortion": distortion,
+            "run_fingerprint": run, "subset": "test", "distortion": distortion,
             "strength": strength, "strength_name": name, "n": 60, "note": None,
         }  # fmt: skip
         for metric, class_name in [("accuracy", None), ("roc_auc", None), ("recall", "fake")]:
@@ -156,7 +113,7 @@ def distort(accuracy: float = 0.85, run: str = RUN, subset: str = "test") -> pd.
     return pd.DataFrame(rows)
 
 
-def compare_measures(run: str = RUN) -> pd.DataFrame:
+def compare_measures(run=RUN):
     """A table of false case measures in which one of all comparisons differs."""
     rows = [
         {
@@ -174,21 +131,18 @@ def compare_measures(run: str = RUN) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def list_label_issues(predictions: pd.DataFrame) -> pd.DataFrame:
+def list_label_issues(predictions):
     """Images whose label is improbable, the least probable first."""
-    own = predictions["fake_probability"].where(
-        predictions["label"] == 1, 1 - predictions["fake_probability"]
-    )
+    own = (1 - predictions["label"] - predictions["fake_probability"]).abs()
     rows = predictions.assign(label_probability=own, source_label_probability=own)
     return rows[own < 0.5].sort_values(["label_probability", "path"]).reset_index(drop=True)
 
 
-def audit_leaks(found: dict[str, Any] | None = None, split: str = SPLIT) -> dict[str, Any]:
+def audit_leaks(found=None, split=SPLIT):
     """A leakage summary in which only what is given was found."""
     kinds = ("exact duplicate", "label conflict", "near-duplicate", "cross-class near-duplicate")
     return {
-        "split_fingerprint": split,
-        "method": "group",
+        "split_fingerprint": split, "method": "group",
         "groups_in_more_than_one_subset": {"train and test": 0},
         "found": {kind: {} for kind in kinds} | (found or {}),
         "compared": {
@@ -199,39 +153,28 @@ def audit_leaks(found: dict[str, Any] | None = None, split: str = SPLIT) -> dict
     }  # fmt: skip
 
 
-def report_inputs(
-    folder: Path, predictions: pd.DataFrame | None = None, **changed: Any
-) -> dict[str, Any]:
+def report_inputs(folder, predictions=None, **changed):
     """All that `write_report` takes, with its pictures in `folder`; any of it can be given."""
     if predictions is None:
         predictions = predict_at_random("test", 60)
-    put_pictures(folder, [path for path in predictions["path"] if path[-4:] == ".png"])
+    put_pictures(folder, [each for each in predictions["path"] if each[-4:] == ".png"], (40, 30))
     names = sorted(set(predictions["class_name"]))
     subsets = ["train", *predictions["subset"].unique()]
     split_summary = {
-        "method": "group",
-        "ratios": {"train": 0.8, "validation": 0.2, "test": 0.0},
-        "seed": 7,
+        "method": "group", "ratios": {"train": 0.8, "validation": 0.2, "test": 0.0}, "seed": 7,
         "images": {subset: dict.fromkeys(names, 20) for subset in subsets},
-        "groups": dict.fromkeys(subsets, 4),
-        "groups_in_more_than_one_subset": 0,
-        "fingerprint": SPLIT,
-        "note": None,
-    }
+        "groups": dict.fromkeys(subsets, 4), "groups_in_more_than_one_subset": 0,
+        "fingerprint": SPLIT, "note": None,
+    }  # fmt: skip
     description = {
-        "backbone": "resnet18",
+        "backbone": "resnet18", "class_names": ["real", "fake"],
         "preprocessing": {"resize": 256, "crop": 224, "mean": [0.485], "std": [0.229]},
-        "class_names": ["real", "fake"],
         "classes": {name: "real" if name == "real" else "fake" for name in names},
-        "threshold": 0.5,
-        "temperature": 1.0,
-        "best_epoch": 3,
-        "best_validation_accuracy": 0.8,
-        "split": split_summary,
+        "threshold": 0.5, "temperature": 1.0, "best_epoch": 3, "best_validation_accuracy": 0.8,
+        "split": split_summary, "run_fingerprint": RUN,
         "settings": {"model": "resnet18", "training": {"optimizer": {"betas": [0.9, 0.999]}}},
-        "run_fingerprint": RUN,
         "versions": {"python": "3.11.9", "torch": "2.15.0"},
-    }
+    }  # fmt: skip
     return {
         "description": description,
         "split_summary": split_summary,
@@ -246,9 +189,7 @@ def report_inputs(
         "false_case_measures": compare_measures(),
         "page_figures": FIGURES,
         "folder": folder,
-        "parameters": ReportingParameters(
-            gallery_size=24, gallery_columns=6, label_issues_shown=12
-        ),
+        "parameters": PARAMETERS,
         "evaluation": EVALUATION,
         **changed,
     }

@@ -1,17 +1,15 @@
 """The gallery of cases in a real browser, where one is installed."""
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from itertools import groupby
 
 import pandas as pd
 import pytest
-from page_in_browser import IN_BROWSER, Tab, open_tab
+from page_in_browser import open_tab
 from reporting_samples import predict, predict_at_random, report_inputs
 
 from deepfake_detection.pipelines.reporting.nodes import write_report
 
-pytestmark = IN_BROWSER
+pytestmark = pytest.mark.browser
 
 NAMES = (
     "fakes/<script>window.ran = 1;alert(1)<:script>.png",
@@ -28,8 +26,16 @@ HEAT_SHOWN = f"""{SHOWN}.filter(
   each => getComputedStyle(each.querySelector('.over')).visibility === 'visible').length"""
 
 
+# whether every heat map stands at the right of its picture, and in sight
+BESIDE = """[...document.querySelectorAll('#cases .picture')].every(each => {
+  const [picture, heat] = [each.querySelector('img'), each.querySelector('.over')].map(
+    part => part.getBoundingClientRect());
+  return heat.left >= picture.right - 1 && heat.width > 20 && Math.abs(heat.top - picture.top) < 1;
+})"""
+
+
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     written = write_report(**report_inputs(folder, SCORED))
     (folder / "page.html").write_text(written, encoding="utf-8")
@@ -37,51 +43,40 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+def browser(tmp_path_factory):
     with open_tab(tmp_path_factory.mktemp("browser")) as tab:
         yield tab
 
 
 @pytest.fixture
-def tab(browser: Tab, page: Path) -> Tab:
+def tab(browser, page):
     browser.show(page)
     return browser
 
 
-def choose(tab: Tab, control: str, value: str) -> None:
-    tab.tell(f"""{{
-      const control = document.getElementById("choose-{control}");
-      control.value = {value!r};
-      control.dispatchEvent(new Event("input"));
-    }}""")
+def choose(tab, **values):
+    for control, value in values.items():
+        tab.tell(f"""{{
+          const control = document.getElementById("choose-{control}");
+          control.value = {value!r};
+          control.dispatchEvent(new Event("input"));
+        }}""")
 
 
-def told(tab: Tab) -> str:
+def told(tab):
     return tab.tell("document.querySelector('#counted[role=status]').textContent")
 
 
-def cases(tab: Tab) -> list[dict[str, Any]]:
+def cases(tab):
     """All cases in the order in which they stand."""
-    return tab.tell(
-        "[...document.getElementById('cases').children].map(each => ({...each.dataset}))"
-    )
-
-
-def test_all_cases_are_counted_and_nothing_is_refused(tab: Tab):
-    assert told(tab) == f"{len(cases(tab))} of {len(cases(tab))} cases are shown."
-    assert tab.complaints() == []
+    return tab.tell("[...document.querySelector('#cases').children].map(e => ({...e.dataset}))")
 
 
 @pytest.mark.parametrize(
     ("control", "value"),
-    [
-        ("kind", "false positive"),
-        ("class", "fake_deepfake"),
-        ("path", "FAKE_face"),
-        ("path", "<img"),
-    ],
+    [("kind", "false positive"), ("class", "fake_deepfake"), ("path", "FAKE_f"), ("path", "<img")],
 )
-def test_cases_are_chosen_by_kind_class_and_path(tab: Tab, control: str, value: str):
+def test_cases_are_chosen_by_kind_class_and_path(tab, control, value):
     everything = cases(tab)
     expected = [
         case["path"]
@@ -89,64 +84,67 @@ def test_cases_are_chosen_by_kind_class_and_path(tab: Tab, control: str, value: 
         if case[control] == value or (control == "path" and value.lower() in case["path"].lower())
     ]
     assert 0 < len(expected) < len(everything)
-    choose(tab, control, value)
+    assert told(tab).startswith(f"{len(everything)} of {len(everything)} ")
+    assert tab.complaints() == []
+    choose(tab, **{control: value})
     assert tab.tell(PATHS) == expected
-    assert told(tab) == f"{len(expected)} of {len(everything)} cases are shown."
+    assert told(tab).startswith(f"{len(expected)} of {len(everything)} ")
 
 
-def test_what_is_chosen_together_holds_together(tab: Tab):
-    choose(tab, "class", "fake_deepfake")
-    choose(tab, "path", "1")
-    choose(tab, "kind", "certain fake")
-    both = ("fake_deepfake", "certain fake")
-    of_both = [case["path"] for case in cases(tab) if (case["class"], case["kind"]) == both]
+def test_what_is_chosen_together_holds_together(tab):
+    both = {"class": "fake_deepfake", "kind": "certain fake"}
+    of_both = [case["path"] for case in cases(tab) if case.items() >= both.items()]
     chosen = [path for path in of_both if "1" in path]
-    assert len(chosen) < len(of_both)
-    assert chosen
-    assert tab.tell(PATHS) == chosen
-    choose(tab, "path", "nothing is called so")
-    assert tab.tell(PATHS) == []
+    assert 0 < len(chosen) < len(of_both)
+    for path, expected in (("1", chosen), ("nothing is called so", [])):
+        choose(tab, path=path, **both)
+        assert tab.tell(PATHS) == expected
     assert told(tab).startswith("0 of ")
 
 
-def test_cases_are_sorted_and_come_back_to_their_own_order(tab: Tab):
+def test_cases_are_sorted_and_come_back_to_their_own_order(tab):
     before = cases(tab)
     probabilities = sorted(float(case["probability"]) for case in before)
-    choose(tab, "order", "lowest")
+    choose(tab, order="lowest")
     assert [float(case["probability"]) for case in cases(tab)] == probabilities
-    choose(tab, "order", "highest")
+    choose(tab, order="highest")
     assert [float(case["probability"]) for case in cases(tab)] == probabilities[::-1]
-    choose(tab, "order", "path")
+    choose(tab, order="path")
     reals = [case["path"] for case in cases(tab) if case["class"] == "real"]
     # by their numbers: real/9.png stands before real/12.png
     assert reals == sorted(reals, key=lambda path: int(path[5:-4]))
-    choose(tab, "order", "source")
+    choose(tab, order="source")
     sources = [case["source"] for case in cases(tab)]
-    assert [each for n, each in enumerate(sources) if each not in sources[:n]] == list(
-        dict.fromkeys(sources)
-    )
-    assert len(set(sources)) == sum(a != b for a, b in zip(["", *sources], sources, strict=False))
-    choose(tab, "order", "")
+    assert len(set(sources)) == len(list(groupby(sources)))
+    choose(tab, order="")
     assert cases(tab) == before
 
 
-def test_heat_maps_are_switched_together_and_each(tab: Tab):
+def test_heat_maps_are_switched_together_and_each_also_in_the_enlarged_case(tab):
     total = len(cases(tab))
     everyone = "document.getElementById('all-heat')"
     first = "document.querySelector('#cases .switch')"
-    pressed = "getAttribute('aria-pressed')"
+    pressed = f"[{first}, {everyone}].map(each => each.getAttribute('aria-pressed'))"
     assert tab.tell(HEAT_SHOWN) == total
     tab.tell(f"{first}.click()")
     assert tab.tell(HEAT_SHOWN) == total - 1
-    assert tab.tell(f"[{first}.{pressed}, {everyone}.{pressed}]") == ["false", "false"]
+    assert tab.tell(pressed) == ["false", "false"]
     tab.tell(f"{everyone}.click()")
     assert tab.tell(HEAT_SHOWN) == total
-    assert tab.tell(f"[{first}.{pressed}, {everyone}.{pressed}]") == ["true", "true"]
-    tab.tell(f"{everyone}.click()")
-    assert tab.tell(HEAT_SHOWN) == 0
+    assert tab.tell(pressed) == ["true", "true"]
+    tab.tell("document.querySelector('#cases button.tile').click()")
+    over = "getComputedStyle(document.querySelector('#stage .over')).visibility"
+    for button, seen in (("one-heat", "hidden"), ("next", "visible")):
+        tab.tell(f"document.getElementById('{button}').click()")
+        assert tab.tell(over) == seen
+    tab.tell("document.getElementById('close').click()")
+    assert tab.tell(HEAT_SHOWN) == total - 1
+    for shown in (total, 0):
+        tab.tell(f"{everyone}.click()")
+        assert tab.tell(HEAT_SHOWN) == shown
 
 
-def test_heat_map_lies_on_the_part_that_the_network_saw(tab: Tab):
+def test_heat_map_lies_on_the_part_that_the_network_saw(tab):
     places = tab.tell("""["#cases .picture > img", "#cases .heat"].map(name => {
       const box = document.querySelector(name).getBoundingClientRect();
       return [box.x, box.y, box.width, box.height];
@@ -157,9 +155,8 @@ def test_heat_map_lies_on_the_part_that_the_network_saw(tab: Tab):
     assert heat == pytest.approx(seen, abs=0.5)
 
 
-def test_keys_enlarge_a_case_go_on_and_close(tab: Tab):
-    choose(tab, "kind", "false positive")
-    choose(tab, "order", "path")
+def test_keys_enlarge_a_case_go_on_and_close(tab):
+    choose(tab, kind="false positive", order="path")
     paths = tab.tell(PATHS)
     shown = "document.querySelector('#said .path').textContent"
     tab.tell("document.querySelector('#cases li:not([hidden]) button.tile').focus()")
@@ -181,41 +178,20 @@ def test_keys_enlarge_a_case_go_on_and_close(tab: Tab):
     assert tab.complaints() == []
 
 
-def test_heat_map_switched_in_the_enlarged_case_stays_so_in_the_gallery(tab: Tab):
-    total = len(cases(tab))
-    tab.tell("document.querySelector('#cases button.tile').click()")
-    over = "getComputedStyle(document.querySelector('#stage .over')).visibility"
-    assert tab.tell(over) == "visible"
-    tab.tell("document.getElementById('one-heat').click()")
-    assert tab.tell(over) == "hidden"
-    tab.tell("document.getElementById('next').click()")
-    assert tab.tell(over) == "visible"
-    tab.tell("document.getElementById('close').click()")
-    assert tab.tell(HEAT_SHOWN) == total - 1
-
-
-def test_hostile_names_are_text_wherever_they_are_shown(tab: Tab):
+def test_hostile_names_are_text_and_no_script_but_the_pages_own_runs(tab):
     for place, name in enumerate(NAMES):
         tab.tell(f"document.querySelectorAll('#cases button.tile')[{place}].click()")
         assert tab.tell("document.querySelector('#said .path').textContent") == name
         tab.tell("document.getElementById('close').click()")
-    assert (
-        tab.tell("document.querySelectorAll('#cases script, #enlarged script, [src=x]').length")
-        == 0
-    )
-    assert tab.tell("typeof window.ran") == "undefined"
+    hostile = "#cases script, #enlarged script, [src=x]"
+    assert tab.tell(f"document.querySelectorAll('{hostile}').length") == 0
     assert tab.complaints() == []
-
-
-def test_no_script_but_the_pages_own_runs_and_nothing_is_loaded(tab: Tab):
     tab.tell("""{
-      const script = document.createElement("script");
+      const [script, other] = [1, 2].map(() => document.createElement("script"));
       script.textContent = "window.ran = 1";
-      document.body.append(script);
-      document.body.insertAdjacentHTML("beforeend", "<img src='x' onerror='window.ran = 1'>");
-      const other = document.createElement("script");
       other.src = "data:text/javascript,window.ran=1";
-      document.body.append(other);
+      document.body.append(script, other);
+      document.body.insertAdjacentHTML("beforeend", "<img src='x' onerror='window.ran = 1'>");
     }""")
     assert tab.tell("typeof window.ran") == "undefined"
     refused = " ".join(tab.complaints())
@@ -223,10 +199,9 @@ def test_no_script_but_the_pages_own_runs_and_nothing_is_loaded(tab: Tab):
     assert "img-src" in refused
 
 
-def test_paper_shows_all_cases_in_their_own_order_beside_their_heat_maps(tab: Tab):
+def test_paper_shows_all_cases_in_their_own_order_beside_their_heat_maps(tab):
     before = cases(tab)
-    choose(tab, "path", "real/1")
-    choose(tab, "order", "lowest")
+    choose(tab, path="real/1", order="lowest")
     chosen = tab.tell(PATHS)
     tab.tell("document.getElementById('all-heat').click()")
     tab.ask("Emulation.setEmulatedMedia", media="print")
@@ -241,17 +216,9 @@ def test_paper_shows_all_cases_in_their_own_order_beside_their_heat_maps(tab: Ta
     assert tab.tell(PATHS) == chosen
 
 
-# whether every heat map stands at the right of its picture, and in sight
-BESIDE = """[...document.querySelectorAll('#cases .picture')].every(each => {
-  const [picture, heat] = [each.querySelector('img'), each.querySelector('.over')].map(
-    part => part.getBoundingClientRect());
-  return heat.left >= picture.right - 1 && heat.width > 20 && Math.abs(heat.top - picture.top) < 1;
-})"""
-
-
-def test_without_scripts_all_cases_are_shown_beside_their_heat_maps(browser: Tab, page: Path):
+def test_without_scripts_all_cases_are_shown_beside_their_heat_maps(browser, page):
     browser.show(page, scripts=False)
     assert browser.tell("document.querySelectorAll('#cases button').length") == 0
-    assert browser.tell("document.getElementById('choices').checkVisibility()") is False
-    assert browser.tell("document.getElementById('enlarged').checkVisibility()") is False
+    for control in ("choices", "enlarged"):
+        assert browser.tell(f"document.getElementById('{control}').checkVisibility()") is False
     assert browser.tell(BESIDE)

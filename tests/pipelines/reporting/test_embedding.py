@@ -9,11 +9,11 @@ from deepfake_detection.metrics.cases import ExplainedCase
 from deepfake_detection.pipelines.reporting.cases import embed_heat, embed_picture
 
 
-def opened(address: str) -> Image.Image:
+def opened(address):
     return Image.open(io.BytesIO(base64.b64decode(address.split(",")[1])))
 
 
-def case(heat) -> ExplainedCase:
+def case(heat):
     return ExplainedCase("fake/1.png", "false negative", "fake", "fake/0", 0.1, heat)
 
 
@@ -22,7 +22,6 @@ def test_heat_map_lets_the_picture_through_where_there_is_none_and_covers_where_
     heat = np.zeros((crop, crop), dtype=np.float32)
     heat[: crop // 2, : crop // 2] = 1.0
     address = embed_heat(case(heat))
-    assert address.startswith("data:image/png;base64,")
     assert len(address) < 4000
     pixels = np.asarray(opened(address).convert("RGBA"))
     assert pixels[0, 0, 3] == pytest.approx(0.75 * 255, abs=1)
@@ -35,10 +34,6 @@ def test_more_heat_is_never_less_opaque_nor_darker():
     pixels = np.asarray(opened(embed_heat(case(heat))).convert("RGBA"))[0].astype(float)
     assert (np.diff(pixels[:, 3]) >= 0).all()
     assert (np.diff(pixels[:, :3] @ [0.2126, 0.7152, 0.0722]) >= -1).all()
-
-
-def test_no_heat_map_is_no_image():
-    assert embed_heat(case(None)) == ""
 
 
 @pytest.mark.parametrize("size", [(400, 100), (30, 40)])

@@ -3,13 +3,11 @@
 import copy
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from kedro.config import OmegaConfigLoader
 
-from deepfake_detection.parameters import StudyParameters
 from deepfake_detection.pipelines.studies.choice import choose_row
 from deepfake_detection.pipelines.studies.plan import plan_studies
 from deepfake_detection.pipelines.studies.tables import (
@@ -24,7 +22,7 @@ from deepfake_detection.pipelines.studies.tables import (
 CONF = Path(__file__).parents[3] / "conf"
 
 
-def load(env: str = "base", **given: Any) -> dict[str, Any]:
+def load(env="base", **given):
     """All parameters of an environment, studies as they are in the files."""
     loader = OmegaConfigLoader(
         str(CONF), base_env="base", default_run_env=env, env=env,
@@ -36,13 +34,13 @@ def load(env: str = "base", **given: Any) -> dict[str, Any]:
 BASE = load()
 
 
-def make_study(block: Any, **changes: Any) -> StudyParameters:
+def make_study(block, **changes):
     """The study `mine` alone, of this block over the project's own settings."""
     parameters = copy.deepcopy(BASE) | {"studies": {"mine": "My own"}, "mine": block} | changes
     return plan_studies(parameters)[1][0]
 
 
-def make_history(epochs: int, reaches: float, draw: int = 0) -> pd.DataFrame:
+def make_history(epochs, reaches, draw=0):
     """A history whose validation accuracy rises to about `reaches`, unevenly."""
     generator = np.random.default_rng(draw)
     epoch = np.arange(1, epochs + 1)
@@ -60,9 +58,7 @@ def make_history(epochs: int, reaches: float, draw: int = 0) -> pd.DataFrame:
     )
 
 
-def make_metrics(
-    study: StudyParameters, name: str, trained: dict[str, Any], threshold: float = 0.5
-) -> dict[str, Any]:
+def make_metrics(study, name, trained, threshold=0.5):
     """Metrics of a run, as `score_run` returns them, so far as the table needs them."""
     split = study.runs[name].split
     return {
@@ -78,7 +74,7 @@ def make_metrics(
     }  # fmt: skip
 
 
-def make_metric_table(scores: dict[str, tuple[float, float]]) -> pd.DataFrame:
+def make_metric_table(scores):
     """Accuracy and ROC AUC by subset; at the level of sources, which no table shows, 0.123."""
     return pd.DataFrame(
         [
@@ -91,27 +87,17 @@ def make_metric_table(scores: dict[str, tuple[float, float]]) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def make_results(
-    study: StudyParameters,
-    histories: dict[str, pd.DataFrame],
-    *,
-    test: bool = False,
-    notes: tuple[str, ...] = (),
-) -> StudyResults:
+def make_results(study, histories, *, test=False):
     """The results of a study whose runs have these histories."""
     trained = {name: describe_history(history) for name, history in histories.items()}
+    metrics = {name: make_metrics(study, name, each) for name, each in trained.items()}
     scores = {name: each["best_validation_accuracy"] for name, each in trained.items()}
     of_test = {name: {"test": (value - 0.004, value)} for name, value in scores.items()}
-    table = tabulate_runs(
-        study,
-        {name: make_metrics(study, name, each) for name, each in trained.items()},
-        {
-            name: make_metric_table(
-                {"validation": (value, value)} | (of_test[name] if test else {})
-            )
-            for name, value in scores.items()
-        },
-    )
+    metric_tables = {
+        name: make_metric_table({"validation": (value, value)} | (of_test[name] if test else {}))
+        for name, value in scores.items()
+    }
+    table = tabulate_runs(study, metrics, metric_tables)
     choice = choose_row(study, table)
     table["verdict"] = table["row"].map(choice["verdicts"]).fillna("")
     fold_metrics = None
@@ -121,54 +107,48 @@ def make_results(
         fold_metrics = of_all.assign(low=of_all["value"] - 0.02, high=of_all["value"] + 0.015)
     summary = summarise_rows(study, table, fold_metrics)
     inflation = compare_split_methods(study, table) if pairs_of_methods(study) else None
-    return StudyResults(study, table, summary, inflation, choice, histories, notes)
+    return StudyResults(study, table, summary, inflation, choice, histories, ())
 
 
-def fine_tuning(epochs: int = 20, rows: int = 10, **changes: Any) -> StudyResults:
-    """The reference's rows, near their published accuracies."""
-    block = copy.deepcopy(BASE["fine_tuning"])
-    names = [name for name, row in block.items() if isinstance(row, dict) and "published" in row]
-    block |= dict.fromkeys(names[rows:])
-    test = changes.pop("test", False)
-    study = make_study(block | changes)
+def run_study(study, epochs, reach, *, test=False):
+    """Results whose validation accuracies rise to about `reach(place, run)`."""
     histories = {
-        name: make_history(epochs, run.published.validation_accuracy - 0.001, place)
+        name: make_history(epochs, reach(place, run), place)
         for place, (name, run) in enumerate(study.runs.items())
     }
     return make_results(study, histories, test=test)
 
 
-def comparison(epochs: int = 20, **changes: Any) -> StudyResults:
+def fine_tuning(epochs=20, rows=10, *, test=False, **changes):
+    """The reference's rows, near their published accuracies."""
+    block = copy.deepcopy(BASE["fine_tuning"])
+    names = [name for name, row in block.items() if isinstance(row, dict) and "published" in row]
+    study = make_study(block | dict.fromkeys(names[rows:]) | changes)
+    return run_study(
+        study, epochs, lambda _, run: run.published.validation_accuracy - 0.001, test=test
+    )
+
+
+def comparison(epochs=20, **changes):
     """Backbones, ratios and two split methods, scored on test."""
-    study = make_study(BASE["comparison"] | changes)
-    histories = {
-        name: make_history(
-            epochs, (0.97 if run.split.method == "individual" else 0.85) + 0.0005 * place, place
-        )
-        for place, (name, run) in enumerate(study.runs.items())
-    }
-    return make_results(study, histories, test=True)
+
+    def reach(place, run):
+        return (0.97 if run.split.method == "individual" else 0.85) + 0.0005 * place
+
+    return run_study(make_study(BASE["comparison"] | changes), epochs, reach, test=True)
 
 
-def schedules(epochs: int = 20, **titles: str) -> StudyResults:
+def schedules(epochs=20, **titles):
     """A row for each of these titles; the project's four schedules, if there are none."""
-    block = BASE["lr_schedules"] if not titles else {
-        name: {"title": title, "split": {"seed": place}} for place, (name, title) in
-        enumerate(titles.items())
-    }  # fmt: skip
-    study = make_study(block)
-    histories = {
-        name: make_history(epochs, 0.95 + 0.01 * place, place)
-        for place, name in enumerate(study.runs)
+    block = {
+        name: {"title": title, "split": {"seed": place}}
+        for place, (name, title) in enumerate(titles.items())
     }
-    return make_results(study, histories)
+    study = make_study(block or BASE["lr_schedules"])
+    return run_study(study, epochs, lambda place, _: 0.95 + 0.01 * place)
 
 
-def folds(epochs: int = 12, number: int = 5) -> StudyResults:
+def folds(epochs=12, number=5):
     """One row, trained once for each fold."""
     study = make_study(BASE["cross_validation"] | {"folds": number})
-    histories = {
-        name: make_history(epochs, 0.85 + 0.01 * place, place)
-        for place, name in enumerate(study.runs)
-    }
-    return make_results(study, histories, test=True)
+    return run_study(study, epochs, lambda place, _: 0.85 + 0.01 * place, test=True)

@@ -15,43 +15,43 @@ EVALUATION = EvaluationParameters.model_validate(BASE["evaluation"])
 SCALES = [(1, 0), (5, 4), (0.3, -3), (2, -6), (10, 8)]
 
 
-def make_predictions(draw: int, scale: float, offset: float, images: int = 120) -> pd.DataFrame:
+def make_predictions(draw, scale=1, offset=0, images=120):
     """Test predictions of one fold, ten validation images besides; accuracy at 0 of its own."""
-    generator = np.random.default_rng(draw)
-    labels = np.arange(images) % 2
-    score = generator.normal(size=images) + 2.4 * labels - 1.2
-    return pd.DataFrame(
+    numbers = np.arange(images)
+    score = np.random.default_rng(draw).normal(size=images) + 2.4 * (numbers % 2) - 1.2
+    table = pd.DataFrame(
         {
-            "path": [f"fold{draw}/{number}.png" for number in range(images)],
-            "class_name": np.where(labels == 1, "fake", "real"),
-            "label": labels,
-            "source": [f"{draw}-{number // 4}" for number in range(images)],
-            "group": [f"{draw}-{number // 4}" for number in range(images)],
-            "subset": np.where(np.arange(images) < 10, "validation", "test"),
+            "path": [f"fold{draw}/{number}.png" for number in numbers],
+            "class_name": np.where(numbers % 2, "fake", "real"),
+            "label": numbers % 2,
+            "source": [f"{draw}-{number // 4}" for number in numbers],
+            "subset": np.where(numbers < 10, "validation", "test"),
             "logit": scale * score + offset,
             "fake_probability": 0.5,
             "predicted": (score >= 0).astype(int),
         }
     )
+    return table.assign(group=table["source"])
 
 
-@pytest.fixture(scope="module")
-def pooled() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    study = make_study({"folds": 5, "one": {}})
-    results = {}
-    for number, (name, scale) in enumerate(zip(study.runs, SCALES, strict=True)):
-        results[f"metrics:{name}"] = make_metrics(study, name, {})
-        results[f"predictions:{name}"] = make_predictions(number, *scale)
+def pool(*predictions):
+    study = make_study({"folds": len(predictions), "one": {}})
+    results = {f"metrics:{name}": make_metrics(study, name, {}) for name in study.runs}
+    runs = zip(study.runs, predictions, strict=True)
+    results |= {f"predictions:{name}": each for name, each in runs}
     return pool_folds(study, EVALUATION, **results)
 
 
-def value(metrics: pd.DataFrame, metric: str, level: str = "image") -> pd.Series:
+@pytest.fixture(scope="module")
+def pooled():
+    return pool(*(make_predictions(number, *scale) for number, scale in enumerate(SCALES)))
+
+
+def value(metrics, metric, level="image"):
     return metrics[(metrics["metric"] == metric) & (metrics["level"] == level)].iloc[0]
 
 
-def test_metrics_that_rank_scores_are_means_over_folds_of_different_scales(
-    pooled: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame],
-) -> None:
+def test_metrics_that_rank_scores_are_means_over_folds_of_different_scales(pooled):
     images, metrics, _ = pooled
     areas = [roc_auc_score(fold["label"], fold["logit"]) for _, fold in images.groupby("fold")]
     found = value(metrics, "roc_auc")
@@ -61,22 +61,14 @@ def test_metrics_that_rank_scores_are_means_over_folds_of_different_scales(
     assert 0.01 < found["high"] - found["low"] < 0.06
     assert found["low"] < found["value"] < found["high"]
     # the mean does not depend on the scale of any fold
-    study = make_study({"folds": 5, "one": {}})
-    results = {f"metrics:{name}": make_metrics(study, name, {}) for name in study.runs}
-    results |= {
-        f"predictions:{name}": make_predictions(number, 1, 0)
-        for number, name in enumerate(study.runs)
-    }
-    equal = pool_folds(study, EVALUATION, **results)[1]
+    equal = pool(*map(make_predictions, range(5)))[1]
     for metric in ("roc_auc", "average_precision", "equal_error_rate"):
         columns = ["value", "low", "high"]
         ours, theirs = (value(each, metric)[columns].astype(float) for each in (metrics, equal))
         np.testing.assert_allclose(ours, theirs, atol=1e-12, err_msg=metric)
 
 
-def test_metrics_of_verdicts_are_measured_on_all_images(
-    pooled: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame],
-) -> None:
+def test_metrics_of_verdicts_are_measured_on_all_images(pooled):
     images, metrics, issues = pooled
     assert len(images) == images["path"].nunique() == 5 * 110
     right = images["label"] == images["predicted"]
@@ -88,24 +80,15 @@ def test_metrics_of_verdicts_are_measured_on_all_images(
     assert set(issues["seed"]) == {BASE["training"]["seed"]}
 
 
-def test_a_fold_without_one_class_is_left_out_of_the_mean() -> None:
-    study = make_study({"folds": 3, "one": {}})
-    results = {f"metrics:{name}": make_metrics(study, name, {}) for name in study.runs}
-    predictions = [make_predictions(number, 1, 0) for number in range(3)]
-    predictions[0] = predictions[0][predictions[0]["label"] == 1]
-    results |= {
-        f"predictions:{name}": each for name, each in zip(study.runs, predictions, strict=True)
-    }
-    images, metrics, _ = pool_folds(study, EVALUATION, **results)
-    areas = [
-        roc_auc_score(fold["label"], fold["logit"])
-        for number, fold in images.groupby("fold")
-        if number > 1
-    ]
+def test_a_fold_without_one_class_is_left_out_of_the_mean():
+    first, *others = map(make_predictions, range(3))
+    images, metrics, _ = pool(first[first["label"] == 1], *others)
+    folds = [fold for number, fold in images.groupby("fold") if number > 1]
+    areas = [roc_auc_score(fold["label"], fold["logit"]) for fold in folds]
     assert value(metrics, "roc_auc")["value"] == pytest.approx(np.mean(areas))
 
 
-def test_the_summary_has_the_metrics_of_all_folds_without_an_interval_for_several_seeds() -> None:
+def test_the_summary_has_the_metrics_of_all_folds_without_an_interval_for_several_seeds():
     study = make_study({"folds": 3, "seeds": [1, 2], "one": {}})
     table = pd.DataFrame(
         {

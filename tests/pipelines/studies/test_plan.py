@@ -1,9 +1,8 @@
 """Studies of the parameter files, made into runs."""
 
 import copy
-import logging
-from collections.abc import Callable
-from typing import Any
+from functools import reduce
+from operator import getitem
 
 import pytest
 from hypothesis import given
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 from study_samples import BASE, load, make_study
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.parameters import StudyParameters
 from deepfake_detection.pipelines.studies.plan import check_given_rows, plan_studies
 
 # Weight decay, schedule, learning rates of head and backbone, published best epoch and accuracy
@@ -29,7 +27,7 @@ TEN_ROWS = {
 }
 
 
-def problem_of(block: Any, **changes: Any) -> str:
+def problem_of(block, **changes):
     with pytest.raises(UserError) as caught:
         make_study(block, **changes)
     assert "\n" not in str(caught.value)
@@ -37,38 +35,32 @@ def problem_of(block: Any, **changes: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def base_studies() -> dict[str, StudyParameters]:
+def base_studies():
     return {study.name: study for study in plan_studies(BASE)[1]}
 
 
-def test_fine_tuning_has_the_reference_s_ten_rows(base_studies: dict[str, StudyParameters]) -> None:
+def test_fine_tuning_has_the_reference_s_ten_rows(base_studies):
     study = base_studies["fine_tuning"]
     assert list(study.runs) == list(TEN_ROWS)
-    for name, (decay, schedule, head, rest, epoch, accuracy) in TEN_ROWS.items():
+    for name, expected in TEN_ROWS.items():
         run = study.runs[name]
-        optimizer = run.training.optimizer
-        assert optimizer.weight_decay == decay
-        assert run.training.schedule.name == schedule
-        assert optimizer.lr == rest
-        assert optimizer.lr * optimizer.head_lr_multiple == pytest.approx(head)
-        assert run.published is not None
-        assert (run.published.best_epoch, run.published.validation_accuracy) == (epoch, accuracy)
-        assert run.split.method == "individual"
+        optimizer, schedule = run.training.optimizer, run.training.schedule
+        assert expected == (
+            optimizer.weight_decay, schedule.name,
+            pytest.approx(optimizer.lr * optimizer.head_lr_multiple), optimizer.lr,
+            run.published.best_epoch, run.published.validation_accuracy,
+        )  # fmt: skip
+        assert (run.model, run.split.method) == ("inception_v3", "individual")
         assert run.split.ratios.model_dump() == {"train": 0.8, "validation": 0.2, "test": 0.0}
-        assert run.training.epochs == 20
-        assert (run.training.schedule.step_size, run.training.schedule.gamma) == (5, 0.5)
-        assert run.model == "inception_v3"
+        assert (run.training.epochs, schedule.step_size, schedule.gamma) == (20, 5, 0.5)
     assert study.overfit_above == 0.99
 
 
-def test_comparison_is_twelve_runs_on_four_splits(
-    base_studies: dict[str, StudyParameters],
-) -> None:
+def test_comparison_is_twelve_runs_on_four_splits(base_studies):
     study = base_studies["comparison"]
-    combinations = {
-        (run.model, run.split.ratios.train, run.split.method) for run in study.runs.values()
-    }
-    assert len(study.runs) == len(combinations) == 12
+    runs = study.runs.values()
+    combinations = {(run.model, run.split.ratios.train, run.split.method) for run in runs}
+    assert len(runs) == len(combinations) == 12
     assert set(study.splits) == {
         "individual_80_20", "group_80_20", "individual_70_30", "group_70_30",
     }  # fmt: skip
@@ -79,67 +71,53 @@ def test_comparison_is_twelve_runs_on_four_splits(
 
 
 @pytest.mark.parametrize("env", ["base", "demo"])
-def test_every_study_that_is_delivered_can_be_made(env: str) -> None:
+def test_every_study_that_is_delivered_can_be_made(env):
     names = {study.name for study in plan_studies(load(env))[1]}
     assert names == {"comparison", "lr_schedules", "fine_tuning", "cross_validation"}
 
 
-def test_one_parameter_moves_a_study_to_another_split() -> None:
-    parameters = load(fine_tuning={"split": {"method": "group"}})
+def test_the_command_line_reaches_a_study_all_rows_or_one():
+    both = make_study({"one": {}, "two": {}}, training=BASE["training"] | {"epochs": 3})
+    assert [run.training.epochs for run in both.runs.values()] == [3, 3]
+    baseline = {"training": {"optimizer": {"lr": 0.5}}}
+    parameters = load(fine_tuning={"split": {"method": "group"}, "baseline": baseline})
     study = {each.name: each for each in plan_studies(parameters)[1]}["fine_tuning"]
     assert list(study.splits) == ["group_80_20"]
-
-
-def test_the_command_line_reaches_all_rows_or_one() -> None:
-    for all_rows in (
-        make_study({"one": {}, "two": {}}, training=BASE["training"] | {"epochs": 3}),
-    ):
-        assert [run.training.epochs for run in all_rows.runs.values()] == [3, 3]
-    parameters = load(fine_tuning={"baseline": {"training": {"optimizer": {"lr": 0.5}}}})
-    study = {each.name: each for each in plan_studies(parameters)[1]}["fine_tuning"]
     rates = {name: run.training.optimizer.lr for name, run in study.runs.items()}
     assert rates.pop("baseline") == 0.5
     assert 0.5 not in rates.values()
 
 
-SETTERS: dict[str, Callable[[int], dict[str, Any]]] = {
-    "training.epochs": lambda value: {"training": {"epochs": value}},
-    "training.optimizer.lr": lambda value: {"training": {"optimizer": {"lr": value}}},
-    "training.batch_size": lambda value: {"training": {"batch_size": value}},
-    "split.seed": lambda value: {"split": {"seed": value}},
-}
+SETTINGS = ["training.epochs", "training.optimizer.lr", "training.batch_size", "split.seed"]
+LEVELS = ["row", "level", "study"]
+
+
+def find(parameters, setting):
+    return reduce(getitem, setting.split("."), parameters)
 
 
 @given(
-    data=st.data(),
-    levels=st.lists(st.sampled_from(["study", "level", "row"]), min_size=1, unique=True),
+    setting=st.sampled_from(SETTINGS),
+    levels=st.sets(st.sampled_from(LEVELS), min_size=1),
 )
-def test_what_is_nearer_to_the_row_stands_over_the_rest(
-    data: st.DataObject, levels: list[str]
-) -> None:
-    setting = data.draw(st.sampled_from(sorted(SETTERS)))
-    values = {level: 2 + ["study", "level", "row"].index(level) for level in levels}
-    content = {level: SETTERS[setting](value) for level, value in values.items()}
-    block = {
-        **content.get("study", {}),
-        "grid": {"axis": {"a": content.get("level", {})}},
-        "a": content.get("row", {}),
-    }
+def test_what_is_nearer_to_the_row_stands_over_the_rest(setting, levels):
+    values = {level: 2 + LEVELS.index(level) for level in levels}
+
+    def content(level):
+        if level not in values:
+            return {}
+        return reduce(lambda inner, name: {name: inner}, setting.split(".")[::-1], values[level])
+
+    block = {"grid": {"axis": {"a": content("level")}}, "a": content("row")} | content("study")
     run = make_study(block).runs["a"].model_dump()
-    nearest = next(level for level in ("row", "level", "study") if level in levels)
-    found: Any = run
-    for part in setting.split("."):
-        found = found[part]
-    assert found == values[nearest]
+    nearest = next(level for level in LEVELS if level in values)
+    assert find(run, setting) == values[nearest]
     # and what nobody names is the project's own
-    for other in SETTERS.keys() - {setting}:
-        here, there = run, BASE
-        for part in other.split("."):
-            here, there = here[part], there[part]
-        assert here == there
+    for other in set(SETTINGS) - {setting}:
+        assert find(run, other) == find(BASE, other)
 
 
-def test_seeds_and_folds_repeat_every_row() -> None:
+def test_seeds_and_folds_repeat_every_row():
     study = make_study({"seeds": [4, 9], "folds": 3, "one": {}, "two": {}})
     assert len(study.runs) == 12
     assert study.rows["two"][:2] == ["two.fold_1_seed_4", "two.fold_1_seed_9"]
@@ -147,14 +125,12 @@ def test_seeds_and_folds_repeat_every_row() -> None:
     # folds are of one draw, whatever the seed of the training
     assert {run.split.seed for run in study.runs.values()} == {BASE["split"]["seed"]}
     assert len(study.splits) == 3
+    # a single seed is not in the name
+    single = make_study({"seeds": [5], "one": {}}).runs
+    assert [(name, run.training.seed) for name, run in single.items()] == [("one", 5)]
 
 
-def test_one_seed_names_no_repeat() -> None:
-    study = make_study({"seeds": [5], "one": {}})
-    assert [(name, run.training.seed) for name, run in study.runs.items()] == [("one", 5)]
-
-
-def test_nodes_find_the_settings_of_each_run_under_its_name() -> None:
+def test_nodes_find_the_settings_of_each_run_under_its_name():
     block = {"seeds": [1, 2], "one": {"model": "vgg16"}, "backbones": {"vgg16": {"crop": 100}}}
     parameters = copy.deepcopy(BASE) | {"studies": {"mine": "My own"}, "mine": block}
     filled = plan_studies(parameters)[0]["mine"]
@@ -165,7 +141,7 @@ def test_nodes_find_the_settings_of_each_run_under_its_name() -> None:
     assert set(filled["about"]["runs"]) == {"one.seed_1", "one.seed_2"}
 
 
-def test_null_takes_a_row_a_level_or_a_study_out() -> None:
+def test_null_takes_a_row_a_level_or_a_study_out():
     assert list(make_study({"one": {}, "two": None}).runs) == ["one"]
     grid = {"axis": {"a": {}, "b": None, "c": {}}}
     assert list(make_study({"grid": grid, "c": None}).runs) == ["a"]
@@ -176,10 +152,9 @@ def test_null_takes_a_row_a_level_or_a_study_out() -> None:
     assert "comparison" not in filled
 
 
-def test_rows_with_equal_settings_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    make_study({"one": {}, "two": {"training": {"epochs": BASE["training"]["epochs"]}}, "three": {
-        "training": {"epochs": 1}}})  # fmt: skip
-    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+def test_rows_with_equal_settings_are_warned_of(caplog):
+    same = {"training": {"epochs": BASE["training"]["epochs"]}}
+    make_study({"one": {}, "two": same, "three": {"training": {"epochs": 1}}})
     assert "one and two" in caplog.text
     assert "three" not in caplog.text
 
@@ -210,17 +185,15 @@ def test_rows_with_equal_settings_are_warned_of(caplog: pytest.LogCaptureFixture
         ({"one": {"split": {"fold": {"number": 4, "of": 3}}}}, ["mine.one", "fold"]),
     ],
 )
-def test_what_does_not_fit_is_named(block: Any, named: list[str]) -> None:
+def test_what_does_not_fit_is_named(block, named):
     said = problem_of(block)
     assert all(each in said for each in named), said
 
 
-def test_a_study_cannot_have_the_name_of_another_block() -> None:
-    assert "'training'" in problem_of({"one": {}}, studies={"training": "No"})
-
-
-def test_a_row_of_the_command_line_must_be_in_the_files() -> None:
+def test_names_of_the_command_line_and_of_studies_must_fit_the_files():
     files = {"studies": {"mine": "My own"}, "mine": {"plain": {}, "grid": {"axis": {"a": {}}}}}
     check_given_rows({"mine": {"plain": {}, "a": {}, "seeds": [1]}, "other": {"x": 1}}, files)
     with pytest.raises(UserError, match=r"'plane'.*'plain'"):
         check_given_rows({"mine": {"plane": {}}}, files)
+    # nor can a study have the name of another block
+    assert "'training'" in problem_of({"one": {}}, studies={"training": "No"})

@@ -1,13 +1,11 @@
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from page_elements import words_in
 from study_samples import BASE, comparison, fine_tuning, folds, schedules
 
 from deepfake_detection.pipelines.studies.curves import (
@@ -16,36 +14,31 @@ from deepfake_detection.pipelines.studies.curves import (
     scale_accuracies,
 )
 from deepfake_detection.pipelines.studies.scores import draw_inflation, draw_scores
-from deepfake_detection.pipelines.studies.tables import StudyResults
 from deepfake_detection.reports.style import COLOURS
 
 BEST = "best_validation_accuracy"
 
 
-def draw_all(results: StudyResults) -> list[Figure]:
+def draw_all(results):
     figures = [draw_curves(results, quantity) for quantity in ("accuracy", "loss")]
     figures += [draw_comparisons(results), draw_scores(results)]
     return figures + ([] if results.inflation is None else [draw_inflation(results.inflation)])
 
 
-def words_in(drawn: Figure | Axes) -> list[str]:
-    return [text.get_text() for text in drawn.findobj(Text) if text.get_text()]
-
-
-def panels_of(figure: Figure) -> list[Axes]:
+def panels_of(figure):
     return [axes for axes in figure.axes if axes.get_visible()]
 
 
-def lines(axes: Axes, label: str) -> list:
+def lines(axes, label):
     return [line for line in axes.lines if str(line.get_label()).startswith(label)]
 
 
-def points(axes: Axes) -> list[tuple]:
+def points(axes):
     return [(*line.get_xdata(), line.get_marker()) for line in axes.lines]
 
 
 @pytest.fixture(scope="module")
-def repeated() -> StudyResults:
+def repeated():
     return fine_tuning(epochs=6, rows=2, seeds=[0, 1, 2], test=True)
 
 
@@ -64,19 +57,18 @@ def test_each_row_has_a_panel_with_its_history_and_its_best_epoch_marked():
         assert mark.get_ydata() == [best[BEST]]
     assert len({axes.get_ylim() for axes in panels}) == 1
     # the loss marks the epoch that accuracy chose
-    for axes, run in zip(panels_of(draw_curves(results, "loss")), results.histories, strict=True):
+    panels = panels_of(draw_curves(results, "loss"))
+    for axes, history in zip(panels, results.histories.values(), strict=True):
         (mark,) = lines(axes, "best epoch")
-        history = results.histories[run].set_index("epoch")
-        assert mark.get_ydata() == [history["validation_loss"][mark.get_xdata()[0]]]
+        losses = history.set_index("epoch")["validation_loss"]
+        assert mark.get_ydata() == [losses[mark.get_xdata()[0]]]
 
 
-def test_all_runs_of_a_row_stand_in_its_panel(repeated: StudyResults):
+def test_all_runs_of_a_row_stand_in_its_panel(repeated):
     panels = panels_of(draw_curves(repeated, "accuracy"))
     assert [len(lines(axes, "validation")) for axes in panels] == [3, 3]
     mean = repeated.rows[0][2][BEST].mean()
-    assert any(f"{mean:.4f}" in text for text in words_in(panels[0]))
-    (panel,) = panels_of(draw_curves(folds(epochs=3), "accuracy"))
-    assert len(lines(panel, "validation")) == 5
+    assert f"{mean:.4f}" in words_in(panels[0])
 
 
 def test_a_grid_is_compared_axis_by_axis_for_each_label_of_the_first():
@@ -96,47 +88,36 @@ def test_a_grid_is_compared_axis_by_axis_for_each_label_of_the_first():
     assert len({axes.get_ylim() for axes in panels}) == 1
 
 
-def test_few_rows_stand_in_one_panel_in_lines_that_differ():
+def test_few_rows_stand_in_one_panel_and_many_each_among_the_others():
     (axes,) = panels_of(draw_comparisons(schedules(epochs=4)))
     titles = [row["title"] for row in BASE["lr_schedules"].values()]
     assert [line.get_label() for line in axes.lines] == titles
     for look in ("get_color", "get_marker"):
         assert len({str(getattr(line, look)()) for line in axes.lines}) == 4
     assert not {line.get_color() for line in axes.lines} & set(COLOURS.values())
-
-
-def test_many_rows_each_have_a_panel_among_the_others():
     results = fine_tuning(epochs=3, rows=7)
     panels = panels_of(draw_comparisons(results))
-    assert len(panels) == 7
     for axes, history in zip(panels, results.histories.values(), strict=True):
         (line,) = lines(axes, "this row")
         np.testing.assert_array_equal(line.get_ydata(), history["validation_accuracy"])
-        assert len(axes.lines) == 7
+        assert len(axes.lines) == len(panels) == 7
 
 
 def test_scores_stand_where_the_table_puts_them():
     results = fine_tuning(epochs=6, rows=3)
+    # one image differs between training and scoring
+    results.table["accuracy"] -= 0.001
     figure = draw_scores(results)
     (axes,) = figure.axes
     for _, run in results.table.iterrows():
         assert (run[BEST], "o") in points(axes)
         assert (run["published_validation_accuracy"], "D") in points(axes)
         assert (run[f"{BEST}_low"], run[f"{BEST}_high"], "None") in points(axes)
-    words = "\n".join(words_in(figure))
-    assert f"{results.table[BEST][0]:.4f}" in words
-    assert "chosen" in words
+    assert f"{results.table[BEST][0]:.4f}" in words_in(figure)
+    assert "chosen" in words_in(figure)
 
 
-def test_the_interval_is_drawn_though_one_image_differs_between_training_and_scoring():
-    results = fine_tuning(epochs=3, rows=2)
-    results.table["accuracy"] -= 0.001
-    (axes,) = draw_scores(results).axes
-    for _, run in results.table.iterrows():
-        assert (run[f"{BEST}_low"], run[f"{BEST}_high"], "None") in points(axes)
-
-
-def test_several_runs_are_small_dots_and_their_mean_a_large_one(repeated: StudyResults):
+def test_several_runs_are_small_dots_and_their_mean_a_large_one(repeated):
     (axes,) = draw_scores(repeated).axes
     runs = repeated.rows[0][2]
     for column, marker in ((BEST, "o"), ("accuracy", "s")):
@@ -146,8 +127,10 @@ def test_several_runs_are_small_dots_and_their_mean_a_large_one(repeated: StudyR
         assert dots[1].get_markersize() > dots[0].get_markersize()
 
 
-def test_folds_show_their_accuracy_together_with_its_interval():
+def test_folds_stand_in_one_panel_and_show_their_accuracy_together_with_its_interval():
     results = folds(epochs=3)
+    (panel,) = panels_of(draw_curves(results, "accuracy"))
+    assert len(lines(panel, "validation")) == 5
     line = results.summary.set_index("metric").loc["accuracy"]
     (axes,) = draw_scores(results).axes
     assert (line["all_folds"], "X") in points(axes)
@@ -156,13 +139,12 @@ def test_folds_show_their_accuracy_together_with_its_interval():
 
 def test_inflation_joins_both_scores_and_is_written_beside():
     results = comparison(epochs=3, seeds=[0, 1])
-    inflation = results.inflation
-    panels = panels_of(draw_inflation(inflation))
+    panels = panels_of(draw_inflation(results.inflation))
     # a line and two ends for each of six pairs
     assert [len(axes.lines) for axes in panels] == [18, 18]
-    first = inflation.iloc[0]
-    spread = first["standard_deviation"]
-    assert f"{first['inflation']:+.3f} ± {spread:.3f}" in words_in(panels[0])
+    first = results.inflation.iloc[0]
+    inflation = f"{first['inflation']:+.3f} ± {first['standard_deviation']:.3f}"
+    assert inflation in words_in(panels[0])
     drawn = [list(line.get_xdata()) for line in panels[0].lines]
     assert [first["group"], first["individual"]] in drawn
 
@@ -181,7 +163,7 @@ def test_undefined_scores_are_told_in_words():
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("results", [fine_tuning(epochs=1, rows=1), comparison(epochs=1)])
-def test_one_epoch_is_drawn(results: StudyResults):
+def test_one_epoch_is_drawn(results):
     assert all(panels_of(figure) for figure in draw_all(results))
 
 
@@ -190,10 +172,8 @@ def test_no_tick_lies_above_an_accuracy_of_one():
     for history in results.histories.values():
         history[["train_accuracy", "validation_accuracy"]] = 1.0
     results.table[[BEST, f"{BEST}_low", f"{BEST}_high"]] = 1.0
-    for axis in (
-        draw_curves(results, "accuracy").axes[0].yaxis,
-        draw_scores(results).axes[0].xaxis,
-    ):
+    curves, scores = draw_curves(results, "accuracy"), draw_scores(results)
+    for axis in (curves.axes[0].yaxis, scores.axes[0].xaxis):
         low, high = axis.get_view_interval()
         assert all(tick <= 1 + 1e-9 for tick in axis.get_ticklocs() if low <= tick <= high)
 
@@ -212,14 +192,14 @@ def test_accuracy_axes_hold_all_that_is_needed_and_waste_little(needed, others):
 
 
 def test_long_titles_stay_within_their_panels():
-    results = schedules(epochs=2, **{name: "Wide name <i>" * 20 + name for name in "abcd"})
-    figure = draw_curves(results, "accuracy")
+    titles = {name: "Wide name <i>" * 20 + name for name in "abcd"}
+    figure = draw_curves(schedules(epochs=2, **titles), "accuracy")
     renderer = FigureCanvasAgg(figure).get_renderer()
-    titles = [
-        next(text for text in axes.findobj(Text) if text.get_text() == axes.get_title("left"))
+    boxes = [
+        text.get_window_extent(renderer)
         for axes in panels_of(figure)
+        for text in axes.findobj(Text)
+        if text.get_text() == axes.get_title("left")
     ]
-    boxes = [title.get_window_extent(renderer) for title in titles]
-    for left, right in pairwise(boxes[:2]):
-        assert left.x1 < right.x0
+    assert boxes[0].x1 < boxes[1].x0
     assert max(box.x1 for box in boxes) <= figure.bbox.x1

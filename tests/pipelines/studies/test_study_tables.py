@@ -1,7 +1,5 @@
 """What the runs of a study give: tables, summary, inflation and choice."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from study_samples import make_history, make_metric_table, make_metrics, make_study
 
-from deepfake_detection.parameters import StudyParameters
 from deepfake_detection.pipelines.studies.choice import choose_row, say_choice, say_use
 from deepfake_detection.pipelines.studies.tables import (
     compare_split_methods,
@@ -22,60 +19,41 @@ from deepfake_detection.pipelines.studies.tables import (
 METHODS = {"group": {}, "individual": {"split": {"method": "individual"}}}
 
 
-def make_table(
-    study: StudyParameters,
-    accuracies: dict[str, float],
-    *,
-    threshold: float = 0.5,
-    scored: float | None = None,
-    area: float = 0.9,
-) -> pd.DataFrame:
+def make_table(study, accuracies, *, threshold=0.5, scored=None, area=0.9):
     """The table of runs with these best validation accuracies; `scored` is the metrics' own."""
-    trained = describe_history(make_history(2, 0.8))
-    return tabulate_runs(
-        study,
-        {
-            name: make_metrics(
-                study, name, trained | {"best_validation_accuracy": value}, threshold
-            )
-            for name, value in accuracies.items()
-        },
-        {
-            name: make_metric_table({"validation": (value if scored is None else scored, area)})
-            for name, value in accuracies.items()
-        },
-    )
+    trained, metrics, tables = describe_history(make_history(2, 0.8)), {}, {}
+    for name, value in accuracies.items():
+        card = trained | {"best_validation_accuracy": value}
+        metrics[name] = make_metrics(study, name, card, threshold)
+        tables[name] = make_metric_table({"validation": (scored or value, area)})
+    return tabulate_runs(study, metrics, tables)
 
 
-def choose(block: dict[str, Any], accuracies: list[float]) -> dict[str, Any]:
+def choose(block, accuracies):
     study = make_study(block)
     return choose_row(study, make_table(study, dict(zip(study.runs, accuracies, strict=True))))
 
 
-def test_the_table_names_the_settings_in_which_runs_differ_and_no_others() -> None:
-    study = make_study(
-        {
-            "one": {"published": {"best_epoch": 7}},
-            "two": {"training": {"optimizer": {"lr": 0.5, "betas": [0.5, 0.9]}}, "model": "vgg16"},
-        }
-    )
+def test_the_table_names_the_settings_in_which_runs_differ_and_no_others():
+    two = {"training": {"optimizer": {"lr": 0.5, "betas": [0.5, 0.9]}}, "model": "vgg16"}
+    study = make_study({"one": {"published": {"best_epoch": 7}}, "two": two})
     table = make_table(study, {"one": 0.8, "two": 0.9}).set_index("run")
-    settings = [name for name in table if "." in name]
+    row = table.loc["two"]
     # vgg16 has other sizes too
-    assert settings == [
+    assert [name for name in table if "." in name] == [
         "training.optimizer.lr", "training.optimizer.betas", "preprocessing.resize",
         "preprocessing.crop",
     ]  # fmt: skip
-    assert table.at["two", "training.optimizer.lr"] == 0.5
-    assert table.at["two", "training.optimizer.betas"] == "0.5, 0.9"
-    assert table.at["two", "model"] == "vgg16"
+    assert row["training.optimizer.lr"] == 0.5
+    assert row["training.optimizer.betas"] == "0.5, 0.9"
+    assert row["model"] == "vgg16"
     assert list(table["split_ratios"].unique()) == ["80 : 20"]
     assert table.at["one", "published_best_epoch"] == 7
     # by image, not by source
     assert list(table["accuracy"]) == [0.8, 0.9]
 
 
-def test_the_interval_of_the_best_epoch_is_that_of_the_validation_metrics() -> None:
+def test_scores_and_intervals_are_those_of_the_validation_metrics():
     study = make_study({"one": {}})
     # one image of 1,000 differs between training in bf16 and scoring in fp32
     table = make_table(study, {"one": 0.9}, scored=0.901).iloc[0]
@@ -85,10 +63,7 @@ def test_the_interval_of_the_best_epoch_is_that_of_the_validation_metrics() -> N
     fitted = make_table(study, {"one": 0.9}, threshold=0.3).iloc[0]
     assert np.isnan(fitted["best_validation_accuracy_low"])
     assert fitted["accuracy_low"] == pytest.approx(0.9 - 0.012)
-
-
-def test_an_undefined_score_is_missing() -> None:
-    study = make_study({"one": {}})
+    # an undefined score is missing
     table = make_table(study, {"one": 0.9}, area=np.nan)
     assert np.isnan(table.at[0, "roc_auc"])
     summary = summarise_rows(study, table).set_index("metric")
@@ -98,7 +73,7 @@ def test_an_undefined_score_is_missing() -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=5))
-def test_a_row_is_summarised_over_its_seeds(accuracies: list[float]) -> None:
+def test_a_row_is_summarised_over_its_seeds(accuracies):
     study = make_study({"seeds": list(range(len(accuracies))), "one": {}})
     table = make_table(study, dict(zip(study.runs, accuracies, strict=True)))
     line = summarise_rows(study, table).set_index("metric").loc["accuracy"]
@@ -109,7 +84,7 @@ def test_a_row_is_summarised_over_its_seeds(accuracies: list[float]) -> None:
     assert np.isnan(line["all_folds"])
 
 
-def test_text_of_a_table_survives_its_file() -> None:
+def test_text_of_a_table_survives_its_file():
     study = make_study({"grid": {"rate": {"1e-3": {"training": {"epochs": 3}}, "001": {}}}})
     table = make_table(study, dict.fromkeys(study.runs, 0.5)).assign(verdict="")
     read = read_text(study, table.replace("", np.nan).assign(title=1.0, **{"axis.rate": 0.001}))
@@ -117,7 +92,7 @@ def test_text_of_a_table_survives_its_file() -> None:
     assert list(read["verdict"]) == ["", ""]
 
 
-def test_rows_that_differ_only_in_the_split_method_show_its_inflation() -> None:
+def test_rows_that_differ_only_in_the_split_method_show_its_inflation():
     grid = {"backbone": {"a": {"model": "resnet18"}, "b": {"model": "vgg16"}}, "method": METHODS}
     study = make_study({"seeds": [1, 2], "grid": grid, "a_group": {"training": {"epochs": 3}}})
     accuracies = dict.fromkeys(study.runs, 0.5) | {
@@ -138,10 +113,8 @@ def test_rows_that_differ_only_in_the_split_method_show_its_inflation() -> None:
     accuracies=st.lists(st.sampled_from([0.5, 0.8, 0.9, 0.99, 1.0]), min_size=1, max_size=6),
     limit=st.sampled_from([None, 0.85, 0.99]),
 )
-def test_the_best_row_that_is_not_overfit_is_chosen(
-    accuracies: list[float], limit: float | None
-) -> None:
-    rows: dict[str, Any] = {f"row{number}": {} for number in range(len(accuracies))}
+def test_the_best_row_that_is_not_overfit_is_chosen(accuracies, limit):
+    rows = {f"row{number}": {} for number in range(len(accuracies))}
     choice = choose({"overfit_above": limit} | rows, accuracies)
     values = dict(zip(rows, accuracies, strict=True))
     left = {name: value for name, value in values.items() if limit is None or value <= limit}
@@ -158,24 +131,23 @@ def test_the_best_row_that_is_not_overfit_is_chosen(
     assert {name for name, verdict in verdicts.items() if verdict == "tied"} == set(best[1:])
 
 
-def test_a_tie_and_overlapping_intervals_are_told() -> None:
+def test_a_tie_and_overlapping_intervals_are_told():
     # intervals reach from 0.012 below to 0.006 above
-    choice = choose(
-        {"a": {"title": "A"}, "b": {"title": "B"}, "c": {}, "d": {}}, [0.8278, 0.8278, 0.82, 0.8]
-    )
+    rows = {"a": {"title": "A"}, "b": {"title": "B"}, "c": {}, "d": {}}
+    choice = choose(rows, [0.8278, 0.8278, 0.82, 0.8])
     assert (choice["chosen"], choice["tied_with"], choice["overlapping"]) == ("a", ["b"], ["c"])
     assert "A, B" in choice["reason"]
     alone = choose({"a": {}, "b": {}}, [0.9, 0.8])
     assert alone["tied_with"] == alone["overlapping"] == []
 
 
-def test_an_inflated_row_is_never_chosen_over_a_grouped_one() -> None:
+def test_an_inflated_row_is_never_chosen_over_a_grouped_one():
     choice = choose({"grid": {"method": METHODS}}, [0.7, 0.98])
     assert choice["chosen"] == "group"
     assert "0.9800" in choice["reason"]
 
 
-def test_the_choice_says_how_its_best_run_is_used() -> None:
+def test_the_choice_says_how_its_best_run_is_used():
     choice = choose({"seeds": [3, 4], "one": {"model": "vgg16"}}, [0.8, 0.9])
     use = "run=studies/mine/one.seed_4,run_split=studies/mine/split_group_80_20"
     assert (choice["run"], choice["model"], choice["use"]) == ("one.seed_4", "vgg16", use)
@@ -184,18 +156,12 @@ def test_the_choice_says_how_its_best_run_is_used() -> None:
     assert choose({"folds": 3, "one": {}}, [0.8, 0.9, 0.7])["use"] is None
 
 
-def history(validation: list[float], train: list[float]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "epoch": range(1, len(train) + 1),
-            "train_accuracy": train,
-            "validation_accuracy": validation,
-            "seconds": 1.0,
-        }
-    )
+def history(validation, train):
+    columns = {"train_accuracy": train, "validation_accuracy": validation, "seconds": 1.0}
+    return pd.DataFrame({"epoch": range(1, len(train) + 1)} | columns)
 
 
-def test_a_history_in_numbers() -> None:
+def test_a_history_in_numbers():
     described = describe_history(history([0.5, 0.9, 0.7, 0.8], [0.6, 0.7, 0.9, 1.0]))
     assert described["best_epoch"] == 2
     assert described["train_accuracy"] == 0.7
@@ -207,7 +173,7 @@ def test_a_history_in_numbers() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=12), st.floats(-0.2, 0.2))
-def test_a_constant_gap_is_the_gap_whatever_the_curve(curve: list[float], gap: float) -> None:
+def test_a_constant_gap_is_the_gap_whatever_the_curve(curve, gap):
     described = describe_history(history(curve, [value + gap for value in curve]))
     assert described["accuracy_gap"] == pytest.approx(gap, abs=1e-9)
     assert described["best_validation_accuracy"] == max(curve)
