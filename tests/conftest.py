@@ -1,7 +1,7 @@
 import io
 import os
-from collections.abc import Callable
-from pathlib import Path
+import signal
+import threading
 
 import numpy as np
 import pytest
@@ -11,8 +11,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # one test process for each core: more threads than that would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# a job in the background ignores Ctrl-C, which tests send, and so would its children
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
+
+def pytest_runtest_setup(item):
     if item.get_closest_marker("cuda") is not None:
         import torch
 
@@ -21,10 +25,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def photograph() -> Callable[..., Image.Image]:
+def photograph():
     """Smooth random colours: what an image file compresses and scales like a photograph."""
 
-    def draw(seed: int = 0, size: tuple[int, int] = (32, 32)) -> Image.Image:
+    def draw(seed=0, size=(32, 32)):
         coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
         return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 
@@ -32,10 +36,10 @@ def photograph() -> Callable[..., Image.Image]:
 
 
 @pytest.fixture(scope="session")
-def encode() -> Callable[..., bytes]:
+def encode():
     """The bytes of a picture as a file of some type."""
 
-    def save(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    def save(image, kind="PNG", **options):
         buffer = io.BytesIO()
         image.save(buffer, kind, **options)
         return buffer.getvalue()
@@ -44,10 +48,10 @@ def encode() -> Callable[..., bytes]:
 
 
 @pytest.fixture(scope="session")
-def put_files() -> Callable[[Path, dict[str, bytes]], Path]:
+def put_files():
     """Write files by their paths inside a folder."""
 
-    def put(folder: Path, files: dict[str, bytes]) -> Path:
+    def put(folder, files):
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)

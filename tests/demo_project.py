@@ -15,7 +15,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
 
 
-def make_project(folder: Path) -> Path:
+def make_project(folder):
     """Copy the project's configuration; its package is the installed one.
 
     The demo is made smaller still: fewer and smaller faces, two epochs.
@@ -35,11 +35,11 @@ def make_project(folder: Path) -> Path:
     return folder
 
 
-def change_yaml(path: Path, **changes: object) -> None:
+def change_yaml(path, **changes):
     """Put changes into a YAML file, block by block."""
     content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
 
-    def merge(into: dict, new: dict) -> dict:
+    def merge(into, new):
         for key, value in new.items():
             into[key] = merge(into.get(key) or {}, value) if isinstance(value, dict) else value
         return into
@@ -47,13 +47,13 @@ def change_yaml(path: Path, **changes: object) -> None:
     path.write_text(yaml.safe_dump(merge(content, changes), sort_keys=False), encoding="utf-8")
 
 
-def latest(project: Path, entry: str) -> Path:
+def latest(project, entry):
     """The latest version of a versioned file: `entry` is its path without the version."""
     path = project / entry
     return max(path.glob(f"*/{path.name}"))
 
 
-def wait_for(process: subprocess.Popen[str], line: str) -> str:
+def wait_for(process, line):
     """Read what a process says until it says this; the whole line."""
     assert process.stdout is not None
     for said in process.stdout:

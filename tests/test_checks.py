@@ -15,7 +15,7 @@ from deepfake_detection.errors import UserError
 from deepfake_detection.pipelines import evaluation, export, inference, training
 
 
-def read_parameters(**given: object) -> StudyConfigLoader:
+def read_parameters(**given):
     loader = StudyConfigLoader(
         str(Path(__file__).parents[1] / "conf"), env="base", base_env="base",
         merge_strategy={"parameters": "soft"}, runtime_params=given,
@@ -24,7 +24,7 @@ def read_parameters(**given: object) -> StudyConfigLoader:
     return loader
 
 
-def test_a_missing_extra_is_named_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named_before_anything_runs(monkeypatch):
     check_extras(export.create_pipeline())
     # to the import system, a module that is not there
     monkeypatch.setitem(sys.modules, "onnxscript", None)
@@ -33,7 +33,7 @@ def test_a_missing_extra_is_named_before_anything_runs(monkeypatch: pytest.Monke
     check_extras(evaluation.create_pipeline())
 
 
-def test_a_path_is_for_pipelines_that_read_one_of_its_entries(tmp_path: Path) -> None:
+def test_a_path_is_for_pipelines_that_read_one_of_its_entries(tmp_path):
     check_given_paths({"images": "."}, tmp_path, export.create_pipeline())
     with pytest.raises(UserError, match="external_images or pictures_to_check or unlabelled_image"):
         check_given_paths({"images": "."}, tmp_path, evaluation.create_pipeline())
@@ -54,7 +54,7 @@ def test_a_path_is_for_pipelines_that_read_one_of_its_entries(tmp_path: Path) ->
         ),
     ],
 )
-def test_devices_that_this_machine_lacks_are_named(given: dict[str, object], named: str) -> None:
+def test_devices_that_this_machine_lacks_are_named(given, named):
     from deepfake_detection.pipelines import studies
 
     loader = read_parameters(**given)
@@ -66,9 +66,7 @@ def test_devices_that_this_machine_lacks_are_named(given: dict[str, object], nam
 
 
 @pytest.mark.parametrize("devices", [1, "all", 9999])
-def test_gpus_are_counted_and_nothing_else(
-    devices: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gpus_are_counted_and_nothing_else(devices, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda._lazy_init", lambda: pytest.fail("initialises CUDA"))
@@ -106,15 +104,13 @@ assert child.exitcode == 0
 
 
 @pytest.mark.cuda
-def test_a_forked_node_can_use_cuda_after_the_checks(tmp_path: Path) -> None:
+def test_a_forked_node_can_use_cuda_after_the_checks(tmp_path):
     project = make_project(tmp_path / "project")
     change_yaml(project / "conf/demo/parameters.yml", training={"device": "cuda"})
     subprocess.run([sys.executable, "-c", _CHECK_AND_FORK, str(project)], check=True, cwd=project)
 
 
-def test_missing_images_are_named_before_weights_are_fetched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_images_are_named_before_weights_are_fetched(tmp_path, monkeypatch):
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *_, **__: pytest.fail("fetch"))
     project = make_project(tmp_path / "project")
     bootstrap_project(project)
@@ -126,7 +122,7 @@ def test_missing_images_are_named_before_weights_are_fetched(
             session.run(pipeline_names=[pipeline_name])
 
 
-def test_what_makes_a_missing_input_is_named(tmp_path: Path) -> None:
+def test_what_makes_a_missing_input_is_named(tmp_path):
     project = make_project(tmp_path / "project")
     bootstrap_project(project)
     for pipeline_name, entry, maker in (

@@ -1,6 +1,5 @@
 """`kedro run`: lists in `--params`, and mistyped names."""
 
-from pathlib import Path
 from unittest.mock import Mock
 
 import click
@@ -30,12 +29,12 @@ _values = st.one_of(
 )
 
 
-def _read(text: str) -> object:
+def _read(text):
     return split_params(_CONTEXT, _OPTION, text)
 
 
 @given(_names, st.lists(_values, max_size=4), st.integers(-9, 9))
-def test_a_list_is_single_value(name: str, values: list[object], other: int) -> None:
+def test_a_list_is_single_value(name, values, other):
     written = ", ".join(str(value).lower() for value in values)
     inner = _read(f"{name}=[{written}],zz={other}")
     for part in name.split("."):
@@ -47,19 +46,19 @@ def test_a_list_is_single_value(name: str, values: list[object], other: int) -> 
 @given(
     st.lists(st.tuples(_names, _values), max_size=5, unique_by=lambda pair: pair[0].split(".")[0])
 )
-def test_without_brackets_it_is_what_kedro_reads(pairs: list[tuple[str, object]]) -> None:
+def test_without_brackets_it_is_what_kedro_reads(pairs):
     text = ", ".join(f"{name}={value}" for name, value in pairs)
     assert _read(text) == _split_params(_CONTEXT, _OPTION, text)
 
 
 @given(st.text(alphabet="ab,[]{}= "))
-def test_no_character_but_commas_and_blanks_is_lost(text: str) -> None:
+def test_no_character_but_commas_and_blanks_is_lost(text):
     parts = split_outside_brackets(text)
     assert "".join(parts).translate({44: None, 32: None}) == text.translate({44: None, 32: None})
     assert all(part == part.strip() and part for part in parts)
 
 
-def test_mappings_lists_batched_and_patterns() -> None:
+def test_mappings_lists_batched_and_patterns():
     assert _read("studies.mine={a: [1, 2], b: x},pairs=[[0,1],[2,3]]") == {
         "studies": {"mine": {"a": [1, 2], "b": "x"}},
         "pairs": [[0, 1], [2, 3]],
@@ -70,24 +69,24 @@ def test_mappings_lists_batched_and_patterns() -> None:
     }
 
 
-def test_brackets_that_do_not_match_hold_nothing_together() -> None:
+def test_brackets_that_do_not_match_hold_nothing_together():
     assert _read("images=odd[folder,model=vgg16") == {"images": "odd[folder", "model": "vgg16"}
     assert _read("images=odd]folder,model=vgg16") == {"images": "odd]folder", "model": "vgg16"}
 
 
 @pytest.mark.parametrize("text", ["model", "=vgg16", "seeds=[0,1],oops", "seeds=[0,1", "a={b: [}]"])
-def test_what_is_no_parameter_is_single_line(text: str) -> None:
+def test_what_is_no_parameter_is_single_line(text):
     answer = CliRunner().invoke(run, ["--params", text])
     assert answer.exit_code == 2
     assert answer.output.splitlines()[-1].startswith("Error: --params")
 
 
-def test_a_file_of_parameters_is_taken_as_it_is() -> None:
+def test_a_file_of_parameters_is_taken_as_it_is():
     assert split_params(_CONTEXT, _OPTION, {"seeds": [0, 1]}) == {"seeds": [0, 1]}
 
 
-def test_kedros_own_command_is_left_alone() -> None:
-    def callback(command: click.Command) -> object:
+def test_kedros_own_command_is_left_alone():
+    def callback(command):
         return next(each.callback for each in command.params if each.name == "params")
 
     assert callback(kedro_run) is _split_params
@@ -96,7 +95,7 @@ def test_kedros_own_command_is_left_alone() -> None:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(tmp_path_factory):
     return make_project(tmp_path_factory.mktemp("typed") / "project")
 
 
@@ -121,9 +120,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("--params qqq=0", ["'qqq'"]),
     ],
 )
-def test_what_is_mistyped_ends_in_one_line(
-    project: Path, monkeypatch: pytest.MonkeyPatch, options: str, named: list[str]
-) -> None:
+def test_what_is_mistyped_ends_in_one_line(project, monkeypatch, options, named):
     monkeypatch.chdir(project)
     bootstrap_project(project)
     env = [] if "--env" in options else ["--env", "demo"]
@@ -136,9 +133,7 @@ def test_what_is_mistyped_ends_in_one_line(
     assert all(name in last for name in named)
 
 
-def test_an_error_of_a_node_keeps_its_traceback(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_of_a_node_keeps_its_traceback(project, monkeypatch):
     monkeypatch.chdir(project)
     bootstrap_project(project)
     error = ValueError("of a node")
@@ -147,9 +142,7 @@ def test_an_error_of_a_node_keeps_its_traceback(
     assert answer.exception is error
 
 
-def test_the_package_is_a_command_with_and_without_run(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_package_is_a_command_with_and_without_run(project, monkeypatch, capsys):
     monkeypatch.chdir(project)
     for words in ([], ["run"]):
         monkeypatch.setattr("sys.argv", ["deepfake_detection", *words, "--env", "dmo"])

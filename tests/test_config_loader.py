@@ -1,9 +1,5 @@
 """The configuration loader: checks, studies, blocks of a user's own; sessions side by side."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import pytest
 from demo_project import change_yaml, make_project
 from kedro.framework.project import pipelines
@@ -20,7 +16,7 @@ ARGUMENTS = {
 }  # fmt: skip
 
 
-def load(project: Path, env: str = "demo", **given: object) -> StudyConfigLoader:
+def load(project, env="demo", **given):
     loader = StudyConfigLoader(
         str(project / "conf"), env=env, runtime_params=given or None, **ARGUMENTS
     )
@@ -29,7 +25,7 @@ def load(project: Path, env: str = "demo", **given: object) -> StudyConfigLoader
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(tmp_path_factory):
     """A project with a study and a block of its user's own."""
     project = make_project(tmp_path_factory.mktemp("configured") / "project")
     change_yaml(
@@ -40,7 +36,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project
 
 
-def test_who_reads_parameters_without_any_hook_gets_whole_rows(project: Path) -> None:
+def test_who_reads_parameters_without_any_hook_gets_whole_rows(project):
     # as Kedro-Viz does
     loader = load(project)
     row = loader["parameters"]["fine_tuning"]["step"]
@@ -64,22 +60,20 @@ def test_who_reads_parameters_without_any_hook_gets_whole_rows(project: Path) ->
         ({"mine": {"c": {}}}, ["'mine'", "'c'"]),
     ],
 )
-def test_a_wrong_parameter_of_the_command_line_is_named(
-    project: Path, given: dict[str, Any], named: list[str]
-) -> None:
+def test_a_wrong_parameter_of_the_command_line_is_named(project, given, named):
     with pytest.raises(UserError) as caught:
         load(project, **given)
     assert all(name in str(caught.value) for name in named)
     assert "\n" not in str(caught.value)
 
 
-def test_a_block_of_a_users_own_is_kept_and_changed_by_the_command_line(project: Path) -> None:
+def test_a_block_of_a_users_own_is_kept_and_changed_by_the_command_line(project):
     assert load(project)["parameters"]["upload"] == {"bucket": "faces", "tries": 3}
     changed = load(project, upload={"tries": 5})["parameters"]["upload"]
     assert changed == {"bucket": "faces", "tries": 5}
 
 
-def test_a_block_in_a_file_whose_name_is_close_to_a_known_one_is_refused(tmp_path: Path) -> None:
+def test_a_block_in_a_file_whose_name_is_close_to_a_known_one_is_refused(tmp_path):
     project = make_project(tmp_path / "project")
     change_yaml(project / "conf/local/parameters.yml", calibraton={"threshold": {"value": 0.6}})
     with pytest.raises(UserError, match=r"'calibraton'.*'calibration'"):
@@ -89,7 +83,7 @@ def test_a_block_in_a_file_whose_name_is_close_to_a_known_one_is_refused(tmp_pat
 @pytest.mark.parametrize(
     ("text", "named"), [("model: resnet18\nmodel: vgg16\n", "model"), ("a: [1\n", "parameters.yml")]
 )
-def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, text: str, named: str) -> None:
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path, text, named):
     project = make_project(tmp_path / "project")
     (project / "conf/local/parameters.yml").write_text(text, encoding="utf-8")
     with pytest.raises(UserError) as caught:
@@ -98,12 +92,12 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, text: str, named
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_environment_is_named_with_a_close_one(project: Path) -> None:
+def test_an_unknown_environment_is_named_with_a_close_one(project):
     with pytest.raises(UserError, match=r"'dmo'.*'demo'"):
         load(project, env="dmo")
 
 
-def test_the_command_line_does_not_change_the_order_of_rows(project: Path) -> None:
+def test_the_command_line_does_not_change_the_order_of_rows(project):
     loader = load(project, mine={"a": {"training": {"batch_size": 4}}})
     mine = {study.name: study for study in loader.studies}["mine"]
     assert list(mine.runs) == ["b", "a"]
@@ -111,7 +105,7 @@ def test_the_command_line_does_not_change_the_order_of_rows(project: Path) -> No
     assert (training.epochs, training.batch_size) == (1, 4)
 
 
-def test_a_study_is_one_box_with_few_ends(project: Path) -> None:
+def test_a_study_is_one_box_with_few_ends(project):
     for study in load(project).studies:
         pipeline = create_pipeline(study)
         ends = {name for name in pipeline.inputs() if not name.startswith("params:")}
@@ -125,27 +119,24 @@ def test_a_study_is_one_box_with_few_ends(project: Path) -> None:
         }  # fmt: skip
 
 
-# ---------------------------------------------------------------- two sessions in one process
-
-
-def open_session(project: Path, env: str, **given: object) -> KedroSession:
+def open_session(project, env, **given):
     return KedroSession.create(project_path=project, env=env, runtime_params=given)
 
 
-def trained_in(registered: Mapping[str, Any], study: str) -> int:
+def trained_in(registered, study):
     return sum(node.short_name == "train" for node in registered[study].nodes)
 
 
 class _Listing(SequentialRunner):
     """Runs nothing, and keeps the names of the nodes that it was given."""
 
-    def run(self, pipeline: Any, *_: Any, **__: Any) -> dict[str, Any]:
+    def run(self, pipeline, *_, **__):
         self.nodes = {node.name for node in pipeline.nodes}
         return {}
 
 
 @pytest.fixture
-def sessions(project: Path) -> tuple[KedroSession, KedroSession, KedroSession]:
+def sessions(project):
     """Sessions that differ in their environments, and in the rows of a study."""
     bootstrap_project(project)
     return (
@@ -157,8 +148,8 @@ def sessions(project: Path) -> tuple[KedroSession, KedroSession, KedroSession]:
 
 
 def test_contexts_read_in_turn_have_their_own_studies(
-    sessions: tuple[KedroSession, KedroSession, KedroSession],
-) -> None:
+    sessions,
+):
     contexts = [session.load_context() for session in sessions]
     for _ in range(2):
         for context, runs in zip(contexts, (6, 2, None), strict=True):
@@ -172,8 +163,8 @@ def test_contexts_read_in_turn_have_their_own_studies(
 
 
 def test_each_run_has_the_studies_of_its_session(
-    sessions: tuple[KedroSession, KedroSession, KedroSession],
-) -> None:
+    sessions,
+):
     # contexts first: a run makes one of its own
     for session in sessions:
         session.load_context()
@@ -187,9 +178,7 @@ def test_each_run_has_the_studies_of_its_session(
             assert sum(name.endswith(".train") for name in runner.nodes) == runs
 
 
-def test_reading_parameters_builds_no_pipeline(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reading_parameters_builds_no_pipeline(project, monkeypatch):
     bootstrap_project(project)
     monkeypatch.setattr(
         "deepfake_detection.pipeline_registry.register_pipelines", lambda: pytest.fail("built")

@@ -1,6 +1,5 @@
 import copy
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ CONF = Path(__file__).parents[1] / "conf"
 ENVIRONMENTS = sorted({path.parent.name for path in CONF.glob("*/*.yml")} - {"base", "local"})
 
 
-def load(env: str = "base", **runtime: Any) -> dict[str, Any]:
+def load(env="base", **runtime):
     loader = OmegaConfigLoader(
         str(CONF), base_env="base", default_run_env=env, env=env,
         merge_strategy={"parameters": "soft"}, runtime_params=runtime,
@@ -28,7 +27,7 @@ def load(env: str = "base", **runtime: Any) -> dict[str, Any]:
 BASE = load()
 
 
-def walk(block: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def walk(block, place=()):
     """The place of every key of a tree of parameters."""
     for key, value in block.items():
         yield (*place, key)
@@ -42,7 +41,7 @@ NAMED = sorted(place for place in walk(BASE) if not {"classes", "studies"} & set
 KNOWN = [place for place in NAMED if not (place[0] == "backbones" and len(place) == 2)]
 
 
-def changed(place: tuple[Any, ...] | str, value: Any) -> dict[str, Any]:
+def changed(place, value):
     parts = place.split(".") if isinstance(place, str) else place
     parameters = copy.deepcopy(BASE)
     block = parameters
@@ -52,7 +51,7 @@ def changed(place: tuple[Any, ...] | str, value: Any) -> dict[str, Any]:
     return parameters
 
 
-def problem_in(parameters: dict[str, Any]) -> str:
+def problem_in(parameters):
     with pytest.raises(ValidationError) as caught:
         ProjectParameters.model_validate(parameters)
     message = describe_problems(caught.value, ProjectParameters)
@@ -148,7 +147,7 @@ inference: { submission: { real: [true, null] } }
 """
 
 
-def pairs(block: Any, place: str) -> Iterator[tuple[str, Any]]:
+def pairs(block, place):
     for key, values in block.items():
         if isinstance(values, dict):
             yield from pairs(values, f"{place}{key}.")
@@ -190,14 +189,14 @@ TOGETHER: list[tuple[str, str, Any]] = [
 
 
 @pytest.mark.parametrize(("place", "value"), WRONG)
-def test_a_wrong_value_is_refused_with_its_parameter_and_itself(place: str, value: Any) -> None:
+def test_a_wrong_value_is_refused_with_its_parameter_and_itself(place, value):
     message = problem_in(changed(place, value))
     assert message.startswith(f"parameter '{place}': ")
     assert message.endswith(f"(it is {value!r})")
 
 
 @pytest.mark.parametrize(("named", "place", "value"), TOGETHER)
-def test_values_that_do_not_fit_together_are_refused(named: str, place: str, value: Any) -> None:
+def test_values_that_do_not_fit_together_are_refused(named, place, value):
     assert f"parameter '{named}" in problem_in(changed(place, value))
 
 
@@ -211,12 +210,12 @@ def test_values_that_do_not_fit_together_are_refused(named: str, place: str, val
         ("split.method", ["group", "individual"]),
     ],
 )
-def test_permitted_names_are_listed(place: str, permitted: list[str]) -> None:
+def test_permitted_names_are_listed(place, permitted):
     message = problem_in(changed(place, "no such name"))
     assert all(name in message for name in permitted)
 
 
-def leaves(kind: type | tuple[type, ...]) -> list[tuple[Any, ...]]:
+def leaves(kind):
     found = []
     for place in KNOWN:
         value: Any = BASE
@@ -256,10 +255,7 @@ def test_several_problems_are_said_at_once():
     assert "'split.method'" in message
 
 
-# ---------------------------------------------------------------- the files themselves
-
-
-def undescribed(text: str) -> Iterator[str]:
+def undescribed(text):
     """Leaves of a YAML file with no comment on their line, above them, or above their block."""
     lines = text.splitlines()
     described: dict[int, bool] = {}  # by indentation: is there a comment above the block

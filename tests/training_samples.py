@@ -1,7 +1,6 @@
 """Settings, pictures, networks and tasks that are small enough to train in a moment."""
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,8 @@ from deepfake_detection.parameters import (
 from deepfake_detection.training.batches import LabelledPixels
 from deepfake_detection.training.build_detector import RunSettings
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
-from deepfake_detection.training.hardware import choose_hardware
-from deepfake_detection.training.results import TrainResult
+from deepfake_detection.training.hardware import Processes, choose_hardware
+from deepfake_detection.training.loop import Trainer, train_network
 from deepfake_detection.training.task import TrainingTask
 from deepfake_detection.training.train_run import (
     find_checkpoint,
@@ -36,7 +35,7 @@ PREPROCESSING = PreprocessingParameters(
 )
 
 
-def make_training(**changes: Any) -> TrainingParameters:
+def make_training(**changes):
     """All settings of a training on one CPU, with changes to the keys of the top level."""
     settings: dict[str, Any] = {
         "weights": "none",
@@ -61,9 +60,7 @@ def make_training(**changes: Any) -> TrainingParameters:
     return TrainingParameters.model_validate(settings | changes)
 
 
-def make_calibration(
-    threshold: str = "fixed", temperature: str = "none", **changes: Any
-) -> CalibrationParameters:
+def make_calibration(threshold="fixed", temperature="none", **changes):
     """Rules of threshold and temperature, with changes to those of the threshold."""
     return CalibrationParameters.model_validate(
         {
@@ -73,7 +70,7 @@ def make_calibration(
     )
 
 
-def make_network(*, normalised: bool = True) -> nn.Module:
+def make_network(*, normalised=True):
     """Always the same weights; its head is the layer `5`."""
     torch.manual_seed(0)
     norm = nn.BatchNorm2d(8) if normalised else nn.Identity()
@@ -83,18 +80,36 @@ def make_network(*, normalised: bool = True) -> nn.Module:
     )  # fmt: skip
 
 
-def make_pictures(count: int, seed: int, noise: float = 60) -> LabelledPixels:
+def make_pictures(count, seed):
     """Fakes are a little redder, half hidden in noise."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 2, count)
-    array = generator.normal(120, noise, (count, SIZE, SIZE, 3))
+    array = generator.normal(120, 60, (count, SIZE, SIZE, 3))
     array[..., 0] += 30 * labels[:, None, None]
     return LabelledPixels(
         array.clip(0, 255).astype(np.uint8), np.arange(count), torch.from_numpy(labels)
     )
 
 
-def make_task(folder: Path, images: int = 36, **changes: Any) -> TrainingTask:
+TRAIN, VALIDATION = make_pictures(61, seed=1), make_pictures(40, seed=2)
+
+
+def make_trainer(network, training, head="5", pictures=(TRAIN, VALIDATION), processes=None):
+    """A trainer on one CPU, where no other processes are given."""
+    return Trainer(
+        network, [head], *pictures, PREPROCESSING, training,
+        precision=training.precision, processes=processes or Processes(CPU),
+    )  # fmt: skip
+
+
+def fit(network=None, processes=None, **changes):
+    """Train a network, with changes to the settings."""
+    training = make_training(**changes)
+    trainer = make_trainer(network or make_network(), training, processes=processes)
+    return train_network(trainer, training)
+
+
+def make_task(folder, images=36, **changes):
     """A task with real files and a pixel cache; a third of the images are for validation."""
     pictures = make_pictures(images, seed=1)
     files = [f"{number}.png" for number in range(images)]
@@ -119,7 +134,7 @@ def make_task(folder: Path, images: int = 36, **changes: Any) -> TrainingTask:
     )
 
 
-def run_task(task: TrainingTask) -> TrainResult:
+def run_task(task):
     """Train a task, or resume it from its checkpoint."""
     training = task.settings.training
     start = find_checkpoint(task.checkpoints, task.run, training)

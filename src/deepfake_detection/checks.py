@@ -18,7 +18,7 @@ from deepfake_detection.errors import UserError, user_error_behind
 from deepfake_detection.parameters import ProjectParameters, RunParameters, StudyParameters
 
 # What to do where one of these is missing
-_GIVE = {
+_HINTS = {
     "other_detector": "there is no detector to compare with: give --params other_detector=FILE",
     "pictures_to_check": "there are no pictures in {path} to check the export on: give --params "
     "images=FOLDER",
@@ -124,8 +124,8 @@ def check_inputs(
     """Check that the image folders and earlier results that a pipeline reads exist."""
     inputs = sorted(name for name in pipeline.inputs() if not name.startswith("params:"))
     for entry in inputs:
-        if entry in _GIVE and not catalog.exists(entry):
-            raise UserError(_GIVE[entry].format(path=path_of(entry, catalog)))
+        if entry in _HINTS and not catalog.exists(entry):
+            raise UserError(_HINTS[entry].format(path=path_of(entry, catalog)))
         if isinstance(dataset := catalog.get(entry), ImageFolderDataset):
             try:
                 dataset.load()

@@ -35,7 +35,7 @@ def split_params(ctx: click.Context, _: click.Parameter, value: Any) -> Any:
 
 
 def split_outside_brackets(text: str) -> list[str]:
-    """Split at commas outside of brackets; at all, where brackets do not match, as in a path."""
+    """Split at commas outside of brackets; at all commas where brackets don't match (a path)."""
     parts: list[str] = []
     for piece in text.split(","):
         if parts and _count_open(text) == 0 and _count_open(parts[-1]) > 0:

@@ -137,7 +137,7 @@ class ProjectHooks:
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Complete the manifest, and log where the results are, the report last."""
+        """Complete the manifest, and log where the results are."""
         self._end_manifest(catalog, None)
         outputs = pipeline.all_outputs()
         shown = [

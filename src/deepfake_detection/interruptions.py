@@ -31,7 +31,8 @@ def explaining_interruptions(explain: Callable[[], str]) -> Iterator[None]:
         raise InterruptedWorkError(explain()) from None
     finally:
         if here:
-            signal.signal(signal.SIGTERM, before)
+            # None: the handler before was not Python's
+            signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def _interrupt(*_: object) -> None:

@@ -5,20 +5,19 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from demo_project import Run, Start, make_project
+from demo_project import make_project
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 
 @pytest.fixture(scope="session")
-def kedro() -> Run:
+def kedro():
     """Run the `kedro` command in a real process."""
 
-    def run(project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(project, *arguments, **environment):
         return subprocess.run(
             [sys.executable, "-m", "kedro", *arguments],
             cwd=project,
@@ -33,9 +32,7 @@ def kedro() -> Run:
 
 
 @pytest.fixture(scope="session")
-def demo_run(
-    tmp_path_factory: pytest.TempPathFactory, kedro: Run
-) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def demo_run(tmp_path_factory, kedro):
     """The main job on generated faces, once: the project and what the command said. Read only."""
     project = make_project(tmp_path_factory.mktemp("demo") / "project")
     done = kedro(project, "run", "--env", "demo")
@@ -44,23 +41,23 @@ def demo_run(
 
 
 @pytest.fixture(scope="session")
-def demo_project(demo_run: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
+def demo_project(demo_run):
     """The project after its main job. Read only."""
     return demo_run[0]
 
 
 @pytest.fixture
-def project(demo_project: Path, tmp_path: Path) -> Path:
+def project(demo_project, tmp_path):
     """A copy of the project after its main job, to change at will."""
     return Path(shutil.copytree(demo_project, tmp_path / "project"))
 
 
 @pytest.fixture
-def start(project: Path) -> Iterator[Start]:
+def start(project):
     """Start training in a process group of its own, as a terminal does."""
     started = []
 
-    def run(epochs: int = 12, **params: object) -> subprocess.Popen[str]:
+    def run(epochs=12, **params):
         given = {"epochs": epochs, "checkpoint.minutes": 0, **params}
         text = ",".join(f"training.{name}={value}" for name, value in given.items())
         process = subprocess.Popen(
@@ -80,12 +77,14 @@ def start(project: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def run_here() -> Callable[..., None]:
-    """Run pipelines in this process, which spares the seconds of importing."""
+def run_here():
+    """Run pipelines, or the part that options of `session.run` name, in this process."""
 
-    def run(project: Path, *pipelines: str, env: str = "demo", **params: object) -> None:
+    def run(project, *pipelines, part=None, **params):
         bootstrap_project(project)
-        with KedroSession.create(project_path=project, env=env, runtime_params=params) as session:
-            session.run(pipeline_names=list(pipelines) or None)
+        with KedroSession.create(
+            project_path=project, env="demo", runtime_params=params
+        ) as session:
+            session.run(pipeline_names=list(pipelines) or None, **part or {})
 
     return run

@@ -4,12 +4,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from demo_project import Run, change_yaml, latest, make_project
+from demo_project import change_yaml, latest, make_project
 
 DemoRun = tuple[Path, subprocess.CompletedProcess[str]]
 
 
-def _the_error(done: subprocess.CompletedProcess[str]) -> str:
+def _the_error(done):
     """The one line of an error, without a traceback."""
     assert done.returncode != 0
     assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
@@ -18,7 +18,7 @@ def _the_error(done: subprocess.CompletedProcess[str]) -> str:
     return lines[-1]
 
 
-def test_the_main_job_says_what_it_does_and_ends_with_the_report(demo_run: DemoRun) -> None:
+def test_the_main_job_says_what_it_does_and_ends_with_the_report(demo_run):
     project, done = demo_run
     said = done.stdout
     for line in (
@@ -39,7 +39,7 @@ def test_the_main_job_says_what_it_does_and_ends_with_the_report(demo_run: DemoR
     )
 
 
-def test_the_main_job_is_calm(demo_run: DemoRun) -> None:
+def test_the_main_job_is_calm(demo_run):
     _, done = demo_run
     assert len(done.stdout.splitlines()) < 32
     assert "Warning" not in done.stdout + done.stderr
@@ -49,7 +49,7 @@ def test_the_main_job_is_calm(demo_run: DemoRun) -> None:
     assert all("holds only 2 groups of images" in line for line in warnings)
 
 
-def test_every_entry_of_the_main_job_is_a_file(demo_project: Path) -> None:
+def test_every_entry_of_the_main_job_is_a_file(demo_project):
     model = "shufflenet_v2_x0_5"
     for entry in (
         "02_intermediate/image_index.parquet",
@@ -88,19 +88,19 @@ def test_every_entry_of_the_main_job_is_a_file(demo_project: Path) -> None:
     ],
 )
 def test_a_mistyped_parameter_ends_in_one_line_before_anything_runs(
-    demo_project: Path, kedro: Run, params: str, message: str
-) -> None:
+    demo_project, kedro, params, message
+):
     done = kedro(demo_project, "run", "--env", "demo", "--params", params)
     assert message in _the_error(done)
     assert done.stdout == ""
 
 
-def test_an_unknown_model_lists_close_names(demo_project: Path, kedro: Run) -> None:
+def test_an_unknown_model_lists_close_names(demo_project, kedro):
     done = kedro(demo_project, "run", "--env", "demo", "--params", "model=resnet81")
     assert "resnet18" in _the_error(done)
 
 
-def test_a_missing_image_folder_says_where_the_images_go(tmp_path: Path, kedro: Run) -> None:
+def test_a_missing_image_folder_says_where_the_images_go(tmp_path, kedro):
     project = make_project(tmp_path / "project")
     change_yaml(project / "conf/local/parameters.yml", training={"weights": "none"})
     error = _the_error(kedro(project, "run"))
@@ -108,7 +108,7 @@ def test_a_missing_image_folder_says_where_the_images_go(tmp_path: Path, kedro: 
     assert "--env demo" in error
 
 
-def test_a_part_alone_runs_on_the_latest_versions(project: Path, kedro: Run) -> None:
+def test_a_part_alone_runs_on_the_latest_versions(project, kedro):
     before = latest(project, "data/demo/08_reporting/shufflenet_v2_x0_5/report.html")
     done = kedro(project, "run", "--env", "demo", "--pipeline", "reporting")
     assert done.returncode == 0, done.stderr
@@ -117,7 +117,7 @@ def test_a_part_alone_runs_on_the_latest_versions(project: Path, kedro: Run) -> 
     assert before.exists()
 
 
-def test_a_truncated_detector_is_named(project: Path, kedro: Run) -> None:
+def test_a_truncated_detector_is_named(project, kedro):
     detector = latest(project, "data/demo/06_models/shufflenet_v2_x0_5/detector.safetensors")
     detector.write_bytes(detector.read_bytes()[:5000])
     done = kedro(project, "run", "--env", "demo", "--pipelines", "evaluation")

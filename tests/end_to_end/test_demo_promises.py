@@ -1,9 +1,6 @@
 """What the documents say of the demo's faces, measured over random seeds; takes minutes."""
 
-from collections.abc import Callable
 from itertools import combinations
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +24,6 @@ from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.images.preprocessing import crop_pixels
 from deepfake_detection.metrics.intervals import difference_interval
 from deepfake_detection.models import devices as device
-from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.detector_file import DetectorSlot
 from deepfake_detection.models.heat_maps import SMALLEST_GRID, HeatMaps
 from deepfake_detection.parameters import ProjectParameters
@@ -46,7 +42,7 @@ SEEDS = range(5)
 
 
 @pytest.fixture(scope="module")
-def demo() -> ProjectParameters:
+def demo():
     loader = OmegaConfigLoader(
         str(ROOT / "conf"), env="demo", base_env="base", merge_strategy={"parameters": "soft"}
     )
@@ -56,7 +52,7 @@ def demo() -> ProjectParameters:
 
 
 @pytest.fixture(scope="module")
-def settings() -> dict[str, int]:
+def settings():
     """How the demo's faces are made."""
     catalog = yaml.safe_load((ROOT / "conf/demo/catalog.yml").read_text(encoding="utf-8"))
     names = ("sources", "images_per_source", "size", "quality", "seed")
@@ -64,38 +60,34 @@ def settings() -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory, settings: dict[str, int]) -> Path:
+def faces(tmp_path_factory, settings):
     folder = tmp_path_factory.mktemp("faces") / "generated"
     return GeneratedFacesDataset(filepath=str(folder), **settings).load()
 
 
 @pytest.fixture(scope="module")
-def image_index(faces: Path, demo: ProjectParameters) -> pd.DataFrame:
+def image_index(faces, demo):
     scanned = scan_images(faces, demo.data_preparation)
     return index_images(scanned, list_rejected_images(scanned), demo.data_preparation)
 
 
 @pytest.fixture(scope="module")
 def stores(
-    tmp_path_factory: pytest.TempPathFactory,
-    faces: Path,
-    image_index: pd.DataFrame,
-    demo: ProjectParameters,
-) -> PixelCache:
+    tmp_path_factory,
+    faces,
+    image_index,
+    demo,
+):
     stores = PixelCache(tmp_path_factory.mktemp("stores"))
     stores.build(request_pixels(faces, image_index, demo.model, demo.backbones, demo.pixels))
     return stores
 
 
 @pytest.fixture
-def train(
-    image_index: pd.DataFrame, stores: PixelCache, demo: ProjectParameters, tmp_path: Path
-) -> Callable[..., tuple[Detector, list[dict[str, Any]]]]:
+def train(image_index, stores, demo, tmp_path):
     """Train the demo's detector; it, and its accuracy and AUC on each scored subset."""
 
-    def run(
-        seed: int, method: str = "group", **changes: object
-    ) -> tuple[Detector, list[dict[str, Any]]]:
+    def run(seed, method="group", **changes):
         parameters = demo.split.model_copy(update={"method": method, "seed": seed})
         training = demo.training.model_copy(update={"seed": seed, **changes})
         split = split_images(image_index, parameters)
@@ -120,7 +112,7 @@ def train(
 
 
 @pytest.mark.slow
-def test_a_grouped_split_is_learned_and_an_individual_one_flatters(train) -> None:
+def test_a_grouped_split_is_learned_and_an_individual_one_flatters(train):
     rows = [
         {"method": method, **scores}
         for method in ("group", "individual")
@@ -137,9 +129,7 @@ def test_a_grouped_split_is_learned_and_an_individual_one_flatters(train) -> Non
 
 
 @pytest.mark.slow
-def test_bf16_calls_what_fp32_calls_and_learns_no_worse(
-    train, image_index: pd.DataFrame, stores: PixelCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bf16_calls_what_fp32_calls_and_learns_no_worse(train, image_index, stores, monkeypatch):
     """On a CPU without bf16 units they are emulated: the same roundings, ten times slower."""
     monkeypatch.setattr(device, "_has_bf16", lambda _: True)
     rows, alike = [], []
@@ -161,7 +151,7 @@ def test_bf16_calls_what_fp32_calls_and_learns_no_worse(
         assert (difference.abs() <= spread.loc[(subset, "fp32")]).all()
 
 
-def _share_called_alike(detector: Detector, image_index: pd.DataFrame, stores: PixelCache) -> float:
+def _share_called_alike(detector, image_index, stores):
     """The share of all images on which the network has the same verdict in both precisions."""
     array = stores.open(image_index["sha256"].tolist(), detector.preprocessing).array
     in_full = detector.logits(array) > 0
@@ -171,11 +161,11 @@ def _share_called_alike(detector: Detector, image_index: pd.DataFrame, stores: P
 
 
 @pytest.fixture(scope="module")
-def remake(faces: Path, settings: dict[str, int]) -> Callable[..., tuple[np.ndarray, ...]]:
+def remake(faces, settings):
     """A fake as the network sees it, the same before the forgery, and the forgery's opacity."""
     size, seed = settings["size"], settings["seed"]
 
-    def run(path: str, detector: Detector) -> tuple[np.ndarray, ...]:
+    def run(path, detector):
         name, number = path.removesuffix(".jpg").split("/")
         number, frame = divmod(int(number), settings["images_per_source"])
         source = Source.read("main", number)
@@ -190,13 +180,13 @@ def remake(faces: Path, settings: dict[str, int]) -> Callable[..., tuple[np.ndar
     return run
 
 
-def _heat_on(mask: np.ndarray, heat: np.ndarray) -> np.ndarray:
+def _heat_on(mask, heat):
     """The share of each picture's heat that lies on its mask; not a number where there is none."""
     total = heat.sum((1, 2))
     return np.where(total > 0, (heat * mask).sum((1, 2)) / np.where(total > 0, total, 1), np.nan)
 
 
-def _others_heat_on(mask: np.ndarray, heat: np.ndarray, groups: np.ndarray) -> np.ndarray:
+def _others_heat_on(mask, heat, groups):
     """The share that would lie on each mask if its picture had the heat of other groups' ones."""
     total = heat.sum((1, 2), keepdims=True)
     shares = heat / np.where(total > 0, total, 1)
@@ -204,7 +194,7 @@ def _others_heat_on(mask: np.ndarray, heat: np.ndarray, groups: np.ndarray) -> n
     return _heat_on(mask, others)
 
 
-def _likeness(heat: np.ndarray) -> np.ndarray:
+def _likeness(heat):
     """How each heat map correlates with the mean of all; not a number where there is no heat."""
     warm = heat.reshape(len(heat), -1)[heat.any(axis=(1, 2))]
     likeness = np.full(len(heat), np.nan)
@@ -212,7 +202,7 @@ def _likeness(heat: np.ndarray) -> np.ndarray:
     return likeness
 
 
-def _mean_between_groups(values: pd.Series, groups: pd.Series) -> tuple[float, float, float]:
+def _mean_between_groups(values, groups):
     there = values.notna()
     mean = values[there].mean()
     influence = ((values[there] - mean) / there.sum()).to_numpy()
@@ -220,9 +210,7 @@ def _mean_between_groups(values: pd.Series, groups: pd.Series) -> tuple[float, f
 
 
 @pytest.mark.slow
-def test_heat_moves_to_the_forgery(
-    train, image_index: pd.DataFrame, remake, demo: ProjectParameters
-) -> None:
+def test_heat_moves_to_the_forgery(train, image_index, remake, demo):
     """Of fakes of the test subset, towards fake; run with -s to see the figures.
 
     Faces stand in the middle of their pictures, and heat may do so whatever is in them. So heat on
@@ -273,7 +261,7 @@ def test_heat_moves_to_the_forgery(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pair", combinations(CLASS_NAMES, 2), ids=" against ".join)
-def test_file_properties_tell_nothing(faces: Path, pair: tuple[str, str]) -> None:
+def test_file_properties_tell_nothing(faces, pair):
     """Size, quantisation tables, traces of an earlier 8×8 grid, and the picture's upper edge."""
     files = [path for name in pair for path in sorted((faces / name).iterdir())]
     measures = np.array([_file_measures(path) for path in files])
@@ -292,7 +280,7 @@ def test_file_properties_tell_nothing(faces: Path, pair: tuple[str, str]) -> Non
     assert max(aucs.values()) < 0.58
 
 
-def _file_measures(path: Path) -> list[float]:
+def _file_measures(path):
     with Image.open(path) as image:
         tables, grey = image.quantization, np.asarray(image.convert("L"), float)
     steps = np.abs(np.diff(grey, axis=1))
@@ -304,7 +292,7 @@ def _file_measures(path: Path) -> list[float]:
 
 
 @pytest.mark.slow
-def test_mean_colours_tell_little(stores: PixelCache, image_index: pd.DataFrame, demo) -> None:
+def test_mean_colours_tell_little(stores, image_index, demo):
     pixels = stores.open(image_index["sha256"].tolist(), demo.backbones.preprocessing(demo.model))
     colours = pixels.array[pixels.rows(image_index["sha256"].tolist())].mean(axis=(1, 2))
     model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))

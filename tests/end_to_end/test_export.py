@@ -1,7 +1,6 @@
 """The pipeline `export` in a project of generated faces."""
 
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +16,7 @@ EXPORT = f"data/demo/06_models/{MODEL}/export"
 FACES = "data/demo/01_raw/generated_faces"
 
 
-def test_a_given_detector_is_exported_without_the_training_images(
-    project: Path, run_here: Callable[..., None], tmp_path: Path
-) -> None:
+def test_a_given_detector_is_exported_without_the_training_images(project, run_here, tmp_path):
     # of fewer operators than the project's, which makes it faster to export; with its fingerprints
     own = Detector.load(project / f"data/demo/06_models/{MODEL}/detector.safetensors").card
     theirs = make_sensitive_detector("squeezenet1_1")

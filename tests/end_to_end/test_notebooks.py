@@ -1,7 +1,6 @@
 """Notebooks run from start to end on a project's outputs."""
 
 import shutil
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -12,7 +11,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(notebook: Path, project: Path) -> None:
+def test_a_notebook_runs(notebook, project):
     (project / "notebooks").mkdir()
     shutil.copy(notebook, project / "notebooks")
     content = nbformat.read(notebook, as_version=4)
@@ -28,7 +27,7 @@ def test_a_notebook_runs(notebook: Path, project: Path) -> None:
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_is_kept_without_outputs(notebook: Path) -> None:
+def test_a_notebook_is_kept_without_outputs(notebook):
     """Outputs would be pictures in the repository."""
     cells = nbformat.read(notebook, as_version=4).cells
     assert all(not cell.get("outputs") for cell in cells)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,11 +15,11 @@ from deepfake_detection.errors import UserError
 MODELS, OUTPUT = f"data/demo/06_models/{MODEL}", f"data/demo/07_model_output/{MODEL}"
 
 
-def _split(project: Path) -> pd.DataFrame:
+def _split(project):
     return pd.read_parquet(latest(project, "data/demo/05_model_input/split.parquet"))
 
 
-def test_the_same_seed_gives_the_same_detector_bit_for_bit(project: Path, run_here) -> None:
+def test_the_same_seed_gives_the_same_detector_bit_for_bit(project, run_here):
     entry = f"{MODELS}/detector.safetensors"
     first = latest(project, entry)
     run_here(project, "training")
@@ -33,7 +32,7 @@ def test_the_same_seed_gives_the_same_detector_bit_for_bit(project: Path, run_he
     pd.testing.assert_frame_equal(*(each.drop(columns=timing) for each in history))
 
 
-def test_pixels_straight_from_the_files_give_the_same_detector(project: Path, run_here) -> None:
+def test_pixels_straight_from_the_files_give_the_same_detector(project, run_here):
     entry = f"{MODELS}/detector.safetensors"
     stored = load_file(latest(project, entry))
     shutil.rmtree(project / "data/demo/05_model_input/pixel_cache")
@@ -43,7 +42,7 @@ def test_pixels_straight_from_the_files_give_the_same_detector(project: Path, ru
     assert all(np.array_equal(stored[name], read[name]) for name in stored)
 
 
-def test_predictions_are_those_of_the_detector_file_on_its_own(demo_project: Path) -> None:
+def test_predictions_are_those_of_the_detector_file_on_its_own(demo_project):
     detector = Detector.load(latest(demo_project, f"{MODELS}/detector.safetensors"))
     predictions = pd.read_csv(latest(demo_project, f"{OUTPUT}/predictions.csv"))
     some = predictions.sample(8, random_state=0)
@@ -54,7 +53,7 @@ def test_predictions_are_those_of_the_detector_file_on_its_own(demo_project: Pat
     assert set(predictions["subset"]) == {"validation", "test"}
 
 
-def test_the_main_job_explains_its_false_cases(demo_project: Path) -> None:
+def test_the_main_job_explains_its_false_cases(demo_project):
     predictions = pd.read_csv(latest(demo_project, f"{OUTPUT}/predictions.csv"))
     detector = Detector.load(latest(demo_project, f"{MODELS}/detector.safetensors"))
     table = pd.read_csv(latest(demo_project, f"{OUTPUT}/false_case_measures.csv"))
@@ -71,7 +70,7 @@ def test_the_main_job_explains_its_false_cases(demo_project: Path) -> None:
         assert latest(demo_project, f"data/demo/08_reporting/{MODEL}/{figure}.png").stat().st_size
 
 
-def test_the_detector_knows_where_it_comes_from(demo_project: Path) -> None:
+def test_the_detector_knows_where_it_comes_from(demo_project):
     detector = Detector.load(latest(demo_project, f"{MODELS}/detector.safetensors"))
     split = _split(demo_project)
     card = detector.card
@@ -87,7 +86,7 @@ def test_the_detector_knows_where_it_comes_from(demo_project: Path) -> None:
     assert summary["groups_in_more_than_one_subset"] == 0
 
 
-def test_another_model_has_its_own_files_beside_the_others(project: Path, run_here) -> None:
+def test_another_model_has_its_own_files_beside_the_others(project, run_here):
     sizes = {"resize": 40, "crop": 40}
     change_yaml(project / "conf/demo/parameters.yml", backbones={"mobilenet_v3_small": sizes})
     run_here(
@@ -102,15 +101,13 @@ def test_another_model_has_its_own_files_beside_the_others(project: Path, run_he
     assert len(list((project / "data/demo/05_model_input/pixel_cache").iterdir())) == 2
 
 
-def test_a_split_made_anew_makes_an_older_detector_unfit(project: Path, run_here) -> None:
+def test_a_split_made_anew_makes_an_older_detector_unfit(project, run_here):
     run_here(project, "data_preparation", split={"seed": 7})
     with pytest.raises(UserError, match="trained on another split"):
         run_here(project, "evaluation")
 
 
-def test_the_individual_method_is_said_to_inflate(
-    project: Path, run_here, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_individual_method_is_said_to_inflate(project, run_here, caplog):
     run_here(project, split={"method": "individual"}, training={"epochs": 1})
     assert "individual method" in caplog.text
     page = latest(project, f"data/demo/08_reporting/{MODEL}/report.html").read_text("utf-8")
@@ -119,7 +116,7 @@ def test_the_individual_method_is_said_to_inflate(
     assert table.loc[table["value"].notna(), "note"].str.contains("inflated").all()
 
 
-def test_a_kept_detector_is_taken_by_its_path(project: Path, run_here) -> None:
+def test_a_kept_detector_is_taken_by_its_path(project, run_here):
     own = latest(project, f"{MODELS}/detector.safetensors")
     moved = project / "kept.safetensors"
     shutil.copy(own, moved)
@@ -130,7 +127,7 @@ def test_a_kept_detector_is_taken_by_its_path(project: Path, run_here) -> None:
         run_here(project, "training", detector=str(moved))
 
 
-def _labelled_set(project: Path, folder: Path, subset: str) -> None:
+def _labelled_set(project, folder, subset):
     """Copy a subset of the demo's images into the layout of a set from elsewhere."""
     images = _split(project)
     for row in images[images["subset"] == subset].itertuples():
@@ -139,9 +136,7 @@ def _labelled_set(project: Path, folder: Path, subset: str) -> None:
         shutil.copy(project / "data/demo/01_raw/generated_faces" / row.path, to)
 
 
-def test_a_set_from_elsewhere_is_scored_with_a_detector_file(
-    project: Path, tmp_path: Path, run_here
-) -> None:
+def test_a_set_from_elsewhere_is_scored_with_a_detector_file(project, tmp_path, run_here):
     _labelled_set(project, tmp_path / "elsewhere", "test")
     detector = latest(project, f"{MODELS}/detector.safetensors")
     given = {"images": str(tmp_path / "elsewhere"), "detector": str(detector)}
@@ -161,24 +156,20 @@ def test_a_set_from_elsewhere_is_scored_with_a_detector_file(
     assert row["external_value"] == pytest.approx(here["accuracy"]["value"])
 
 
-def test_a_set_that_the_detector_was_trained_on_is_refused(
-    project: Path, tmp_path: Path, run_here
-) -> None:
+def test_a_set_that_the_detector_was_trained_on_is_refused(project, tmp_path, run_here):
     _labelled_set(project, tmp_path / "elsewhere", "train")
     with pytest.raises(UserError, match=r"trained on 90 of the 90 images"):
         run_here(project, "external_evaluation", images=str(tmp_path / "elsewhere"))
 
 
-def test_images_and_detector_are_refused_where_they_would_do_nothing(
-    demo_project: Path, run_here
-) -> None:
+def test_images_and_detector_are_refused_where_they_would_do_nothing(demo_project, run_here):
     with pytest.raises(UserError, match="external_evaluation"):
         run_here(demo_project, "training", images="somewhere")
     with pytest.raises(UserError, match="no such path"):
         run_here(demo_project, "evaluation", detector="nowhere.safetensors")
 
 
-def test_what_was_not_made_yet_is_named_with_its_maker(tmp_path: Path, run_here) -> None:
+def test_what_was_not_made_yet_is_named_with_its_maker(tmp_path, run_here):
     project = make_project(tmp_path / "project")
     with pytest.raises(UserError, match=r"no 'detector'.*kedro run --pipelines training"):
         run_here(project, "evaluation")
@@ -186,15 +177,13 @@ def test_what_was_not_made_yet_is_named_with_its_maker(tmp_path: Path, run_here)
         run_here(project, "training")
 
 
-def test_a_model_set_in_the_wrong_file_is_refused(
-    demo_project: Path, project: Path, run_here
-) -> None:
+def test_a_model_set_in_the_wrong_file_is_refused(demo_project, project, run_here):
     change_yaml(project / "conf/demo/parameters.yml", model="resnet18")
     with pytest.raises(UserError, match=r"set model in globals\.yml"):
         run_here(project, "evaluation")
 
 
-def test_rejected_images_are_listed_before_a_run_stops_for_them(project: Path, run_here) -> None:
+def test_rejected_images_are_listed_before_a_run_stops_for_them(project, run_here):
     broken = project / "data/demo/01_raw/generated_faces/real/3.jpg"
     broken.write_bytes(broken.read_bytes()[:300])
     with pytest.raises(UserError, match=r"1 of 150 files.*real/3\.jpg"):
@@ -204,7 +193,7 @@ def test_rejected_images_are_listed_before_a_run_stops_for_them(project: Path, r
     assert "damaged" in listed["reason"].iloc[0]
 
 
-def test_a_picture_that_changed_since_it_was_indexed_is_named(project: Path, run_here) -> None:
+def test_a_picture_that_changed_since_it_was_indexed_is_named(project, run_here):
     shutil.rmtree(project / "data/demo/05_model_input/pixel_cache")
     changed = project / "data/demo/01_raw/generated_faces/real/3.jpg"
     shutil.copy(changed.with_name("4.jpg"), changed)
@@ -214,8 +203,8 @@ def test_a_picture_that_changed_since_it_was_indexed_is_named(project: Path, run
 
 
 def test_another_threshold_needs_no_training_and_two_detectors_are_compared(
-    project: Path, run_here, caplog: pytest.LogCaptureFixture
-) -> None:
+    project, run_here, caplog
+):
     entry = f"{MODELS}/detector.safetensors"
     plain = latest(project, entry)
     change_yaml(
@@ -253,8 +242,6 @@ def test_another_threshold_needs_no_training_and_two_detectors_are_compared(
     assert (table.loc[table["metric"] == "log_loss", "difference"] != 0).any()
 
 
-def test_a_comparison_without_another_detector_says_how_to_give_one(
-    project: Path, run_here
-) -> None:
+def test_a_comparison_without_another_detector_says_how_to_give_one(project, run_here):
     with pytest.raises(UserError, match=r"no detector to compare with.*other_detector="):
         run_here(project, "paired_comparison")

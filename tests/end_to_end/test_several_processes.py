@@ -1,18 +1,14 @@
 """Training in several processes from the command line."""
 
-from pathlib import Path
-
 import psutil
-from demo_project import MODEL, Start, latest, wait_for
+from demo_project import MODEL, latest, wait_for
 
 from deepfake_detection import Detector
 
 DETECTOR = f"data/demo/06_models/{MODEL}/detector.safetensors"
 
 
-def test_a_killed_process_is_named_and_the_same_command_goes_on(
-    project: Path, start: Start, run_here, caplog
-) -> None:
+def test_a_killed_process_is_named_and_the_same_command_goes_on(project, start, run_here, caplog):
     before = latest(project, DETECTOR)
     process = start(epochs=6, devices=2)
     wait_for(process, "Epoch 2/6")

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,9 +23,7 @@ INFERENCE = "data/demo/07_model_output/inference"
 FACES = "data/demo/01_raw/generated_faces"
 
 
-def test_a_final_detector_learns_from_all_images_and_says_who_vouches(
-    project: Path, run_here, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_final_detector_learns_from_all_images_and_says_who_vouches(project, run_here, caplog):
     entry = f"{MODELS}/final_detector.safetensors"
     run_here(project, "final_training", calibration={"threshold": {"value": 0.9}})
     run = Detector.load(project / f"{MODELS}/detector.safetensors")
@@ -75,9 +72,7 @@ def test_a_final_detector_learns_from_all_images_and_says_who_vouches(
     assert scores["warning"].str.contains(TRAINED_ON_IT).all()
 
 
-def test_a_folder_is_scored_and_answers_are_written(
-    project: Path, tmp_path: Path, run_here, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_folder_is_scored_and_answers_are_written(project, tmp_path, run_here, caplog):
     folder = tmp_path / "pictures"
     shutil.copytree(project / FACES / "fake_deepfake", folder)
     (folder / "NA.jpg").write_bytes(b"not a picture")
@@ -117,9 +112,7 @@ def test_a_folder_is_scored_and_answers_are_written(
     assert not (project / INFERENCE / "scoring_checkpoints").exists()
 
 
-def test_an_interrupted_scoring_says_in_one_line_how_to_go_on(
-    project: Path, tmp_path: Path, run_here, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_interrupted_scoring_says_in_one_line_how_to_go_on(project, tmp_path, run_here, caplog):
     folder = tmp_path / "many"
     folder.mkdir()
     faces = sorted((project / FACES / "real").iterdir())
@@ -152,7 +145,7 @@ def test_an_interrupted_scoring_says_in_one_line_how_to_go_on(
     assert not state.exists()
 
 
-def test_pictures_that_are_not_there_are_named(demo_project: Path, run_here) -> None:
+def test_pictures_that_are_not_there_are_named(demo_project, run_here):
     with pytest.raises(UserError, match=r"images=nowhere"):
         run_here(demo_project, "inference", images="nowhere")
     with pytest.raises(UserError, match=r"unlabelled_images.*images="):

@@ -20,17 +20,18 @@ def clustered_hashes(number, centres, flips):
     return hashes
 
 
-def expected_pairs(hashes, subsets, distance):
-    """Every pair of different subsets, the one of the lower subset first, with its distance."""
+def expected_pairs(hashes, subsets, groups, distance):
+    """Every pair of different subsets and groups, the lower subset first, with its distance."""
     bits = np.bitwise_count(hashes[:, None] ^ hashes[None, :])
-    pairs = np.argwhere((bits <= distance) & (subsets[:, None] < subsets[None, :]))
+    apart = (subsets[:, None] < subsets[None, :]) & (groups[:, None] != groups[None, :])
+    pairs = np.argwhere((bits <= distance) & apart)
     return {(int(i), int(j)): int(bits[i, j]) for i, j in pairs}
 
 
-def assert_closest_are_found(hashes, subsets, distance, most):
+def assert_closest_are_found(hashes, subsets, groups, distance, most):
     """All pairs are found, or the closest, and the rest is counted."""
-    every = expected_pairs(hashes, subsets, distance)
-    (first, second, bits), left_out = find_close_pairs(hashes, subsets, distance, most)
+    every = expected_pairs(hashes, subsets, groups, distance)
+    (first, second, bits), left_out = find_close_pairs(hashes, subsets, groups, distance, most)
     positions = zip(first.tolist(), second.tolist(), strict=True)
     found = dict(zip(positions, bits.tolist(), strict=True))
     assert len(found) == len(first)  # no pair twice
@@ -44,10 +45,11 @@ def crowds(draw):
     """A few hashes, some equal, some close to each other."""
     centres = draw(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=3))
     bits = st.sets(st.integers(0, 63), max_size=8)
-    item = st.tuples(st.sampled_from(centres), bits, st.integers(0, 2))
+    item = st.tuples(st.sampled_from(centres), bits, st.integers(0, 2), st.integers(0, 60))
     items = draw(st.lists(item, max_size=40))
-    hashes = [centre ^ sum(1 << bit for bit in flipped) for centre, flipped, _ in items]
-    return np.array(hashes, dtype=np.uint64), np.array([s for _, _, s in items], dtype=np.int64)
+    hashes = [centre ^ sum(1 << bit for bit in flipped) for centre, flipped, *_ in items]
+    subsets, groups = np.array([each[2:] for each in items], dtype=np.int64).reshape(-1, 2).T
+    return np.array(hashes, dtype=np.uint64), subsets, groups
 
 
 @settings(max_examples=150, deadline=None)
@@ -59,22 +61,22 @@ def test_close_pairs_are_complete_or_the_rest_is_counted(crowd, distance, most):
 @pytest.mark.parametrize(("distance", "most"), [(0, PLENTY), (8, PLENTY), (16, PLENTY), (8, 500)])
 @pytest.mark.parametrize("centres", [1500, 30, 3])
 def test_close_pairs_of_many_hashes_are_complete(centres, distance, most):
-    hashes = clustered_hashes(1500, centres, 4)
-    assert_closest_are_found(hashes, np.arange(1500) % 3, distance, most)
+    hashes, each = clustered_hashes(1500, centres, 4), np.arange(1500)
+    assert_closest_are_found(hashes, each % 3, each // 4, distance, most)
 
 
 def test_of_many_equal_hashes_each_stands_in_a_pair():
-    subsets = np.repeat([0, 1], [2100, 900])
-    (first, second, _), _ = find_close_pairs(np.zeros(3000, dtype=np.uint64), subsets, 4, 5000)
+    hashes, subsets = np.zeros(3000, dtype=np.uint64), np.repeat([0, 1], [2100, 900])
+    (first, second, _), _ = find_close_pairs(hashes, subsets, np.arange(3000), 4, 5000)
     assert {*first, *second} == set(range(3000))
 
 
 @pytest.mark.parametrize("flips", [0, 3])
 def test_memory_is_bounded_where_all_hashes_are_close(flips):
-    hashes = clustered_hashes(12_000, 1, flips)
+    hashes, each = clustered_hashes(12_000, 1, flips), np.arange(12_000)
     tracemalloc.start()
     try:
-        (first, _, _), left_out = find_close_pairs(hashes, np.arange(12_000) % 5 // 4, 8, 20_000)
+        (first, _, _), left_out = find_close_pairs(hashes, each % 5 // 4, each // 2, 8, 20_000)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -91,7 +93,7 @@ def test_hashes_are_read_as_they_are_written():
 @pytest.mark.slow
 @pytest.mark.parametrize(("centres", "flips"), [(20_000, 6), (1, 0), (1, 4)])
 def test_a_hundred_thousand_hashes_take_less_than_a_minute(centres, flips):
-    hashes = clustered_hashes(100_000, centres, flips)
+    hashes, each = clustered_hashes(100_000, centres, flips), np.arange(100_000)
     started = time.process_time()
-    find_close_pairs(hashes, np.arange(100_000) % 5 // 4, 8, 1_000_000)
+    find_close_pairs(hashes, each % 5 // 4, each // 2, 8, 1_000_000)
     assert time.process_time() - started < 60

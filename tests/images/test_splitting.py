@@ -11,6 +11,7 @@ from deepfake_detection.images.fingerprints import fingerprint_of_split
 from deepfake_detection.images.split_summary import SUBSETS
 from deepfake_detection.images.splitting import draw_subsets
 from deepfake_detection.parameters import SplitParameters
+from deepfake_detection.parameters.blocks import Fold
 from deepfake_detection.pipelines.data_preparation.nodes import split_images, summarise_split
 
 METHODS = ["group", "individual"]
@@ -217,6 +218,12 @@ COPIES = index_of([("real", "r/0"), ("real", "r/1"), ("fake", "f/0")] * 2, ["a",
 def test_too_few_groups_are_an_error_that_names_the_class(index, method, ratios, named):
     with pytest.raises(UserError, match=named):
         draw_subsets(index, cut_by(method, ratios))
+
+
+def test_too_few_groups_for_the_folds_name_the_fold():
+    split = cut_by().model_copy(update={"fold": Fold(number=1, of=4)})
+    with pytest.raises(UserError, match=r"'a' has 3 .*split\.fold"):
+        draw_subsets(index_of_sizes({"a": [1] * 3, "b": [1] * 9}), split)
 
 
 def test_groups_that_hang_together_are_an_error_rather_than_an_empty_class():

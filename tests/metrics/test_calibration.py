@@ -117,6 +117,12 @@ def test_a_temperature_stops_at_a_bound_and_says_so(labels, scale, bound):
     assert fit.note
 
 
+def test_classes_apart_on_one_side_of_0_have_a_least_loss_without_a_note():
+    fit = fit_temperature(np.array([1.0, 2, 5, 6]), np.array([0, 0, 1, 1]), SCALING)
+    assert 0.1 < fit.value < 10
+    assert fit.note is None
+
+
 def test_scores_too_far_out_to_differ_as_probabilities_still_keep_a_false_positive_rate():
     drawn = [(0, -1.0), (0, 800.0), (1, 900.0), (1, 1000.0)]
     fit, _, called = _fit(drawn, "false_positive_rate", 0.0)

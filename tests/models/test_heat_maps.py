@@ -1,47 +1,35 @@
 """Heat maps, over all kinds of networks."""
 
-from collections.abc import Iterator
+from collections import OrderedDict
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from detector_samples import build_detector
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 from deepfake_detection import Detector
 from deepfake_detection.models.heat_maps import GridLayer, HeatMaps, overlay
 
-PLAIN = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
 
-
-def detector_of(model: str, crop: int, **changes: object) -> Detector:
+def detector_of(model, crop):
     usual = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-    return build_detector(model, preprocessing={"resize": crop, "crop": crop, **usual}, **changes)
+    return build_detector(model, preprocessing={"resize": crop, "crop": crop, **usual})
 
 
-def with_network(network: nn.Module, crop: int, **changes: object) -> Detector:
-    small = build_detector(preprocessing={"resize": crop, "crop": crop, **PLAIN}, **changes)
-    return Detector(network.eval(), small.card, small.trained_on, small.validated_on)
+def pictures(count, crop):
+    return np.random.default_rng(0).integers(0, 256, (count, crop, crop, 3), dtype=np.uint8)
 
 
-def pictures(count: int, crop: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (count, crop, crop, 3), dtype=np.uint8)
-
-
-def hooks_of(network: nn.Module) -> Iterator[object]:
-    for layer in network.modules():
-        yield from layer._forward_hooks.values()
-        yield from layer._forward_pre_hooks.values()
-        yield from layer._backward_hooks.values()
-        yield from layer._backward_pre_hooks.values()
-
-
-def state_of(network: nn.Module) -> tuple[object, ...]:
+def state_of(network):
     asking = [each.requires_grad for each in network.parameters()]
     gradients = [each.grad for each in network.parameters()]
-    modes = [layer.training for layer in network.modules()]
-    return asking, gradients, modes, list(hooks_of(network))
+    layers = list(network.modules())
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    hooks = [dict(getattr(layer, kind)) for layer in layers for kind in kinds]
+    return asking, gradients, [layer.training for layer in layers], hooks
 
 
 # residual, branched (with auxiliary outputs), dense, inverted residuals, a grid as classifier,
@@ -64,9 +52,7 @@ KINDS = [
 @pytest.mark.parametrize(
     ("model", "crop", "smallest", "name", "layout", "grid"), KINDS, ids=[kind[0] for kind in KINDS]
 )
-def test_any_network_is_explained_and_left_as_it_was(
-    model, crop, smallest, name, layout, grid
-) -> None:
+def test_any_network_is_explained_and_left_as_it_was(model, crop, smallest, name, layout, grid):
     detector = detector_of(model, crop)
     pixels = pictures(1, crop)
     before, logits = state_of(detector.network), detector.logits(pixels)
@@ -85,10 +71,10 @@ def test_any_network_is_explained_and_left_as_it_was(
 
 
 @pytest.mark.parametrize(("towards", "sign"), [("fake", 1), ("real", -1)])
-def test_it_is_grad_cam_as_published(towards: str, sign: int) -> None:
+def test_it_is_grad_cam_as_published(towards, sign):
     """Written out by the formulas of Selvaraju et al. 2017, section 3."""
     detector, pixels = detector_of("resnet18", 56), pictures(4, 56)
-    kept: list[Tensor] = []
+    kept = []
     hook = detector.network.layer2.register_forward_hook(lambda *given: kept.append(given[2]))
     mean, std = (
         torch.tensor(detector.card.preprocessing[name]).view(3, 1, 1) for name in ("mean", "std")
@@ -106,35 +92,31 @@ def test_it_is_grad_cam_as_published(towards: str, sign: int) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-class _ReadsRed(nn.Module):
+def maps_of_red(**changes):
     """Fake is as likely as the picture is red, real as it is blue; green counts for nothing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        grid = nn.Conv2d(3, 3, 4, stride=4, bias=False)
-        grid.weight.data = torch.zeros(3, 3, 4, 4)
-        for channel in range(3):
-            grid.weight.data[channel, channel] = 1 / 16
-        self.features = nn.Sequential(grid)
-
-    def forward(self, x: Tensor) -> Tensor:
-        colours = self.features(x).mean((2, 3))
-        return torch.stack([colours[:, 2], colours[:, 0]], dim=1)
+    grid, head = nn.Conv2d(3, 3, 4, stride=4, bias=False), nn.Linear(3, 2, bias=False)
+    grid.weight.data = torch.eye(3)[:, :, None, None].expand(3, 3, 4, 4) / 16
+    head.weight.data = torch.tensor([[0.0, 0, 1], [1, 0, 0]])
+    layers = {"features": nn.Sequential(grid), "pool": nn.AdaptiveAvgPool2d(1)}
+    network = nn.Sequential(OrderedDict(layers | {"flat": nn.Flatten(), "head": head})).eval()
+    plain = {"resize": 32, "crop": 32, "mean": [0.0] * 3, "std": [1.0] * 3}
+    return HeatMaps(replace(build_detector(preprocessing=plain, **changes), network=network))
 
 
 @pytest.fixture
-def marked() -> np.ndarray:
+def marked():
     """Red at the upper left, green at the upper right, blue at the lower right."""
     pixels = np.zeros((1, 32, 32, 3), np.uint8)
     pixels[0, 4:12, 4:12, 0] = pixels[0, 4:12, 20:28, 1] = pixels[0, 20:28, 20:28, 2] = 255
     return pixels
 
 
-def test_the_heat_lies_on_what_the_verdict_was_read_from(marked: np.ndarray) -> None:
-    maps = HeatMaps(with_network(_ReadsRed(), 32))
+def test_the_heat_lies_on_what_the_verdict_was_read_from_and_nowhere_without_it(marked):
+    maps = maps_of_red()
     assert maps.layer == GridLayer("features.0", "channels first", 8)
     for towards, (top, left) in (("fake", (4, 4)), ("real", (20, 20))):
-        heat = maps.explain(marked, towards)[0]
+        black, heat = maps.explain(np.concatenate([np.zeros_like(marked), marked]), towards)
+        assert not black.any()
         inside = np.zeros((32, 32), bool)
         inside[top : top + 8, left : left + 8] = True
         # bilinear between places: half a place of 4 pixels beyond the edge
@@ -145,44 +127,32 @@ def test_the_heat_lies_on_what_the_verdict_was_read_from(marked: np.ndarray) -> 
         assert heat[top + 2 : top + 6, left + 2 : left + 6].min() == 1
 
 
-def test_a_picture_in_which_nothing_speaks_for_it_is_cold(marked: np.ndarray) -> None:
-    black = np.zeros_like(marked)
-    heat = HeatMaps(with_network(_ReadsRed(), 32)).explain(np.concatenate([black, marked]), "fake")
-    assert not heat[0].any()
-    assert heat[1].max() == 1
-
-
 @pytest.mark.parametrize(("threshold", "verdict"), [(0.4, "fake"), (0.6, "real")])
-def test_the_verdict_is_the_detector_s_own(threshold: float, verdict: str) -> None:
+def test_the_verdict_is_the_detector_s_own(threshold, verdict):
     """As much red as blue: fake probability 0.5, whose verdict the threshold decides."""
     pixels = np.zeros((1, 32, 32, 3), np.uint8)
     pixels[0, :8, :8, 0] = pixels[0, 24:, 24:, 2] = 255
-    maps = HeatMaps(with_network(_ReadsRed(), 32, threshold=threshold))
+    maps = maps_of_red(threshold=threshold)
     assert np.array_equal(maps.explain(pixels), maps.explain(pixels, verdict))
     assert not np.array_equal(maps.explain(pixels, "fake"), maps.explain(pixels, "real"))
 
 
-def test_known_verdicts_are_explained_whatever_the_network_computes_now(marked: np.ndarray) -> None:
-    """The sign comes from the predictions, not from the pass that explains."""
-    maps = HeatMaps(with_network(_ReadsRed(), 32))
-    both = np.concatenate([marked, marked])
-    known = maps.explain(both, [1, 0], batch_size=1)
+def test_the_sign_comes_from_known_verdicts_or_scoring_and_not_from_the_pass_that_explains(
+    marked, monkeypatch
+):
+    """A pass in another precision would have the other sign near the threshold."""
+    maps = maps_of_red()
+    known = maps.explain(np.concatenate([marked, marked]), [1, 0], batch_size=1)
     assert np.array_equal(known[:1], maps.explain(marked, "fake"))
     assert np.array_equal(known[1:], maps.explain(marked, "real"))
-
-
-def test_an_unknown_verdict_comes_from_scoring(marked: np.ndarray, monkeypatch) -> None:
-    """Scores of a pass in another precision would have the other sign near the threshold."""
-    detector = with_network(_ReadsRed(), 32)
     monkeypatch.setattr(Detector, "logits", lambda _, pixels, **__: np.full(len(pixels), -1.0))
-    maps = HeatMaps(detector)
     assert np.array_equal(maps.explain(marked), maps.explain(marked, "real"))
 
 
-def test_batches_are_small_and_change_nothing() -> None:
+def test_batches_are_small_and_change_nothing():
     detector, pixels = detector_of("shufflenet_v2_x0_5", 32), pictures(7, 32)
     maps = HeatMaps(detector)
-    sizes: list[int] = []
+    sizes = []
     hook = detector.network.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
     heat = maps.explain(pixels, "real", batch_size=3)
     hook.remove()
@@ -191,7 +161,7 @@ def test_batches_are_small_and_change_nothing() -> None:
     assert maps.explain(pixels[:0]).shape == (0, 32, 32)
 
 
-def test_whatever_goes_wrong_the_network_is_left_as_it_was() -> None:
+def test_whatever_goes_wrong_the_network_is_left_as_it_was():
     detector = detector_of("shufflenet_v2_x0_5", 32)
     network = detector.network.train()
     network.conv5.eval()
@@ -204,23 +174,22 @@ def test_whatever_goes_wrong_the_network_is_left_as_it_was() -> None:
     assert state_of(network) == before
 
 
-def test_an_overlay_covers_the_box_as_far_as_there_is_heat(photograph) -> None:
-    picture = photograph(0, (80, 60))
+def test_an_overlay_covers_the_box_as_far_as_there_is_heat(photograph):
+    picture, before = (photograph(0, (80, 60)) for _ in range(2))
     heat = np.zeros((8, 8), np.float32)
     heat[2:6, 4:] = 1
     laid = overlay(picture, heat, (0.25, 0.0, 1.0, 1.0))
-    changed = np.asarray(laid) != np.asarray(photograph(0, (80, 60)))
+    changed = np.asarray(laid) != np.asarray(before)
     assert laid.size == picture.size
     assert not changed[:, :20].any()
     # of the box, 60 × 60 pixels, its right half between a quarter and three quarters of its height
     assert changed[20:40, 55:].any(axis=2).all()
     assert not changed[:10].any()
-    assert np.array_equal(np.asarray(picture), np.asarray(photograph(0, (80, 60))))
-    cold = overlay(picture, np.zeros((8, 8), np.float32))
-    assert np.array_equal(np.asarray(cold), np.asarray(picture))
+    assert picture == before
+    assert overlay(picture, np.zeros((8, 8), np.float32)) == before
 
 
-def test_more_heat_is_brighter_on_black() -> None:
+def test_more_heat_is_brighter_on_black():
     heat = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (64, 1))
     luma = np.asarray(overlay(Image.new("RGB", (64, 64)), heat).convert("L"), np.float64)[0]
     assert (np.diff(luma) >= 0).all()

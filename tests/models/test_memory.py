@@ -2,7 +2,6 @@
 
 import resource
 import sys
-from collections.abc import Callable
 
 import psutil
 import pytest
@@ -14,55 +13,43 @@ from deepfake_detection.models.devices import keeping_memory
 CPU = torch.device("cpu")
 MEGABYTES = 100
 
-linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
-
 
 @pytest.fixture(autouse=True)
-def no_open_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_open_blocks(monkeypatch):
     """As in a process of its own, whatever other tests left open."""
     monkeypatch.setattr(memory, "_open_blocks", 0)
     with keeping_memory(CPU):
         pass
 
 
-def _use() -> None:
+def _use():
     torch.ones(MEGABYTES * 2**18)
 
 
-def _new_pages(act: Callable[[], None]) -> int:
+def _new_pages(act):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     act()
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
-@linux
-def test_a_step_reuses_the_memory_of_the_one_before_and_the_system_gets_it_back() -> None:
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+def test_steps_reuse_memory_until_the_outer_block_ends_and_the_system_gets_it_back():
     needed = MEGABYTES * 2**20 // resource.getpagesize()
     _use()
     assert _new_pages(_use) > 0.4 * needed
     with keeping_memory(CPU):
         # blocks start at round addresses, so the first few do not fit into freed ones
         for _ in range(20):
-            _use()
+            with keeping_memory(CPU):
+                _use()
         assert min(_new_pages(_use) for _ in range(5)) < 0.1 * needed
         held = psutil.Process().memory_info().rss
     assert psutil.Process().memory_info().rss < held - MEGABYTES * 2**19
     assert _new_pages(_use) > 0.4 * needed
 
 
-@linux
-def test_the_end_of_an_inner_block_does_not_end_the_outer_one() -> None:
-    needed = MEGABYTES * 2**20 // resource.getpagesize()
-    with keeping_memory(CPU):
-        for _ in range(20):
-            with keeping_memory(CPU):
-                _use()
-        assert min(_new_pages(_use) for _ in range(5)) < 0.1 * needed
-    assert _new_pages(_use) > 0.4 * needed
-
-
-def test_gpus_and_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: object) -> None:
+def test_gpus_and_other_systems_are_left_alone(monkeypatch):
+    def refuse(_):
         raise AssertionError("no C library is to be asked")
 
     monkeypatch.setattr(memory.ctypes, "CDLL", refuse)

@@ -1,15 +1,10 @@
 """The identity of a run: what changes it, what does not, and how older files keep theirs."""
 
 import copy
-import json
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
-from detector_samples import build_detector
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from detector_samples import build_detector, change_card
 from training_samples import make_training
 
 from deepfake_detection import Detector
@@ -35,26 +30,22 @@ SETTINGS = {
 }
 
 
-def _fingerprint(settings: dict[str, Any] = SETTINGS, **changes: Any) -> str:
+def _fingerprint(settings=SETTINGS, **changes):
     given = {"precision": "fp32", "weights": "imagenet"} | changes
     split = given.pop("split", "ab" * 32)
     return fingerprint_of(identify_run(settings, split, **given))
 
 
-def _changed(block: str, name: str, value: object) -> dict[str, Any]:
+def _changed(block, name, value):
     settings = copy.deepcopy(SETTINGS)
     settings[block][name] = value
     return settings
 
 
-@pytest.mark.parametrize("name", sorted(MACHINE_SETTINGS))
-def test_what_a_machine_decides_is_not_part_of_it(name: str) -> None:
-    assert _fingerprint(_changed("training", name, "other")) == _fingerprint()
-
-
-@pytest.mark.parametrize("block", ["calibration", "data_preparation"])
-def test_neither_calibration_nor_notes_are_part_of_it(block: str) -> None:
-    assert _fingerprint(_changed(block, "note", "other")) == _fingerprint()
+def test_neither_the_machine_nor_calibration_nor_notes_are_part_of_it():
+    names = [("training", name) for name in sorted(MACHINE_SETTINGS)]
+    for block, name in [*names, ("calibration", "note"), ("data_preparation", "note")]:
+        assert _fingerprint(_changed(block, name, "other")) == _fingerprint(), name
 
 
 @pytest.mark.parametrize(
@@ -70,23 +61,25 @@ def test_neither_calibration_nor_notes_are_part_of_it(block: str) -> None:
         {"settings": SETTINGS | {"final_training": {"epochs": 3}}},
     ],
 )
-def test_all_that_determines_weights_is_part_of_it(changes: dict[str, Any]) -> None:
+def test_all_that_determines_weights_is_part_of_it(changes):
     settings = changes.pop("settings", SETTINGS)
     assert _fingerprint(settings, **changes) != _fingerprint()
 
 
-def test_weights_are_named_by_their_content(tmp_path: Path) -> None:
+def test_weights_are_named_by_their_content(tmp_path):
     for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
         (tmp_path / name).write_bytes(content)
     a, b, c = (describe_weights(str(tmp_path / name)) for name in "abc")
     assert a == b != c
     assert describe_weights("imagenet") == "imagenet"
+    # older files hold the path alone: such a run equals no other
+    settings = _changed("training", "weights", str(tmp_path / "a"))
+    older = identify_older_run({"settings": settings, "split": {"fingerprint": "x"}})
+    assert older["weights"] != a
 
 
 @pytest.mark.parametrize("value", [0.5, False, "", None])
-def test_a_later_parameter_keeps_earlier_fingerprints_at_the_value_of_old(
-    value: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_later_parameter_keeps_earlier_fingerprints_at_the_value_of_old(value, monkeypatch):
     before = _fingerprint()
     monkeypatch.setattr(run_identity, "VALUES_BEFORE", {"training.mixup": value})
     assert _fingerprint(_changed("training", "mixup", value)) == _fingerprint() == before
@@ -94,7 +87,7 @@ def test_a_later_parameter_keeps_earlier_fingerprints_at_the_value_of_old(
     assert complete_settings(SETTINGS)["training"]["mixup"] == value
 
 
-def _as_older_card(card: dict[str, Any]) -> dict[str, Any]:
+def _as_older_card(card):
     older = copy.deepcopy(card)
     del older["identity"]
     older["settings"]["training"] |= {"machines": 1, "rendezvous": None}
@@ -104,15 +97,11 @@ def _as_older_card(card: dict[str, Any]) -> dict[str, Any]:
     return older | {"run_fingerprint": "of another kind"}
 
 
-def test_a_detector_file_from_before_stays_known(tmp_path: Path) -> None:
+def test_a_detector_file_from_before_stays_known_or_is_named_without_its_settings(tmp_path):
     settings = SETTINGS | {"training": SETTINGS["training"] | {"weights": "none"}}
-    detector = build_detector(settings=settings, computed_on={"precision": "bf16"})
     path = tmp_path / "detector.safetensors"
-    write_detector(detector, path)
-    with safe_open(path, framework="pt") as file:
-        card = _as_older_card(json.loads(file.metadata()["deepfake_detection"]))
-    save_file(load_file(path), path, {"deepfake_detection": json.dumps(card)})
-
+    write_detector(build_detector(settings=settings, computed_on={"precision": "bf16"}), path)
+    change_card(path, _as_older_card)
     read = Detector.load(path).card
     expected = identify_run(settings, "ab" * 32, precision="bf16", weights="none")
     assert read.run_fingerprint == fingerprint_of(expected) == fingerprint_of(read.identity)
@@ -121,20 +110,8 @@ def test_a_detector_file_from_before_stays_known(tmp_path: Path) -> None:
     assert "machines" not in read.settings["training"]
     assert DetectorFile(path).read_card().run_fingerprint == read.run_fingerprint
 
-
-def test_an_older_run_from_a_local_file_equals_no_other(tmp_path: Path) -> None:
-    (tmp_path / "w.pth").write_bytes(b"1")
-    weights = str(tmp_path / "w.pth")
-    card = {"settings": _changed("training", "weights", weights), "split": {"fingerprint": "x"}}
-    assert identify_older_run(card)["weights"] != describe_weights(weights)
-
-
-def test_an_older_file_without_its_settings_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "detector.safetensors"
     write_detector(build_detector(), path)
-    with safe_open(path, framework="pt") as file:
-        card = _as_older_card(json.loads(file.metadata()["deepfake_detection"]))
-    save_file(load_file(path), path, {"deepfake_detection": json.dumps(card)})
+    change_card(path, _as_older_card)
     with pytest.raises(UserError, match=str(path)):
         Detector.load(path)
 
@@ -143,26 +120,24 @@ RUN, OTHER = "a" * 64, "b" * 64
 
 
 @pytest.mark.parametrize(
-    ("results", "named"),
+    ("name", "result"),
     [
-        ({"metrics": {"run_fingerprint": OTHER}}, "metrics"),
-        ({"predictions": pd.DataFrame({"run_fingerprint": [RUN, OTHER]})}, "predictions"),
-        ({"training_history": pd.DataFrame({"epoch": [1]})}, "training_history"),
-        (
-            {"metrics": {"run_fingerprint": RUN}, "validation_logits": pd.DataFrame({"x": [1]})},
-            "validation_logits",
-        ),
+        ("metrics", {"run_fingerprint": OTHER}),
+        ("predictions", pd.DataFrame({"run_fingerprint": [RUN, OTHER]})),
+        ("training_history", pd.DataFrame({"epoch": [1]})),
     ],
 )
-def test_results_of_another_run_are_named(results: dict[str, Any], named: str) -> None:
-    with pytest.raises(UserError, match=f"'{named}'"):
-        check_same_run(RUN, **results)
+def test_results_of_another_run_are_named(name, result):
+    same = pd.DataFrame({"run_fingerprint": [RUN] * 3})
+    own = {"of_the_same": {"run_fingerprint": RUN}, "table": same, "empty": same[:0]}
+    check_same_run(RUN, **own)
+    with pytest.raises(UserError, match=f"'{name}'"):
+        check_same_run(RUN, **own, **{name: result})
 
 
-def test_results_of_the_same_run_pass() -> None:
-    tables = {"predictions": pd.DataFrame({"run_fingerprint": [RUN] * 3})}
-    check_same_run(RUN, metrics={"run_fingerprint": RUN}, empty=tables["predictions"][:0], **tables)
+def test_metrics_of_another_calibration_are_named():
     metrics = {"threshold": 0.5, "temperature": 1.5}
     check_same_calibration(0.5, 1.5, metrics)
-    with pytest.raises(UserError, match="metrics"):
-        check_same_calibration(0.4, 1.5, metrics)
+    for other in ((0.4, 1.5), (0.5, 1)):
+        with pytest.raises(UserError, match="metrics"):
+            check_same_calibration(*other, metrics)

@@ -3,7 +3,6 @@
 import os
 import signal
 from pathlib import Path
-from typing import NoReturn
 
 import pandas as pd
 from distributed import Event, get_worker
@@ -14,28 +13,28 @@ from deepfake_detection.errors import UserError
 SECONDS = 60
 
 
-def meet(me: str, other: str) -> str:
+def meet(me, other):
     """Return where it runs, once the other runs too."""
     Event(me).set()
     assert Event(other).wait(SECONDS)
     return get_worker().address
 
 
-def add(*values: int) -> int:
+def add(*values):
     return sum(values)
 
 
-def split_in_two(value: int) -> tuple[int, list[int]]:
+def split_in_two(value):
     return value, [value]
 
 
-def wait_for_permission(run: str) -> pd.DataFrame:
+def wait_for_permission(run):
     Event(f"{run} runs").set()
     assert Event(f"{run} may end").wait(SECONDS)
     return pd.DataFrame({"run": [run]})
 
 
-def fail_once_the_other_runs(run: str) -> NoReturn:
+def fail_once_the_other_runs(run):
     assert Event(f"{run} runs").wait(SECONDS)
     try:
         int("no number")
@@ -43,11 +42,11 @@ def fail_once_the_other_runs(run: str) -> NoReturn:
         raise LookupError("nothing found") from error
 
 
-def end_the_worker(_: object) -> None:
+def end_the_worker(_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def make_table_twice(rows: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def make_table_twice(rows):
     table = pd.DataFrame({"row": range(rows)})
     return table, table
 
@@ -55,10 +54,10 @@ def make_table_twice(rows: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 class DeadlyOnceDataset(CSVDataset):
     """Cannot be loaded, and ends the process that saves it, the first time."""
 
-    def load(self) -> NoReturn:
+    def load(self):
         raise UserError("this file is no good")
 
-    def save(self, data: pd.DataFrame) -> None:
+    def save(self, data):
         mark = Path(f"{self._filepath}.died")
         if not mark.exists():
             mark.touch()

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +19,16 @@ class Cluster:
     scheduler: subprocess.Popen[bytes]
 
     @property
-    def address(self) -> str:
+    def address(self):
         return str(self.client.scheduler.address)
 
-    def processes(self) -> dict[str, int]:
+    def processes(self):
         """The process of each worker, by its address."""
         return self.client.run(os.getpid, on_error="ignore")
 
 
 @contextmanager
-def start_cluster(folder: Path, workers: int) -> Iterator[Cluster]:
+def start_cluster(folder, workers):
     """Start a scheduler and workers with one unit of GPU each, and end them."""
     found = folder / "scheduler.json"
     shared = ["--no-dashboard", "--host", "127.0.0.1", "--scheduler-file", str(found)]
@@ -49,10 +48,8 @@ def start_cluster(folder: Path, workers: int) -> Iterator[Cluster]:
         started = []
         for number, arguments in enumerate(commands):
             log = ends.enter_context((folder / f"{number}.log").open("w"))
-            process = subprocess.Popen(
-                [sys.executable, "-m", "dask", *arguments],
-                cwd=folder, stdout=log, stderr=log, env=environment,
-            )  # fmt: skip
+            command = [sys.executable, "-m", "dask", *arguments]
+            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
             ends.callback(process.kill)
             ends.callback(process.wait, timeout=30)
             ends.callback(process.terminate)

@@ -9,13 +9,12 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 import cluster_nodes as nodes
 import pandas as pd
 import pytest
-from dask_cluster import Cluster, start_cluster
+from dask_cluster import start_cluster
 from demo_project import MODEL, change_yaml, latest, make_project
 from distributed import Event
 from kedro.framework.session import KedroSession
@@ -34,23 +33,31 @@ CHECKPOINTS = f"{MODELS}/training_checkpoints"
 ADD = Pipeline([Node(nodes.add, ["a", "a"], "sum", name="add", tags="training")])
 
 
+@pytest.fixture(scope="module")
+def started_cluster(tmp_path_factory):
+    with start_cluster(tmp_path_factory.mktemp("cluster"), workers=2) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(started_cluster):
+    """The cluster with both workers: a test before may have ended one, which Dask starts again."""
+    started_cluster.client.wait_for_workers(2, timeout=60)
+    return started_cluster
+
+
 @pytest.fixture(autouse=True)
-def _outside_of_a_project(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def _outside_of_a_project(monkeypatch, caplog):
     monkeypatch.setattr("kedro.framework.project.PACKAGE_NAME", None)
     caplog.set_level(logging.INFO, RUNNER)
 
 
-WhenStarts = Callable[[str, Callable[[str], object]], None]
-
-
 @pytest.fixture
-def when_starts(caplog: pytest.LogCaptureFixture) -> WhenStarts:
+def when_starts(caplog):
     """Calls a function, in a thread, with the worker on which a node starts."""
 
-    def start(node: str, then: Callable[[str], object]) -> None:
-        def watch() -> None:
+    def start(node, then):
+        def watch():
             while not (found := re.search(rf"{node} on (tcp\S+)", caplog.text)):
                 time.sleep(0.02)
             then(found[1])
@@ -60,29 +67,25 @@ def when_starts(caplog: pytest.LogCaptureFixture) -> WhenStarts:
     return start
 
 
-def wait_until(seen: Callable[[], bool]) -> None:
+def wait_until(seen):
     """Wait for what nothing tells of."""
     while not seen():
         time.sleep(0.02)
 
 
-def given(**values: object) -> DataCatalog:
+def given(**values):
     return DataCatalog({name: MemoryDataset(value) for name, value in values.items()})
 
 
-# ---------------------------------------------------------------- results
-
-
-def test_independent_nodes_run_at_the_same_time_on_different_workers(cluster: Cluster) -> None:
-    first = Node(nodes.meet, ["one", "two"], "first", tags="training")
-    second = Node(nodes.meet, ["two", "one"], "second", tags="training")
-    pipeline = Pipeline([first, second])
+def test_independent_nodes_run_at_the_same_time_on_different_workers(cluster):
+    orders = {"first": ["one", "two"], "second": ["two", "one"]}
+    pipeline = Pipeline([Node(nodes.meet, of, out, tags="training") for out, of in orders.items()])
     runner = DaskRunner(cluster.address, resource="GPU")
     results = runner.run(pipeline, given(one="one", two="two"))
     assert results["first"].load() != results["second"].load()
 
 
-def test_nodes_hand_on_what_no_entry_of_the_catalog_saves(cluster: Cluster) -> None:
+def test_nodes_hand_on_what_no_entry_of_the_catalog_saves(cluster):
     split = Node(nodes.split_in_two, "sum", ["same", "listed"])
     pipeline = Pipeline([*ADD.nodes, split, Node(nodes.add, ["same", "a"], "total")])
     catalog = given(a=1)
@@ -93,7 +96,7 @@ def test_nodes_hand_on_what_no_entry_of_the_catalog_saves(cluster: Cluster) -> N
     wait_until(lambda: not any(cluster.client.has_what().values()))
 
 
-def test_a_version_that_is_given_is_loaded(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_version_that_is_given_is_loaded(cluster, tmp_path):
     table = tmp_path / "table.csv"
     for rows, version in enumerate(("1", "2"), start=1):
         CSVDataset(filepath=str(table), version=Version(None, version)).save(
@@ -101,28 +104,21 @@ def test_a_version_that_is_given_is_loaded(cluster: Cluster, tmp_path: Path) -> 
         )
     pipeline = Pipeline([Node(len, "table", "rows")])
     for load, rows in (("1", 1), (None, 2)):
-        catalog = DataCatalog(
-            {"table": CSVDataset(filepath=str(table), version=Version(load, "3"))}
-        )
-        assert DaskRunner(cluster.address).run(pipeline, catalog)["rows"].load() == rows
-
-
-# ---------------------------------------------------------------- errors
+        versioned = CSVDataset(filepath=str(table), version=Version(load, "3"))
+        results = DaskRunner(cluster.address).run(pipeline, DataCatalog({"table": versioned}))
+        assert results["rows"].load() == rows
 
 
 def test_a_failed_node_comes_back_with_its_traceback_while_another_is_let_finish(
-    cluster: Cluster,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    when_starts: WhenStarts,
-) -> None:
+    cluster, tmp_path, caplog, when_starts
+):
     catalog = given(run="one")
     catalog["kept"] = CSVDataset(filepath=str(tmp_path / "kept.csv"))
     slow = Node(nodes.wait_for_permission, "run", "kept", name="slow")
     failing = Node(nodes.fail_once_the_other_runs, "run", "nothing", name="failing")
     pipeline = Pipeline([slow, failing, Node(nodes.add, "nothing", "never", name="after")])
 
-    def let_slow_end(_: str) -> None:
+    def let_slow_end(_):
         wait_until(lambda: "failing failed" in caplog.text)
         Event("one may end", client=cluster.client).set()
 
@@ -137,17 +133,14 @@ def test_a_failed_node_comes_back_with_its_traceback_while_another_is_let_finish
 
 
 @pytest.mark.parametrize(
-    ("function", "resource", "named"),
+    ("function", "of", "resource", "named"),
     [
-        (nodes.end_the_worker, None, r"'node'.* 2 workers"),
-        (nodes.add, "TPU", r"'TPU'.*--resources TPU=1"),
-        (nodes.add, None, "^this file is no good$"),
+        (nodes.end_the_worker, "a", None, r"'node'.* 2 workers"),
+        (nodes.add, "a", "TPU", r"'TPU'.*--resources TPU=1"),
+        (nodes.add, "file", None, "^this file is no good$"),
     ],
 )
-def test_what_a_user_can_mend_is_named(
-    function: Callable, resource: str | None, named: str, cluster: Cluster
-) -> None:
-    of = "file" if named.startswith("^") else "a"
+def test_what_a_user_can_mend_is_named(function, of, resource, named, cluster):
     catalog = given(a=1)
     catalog["file"] = nodes.DeadlyOnceDataset(filepath="none.csv")
     pipeline = Pipeline([Node(function, of, "out", name="node", tags="training")])
@@ -156,15 +149,13 @@ def test_what_a_user_can_mend_is_named(
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense://there", "127.0.0.1:x"])
-def test_a_scheduler_that_is_not_there_is_named(
-    address: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_scheduler_that_is_not_there_is_named(address, capfd):
     with pytest.raises(UserError, match=re.escape(address)):
         DaskRunner(address).run(ADD, given(a=1))
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_scheduler_that_is_lost_is_named(tmp_path: Path, when_starts: WhenStarts) -> None:
+def test_a_scheduler_that_is_lost_is_named(tmp_path, when_starts):
     pipeline = Pipeline([Node(nodes.wait_for_permission, "run", "nothing", name="slow")])
     with start_cluster(tmp_path, workers=1) as cluster:
         when_starts("slow", lambda _: cluster.scheduler.kill())
@@ -172,24 +163,17 @@ def test_a_scheduler_that_is_lost_is_named(tmp_path: Path, when_starts: WhenStar
             DaskRunner(cluster.address).run(pipeline, given(run="lost"))
 
 
-def test_a_folder_that_a_worker_lacks_is_named(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_a_worker_lacks_is_named(cluster, monkeypatch):
     monkeypatch.setattr("kedro.framework.project.PACKAGE_NAME", "any")
     monkeypatch.setattr(f"{RUNNER}.find_kedro_project", lambda _: Path("/elsewhere"))
     with pytest.raises(UserError, match=r"/elsewhere .*tcp://"):
         DaskRunner(cluster.address).run(ADD, given(a=1))
 
 
-def test_what_cannot_travel_is_named() -> None:
+def test_what_cannot_travel_and_wrong_runner_params_are_named(monkeypatch):
     catalog = DataCatalog({"a": MemoryDataset(threading.Lock(), copy_mode="assign")})
     with pytest.raises(UserError, match="'add'"):
         DaskRunner("tcp://127.0.0.1:9").run(ADD, catalog)
-
-
-def test_runner_params_and_packages_that_are_missing_are_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
     with pytest.raises(UserError, match="--runner-params address=tcp://HOST:8786"):
         DaskRunner()
     with pytest.raises(UserError, match="adress"):
@@ -199,33 +183,9 @@ def test_runner_params_and_packages_that_are_missing_are_named(
         DaskRunner("tcp://127.0.0.1:8786")
 
 
-# ---------------------------------------------------------------- interruptions and lost workers
-
-
-def test_ctrl_c_ends_what_is_running_on_the_workers(
-    cluster: Cluster, when_starts: WhenStarts
-) -> None:
-    before = cluster.processes()
-    ended = []
-
-    def interrupt(worker: str) -> None:
-        ended.append(before[worker])
-        assert Event("endless runs", client=cluster.client).wait(nodes.SECONDS)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    pipeline = Pipeline([Node(nodes.wait_for_permission, "run", "nothing", name="endless")])
-    when_starts("endless", interrupt)
-    with pytest.raises(InterruptedWorkError, match="endless on tcp") as caught:
-        DaskRunner(cluster.address).run(pipeline, given(run="endless"))
-    assert caught.value.exit_code == 130
-    # the worker starts anew, and takes the next
-    wait_until(lambda: len(set(cluster.processes().values()) - set(ended)) == 2)
-    assert DaskRunner(cluster.address).run(ADD, given(a=1))["sum"].load() == 2
-
-
 def test_what_a_lost_worker_had_saved_is_written_anew_under_the_same_version(
-    cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+    cluster, tmp_path, caplog
+):
     version = Version(None, "2026-01-01T00.00.00.000Z")
     first, second = tmp_path / "first.csv", tmp_path / "second.csv"
     catalog = given(rows=3)
@@ -239,49 +199,44 @@ def test_what_a_lost_worker_had_saved_is_written_anew_under_the_same_version(
     assert [path.name for path in [*first.iterdir(), *second.iterdir()]] == [version.save] * 2
 
 
-# ---------------------------------------------------------------- the project
-
-
-def _run(project: Path, cluster: Cluster, *pipelines: str) -> str:
-    """Run pipelines in this process; the version under which results are saved."""
-    bootstrap_project(project)
-    params = {"training": {"epochs": 20, "checkpoint": {"minutes": 0}}}
-    with KedroSession.create(project, env="demo", runtime_params=params) as session:
-        runner = DaskRunner(cluster.address, resource="GPU")
-        session.run(pipeline_names=pipelines, to_nodes=["train_detector"], runner=runner)
-        return str(session.session_id)
-
-
 def test_a_training_goes_on_after_ctrl_c_and_after_its_worker_is_killed(
-    cluster: Cluster,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    when_starts: WhenStarts,
-) -> None:
+    cluster, tmp_path, caplog, when_starts
+):
     project = make_project(tmp_path / "project")
     change_yaml(project / "conf/demo/catalog.yml", training_images={"sources": 5})
+    bootstrap_project(project)
+    params = {"training": {"epochs": 20, "checkpoint": {"minutes": 0}}}
+    ended = []
 
-    def checkpoints() -> list[int]:
+    def checkpoints():
         return [path.stat().st_mtime_ns for path in (project / CHECKPOINTS).glob("*.pt")]
 
-    def end_once_a_checkpoint_is_saved(process_of: Callable, sign: int) -> None:
-        before = checkpoints()
+    def run_and_end_once_a_checkpoint_is_saved(signal_worker, *pipelines):
+        before, processes = checkpoints(), cluster.processes()
 
-        def wait_and_end(worker: str) -> None:
+        def wait_and_end(worker):
             wait_until(lambda: checkpoints() != before)
-            os.kill(process_of(worker), sign)
+            ended.append(processes[worker])
+            if signal_worker:
+                os.kill(processes[worker], signal.SIGKILL)
+            else:
+                os.kill(os.getpid(), signal.SIGINT)
 
         when_starts("train_detector", wait_and_end)
+        with KedroSession.create(project, env="demo", runtime_params=params) as session:
+            runner = DaskRunner(cluster.address, resource="GPU")
+            session.run(pipeline_names=pipelines, to_nodes=["train_detector"], runner=runner)
+            return str(session.session_id)
 
-    end_once_a_checkpoint_is_saved(lambda _: os.getpid(), signal.SIGINT)
-    with pytest.raises(InterruptedWorkError, match="train_detector on tcp"):
-        _run(project, cluster, "data_preparation", "training")
+    with pytest.raises(InterruptedWorkError, match="train_detector on tcp") as caught:
+        run_and_end_once_a_checkpoint_is_saved(False, "data_preparation", "training")
+    assert caught.value.exit_code == 130
     assert len(checkpoints()) == 1
+    # the worker is ended, and starts anew
+    wait_until(lambda: len(set(cluster.processes().values()) - set(ended)) == 2)
 
-    wait_until(lambda: len(cluster.processes()) == 2)
     caplog.clear()
-    end_once_a_checkpoint_is_saved(cluster.processes().get, signal.SIGKILL)
-    version = _run(project, cluster, "training")
+    version = run_and_end_once_a_checkpoint_is_saved(True, "training")
     assert caplog.text.count("train_detector on tcp://") == 2
     logs = "".join(path.read_text() for path in cluster.folder.glob("*.log"))
     assert logs.count("Resuming after epoch") == 2
@@ -292,10 +247,11 @@ def test_a_training_goes_on_after_ctrl_c_and_after_its_worker_is_killed(
     assert len(pd.read_csv(history)) == 20
 
 
-def test_the_command_line_knows_the_runner(tmp_path: Path) -> None:
+def test_the_command_line_knows_the_runner(tmp_path):
+    command = ["-m", "kedro", "run", "--runner", "deepfake_detection.runners.DaskRunner"]
+    project = make_project(tmp_path / "project")
     done = subprocess.run(
-        [sys.executable, "-m", "kedro", "run", "--runner", "deepfake_detection.runners.DaskRunner"],
-        cwd=make_project(tmp_path / "project"), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, *command], cwd=project, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     assert re.fullmatch("Error: .*address=.*\n", done.stderr)

@@ -2,14 +2,13 @@
 
 import copy
 import errno
+import io
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_samples import CPU
 
@@ -18,7 +17,7 @@ from deepfake_detection.training import checkpoints as state_module
 from deepfake_detection.training.checkpoints import CheckpointSaver, TrainingCheckpoints
 
 RUN, OTHER = "a" * 64, "b" * 64
-STATE: dict[str, Any] = {
+STATE = {
     "trainer": {"network": {"weight": torch.arange(500.0)}, "optimizer": {}, "schedule": {}},
     "result": {
         "history": [{"epoch": 1}], "best": 1, "best_weights": {}, "not_finite": None,
@@ -29,64 +28,46 @@ STATE: dict[str, Any] = {
 
 
 @pytest.fixture
-def states(tmp_path: Path) -> TrainingCheckpoints:
+def states(tmp_path):
     return TrainingCheckpoints(tmp_path / "training_checkpoints")
 
 
-def _files(states: TrainingCheckpoints) -> list[str]:
-    return sorted(path.name for path in states.folder.iterdir()) if states.folder.exists() else []
-
-
-def test_a_state_comes_back_as_it_was(states: TrainingCheckpoints) -> None:
-    states.save(RUN, STATE)
-    loaded = states.load(RUN)
-    assert loaded is not None
-    weights = [each["trainer"]["network"]["weight"] for each in (loaded, STATE)]
-    assert torch.equal(*weights)
-    assert loaded["result"]["history"] == STATE["result"]["history"]
-
-
-def test_a_run_finds_its_own_state_and_leaves_the_others_alone(states: TrainingCheckpoints) -> None:
+def test_a_run_finds_its_own_state_leaves_others_alone_and_nothing_of_its_own_behind(states):
     states.save(OTHER, STATE)
     assert states.load(RUN) is None
     assert states.others(RUN) == [states.path(OTHER)]
     states.save(RUN, STATE)
-    states.remove(RUN)
-    assert states.load(RUN) is None
-    assert states.load(OTHER) is not None
-
-
-def test_a_finished_run_leaves_nothing_behind(states: TrainingCheckpoints) -> None:
-    states.save(RUN, STATE)
+    loaded = states.load(RUN)
+    weights = [each["trainer"]["network"]["weight"] for each in (loaded, STATE)]
+    assert torch.equal(*weights)
+    assert loaded["result"]["history"] == STATE["result"]["history"]
     # of a save that was killed
     states.path(RUN).with_name(f".{states.path(RUN).stem}-0123").write_bytes(b"half")
     states.remove(RUN)
+    assert list(states.folder.iterdir()) == [states.path(OTHER)]
+    states.remove(OTHER)
     assert not states.folder.exists()
     states.remove(RUN)
 
 
-@pytest.fixture(scope="module")
-def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    states = TrainingCheckpoints(tmp_path_factory.mktemp("whole"))
-    states.save(RUN, STATE)
-    return states.path(RUN).read_bytes()
-
-
-@given(share=st.floats(0, 1, exclude_max=True))
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_truncated_state_is_one_clear_line(
-    states: TrainingCheckpoints, content: bytes, share: float
-) -> None:
-    states.folder.mkdir(exist_ok=True)
-    states.path(RUN).write_bytes(content[: int(share * len(content))])
-    _assert_refused_in_one_line(states)
-
-
-def _assert_refused_in_one_line(states: TrainingCheckpoints) -> None:
+def _assert_refused_in_one_line(states):
     with pytest.raises(UserError, match=r"training\.checkpoint\.resume=false") as caught:
         states.load(RUN)
     assert "\n" not in str(caught.value)
     assert str(states.path(RUN)) in str(caught.value)
+
+
+def test_a_truncated_state_is_one_clear_line(states):
+    states.save(RUN, STATE)
+    content = states.path(RUN).read_bytes()
+
+    @given(share=st.floats(0, 1, exclude_max=True))
+    @settings(max_examples=30)
+    def check(share):
+        states.path(RUN).write_bytes(content[: int(share * len(content))])
+        _assert_refused_in_one_line(states)
+
+    check()
 
 
 @pytest.mark.parametrize(
@@ -101,9 +82,7 @@ def _assert_refused_in_one_line(states: TrainingCheckpoints) -> None:
         lambda content: content["state"]["hardware"].pop("threads"),
     ],
 )
-def test_a_state_of_another_format_or_with_less_content_is_refused(
-    states: TrainingCheckpoints, change: Callable[[dict[str, Any]], Any]
-) -> None:
+def test_a_state_of_another_format_or_with_less_content_is_refused(states, change):
     states.save(RUN, STATE)
     content = torch.load(states.path(RUN), weights_only=True)
     change(content)
@@ -111,11 +90,9 @@ def test_a_state_of_another_format_or_with_less_content_is_refused(
     _assert_refused_in_one_line(states)
 
 
-def test_a_state_with_a_pickle_in_it_is_not_run(
-    states: TrainingCheckpoints, tmp_path: Path
-) -> None:
+def test_a_state_with_a_pickle_in_it_is_not_run(states, tmp_path):
     class Harm:
-        def __reduce__(self) -> tuple[Any, ...]:
+        def __reduce__(self):
             return os.mkdir, (str(tmp_path / "harm"),)
 
     states.folder.mkdir()
@@ -124,36 +101,19 @@ def test_a_state_with_a_pickle_in_it_is_not_run(
     assert not (tmp_path / "harm").exists()
 
 
-class _Failing:
-    """A file that takes some bytes and then raises an error, in torch's writer or before fsync."""
+def _fail(monkeypatch, error, after):
+    """Files take some bytes and then raise an error, in torch's writer or before fsync."""
 
-    def __init__(self, file: Any, error: BaseException, after: int) -> None:
-        self.file, self.error, self.left = file, error, after
+    class Failing(io.FileIO):
+        left = after
 
-    def write(self, content: Any) -> int:
-        self.left -= len(content)
-        if self.left < 0:
-            raise self.error
-        return int(self.file.write(content))
+        def write(self, content):
+            self.left -= len(content)
+            if self.left < 0:
+                raise error
+            return super().write(content)
 
-    def __enter__(self) -> "_Failing":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.file, name)
-
-
-def _fail(monkeypatch: pytest.MonkeyPatch, error: BaseException, after: int) -> None:
-    original = Path.open
-
-    def give(path: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
-        file = original(path, mode, *args, **options)
-        return _Failing(file, error, after) if "w" in mode else file
-
-    monkeypatch.setattr(Path, "open", give)
+    monkeypatch.setattr(Path, "open", lambda path, mode="rb": Failing(path, mode))
 
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -164,9 +124,8 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     ("error", "raised"), [(FULL, UserError), (KeyboardInterrupt(), KeyboardInterrupt)]
 )
 def test_a_full_disk_or_ctrl_c_while_saving_keeps_the_state_before(
-    states: TrainingCheckpoints, monkeypatch: pytest.MonkeyPatch, after: int,
-    error: BaseException, raised: type[BaseException],
-) -> None:  # fmt: skip
+    states, monkeypatch, after, error, raised
+):
     states.save(RUN, STATE)
     newer = copy.deepcopy(STATE)
     newer["result"]["best"] = 2
@@ -177,50 +136,33 @@ def test_a_full_disk_or_ctrl_c_while_saving_keeps_the_state_before(
     if raised is UserError:
         assert str(states.path(RUN)) in str(caught.value)
         assert "\n" not in str(caught.value)
-    assert _files(states) == [states.path(RUN).name]
-    loaded = states.load(RUN)
-    assert loaded is not None
-    assert loaded["result"]["best"] == 1
+    assert list(states.folder.iterdir()) == [states.path(RUN)]
+    assert states.load(RUN)["result"]["best"] == 1
 
 
-def test_the_file_and_its_folder_are_on_the_disk_before_saving_ends(
-    states: TrainingCheckpoints, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_file_and_its_folder_are_on_the_disk_before_saving_ends(states, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", lambda opened: synced.append(os.fstat(opened).st_ino))
     states.save(RUN, STATE)
     assert synced == [states.path(RUN).stat().st_ino, states.folder.stat().st_ino]
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [0.0]
-    monkeypatch.setattr(state_module, "perf_counter", lambda: now[0])
-    return now
-
-
-def test_it_is_saved_at_most_every_so_many_minutes_and_at_the_end(
-    states: TrainingCheckpoints, clock: list[float]
-) -> None:
+def test_it_is_saved_at_most_every_so_many_minutes_and_at_the_end(states, monkeypatch):
     saved = []
     with CheckpointSaver(states, RUN, minutes=2, device=CPU) as saver:
         for seconds in (0, 60, 110, 125, 180, 244, 250):
-            clock[0] = seconds
+            monkeypatch.setattr(state_module, "perf_counter", lambda now=seconds: now)
 
-            def make(seconds: int = seconds) -> dict[str, Any]:
+            def make(seconds=seconds):
                 saved.append(seconds)
                 return STATE | {"at": seconds}
 
             saver.save_if_due(make, last=seconds == 250)
     assert saved == [0, 125, 250]
-    loaded = states.load(RUN)
-    assert loaded is not None
-    assert loaded["at"] == 250
+    assert states.load(RUN)["at"] == 250
 
 
-def test_beside_a_gpu_the_state_is_a_copy_that_further_training_does_not_change(
-    states: TrainingCheckpoints,
-) -> None:
+def test_beside_a_gpu_the_state_is_a_copy_that_further_training_does_not_change(states):
     weights = torch.zeros(1000)
     # any device that is no CPU: its state is written while training goes on
     with CheckpointSaver(states, RUN, minutes=0, device=torch.device("meta")) as saver:
@@ -228,13 +170,10 @@ def test_beside_a_gpu_the_state_is_a_copy_that_further_training_does_not_change(
         weights += 1
         saver.finish()
     loaded = states.load(RUN)
-    assert loaded is not None
     assert loaded["weights"].sum() == loaded["steps"][0].sum() == 0
 
 
-def test_what_goes_wrong_beside_training_is_raised(
-    states: TrainingCheckpoints, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_goes_wrong_beside_training_is_raised(states, monkeypatch):
     _fail(monkeypatch, FULL, after=0)
     with CheckpointSaver(states, RUN, minutes=0, device=torch.device("meta")) as saver:
         saver.save_if_due(lambda: STATE)

@@ -2,9 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from unittest import mock
 
 import pandas as pd
 import pytest
@@ -15,9 +14,7 @@ from deepfake_detection.errors import UserError
 from deepfake_detection.models import detector_file as detector_files
 from deepfake_detection.models.detector_file import DetectorFile, write_detector
 from deepfake_detection.parameters import EvaluationParameters
-from deepfake_detection.training.results import FinishedRuns
 
-Keep = Callable[..., Path]
 DETECTOR = "uncalibrated_detector.safetensors"
 EVALUATION = EvaluationParameters(
     batch_size=4, confidence=0.95, calibration_bins=5, few_groups=1, label_issues=5, device="cpu"
@@ -25,68 +22,51 @@ EVALUATION = EvaluationParameters(
 
 
 @pytest.fixture
-def keep(tmp_path: Path) -> Keep:
+def keep(tmp_path):
     detector = build_detector()
 
-    def put(version: str, run: str, epochs: int = 1) -> Path:
+    def put(version, run, epochs=1):
         card = replace(detector.card, run_fingerprint=run)
         path = tmp_path / DETECTOR / version / DETECTOR
         write_detector(replace(detector, card=card), path)
-        table = pd.DataFrame({"epoch": range(1, epochs + 1)})
-        for name in ("training_history.csv", "validation_logits.parquet"):
-            (tmp_path / name / version).mkdir(parents=True)
-        table.to_csv(tmp_path / f"training_history.csv/{version}/training_history.csv", index=False)
-        table.to_parquet(
-            tmp_path / f"validation_logits.parquet/{version}/validation_logits.parquet"
+        history, logits = (
+            tmp_path / name / version / name
+            for name in ("training_history.csv", "validation_logits.parquet")
         )
+        table = pd.DataFrame({"epoch": range(1, epochs + 1)})
+        history.parent.mkdir(parents=True)
+        table.to_csv(history, index=False)
+        logits.parent.mkdir(parents=True)
+        table.to_parquet(logits)
         return path
 
     return put
 
 
-def _load(folder: Path) -> FinishedRuns:
-    return FinishedRunsDataset(filepath=str(folder)).load()
-
-
-def test_the_newest_training_of_each_run_is_found(tmp_path: Path, keep: Keep) -> None:
+def test_the_newest_training_of_each_run_is_found_that_is_whole(tmp_path, keep, caplog):
     keep("2026-01-01", "a")
     wanted = keep("2026-01-02", "a", epochs=3)
     keep("2026-01-03", "b")
-    runs = _load(tmp_path)
+    damaged = keep("2026-01-04", "a")
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    for day, name in ((5, "training_history.csv"), (6, "validation_logits.parquet")):
+        keep(f"2026-01-0{day}", "a")
+        (tmp_path / name / f"2026-01-0{day}" / name).unlink()
+    runs = FinishedRunsDataset(filepath=str(tmp_path)).load()
     assert set(runs) == {"a", "b"}
     assert runs["a"].detector.path == wanted
     assert len(runs["a"].read_history()) == len(runs["a"].read_validation_logits()) == 3
-    assert _load(tmp_path / "nowhere") == {}
-
-
-def test_a_damaged_detector_is_ignored_and_named(
-    tmp_path: Path, keep: Keep, caplog: pytest.LogCaptureFixture
-) -> None:
-    older, newer = keep("2026-01-01", "a"), keep("2026-01-02", "a")
-    newer.write_bytes(newer.read_bytes()[:100])
-    assert _load(tmp_path)["a"].detector.path == older
-    assert str(newer) in caplog.text
-
-
-@pytest.mark.parametrize("name", ["training_history.csv", "validation_logits.parquet"])
-def test_a_training_that_is_not_complete_does_not_count(
-    name: str, tmp_path: Path, keep: Keep
-) -> None:
-    keep("2026-01-01", "a")
-    (tmp_path / name / "2026-01-01" / name).unlink()
-    assert _load(tmp_path) == {}
+    assert str(damaged) in caplog.text
+    assert FinishedRunsDataset(filepath=str(tmp_path / "nowhere")).load() == {}
 
 
 @pytest.mark.parametrize("links", [True, False])
 def test_a_file_is_put_elsewhere_by_a_link_or_where_there_are_none_by_a_copy(
-    links: bool, tmp_path: Path, keep: Keep, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    links, tmp_path, keep, monkeypatch
+):
     path, to = keep("2026-01-01", "a"), tmp_path / "to" / "detector.safetensors"
     if not links:
-
-        def refuse(*_: object, **__: object) -> None:
-            raise OSError(1, "Operation not permitted")
-
+        refuse = mock.Mock(side_effect=OSError(1, "Operation not permitted"))
         monkeypatch.setattr(os, "link", refuse)
     DetectorFile(path).put(to)
     assert to.samefile(path) == links
@@ -94,9 +74,7 @@ def test_a_file_is_put_elsewhere_by_a_link_or_where_there_are_none_by_a_copy(
     assert [each.name for each in to.parent.iterdir()] == [to.name]
 
 
-def test_a_card_is_read_without_the_weights(
-    keep: Keep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_card_is_read_without_the_weights(keep, monkeypatch, tmp_path):
     path = keep("2026-01-01", "a")
     monkeypatch.setattr(detector_files, "build_detecting_network", None)
     assert DetectorFile(path).read_card().run_fingerprint == "a"
@@ -104,7 +82,7 @@ def test_a_card_is_read_without_the_weights(
         DetectorFile(tmp_path / "none").read_card()
 
 
-def _put_scores(folder: Path, version: str, value: float, **metrics: object) -> None:
+def _put_scores(folder, version, value, **metrics):
     for name in ("metrics.json", "metric_table.csv", "predictions.csv"):
         (folder / name / version).mkdir(parents=True)
     (folder / "metrics.json" / version / "metrics.json").write_text(json.dumps(metrics))
@@ -113,7 +91,7 @@ def _put_scores(folder: Path, version: str, value: float, **metrics: object) -> 
         table.to_csv(folder / name / version / name, index=False)
 
 
-def test_scores_are_found_by_run_calibration_and_evaluation(tmp_path: Path) -> None:
+def test_scores_are_found_by_run_calibration_and_evaluation(tmp_path):
     card = build_detector(run_fingerprint="a").card
     own = {
         "run_fingerprint": "a",
@@ -130,11 +108,8 @@ def test_scores_are_found_by_run_calibration_and_evaluation(tmp_path: Path) -> N
 
     scores = FinishedScoresDataset(filepath=str(tmp_path)).load()
     found = scores.find(card, EVALUATION)
-    assert found is not None
     assert found.read_metric_table()["value"].tolist() == [0.2]
     assert found.read_predictions()["class_name"].tolist() == ["NA"]
     assert scores.find(card, EVALUATION.model_copy(update={"confidence": 0.9})) is None
-    newest = scores.find_metric_table("a")
-    assert newest is not None
-    assert newest["value"].tolist() == [0.3]
+    assert scores.find_metric_table("a")["value"].tolist() == [0.3]
     assert scores.find_metric_table("c") is None

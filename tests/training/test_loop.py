@@ -3,60 +3,37 @@
 import io
 import math
 from dataclasses import astuple
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
-from training_samples import CPU, PREPROCESSING, make_network, make_pictures, make_training
+from torch import nn
+from training_samples import (
+    CPU,
+    PREPROCESSING,
+    TRAIN,
+    VALIDATION,
+    fit,
+    make_network,
+    make_pictures,
+    make_trainer,
+    make_training,
+)
 
 from deepfake_detection.models.detector import FAKE, REAL, Normalise, to_batch
-from deepfake_detection.parameters import TrainingParameters
 from deepfake_detection.training.batches import BatchLoader, LabelledPixels, batch_order, fit_on
 from deepfake_detection.training.hardware import Processes
-from deepfake_detection.training.loop import Trainer, train_network
-from deepfake_detection.training.results import Logits, TrainResult
-
-TRAIN, VALIDATION = make_pictures(61, seed=1), make_pictures(40, seed=2)
+from deepfake_detection.training.loop import train_network
+from deepfake_detection.training.results import TrainResult
 
 
-def _trainer(
-    network: nn.Module, training: TrainingParameters, head: str = "5", precision: str = "fp32"
-) -> Trainer:
-    return Trainer(
-        network, [head], TRAIN, VALIDATION, PREPROCESSING, training,
-        precision=precision, processes=Processes(CPU),
-    )  # fmt: skip
-
-
-def _fit(network: nn.Module | None = None, precision: str = "fp32", **changes: Any) -> TrainResult:
-    training = make_training(**changes)
-    return train_network(
-        _trainer(network or make_network(), training, precision=precision), training
-    )
-
-
-def test_it_learns_what_can_be_learned() -> None:
-    result = _fit(epochs=12)
-    assert result.chosen.validation_accuracy > 0.85
-    assert result.history[-1].train_loss < result.history[0].train_loss
-
-
-def test_the_same_seed_gives_the_same_numbers_bit_for_bit_and_another_gives_others() -> None:
-    first, second, other = _fit(), _fit(), _fit(seed=4, epochs=1)
-    _assert_equal(first.best_weights, second.best_weights)
-    assert _without_times(first) == _without_times(second)
-    assert first.history[0].train_loss != other.history[0].train_loss
-
-
-def test_the_best_weights_are_those_of_the_best_epoch_not_of_the_last() -> None:
+def test_the_best_weights_are_those_of_the_best_epoch_not_of_the_last():
     # a rate so high that validation accuracy jumps about
     optimizer = make_training().optimizer.model_dump() | {"lr": 0.3}
     network = make_network()
-    result = _fit(network, epochs=12, optimizer=optimizer)
+    result = fit(network, epochs=12, optimizer=optimizer)
     accuracies = [epoch.validation_accuracy for epoch in result.history]
     best = accuracies.index(max(accuracies))  # the first of equals
     assert result.chosen.epoch == best + 1 < len(accuracies)
@@ -64,37 +41,30 @@ def test_the_best_weights_are_those_of_the_best_epoch_not_of_the_last() -> None:
     last = network.state_dict()
     assert any(not torch.equal(last[name], result.best_weights[name]) for name in last)
     network.load_state_dict(result.best_weights)
-    logits = _logits(network.eval())
+    with torch.inference_mode():
+        pixels = to_batch(VALIDATION.array, CPU)
+        outputs = network.eval()(Normalise(PREPROCESSING)(pixels)).double().numpy()
+    logits = outputs[:, FAKE] - outputs[:, REAL]
     labels = VALIDATION.labels.numpy() == 1
     assert ((logits > 0) == labels).mean() == pytest.approx(max(accuracies))
     np.testing.assert_allclose(result.validation_logits, logits, atol=1e-5)
 
 
-def _logits(network: nn.Module) -> Logits:
-    with torch.inference_mode():
-        outputs = network(Normalise(PREPROCESSING)(to_batch(VALIDATION.array, CPU))).double()
-    return (outputs[:, FAKE] - outputs[:, REAL]).numpy()
-
-
-def test_the_history_records_the_rates_that_the_schedule_set() -> None:
+def test_early_stopping_waits_for_its_patience_and_the_history_has_the_schedules_rates():
     schedule = {"name": "step", "step_size": 2, "gamma": 0.5}
-    result = _fit(schedule=schedule)
-    rates = [0.003, 0.003, 0.0015, 0.0015, 0.00075, 0.00075]
-    assert [epoch.learning_rate for epoch in result.history] == pytest.approx(rates)
-    assert [e.head_learning_rate for e in result.history] == pytest.approx([3 * r for r in rates])
-    assert [epoch.epoch for epoch in result.history] == [1, 2, 3, 4, 5, 6]
-
-
-def test_early_stopping_waits_for_its_patience() -> None:
-    result = _fit(epochs=50, early_stopping={"patience": 3})
+    result = fit(epochs=50, early_stopping={"patience": 3}, schedule=schedule)
     assert result.history[-1].epoch == result.chosen.epoch + 3 < 50
+    for number, epoch in enumerate(result.history):
+        assert epoch.epoch == number + 1
+        assert epoch.learning_rate == pytest.approx(0.003 * 0.5 ** (number // 2))
+        assert epoch.head_learning_rate == pytest.approx(3 * epoch.learning_rate)
 
 
-def test_the_head_alone_learns_when_the_backbone_has_next_to_no_rate() -> None:
+def test_the_head_alone_learns_when_the_backbone_has_next_to_no_rate():
     before = {name: value.clone() for name, value in make_network().state_dict().items()}
     optimizer = make_training().optimizer.model_dump() | {"lr": 1e-12, "head_lr_multiple": 1e10}
     network = make_network()
-    _fit(network, epochs=1, optimizer=optimizer)
+    fit(network, epochs=1, optimizer=optimizer)
     after = network.state_dict()
     assert torch.allclose(after["0.weight"], before["0.weight"], atol=1e-8)
     assert not torch.allclose(after["5.weight"], before["5.weight"], atol=1e-4)
@@ -103,27 +73,23 @@ def test_the_head_alone_learns_when_the_backbone_has_next_to_no_rate() -> None:
 class _Breaking(nn.Module):
     """Works for some epochs, then gives infinity."""
 
-    def __init__(self, epochs: int, training: bool) -> None:
+    def __init__(self, epochs, training):
         super().__init__()
         self.inner, self.left, self.breaks_in_training = make_network(), epochs, training
 
-    def train(self, mode: bool = True) -> "_Breaking":
+    def train(self, mode=True):
         self.left -= mode
-        return super().train(mode)  # type: ignore[return-value]
+        return super().train(mode)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, pictures):
         broken = self.left < 0 and self.training == self.breaks_in_training
         return self.inner(pictures) * (torch.inf if broken else 1)
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_a_loss_that_is_not_finite_stops_at_the_epochs_end_and_keeps_the_best(
-    training: bool,
-) -> None:
-    training_of_nine = make_training(epochs=9)
-    result = train_network(
-        _trainer(_Breaking(3, training), training_of_nine, "inner.5"), training_of_nine
-    )
+def test_a_loss_that_is_not_finite_stops_at_the_epochs_end_and_keeps_the_best(training):
+    nine = make_training(epochs=9)
+    result = train_network(make_trainer(_Breaking(3, training), nine, "inner.5"), nine)
     assert result.not_finite == ("training" if training else "validation")
     assert len(result.history) == 3
     assert all(torch.isfinite(value).all() for value in result.best_weights.values())
@@ -132,54 +98,46 @@ def test_a_loss_that_is_not_finite_stops_at_the_epochs_end_and_keeps_the_best(
 @pytest.mark.parametrize("interrupted_after", [1, 2, 5])
 @pytest.mark.parametrize("schedule", ["none", "step", "exponential", "cosine"])
 def test_a_training_that_goes_on_ends_with_the_same_weights_bit_for_bit(
-    interrupted_after: int, schedule: str
-) -> None:
+    interrupted_after, schedule
+):
     training = make_training(schedule={"name": schedule, "step_size": 2, "gamma": 0.5})
-    whole = train_network(_trainer(uninterrupted := make_network(), training), training)
+    whole = train_network(make_trainer(uninterrupted := make_network(), training), training)
 
-    class Interruption(Exception):  # noqa: N818
-        pass
+    first = make_trainer(make_network(), training)
 
-    first = _trainer(make_network(), training)
-
-    def keep(result: TrainResult) -> None:
+    def keep(result):
         if len(result.history) == interrupted_after:
             torch.save({"trainer": first.state_dict(), "result": result.state_dict()}, file)
-            raise Interruption
+            raise KeyboardInterrupt
 
     file = io.BytesIO()
-    with pytest.raises(Interruption):
+    with pytest.raises(KeyboardInterrupt):
         train_network(first, training, after_epoch=keep)
     file.seek(0)
     kept = torch.load(file, weights_only=True)
 
     torch.manual_seed(99)  # whatever was drawn before plays no part
-    second = _trainer(resumed := make_network(), training)
+    second = make_trainer(resumed := make_network(), training)
     second.load_state_dict(kept["trainer"])
     result = train_network(second, training, TrainResult.from_state_dict(kept["result"]))
     _assert_equal(resumed.state_dict(), uninterrupted.state_dict())
     _assert_equal(result.best_weights, whole.best_weights)
-    assert result.validation_logits is not None
     assert np.array_equal(result.validation_logits, whole.validation_logits)
     assert _without_times(result) == _without_times(whole)
     assert result.chosen.epoch == whole.chosen.epoch
 
 
-@pytest.mark.parametrize("schedule", ["none", "cosine"])
-def test_one_that_stops_early_keeps_the_schedule_and_its_last_epoch(schedule: str) -> None:
-    training = make_training(schedule={"name": schedule, "step_size": 2, "gamma": 0.5})
-    passed: list[dict[str, Tensor]] = []
-    whole = _trainer(network := make_network(), training)
+def test_one_that_stops_early_keeps_the_schedule_and_its_last_epoch():
+    training = make_training(schedule={"name": "cosine", "step_size": 2, "gamma": 0.5})
+    passed = []
+    whole = make_trainer(network := make_network(), training)
 
-    def remember(_: TrainResult) -> None:
+    def remember(_):
         passed.append({name: value.clone() for name, value in network.state_dict().items()})
 
     train_network(whole, training, after_epoch=remember)
     none = LabelledPixels(VALIDATION.array, VALIDATION.rows[:0], VALIDATION.labels[:0])
-    short = Trainer(
-        make_network(), ["5"], TRAIN, none, PREPROCESSING, training,
-        precision="fp32", processes=Processes(CPU),
-    )  # fmt: skip
+    short = make_trainer(make_network(), training, pictures=(TRAIN, none))
     result = train_network(short, training, stop_after=4)
     assert len(result.history) == result.chosen.epoch == 4
     assert result.validation_logits is None
@@ -187,37 +145,36 @@ def test_one_that_stops_early_keeps_the_schedule_and_its_last_epoch(schedule: st
     _assert_equal(result.best_weights, passed[3])
 
 
-def _assert_equal(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+def _assert_equal(ours, theirs):
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
         assert torch.equal(value, theirs[name]), name
 
 
-def _without_times(result: TrainResult) -> list[tuple[float, ...]]:
+def _without_times(result):
     return [astuple(epoch)[:-2] for epoch in result.history]
 
 
-def test_bf16_learns_the_same_and_leaves_weights_in_full_precision() -> None:
-    full, half = _fit(epochs=12), _fit(precision="bf16", epochs=12)
-    assert half.history[0].train_loss != full.history[0].train_loss
-    assert half.chosen.validation_accuracy == pytest.approx(
-        full.chosen.validation_accuracy, abs=0.1
-    )
+def test_it_learns_in_bf16_what_it_learns_in_fp32_and_keeps_weights_in_fp32():
+    full, half = (fit(precision=precision, epochs=12) for precision in ("fp32", "bf16"))
+    assert full.history[-1].train_loss < full.history[0].train_loss != half.history[0].train_loss
+    accuracy = full.chosen.validation_accuracy
+    assert accuracy > 0.85
+    assert half.chosen.validation_accuracy == pytest.approx(accuracy, abs=0.1)
+    assert fit(seed=4, epochs=1).history[0].train_loss != full.history[0].train_loss
     assert {value.dtype for value in half.best_weights.values()} == {torch.float32, torch.int64}
 
 
-def test_bf16_computes_training_steps_and_not_validation() -> None:
+def test_bf16_computes_training_steps_and_not_validation():
     seen = set()
     network = make_network()
     network[5].register_forward_hook(lambda *call: seen.add((call[0].training, call[2].dtype)))
-    _fit(network, precision="bf16", epochs=1)
+    fit(network, precision="bf16", epochs=1)
     assert seen == {(True, torch.bfloat16), (False, torch.float32)}
 
 
 @given(st.integers(1, 300), st.integers(2, 70), st.booleans(), st.integers(0, 2**31))
-def test_batches_hold_each_picture_once_and_none_is_alone(
-    count: int, batch_size: int, shuffle: bool, seed: int
-) -> None:
+def test_batches_hold_each_picture_once_and_none_is_alone(count, batch_size, shuffle, seed):
     generator = torch.Generator().manual_seed(seed)
     batches = batch_order(count, batch_size, shuffle, generator)
     assert sorted(torch.cat(batches).tolist()) == list(range(count))
@@ -228,9 +185,7 @@ def test_batches_hold_each_picture_once_and_none_is_alone(
 
 
 @given(st.integers(8, 300), st.integers(8, 70), st.integers(2, 4))
-def test_every_process_has_two_pictures_of_each_batch_and_none_twice(
-    count: int, batch_size: int, parts: int
-) -> None:
+def test_every_process_has_two_pictures_of_each_batch_and_none_twice(count, batch_size, parts):
     batches = batch_order(count, batch_size, True, torch.Generator(), parts)
     ranks = [Processes(CPU, rank, parts) for rank in range(parts)]
     for batch in batches:
@@ -239,7 +194,7 @@ def test_every_process_has_two_pictures_of_each_batch_and_none_twice(
         assert sorted(torch.cat(cut).tolist()) == batch.tolist()
 
 
-def test_batches_keep_pictures_and_labels_together() -> None:
+def test_batches_keep_pictures_and_labels_together():
     pictures = make_pictures(20, seed=5)
     array, rows = pictures.array[::-1].copy(), pictures.rows[::-1].copy()
     turned = LabelledPixels(array, rows, pictures.labels)
@@ -253,9 +208,7 @@ def test_batches_keep_pictures_and_labels_together() -> None:
 
 
 @pytest.mark.parametrize(("cached", "resident"), [(0, False), (600, True)])
-def test_memory_that_pytorch_holds_for_reuse_counts_as_free(
-    cached: int, resident: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_that_pytorch_holds_for_reuse_counts_as_free(cached, resident, monkeypatch):
     pictures = make_pictures(1, seed=0)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 4000))
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 100)

@@ -9,10 +9,11 @@ colour, smoother skin, and the faint grid of a generator's up-sampling layers.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from math import cos, pi, sin
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -71,7 +72,7 @@ class Source:
     @classmethod
     def read(cls, people: People, number: int) -> Self:
         """Read from the package; people 2k and 2k + 1 are each other's donor."""
-        landmarks = json.loads((_PORTRAITS / "landmarks.json").read_text(encoding="utf-8"))[people]
+        landmarks = _read_landmarks()[people]
 
         def read(person: int) -> list[Portrait]:
             with Image.open(_PORTRAITS / f"{people}_{person:02}.jpg") as picture:
@@ -86,6 +87,12 @@ class Source:
     def stream(self, seed: int, purpose: int, *key: int) -> np.random.Generator:
         """An independent random stream for this person and a purpose."""
         return np.random.default_rng([seed, purpose, *self.key, *key])
+
+
+@cache
+def _read_landmarks() -> dict[str, list[list[dict[str, Any]]]]:
+    content: dict[str, Any] = json.loads((_PORTRAITS / "landmarks.json").read_text("utf-8"))
+    return content
 
 
 def _affine(points: Floats, to: Floats) -> Floats:

@@ -52,7 +52,7 @@ class Distortion:
 
     @property
     def severity(self) -> float:
-        """Distance from no change; comparable within one name only."""
+        """Rises with the change; comparable within one name only (of JPEG, minus the quality)."""
         if self.name in ("scaling", "brightness"):
             return abs(math.log(self.strength))
         return -self.strength if self.name == "jpeg" else self.strength

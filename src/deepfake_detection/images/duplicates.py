@@ -95,12 +95,13 @@ def find_near_duplicates(
     (first, second, distance), left_out = find_close_pairs(
         parse_hashes(list(shown["perceptual_hash"])),
         shown["subset"].map(SUBSETS.index).to_numpy(np.int64),
+        pd.factorize(shown["group"])[0],
         parameters.hash_distance,
         parameters.most_candidates,
     )
-    groups, files = pd.factorize(shown["group"])[0], pd.factorize(shown["sha256"])[0]
+    files = pd.factorize(shown["sha256"])[0]
     # equal files are listed as exact duplicates
-    apart = (groups[first] != groups[second]) & (files[first] != files[second])
+    apart = files[first] != files[second]
     first, second, distance = first[apart], second[apart], distance[apart]
 
     correlation = _correlate_files(shown, folder, first, second, parameters.thumbnail)
@@ -128,9 +129,9 @@ def parse_hashes(hexadecimal: list[str]) -> Hashes:
 
 
 def find_close_pairs(
-    hashes: Hashes, subsets: Whole, distance: int, most: int
+    hashes: Hashes, subsets: Whole, groups: Whole, distance: int, most: int
 ) -> tuple[tuple[Whole, Whole, Whole], int]:
-    """Find pairs of different subsets whose hashes differ in at most `distance` bits.
+    """Find pairs of different subsets and groups whose hashes differ in at most `distance` bits.
 
     Every hash is compared with every one of the other subsets, in blocks. 80,000 hashes against
     20,000 take 10 to 15 s on one core; the time grows with the square of their number. Memory
@@ -139,6 +140,7 @@ def find_close_pairs(
     Args:
         hashes: [n].
         subsets: The number of each hash's subset, [n].
+        groups: The number of each hash's group, [n].
         distance: Bits, 0 to 63.
         most: How many pairs are kept: the closest. Of equally close ones a random choice, in which
             each hash has nearly the same share of pairs.
@@ -154,11 +156,16 @@ def find_close_pairs(
         few, many = sorted((order[subsets[order] == each] for each in pair), key=len)
         # each window pairs every hash of `few` with another one of `many`
         windows = sliding_window_view(np.tile(hashes[many], 2), len(few))
+        their_groups = sliding_window_view(np.tile(groups[many], 2), len(few))
+        # a split by group has none, and needs no comparison of them
+        shared = np.isin(groups[few], groups[many]).any()
         # the first windows reach all of `many`, so that each has a pair before one has its second
         starts = np.argsort(np.arange(len(many)) % len(few), kind="stable")
         step = max(1, _HASHES_AT_ONCE // len(few))
         for block in np.split(starts, range(step, len(starts), step)):
             bits = np.bitwise_count(windows[block] ^ hashes[few])
+            if shared:
+                bits[their_groups[block] == groups[few]] = 65
             close += int(np.count_nonzero(bits <= distance))
             row, column = np.nonzero(bits < limit)
             if len(row) == 0:

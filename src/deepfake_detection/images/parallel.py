@@ -27,7 +27,7 @@ def map_in_processes(
     """Apply `function` to each item in several processes; results in order.
 
     Processes instead of threads, since hashes and statistics hold the interpreter's lock for much
-    of the time. `function` is importable, so that the processes find it. A terminal shows a
+    of the time. `function` has to be importable, so that the processes find it. A terminal shows a
     progress bar of `total` items. The first item's `UserError` is raised.
     """
     _end_processes_with_this_one()

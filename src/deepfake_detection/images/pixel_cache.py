@@ -296,9 +296,10 @@ def _write_row(
 
 
 def _full_disk_message(request: PixelRequest, folder: Path) -> str:
-    size = len(request.sha256s) * request.preprocessing.crop**2 * 3 / 1e6
+    files = len(set(request.sha256s))
+    size = files * request.preprocessing.crop**2 * 3 / 1e6
     return (
-        f"the disk is full: a pixel cache of {len(request.sha256s)} images needs {size:.1f} MB in "
+        f"the disk is full: a pixel cache of {files} images needs {size:.1f} MB in "
         f"{folder}. Remove caches that are no longer used (each is built again on demand), or "
         "decode the files at each access: --params pixels=files."
     )

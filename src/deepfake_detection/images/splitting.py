@@ -69,14 +69,14 @@ def _check_units(
 ) -> None:
     units = (counts > 0).sum(axis=0)
     least = max(parts, 2)
-    part = "subset" if split.fold is None else "fold"
+    part, ratios = ("subset", "split.ratios") if split.fold is None else ("fold", "split.fold")
     for name, number in zip(class_names, units, strict=True):
         if number < least:
             kind = "group" if split.method == "group" else "different image"
             raise UserError(
                 f"class '{name}' has {number} {kind}{'' if number == 1 else 's'}, and the split "
                 f"needs {least} at least, one for each {part}. Add images, or change source and "
-                "group in the parameters of data_preparation, or split.ratios."
+                f"group in the parameters of data_preparation, or {ratios}."
             )
 
 

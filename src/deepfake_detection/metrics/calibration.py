@@ -60,9 +60,9 @@ def calibrate(
         },
     )
     log.info(
-        "The detector calls a picture fake from a probability of %.4g on (%s), at temperature "
-        "%.4g (%s)",
-        threshold.value, calibration.threshold.rule,
+        "The detector of run %s calls a picture fake from a probability of %.4g on (%s), at "
+        "temperature %.4g (%s)",
+        detector.card.run_fingerprint[:12], threshold.value, calibration.threshold.rule,
         temperature.value, calibration.temperature.rule,
     )  # fmt: skip
     for note in card.calibration["notes"]:
@@ -99,9 +99,9 @@ def fit_temperature(logits: Floats, labels: Labels, parameters: TemperatureParam
     inner = float(minimize_scalar(loss, bounds=(low, high), method="bounded").x)
     best = min((low, high, 0.0, inner), key=loss)
     note: str | None = None
-    if logits[labels == 1].min() > logits[labels == 0].max():
+    if logits[labels == 1].min() > 0 > logits[labels == 0].max():
         note = (
-            "every fake of validation scores higher than every real image, so that the log loss "
+            "every verdict on validation is right at a threshold of 0.5, so that the log loss "
             "falls with the temperature without end: it stops at the lower of "
             f"calibration.temperature.bounds, {math.exp(best):g}"
         )
@@ -117,9 +117,9 @@ def fit_temperature(logits: Floats, labels: Labels, parameters: TemperatureParam
 def fit_threshold(logits: Floats, labels: Labels, parameters: ThresholdParameters) -> Fitted:
     """The fake probability from which on a picture is called fake.
 
-    equal_error:      false positives and false negatives are about as frequent, each in its class.
-    best_f1:          F1 of fakes is highest.
-    false_positive_rate: the lowest with at most that share of real ones called fake.
+    - equal_error: false positives and false negatives are about as frequent, each in its class;
+    - best_f1: F1 of fakes is highest;
+    - false_positive_rate: the lowest with at most that share of real ones called fake.
 
     A threshold stands halfway, in logits, between the two scores that it parts. The logits (fake
     minus real, [n]) are divided by the temperature already.
@@ -166,7 +166,7 @@ def _list_thresholds(logits: Floats) -> Floats:
 
 
 def _why_nothing_fits(scores: Floats, labels: Labels) -> str | None:
-    there = np.unique(labels)
-    if len(there) == 1:
-        return f"validation holds only {CLASS_NAMES[there[0]]} images"
+    present = np.unique(labels)
+    if len(present) == 1:
+        return f"validation holds only {CLASS_NAMES[present[0]]} images"
     return "all validation scores are equal" if np.ptp(scores) == 0 else None

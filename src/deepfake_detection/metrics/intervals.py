@@ -152,7 +152,7 @@ def positive_interval(
 def difference_interval(
     difference: float, influence: Floats, groups: Groups, confidence: float
 ) -> tuple[float, float]:
-    """Interval of the difference of a metric between two detectors on the same rows: plain t.
+    """Student's t interval of the difference of a metric between two detectors on the same rows.
 
     A row's influence is the difference of its influences on both. NaN also where no group differs.
     """

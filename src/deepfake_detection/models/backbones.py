@@ -106,22 +106,22 @@ def check_crop(model: str, crop: int) -> None:
 @cache
 def _try_crop(model: str, crop: int) -> str | None:
     try:
-        _without_values(model).train()(torch.empty(2, 3, crop, crop, device="meta"))
+        _on_meta_device(model, False).train()(torch.empty(2, 3, crop, crop, device="meta"))
     # whatever shape arithmetic goes wrong inside: RuntimeError, ValueError, AssertionError …
     except Exception as error:
         return first_line(error)
     return None
 
 
-@cache
-def _without_values(model: str) -> nn.Module:
-    """A network on the meta device, where shapes are computed and nothing else."""
+def _on_meta_device(model: str, transform_input: bool) -> nn.Module:
+    """A network on the meta device, which computes shapes alone."""
     try:
         with torch.device("meta"):
-            return build_network(model, transform_input=False)
+            return build_network(model, transform_input=transform_input)
     except NotImplementedError:
         # regnets compute their widths with tensors
-        return build_network(model, transform_input=False).to("meta")
+        with _SkipInitialisation():
+            return build_network(model, transform_input=transform_input).to("meta")
 
 
 def fetch_weights(model: str, weights: str) -> dict[str, Tensor]:
@@ -200,10 +200,10 @@ def build_detecting_network(
 ) -> nn.Module:
     """Build a backbone with a head of `classes` outputs out of all its weights.
 
-    Nothing is drawn that the weights then replace, which takes vgg16 two seconds. RuntimeError: as
-    `put_weights`.
+    Initial weights are not drawn, since these replace them: vgg16 would take two seconds for it.
+    RuntimeError: as `put_weights`.
     """
-    with _Undrawn():
+    with _SkipInitialisation():
         network = build_network(model, transform_input=transform_input)
         replace_heads(network, classes)
     put_weights(network, weights, assign=True)
@@ -212,23 +212,14 @@ def build_detecting_network(
 
 def expect_tensors(model: str, *, transform_input: bool) -> dict[str, Tensor]:
     """The state dict of a backbone with a two-class head, without values (on the meta device)."""
-    try:
-        with torch.device("meta"):
-            network = build_network(model, transform_input=transform_input)
-    except NotImplementedError:
-        # regnets compute their widths with tensors
-        with _Undrawn():
-            network = build_network(model, transform_input=transform_input).to("meta")
+    network = _on_meta_device(model, transform_input)
     with torch.device("meta"):
         replace_heads(network)
     return dict(network.state_dict())
 
 
-class _Undrawn(TorchFunctionMode):
-    """Inside, what PyTorch's initialisers would fill keeps whatever it holds.
-
-    They themselves are passed over, not the drawing in them, which some repeat until it fits.
-    """
+class _SkipInitialisation(TorchFunctionMode):
+    """Inside, PyTorch's initialisers return their tensor as it is."""
 
     _INITIALISERS = frozenset(
         value for name, value in vars(nn.init).items() if name.endswith("_") and callable(value)

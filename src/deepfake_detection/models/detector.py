@@ -188,7 +188,7 @@ class Detector:
         logits = [np.empty(0)]
         batches = [chosen[at : at + batch_size] for at in range(0, len(chosen), batch_size)]
         bar = tqdm(batches, desc="Scoring", unit="batch", leave=False, disable=None)
-        with keeping_memory(torch.device(device)):
+        with keeping_memory(forward.device):
             for read, _ in zip(prefetch_batches(pixels, batches), bar, strict=True):
                 logits.append(forward(read))
         found = np.concatenate(logits)

@@ -84,7 +84,7 @@ class DetectorCard:
         classes: Class folders of the training images, each with its label.
         threshold: The verdict is fake if the fake probability is at least this. It may be the next
             number above 1: nothing is called fake.
-        temperature: Logits are divided by it before the softmax.
+        temperature: Logits (fake minus real) are divided by it before the sigmoid.
         best_epoch: The epoch, from 1, of the weights.
         best_validation_accuracy: In that epoch, in [0, 1]; None if all images were used to train.
         split: Summary of the split: see `describe_split`.

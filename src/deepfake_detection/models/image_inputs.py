@@ -91,6 +91,7 @@ def to_image(image: Image.Image | np.ndarray[Any, Any] | Tensor) -> Image.Image:
     Raises:
         TypeError: If it is of another type or dtype.
         ValueError: If it has another shape, no pixels, or values outside of 0…1.
+        UnreadablePictureError: If PIL cannot decode it.
     """
     if isinstance(image, Image.Image):
         # PIL decodes an image when its pixels are first used

@@ -71,7 +71,8 @@ def add_picture(
             ha="center", va="center", fontsize=6.8, family=_FONT,
         )  # fmt: skip
     else:
-        axes.imshow(picture.image, interpolation="lanczos")
+        # Lanczos would double the time of a gallery, and `load_picture` has used it already
+        axes.imshow(picture.image, interpolation="bilinear")
         axes.set_anchor("S")
     return axes
 

@@ -22,9 +22,8 @@ class Hardware:
     threads: int
 
     def __str__(self) -> str:
-        cuda = self.device.startswith("cuda")
-        name = torch.cuda.get_device_name(self.device) if cuda else self.device
-        return f"{name}, {self.processes} process(es) of {self.threads} thread(s), {self.precision}"
+        name = torch.cuda.get_device_name(self.device) if "cuda" in self.device else self.device
+        return f"{name}, {self.precision}, processes: {self.processes}, threads: {self.threads}"
 
 
 def choose_hardware(training: TrainingParameters) -> Hardware:
@@ -36,8 +35,8 @@ def choose_hardware(training: TrainingParameters) -> Hardware:
         processes = there if device.type == "cuda" else 1
     if processes > there:
         raise UserError(
-            f"parameter 'training.devices' is {processes}, and this machine has {there} "
-            f"{'CPU cores' if device.type == 'cpu' else 'devices of this kind'}: give fewer, or all"
+            f"parameter 'training.devices' is {processes}: give a smaller number. This machine has "
+            f"{there} {'CPU cores' if device.type == 'cpu' else 'devices of this kind'}"
         )
     precision = choose_precision(training.precision, device, "training.precision")
     return Hardware(str(device), processes, precision, max(1, torch.get_num_threads() // processes))

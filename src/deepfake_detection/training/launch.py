@@ -108,7 +108,8 @@ def _work(rank: int, task: TrainingTask, folder: Path, logs: Any, level: int) ->
 
 def join_group(rank: int, count: int, device: torch.device, store: Path) -> None:
     """Join the other processes through a file; all connections use the loopback interface."""
-    loopback = next(at for at, each in psutil.net_if_addrs().items() if "127.0.0.1" in str(each))
+    found = psutil.net_if_addrs().items()
+    loopback = next(name for name, each in found if "127.0.0.1" in (one.address for one in each))
     os.environ["GLOO_SOCKET_IFNAME"], os.environ["NCCL_SOCKET_IFNAME"] = loopback, f"={loopback}"
     # NCCL's service for administrators, which listens on a port of its own
     os.environ["NCCL_RAS_ENABLE"] = "0"

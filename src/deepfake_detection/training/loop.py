@@ -57,8 +57,8 @@ class Trainer:
     ) -> None:
         device = processes.device
         use_ieee_float32(device)
-        # All batches have one size: cuDNN measures once which algorithm is the fastest for it. The
-        # switch holds for the process and stays on.
+        # All batches but the last have one size: cuDNN measures once which algorithm is the fastest
+        # for it. The switch holds for the process and stays on.
         torch.backends.cudnn.benchmark = True
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         forward = processes.wrap(network)

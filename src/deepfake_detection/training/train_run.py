@@ -21,11 +21,7 @@ from deepfake_detection.models.run_identity import describe_weights, fingerprint
 from deepfake_detection.parameters import TrainingParameters
 from deepfake_detection.training.build_detector import RunSettings, build_detector
 from deepfake_detection.training.checkpoints import State, TrainingCheckpoints
-from deepfake_detection.training.hardware import (
-    Hardware,
-    Processes,
-    choose_hardware,
-)
+from deepfake_detection.training.hardware import Hardware, Processes, choose_hardware
 from deepfake_detection.training.launch import train_in_processes
 from deepfake_detection.training.results import TrainResult
 from deepfake_detection.training.task import TrainingTask, train_task
@@ -92,7 +88,7 @@ def train_run(
     Raises:
         UserError: If split and summary don't belong together, the loss is not finite, the device is
             missing, the checkpoint is damaged, a process dies, or another process trains this run.
-        InterruptedWorkError: On Ctrl-C.
+        InterruptedWorkError: On Ctrl-C and SIGTERM.
     """
     if fingerprint_of_split(split) != split_summary["fingerprint"]:
         raise UserError(
@@ -158,14 +154,13 @@ def find_checkpoint(
 
 def hardware_of_checkpoint(state: State, training: TrainingParameters) -> Hardware:
     """The hardware that an interrupted training has to go on with; UserError if it is not here."""
-    hardware = Hardware(**state["hardware"])
-    same = {"device": hardware.device, "devices": hardware.processes}
+    kept = Hardware(**state["hardware"])
+    asked = {"device": kept.device, "devices": kept.processes, "precision": kept.precision}
     try:
-        here = choose_hardware(training.model_copy(update=same | {"precision": hardware.precision}))
-        return replace(here, threads=hardware.threads)
+        return replace(choose_hardware(training.model_copy(update=asked)), threads=kept.threads)
     except UserError as error:
         raise UserError(
-            f"the checkpoint was made on {hardware.device}, and training can only resume there. On "
+            f"the checkpoint was made on {kept.device}, and training can only resume there. On "
             f"this machine, {error} To start again, add --params training.checkpoint.resume=false"
         ) from None
 

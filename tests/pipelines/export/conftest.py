@@ -1,7 +1,5 @@
 """A detector that was exported once, for all tests that look at the result."""
 
-from pathlib import Path
-
 import pytest
 from export_samples import EXPORT, Exported, make_lively_detector, put_pictures
 
@@ -9,7 +7,7 @@ from deepfake_detection.pipelines.export.nodes import export_detector
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def exported(tmp_path_factory):
     """squeezenet1_1 has the fewest operators of all light networks, so that this takes seconds."""
     model = "squeezenet1_1"
     detector = make_lively_detector(
@@ -22,7 +20,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 @pytest.fixture
-def exported_folder(exported: Exported, tmp_path: Path) -> Path:
+def exported_folder(exported, tmp_path):
     """A folder with only the exported files and the images, as copied elsewhere."""
     (tmp_path / "detector.onnx").write_bytes(exported.content)
     (tmp_path / "prepare.py").write_text(exported.prepare, encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +28,7 @@ class Exported:
     agreement: Agreement
 
 
-def make_lively_detector(model: str, crop: int, *, record: bool = True, **changes: Any) -> Detector:
+def make_lively_detector(model, crop, *, record=True, **changes):
     """A detector with random weights whose probabilities are spread over 0 … 1.
 
     With `record`, batch norms have seen pictures. The head's bias puts the middle of the logits at
@@ -52,7 +51,7 @@ def make_lively_detector(model: str, crop: int, *, record: bool = True, **change
     return replace(detector, card=replace(detector.card, temperature=float(logits.std()) / 3))
 
 
-def _centre_head(detector: Detector, pixels: np.ndarray) -> None:
+def _centre_head(detector, pixels):
     layers = [
         each for each in detector.network.modules() if isinstance(each, nn.Linear | nn.Conv2d)
     ]
@@ -66,13 +65,13 @@ def _centre_head(detector: Detector, pixels: np.ndarray) -> None:
         head.bias[0] += float(detector.logits(pixels).mean())
 
 
-def draw_pixels(crop: int) -> np.ndarray:
+def draw_pixels(crop):
     """Six pictures of smooth colours: uint8, [6, crop, crop, 3]."""
     colours = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)
     return np.stack([Image.fromarray(each).resize((crop, crop)) for each in colours])
 
 
-def least_crop(model: str, sizes: tuple[int, ...] = (32, 64, 75, 96, 224, 299)) -> int:
+def least_crop(model, sizes=(32, 64, 75, 96, 224, 299)):
     """The smallest of these sizes that a backbone takes."""
     for size in sizes:
         try:
@@ -83,7 +82,7 @@ def least_crop(model: str, sizes: tuple[int, ...] = (32, 64, 75, 96, 224, 299)) 
     raise AssertionError(f"{model} takes none of {sizes}")
 
 
-def put_pictures(folder: Path) -> list[Path]:
+def put_pictures(folder):
     """Pictures of several kinds in two class folders."""
     colours = Image.fromarray(
         np.random.default_rng(3).integers(0, 256, (5, 4, 3), dtype=np.uint8)

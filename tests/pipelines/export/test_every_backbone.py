@@ -1,14 +1,12 @@
 """Which of torchvision's classification networks can be exported: slow, minutes in all."""
 
 import copy
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from export_samples import EXPORT, draw_pixels, least_crop, make_lively_detector, put_pictures
 
-from deepfake_detection import Detector
 from deepfake_detection.models.backbones import list_backbones
 from deepfake_detection.models.detector import Normalise, to_batch
 from deepfake_detection.models.image_inputs import prepare_image
@@ -31,7 +29,7 @@ TRANSFORMING = ("inception_v3", "googlenet")
 
 
 @pytest.mark.parametrize("model", sorted(set(list_backbones()) - HEAVY))
-def test_a_backbone_exports_and_agrees(model: str, tmp_path: Path) -> None:
+def test_a_backbone_exports_and_agrees(model, tmp_path):
     detector = make_lively_detector(
         model,
         128 if model.startswith(SHRINKING) else least_crop(model),
@@ -54,7 +52,7 @@ def test_a_backbone_exports_and_agrees(model: str, tmp_path: Path) -> None:
     assert spread > 0.5
 
 
-def _measure_rounding(detector: Detector, paths: list[Path]) -> float:
+def _measure_rounding(detector, paths):
     """How far the detector's probabilities in single precision are from those in double."""
     network = copy.deepcopy(detector.network).double()
     normalise = Normalise(detector.preprocessing)

@@ -3,14 +3,11 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
 from detector_samples import VOUCHED_BY, build_detector
-from export_samples import Exported
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -39,7 +36,7 @@ HOSTILE = (
 PARSER = MarkdownIt("gfm-like", {"linkify": False})
 
 
-def _make_scores(*subsets: str) -> FinishedScores:
+def _make_scores(*subsets):
     """As the evaluation leaves them; what is measured on test is twice as large as elsewhere."""
     figures = [
         ("accuracy", None, 0.4, 0.3, 0.45, 30),
@@ -60,17 +57,17 @@ def _make_scores(*subsets: str) -> FinishedScores:
     return FinishedScores([Scores({"run_fingerprint": "cd" * 32}, lambda: table, lambda: table)])
 
 
-def _write(folder: Path, *subsets: str, **changes: Any) -> str:
+def _write(folder, *subsets, **changes):
     detector = build_detector(**{"split": SPLIT} | changes)
     scores = _make_scores(*subsets) if subsets else FinishedScores()
     return write_model_card(detector, AGREEMENT, scores)
 
 
-def _section(card: str, name: str) -> str:
+def _section(card, name):
     return card.split(f"## {name}\n")[1].split("\n## ", maxsplit=1)[0]
 
 
-def _rows(section: str) -> list[list[str]]:
+def _rows(section):
     """The cells of its table as they are shown."""
     tokens = PARSER.parse(section)
     assert any(token.type == "table_open" for token in tokens)
@@ -84,7 +81,7 @@ def _rows(section: str) -> list[list[str]]:
     return rows
 
 
-def test_its_front_matter_claims_what_is_true(tmp_path: Path) -> None:
+def test_its_front_matter_claims_what_is_true(tmp_path):
     front = yaml.safe_load(_write(tmp_path).split("---\n")[1])
     assert front == {
         "library_name": "onnx",
@@ -94,7 +91,7 @@ def test_its_front_matter_claims_what_is_true(tmp_path: Path) -> None:
     }
 
 
-def test_it_gives_the_metrics_of_test_with_their_intervals(tmp_path: Path) -> None:
+def test_it_gives_the_metrics_of_test_with_their_intervals(tmp_path):
     figures = _section(_write(tmp_path, "validation", "test"), "Figures")
     rows = _rows(figures)
     assert ["Accuracy", *["0.800 (0.600 to 0.900), n 30"] * 2] in rows
@@ -105,7 +102,7 @@ def test_it_gives_the_metrics_of_test_with_their_intervals(tmp_path: Path) -> No
     assert "inflated" not in figures
 
 
-def test_metrics_of_validation_name_what_it_chose_and_an_individual_split(tmp_path: Path) -> None:
+def test_metrics_of_validation_name_what_it_chose_and_an_individual_split(tmp_path):
     card = _write(
         tmp_path, "validation", split=SPLIT | {"method": "individual"},
         calibration={"fitted": ["threshold"], "notes": ["nothing fits"]},
@@ -118,13 +115,13 @@ def test_metrics_of_validation_name_what_it_chose_and_an_individual_split(tmp_pa
     assert "nothing fits" in _section(card, "Threshold and temperature")
 
 
-def test_without_metrics_it_names_the_command(tmp_path: Path) -> None:
+def test_without_metrics_it_names_the_command(tmp_path):
     figures = _section(_write(tmp_path), "Figures")
     assert "kedro run --pipelines evaluation" in figures
     assert "|" not in figures
 
 
-def test_it_shows_the_detector_s_card(tmp_path: Path) -> None:
+def test_it_shows_the_detector_s_card(tmp_path):
     card = _write(
         tmp_path, threshold=0.25, temperature=1.5,
         settings={"training": {"epochs": 3, "optimizer": {"lr": 0.01}},
@@ -155,7 +152,7 @@ def test_it_shows_the_detector_s_card(tmp_path: Path) -> None:
         assert expected in _section(card, "Versions and fingerprints")
 
 
-def test_it_shows_an_older_detector_which_knows_less(tmp_path: Path) -> None:
+def test_it_shows_an_older_detector_which_knows_less(tmp_path):
     bare = {"fingerprint": "ab" * 32, "method": "group", "note": None}
     card = _write(tmp_path, split=bare, best_validation_accuracy=None, settings={})
     assert "* class folder fake_deepfake: fake" in _section(card, "Data")
@@ -163,7 +160,7 @@ def test_it_shows_an_older_detector_which_knows_less(tmp_path: Path) -> None:
     assert "None" not in card
 
 
-def test_a_detector_of_all_images_has_the_metrics_of_its_settings_run(tmp_path: Path) -> None:
+def test_a_detector_of_all_images_has_the_metrics_of_its_settings_run(tmp_path):
     changes = {
         "run_fingerprint": "ef" * 32, "split": SPLIT | {"method": "all"},
         "vouched_by": VOUCHED_BY | {"run_fingerprint": "cd" * 32, "split_method": "individual"},
@@ -178,7 +175,7 @@ def test_a_detector_of_all_images_has_the_metrics_of_its_settings_run(tmp_path: 
     assert "kedro run --pipelines evaluation" in elsewhere
 
 
-def test_hostile_text_changes_nothing(tmp_path: Path) -> None:
+def test_hostile_text_changes_nothing(tmp_path):
     names = {"real": "real", HOSTILE: "fake"}
     images = {subset: {"real": 1, HOSTILE: 2} for subset in ("train", "test")}
     hostile = _write(
@@ -193,7 +190,7 @@ def test_hostile_text_changes_nothing(tmp_path: Path) -> None:
         settings={"training": {"x": "x"}}, calibration={"notes": ["x"]},
     )  # fmt: skip
 
-    def shape(card: str) -> list[str]:
+    def shape(card):
         tokens = PARSER.parse(card)
         inside = [child.type for token in tokens for child in token.children or []]
         kept = [each for each in inside if each not in {"text", "text_special"}]
@@ -207,7 +204,7 @@ def test_hostile_text_changes_nothing(tmp_path: Path) -> None:
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=30))
-def test_any_text_reads_as_what_it_is(text: str) -> None:
+def test_any_text_reads_as_what_it_is(text):
     shown = PARSER.parseInline(f"x {in_markdown(text)} x")[0].children or []
     assert {child.type for child in shown} <= {"text", "text_special"}
     said = "".join(child.content for child in shown)
@@ -215,9 +212,7 @@ def test_any_text_reads_as_what_it_is(text: str) -> None:
     assert said == f"x {printed} x"
 
 
-def test_its_python_for_onnx_works_when_copied(
-    tmp_path: Path, exported_folder: Path, exported: Exported
-) -> None:
+def test_its_python_for_onnx_works_when_copied(tmp_path, exported_folder, exported):
     card = write_model_card(exported.detector, exported.agreement, FinishedScores())
     (exported_folder / "photo.jpg").rename(exported_folder / "picture.jpg")
     code = re.findall(r"```python\n(.+?)```", card, re.DOTALL)[0]

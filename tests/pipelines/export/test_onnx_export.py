@@ -12,13 +12,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from export_samples import EXPORT, Exported, make_lively_detector
+from export_samples import EXPORT, make_lively_detector
 from kedro.io import DataCatalog, MemoryDataset, Version
 from kedro.runner import SequentialRunner
 from torch import nn
 from training_samples import PREPROCESSING, make_network
 
-from deepfake_detection import Detector
 from deepfake_detection.datasets.onnx_file import OnnxDataset
 from deepfake_detection.errors import UserError
 from deepfake_detection.metrics.finished_scores import FinishedScores
@@ -32,13 +31,13 @@ from deepfake_detection.pipelines.export.agreement import (
 from deepfake_detection.pipelines.export.onnx_model import make_onnx_model
 
 
-def _small_detector() -> Detector:
+def _small_detector():
     detector = make_lively_detector("squeezenet1_1", 32)
     card = replace(detector.card, preprocessing=PREPROCESSING.model_dump(mode="json"))
     return replace(detector, network=make_network().eval(), card=card)
 
 
-def test_it_gives_the_detectors_probabilities_of_every_kind_of_picture(exported: Exported) -> None:
+def test_it_gives_the_detectors_probabilities_of_every_kind_of_picture(exported):
     detector = exported.detector
     expected = [score.fake_probability for score in detector.score(exported.pictures)]
     assert np.ptp(expected) > 0.1
@@ -54,7 +53,7 @@ def test_it_gives_the_detectors_probabilities_of_every_kind_of_picture(exported:
     assert exported.agreement.largest_difference < 1e-4
 
 
-def test_the_file_has_the_metadata_that_its_use_needs(exported: Exported) -> None:
+def test_the_file_has_the_metadata_that_its_use_needs(exported):
     model = onnx.load_from_string(exported.content)
     said = {each.key: each.value for each in model.metadata_props}
     assert said["backbone"] == "squeezenet1_1"
@@ -75,7 +74,7 @@ def test_the_file_has_the_metadata_that_its_use_needs(exported: Exported) -> Non
         assert place.encode() not in exported.content
 
 
-def test_it_scores_where_there_is_no_torch(exported: Exported, exported_folder: Path) -> None:
+def test_it_scores_where_there_is_no_torch(exported, exported_folder):
     (exported_folder / "broken.png").write_bytes(b"no picture")
     names = [path.name for path in exported.pictures]
     code = (
@@ -99,8 +98,8 @@ def test_it_scores_where_there_is_no_torch(exported: Exported, exported_folder: 
 
 
 def test_prepare_refuses_the_file_of_a_detector_with_other_sizes(
-    exported_folder: Path,
-) -> None:
+    exported_folder,
+):
     code = (exported_folder / "prepare.py").read_text().replace("RESIZE = 40", "RESIZE = 41")
     (exported_folder / "prepare.py").write_text(code)
     done = subprocess.run(
@@ -111,7 +110,7 @@ def test_prepare_refuses_the_file_of_a_detector_with_other_sizes(
     assert done.stderr.startswith("detector.onnx ")
 
 
-def test_a_model_that_says_something_else_is_refused(exported: Exported) -> None:
+def test_a_model_that_says_something_else_is_refused(exported):
     card = replace(exported.detector.card, temperature=exported.detector.card.temperature * 2)
     other = replace(exported.detector, card=card)
     with pytest.raises(UserError, match=r"export\.tolerance"):
@@ -122,11 +121,11 @@ def test_a_model_that_says_something_else_is_refused(exported: Exported) -> None
 
 
 def test_no_file_appears_if_it_disagrees_and_only_this_project_speaks(
-    tmp_path: Path,
-    exported: Exported,
-    capfd: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+    tmp_path,
+    exported,
+    capfd,
+    caplog,
+):
     place = tmp_path / "export/detector.onnx"
     catalog = DataCatalog(
         {
@@ -150,7 +149,7 @@ def test_no_file_appears_if_it_disagrees_and_only_this_project_speaks(
 
 
 class _Branching(nn.Module):
-    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+    def forward(self, batch):
         return batch.mean(dim=(2, 3))[:, :2] if batch.sum() > 0 else batch.sum(dim=(2, 3))
 
 
@@ -164,16 +163,14 @@ class _Branching(nn.Module):
         (nn.Linear(2**16, 2**14, device="meta"), None, r"squeezenet1_1 has 4\.0 GiB"),
     ],
 )
-def test_what_cannot_be_exported_ends_in_one_line(
-    network: nn.Module | None, opset: int | None, named: str
-) -> None:
+def test_what_cannot_be_exported_ends_in_one_line(network, opset, named):
     detector = _small_detector()
     with pytest.raises(UserError, match=named) as caught:
         make_onnx_model(replace(detector, network=network or detector.network), opset)
     assert "\n" not in str(caught.value)
 
 
-def test_pictures_are_drawn_from_each_class_in_turn(tmp_path: Path) -> None:
+def test_pictures_are_drawn_from_each_class_in_turn(tmp_path):
     names = {"real": 5, "fake": 2, "": 1}
     for folder, count in names.items():
         (tmp_path / folder).mkdir(exist_ok=True)
@@ -187,9 +184,7 @@ def test_pictures_are_drawn_from_each_class_in_turn(tmp_path: Path) -> None:
     assert any(drawn != draw_pictures(tmp_path, seed=seed) for seed in range(1, 6))
 
 
-def test_a_folder_without_pictures_says_how_to_give_another(
-    exported: Exported, tmp_path: Path
-) -> None:
+def test_a_folder_without_pictures_says_how_to_give_another(exported, tmp_path):
     (tmp_path / "text.txt").write_text("no picture")
     with pytest.raises(UserError, match="--params images=FOLDER"):
         check_agreement(exported.content, exported.detector, tmp_path, EXPORT)

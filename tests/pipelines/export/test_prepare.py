@@ -1,7 +1,6 @@
 """The code beside an ONNX file: the same pixels as the project's own, without PyTorch."""
 
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ sizes = st.tuples(st.integers(1, 60), st.integers(0, 60)).map(
 )
 
 
-def _load(preprocessing: PreprocessingParameters) -> types.ModuleType:
+def _load(preprocessing):
     module = types.ModuleType("prepare")
     exec(render_prepare(preprocessing), module.__dict__)  # noqa: S102  (what is tested)
     return module
@@ -35,9 +34,9 @@ def _load(preprocessing: PreprocessingParameters) -> types.ModuleType:
     st.integers(1, 8), sizes,
 )  # fmt: skip
 def test_it_gives_the_projects_pixels_at_any_size(
-    tmp_path_factory: pytest.TempPathFactory,
-    width: int, height: int, mode: str, orientation: int, preprocessing: PreprocessingParameters,
-) -> None:  # fmt: skip
+    tmp_path_factory,
+    width, height, mode, orientation, preprocessing,
+):  # fmt: skip
     pixels = np.random.default_rng(width * height).integers(0, 256, (height, width, 3), np.uint8)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -50,7 +49,7 @@ def test_it_gives_the_projects_pixels_at_any_size(
     assert np.array_equal(ours, theirs)
 
 
-def test_it_refuses_greyscale_of_more_than_8_bits(tmp_path: Path) -> None:
+def test_it_refuses_greyscale_of_more_than_8_bits(tmp_path):
     deep = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
     Image.fromarray(deep).save(tmp_path / "deep.png")
     preprocessing = PreprocessingParameters(resize=9, crop=8, mean=(0.5,) * 3, std=(1,) * 3)

@@ -6,9 +6,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -38,36 +36,36 @@ DRAW = np.random.default_rng(0)
 BLOCK = yaml.safe_load((ROOT / "conf/base/parameters_inference.yml").read_text())["inference"]
 
 
-def picture(size: tuple[int, int] = (40, 40)) -> Image.Image:
+def picture(size=(40, 40)):
     coarse = DRAW.integers(0, 256, (6, 6, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 
 
-def parameters(**changes: Any) -> InferenceParameters:
+def parameters(**changes):
     return InferenceParameters.model_validate(
         BLOCK | {"batch_size": 8, "max_pixels": 100_000, "device": "cpu"} | changes
     )
 
 
 @pytest.fixture(scope="module")
-def detector() -> Detector:
+def detector():
     return make_sensitive_detector()
 
 
 @pytest.fixture
-def states(tmp_path: Path) -> ScoringCheckpoints:
+def states(tmp_path):
     return ScoringCheckpoints(tmp_path / "states")
 
 
 @pytest.fixture
-def score(detector: Detector, states: ScoringCheckpoints) -> Score:
-    def run(path: Path, **changes: Any) -> pd.DataFrame:
+def score(detector, states):
+    def run(path, **changes):
         return score_pictures(path, detector, states, parameters(**changes))
 
     return run
 
 
-def fill(folder: Path, names: list[str]) -> Path:
+def fill(folder, names):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         picture().save(folder / name)
@@ -84,7 +82,7 @@ ODD = UNREADABLE | {
 
 
 @pytest.fixture(scope="module")
-def odd_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def odd_files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("odd")
     (folder / "deep/er").mkdir(parents=True)
     (folder / "empty.png").touch()
@@ -116,9 +114,7 @@ def odd_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_kind_of_file_gets_a_row_and_stops_nothing(
-    odd_files: Path, detector: Detector, score: Score
-) -> None:
+def test_every_kind_of_file_gets_a_row_and_stops_nothing(odd_files, detector, score):
     scores = score(odd_files)
     assert sorted(scores["path"]) == sorted(ODD)
     assert list(scores["path"]) == natsorted(sorted(ODD), alg=ns.PATH)
@@ -138,7 +134,7 @@ def test_every_kind_of_file_gets_a_row_and_stops_nothing(
     assert rotated["logit"] == pytest.approx(by_python.logit, abs=1e-5)
 
 
-def test_a_thousand_damaged_files_give_a_thousand_rows(tmp_path: Path, score: Score) -> None:
+def test_a_thousand_damaged_files_give_a_thousand_rows(tmp_path, score):
     whole = {}
     for kind in ("jpeg", "png", "gif", "webp", "tiff", "bmp", "ppm", "ico", "tga", "jpeg2000"):
         buffer = io.BytesIO()
@@ -160,7 +156,7 @@ def test_a_thousand_damaged_files_give_a_thousand_rows(tmp_path: Path, score: Sc
     assert scores.loc[~read, "fake_probability"].isna().all()
 
 
-def test_folder_list_and_single_file_give_the_same_scores(tmp_path: Path, score: Score) -> None:
+def test_folder_list_and_single_file_give_the_same_scores(tmp_path, score):
     folder = fill(tmp_path / "pictures", ["2.png", "10.png", "a/1.png"])
     scores = score(folder)
     assert list(scores["path"]) == ["2.png", "10.png", "a/1.png"]
@@ -178,7 +174,7 @@ def test_folder_list_and_single_file_give_the_same_scores(tmp_path: Path, score:
 
 
 @pytest.mark.parametrize("content", [b"\n# nothing\n", b"\xff\xfe\x00bad"])
-def test_a_list_without_paths_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_list_without_paths_is_refused(tmp_path, content):
     (tmp_path / "list.txt").write_bytes(content)
     with pytest.raises(UserError, match=r"list\.txt"):
         list_files(tmp_path / "list.txt")
@@ -187,7 +183,7 @@ def test_a_list_without_paths_is_refused(tmp_path: Path, content: bytes) -> None
         list_files(tmp_path / "empty")
 
 
-def test_a_name_that_is_no_text_is_scored_and_written(tmp_path: Path, score: Score) -> None:
+def test_a_name_that_is_no_text_is_scored_and_written(tmp_path, score):
     folder = fill(tmp_path / "pictures", ["1.png"])
     (folder / "1.png").rename(folder / os.fsdecode(b"\xff.png"))
     scores = score(folder)
@@ -197,12 +193,12 @@ def test_a_name_that_is_no_text_is_scored_and_written(tmp_path: Path, score: Sco
 
 
 @pytest.fixture
-def interrupted(tmp_path: Path, score: Score, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, str]:
+def interrupted(tmp_path, score, monkeypatch):
     """A folder of 30 pictures, whose scoring was interrupted in its third batch of eight."""
     folder = fill(tmp_path / "many", [f"{number}.png" for number in range(30)])
     score_each = Detector.score_each
 
-    def stop(self: Detector, images: Any, **options: Any) -> Iterator[Any]:
+    def stop(self, images, **options):
         for number, each in enumerate(score_each(self, images, **options)):
             if number == 20:
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -216,9 +212,9 @@ def interrupted(tmp_path: Path, score: Score, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_interrupted_scoring_goes_on_to_the_same_table(
-    interrupted: tuple[Path, str], score: Score, states: ScoringCheckpoints,
-    caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+    interrupted, score, states,
+    caplog,
+):  # fmt: skip
     folder, message = interrupted
     (state,) = states.folder.iterdir()
     assert "16 of 30 files" in message
@@ -243,9 +239,7 @@ def test_an_interrupted_scoring_goes_on_to_the_same_table(
     assert again["logit"][3] == pytest.approx(whole["logit"][3], abs=1e-5)
 
 
-def test_other_settings_do_not_resume(
-    interrupted: tuple[Path, str], score: Score, states: ScoringCheckpoints, caplog
-) -> None:
+def test_other_settings_do_not_resume(interrupted, score, states, caplog):
     folder, _ = interrupted
     caplog.set_level(logging.INFO)
     score(folder, flip=True)
@@ -255,9 +249,7 @@ def test_other_settings_do_not_resume(
     assert str(states.folder) in caplog.text
 
 
-def test_sources_are_scored_by_their_mean_logit(
-    tmp_path: Path, detector: Detector, score: Score
-) -> None:
+def test_sources_are_scored_by_their_mean_logit(tmp_path, detector, score):
     names = [f"{video}_{frame}.png" for video in ("a", "b") for frame in range(3)]
     folder = fill(tmp_path / "frames", names)
     (folder / "b_0.png").write_bytes(b"broken")
@@ -274,20 +266,18 @@ def test_sources_are_scored_by_their_mean_logit(
     assert average_sources(unknown, detector).empty
 
 
-def test_consecutive_sources_are_counted_folder_by_folder(tmp_path: Path, score: Score) -> None:
+def test_consecutive_sources_are_counted_folder_by_folder(tmp_path, score):
     folder = fill(tmp_path / "rows", [f"{sub}/{n}.png" for sub in ("x", "y") for n in range(4)])
     rule = {"rule": "consecutive", "size": 2, "pattern": None}
     scores = score(folder, source=rule)
     assert scores["source"].tolist() == ["x/0", "x/0", "x/1", "x/1", "y/0", "y/0", "y/1", "y/1"]
 
 
-def submit(scores: pd.DataFrame, **changes: Any) -> pd.DataFrame:
+def submit(scores, **changes):
     return write_submission(scores, parameters(submission=BLOCK["submission"] | changes))
 
 
-def test_the_submission_has_the_given_columns_and_values(
-    odd_files: Path, score: Score, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_submission_has_the_given_columns_and_values(odd_files, score, caplog):
     scores = score(odd_files)
     table = submit(
         scores, name_column="Id", value_column="Prediction", name="path", unreadable="unknown"
@@ -306,7 +296,7 @@ def test_the_submission_has_the_given_columns_and_values(
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 3000), min_size=1, unique=True), st.randoms())
-def test_the_submission_is_in_natural_order_and_complete(numbers: list[int], random: Any) -> None:
+def test_the_submission_is_in_natural_order_and_complete(numbers, random):
     random.shuffle(numbers)
     scores = pd.DataFrame(
         {
@@ -319,7 +309,7 @@ def test_the_submission_is_in_natural_order_and_complete(numbers: list[int], ran
     assert set(table["label"]) <= {0, 1}
 
 
-def test_two_pictures_of_one_name_are_refused() -> None:
+def test_two_pictures_of_one_name_are_refused():
     scores = pd.DataFrame({"path": ["a/1.png", "b/1.jpg"], "verdict": ["real", "fake"]})
     with pytest.raises(UserError, match=r"'inference\.submission\.name': a/1\.png and b/1\.jpg"):
         submit(scores)

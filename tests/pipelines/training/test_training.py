@@ -5,7 +5,7 @@ import json
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
-from torch import Tensor, nn
+from safetensors.torch import load_file
+from torch import nn
 from training_samples import make_calibration, make_training
 
 from deepfake_detection.errors import UserError
@@ -26,7 +27,7 @@ from deepfake_detection.pipelines.calibration.nodes import calibrate_detector
 from deepfake_detection.pipelines.training.nodes import train_detector
 from deepfake_detection.training.build_detector import RunSettings
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
-from deepfake_detection.training.train_run import TrainedRun, hardware_of_checkpoint, train_run
+from deepfake_detection.training.train_run import hardware_of_checkpoint, train_run
 
 BACKBONES = Backbones.model_validate(
     {"default": {"resize": 8, "crop": 8, "mean": [0.5] * 3, "std": [0.25] * 3}}
@@ -35,105 +36,98 @@ TRAINING = make_training(optimizer={**make_training().optimizer.model_dump(), "l
 
 
 @pytest.fixture
-def split() -> pd.DataFrame:
-    numbers = range(24)
-    return pd.DataFrame(
-        {
-            "path": [f"{number}.png" for number in numbers],
-            "sha256": [f"{number:064x}" for number in numbers],
-            "class_name": [("real", "fake")[number % 2] for number in numbers],
-            "label": [number % 2 for number in numbers],
-            "subset": ["train" if number < 16 else "validation" for number in numbers],
-        }
-    )
+def split(tmp_path):
+    """Of one-coloured pictures, fakes redder; half of them are fakes, and a third validation."""
+    (tmp_path / "images").mkdir()
+    split = pd.DataFrame({"label": [0, 1] * 12, "subset": ["train"] * 16 + ["validation"] * 8})
+    split["class_name"] = split["label"].map({0: "real", 1: "fake"})
+    split["path"] = [f"{number}.png" for number in range(24)]
+    files = [tmp_path / "images" / path for path in split["path"]]
+    for number, (file, label) in enumerate(zip(files, split["label"], strict=True)):
+        Image.new("RGB", (8, 8), (100 + 50 * label + number, 100, 100)).save(file)
+    split["sha256"] = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return split
 
 
 @pytest.fixture
-def stores(split: pd.DataFrame, tmp_path: Path) -> PixelCache:
-    """A store of one-coloured pictures, fakes redder."""
-    folder = tmp_path / "images"
-    folder.mkdir()
-    hashes = []
-    for path, label in zip(split["path"], split["label"], strict=True):
-        number = int(path.removesuffix(".png"))
-        Image.new("RGB", (8, 8), (100 + 50 * label + number, 100, 100)).save(folder / path)
-        hashes.append(hashlib.sha256((folder / path).read_bytes()).hexdigest())
-    split["sha256"] = hashes
+def stores(split, tmp_path):
     stores = PixelCache(tmp_path / "stores")
-    preprocessing = BACKBONES.preprocessing("any")
-    stores.build(PixelRequest(folder, split["path"].tolist(), hashes, preprocessing))
+    images = tmp_path / "images", split["path"].tolist(), split["sha256"].tolist()
+    stores.build(PixelRequest(*images, BACKBONES.preprocessing("any")))
     return stores
 
 
-def _summary(split: pd.DataFrame) -> dict:
-    return {
-        "method": "group", "ratios": {}, "seed": 0, "note": None, "data_preparation": {},
-        "fingerprint": fingerprint_of_split(split),
-    }  # fmt: skip
+def _summary(split):
+    fingerprint = fingerprint_of_split(split)
+    unused = {"ratios": {}, "seed": 0, "note": None, "data_preparation": {}}
+    return {"method": "group", "fingerprint": fingerprint} | unused
 
 
-class _BreaksInEpoch(nn.Module):
-    """Learns as it should, and gives infinity from one epoch on."""
+@pytest.fixture
+def train(split, stores, tmp_path):
+    """Train a network that a function makes, with its checkpoints in a folder."""
 
-    def __init__(self, epoch: int) -> None:
+    def run(make, folder="states", head="fc", training=TRAINING, **summary):
+        return train_run(
+            RunSettings("any", BACKBONES.preprocessing("any"), training),
+            split, _summary(split) | summary, stores, {}, TrainingCheckpoints(tmp_path / folder),
+            DetectorSlot(tmp_path / "slot"), build=lambda *_, **__: (make(), [head]),
+        )  # fmt: skip
+
+    return run
+
+
+def _make_dropping():
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.5), nn.Linear(32, 2)
+    )
+
+
+class _Network(nn.Module):
+    """Learns as it should, until in one epoch a signal comes or, without one, infinity."""
+
+    def __init__(self, epoch=99, number=None):
         super().__init__()
         self.fc = nn.Linear(3, 2)
-        self.left = epoch
+        self.left, self.number = epoch, number
 
-    def train(self, mode: bool = True) -> "_BreaksInEpoch":
+    def train(self, mode=True):
         self.left -= mode
-        return super().train(mode)  # type: ignore[return-value]
+        if self.left == 0 and mode and self.number:
+            os.kill(os.getpid(), self.number)
+        return super().train(mode)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, pictures):
         logits = self.fc(pictures.mean(dim=(2, 3)))
-        return logits if self.left > 0 else logits * torch.inf
-
-
-def _train(
-    split: pd.DataFrame,
-    stores: PixelCache,
-    slot: Path,
-    network: nn.Module,
-    summary: dict | None = None,
-) -> TrainedRun:
-    return train_run(
-        RunSettings("any", BACKBONES.preprocessing("any"), TRAINING),
-        split,
-        summary or _summary(split),
-        stores,
-        {},
-        TrainingCheckpoints(slot.parent / "states"),
-        DetectorSlot(slot),
-        build=lambda *_, **__: (network, ["fc"]),
-    )
+        return logits if self.left > 0 or self.number else logits * torch.inf
 
 
 @pytest.mark.parametrize("epoch", [4, 1])
 def test_a_loss_that_is_not_finite_keeps_the_best_epoch_if_there_is_one(
-    split: pd.DataFrame, stores: PixelCache, tmp_path: Path, epoch: int
-) -> None:
-    slot = tmp_path / "best_so_far.safetensors"
+    train, split, tmp_path, epoch
+):
+    slot = tmp_path / "slot"
     with pytest.raises(UserError, match=r"training\.optimizer\.lr") as caught:
-        _train(split, stores, slot, _BreaksInEpoch(epoch))
+        train(partial(_Network, epoch))
     assert f"epoch {epoch}" in str(caught.value)
     assert slot.exists() == (f"detector={slot}" in str(caught.value)) == (epoch > 1)
     assert not list((tmp_path / "states").glob("*.pt"))
-    if epoch == 1:
-        return
-    with safe_open(slot, framework="pt") as file:
-        card = json.loads(file.metadata()["deepfake_detection"])
-        assert all(torch.isfinite(file.get_tensor(name)).all() for name in file.keys())  # noqa: SIM118
-    assert 1 <= card["best_epoch"] <= 3
-    assert card["split"]["fingerprint"] == fingerprint_of_split(split)
+    if epoch > 1:
+        with safe_open(slot, framework="pt") as file:
+            card = json.loads(file.metadata()["deepfake_detection"])
+        assert all(value.isfinite().all() for value in load_file(slot).values())
+        assert 1 <= card["best_epoch"] <= 3
+        assert card["split"]["fingerprint"] == fingerprint_of_split(split)
 
 
-def test_the_detector_knows_its_images_its_best_epoch_and_its_run(
-    split: pd.DataFrame, stores: PixelCache, tmp_path: Path
-) -> None:
-    run = _train(split, stores, tmp_path / "slot", _BreaksInEpoch(99))
-    history, detector = run.history, run.detector
+def test_the_detector_knows_its_images_and_its_best_epoch_and_is_calibrated_on_its_logits(
+    train, split, stores
+):
+    run = train(_Network)
+    history, detector, table = run.history, run.detector, run.validation_logits
+    validation = split[split["subset"] == "validation"]
     assert len(detector.trained_on) == 16
-    assert len(detector.validated_on) == 8
+    assert unpack_hashes(detector.validated_on) == set(validation["sha256"])
     best = history["validation_accuracy"].idxmax()
     assert detector.card.best_epoch == history["epoch"][best]
     assert detector.card.best_validation_accuracy == history["validation_accuracy"][best]
@@ -142,68 +136,36 @@ def test_the_detector_knows_its_images_its_best_epoch_and_its_run(
         "validation_loss", "validation_accuracy", "seconds", "images_per_second",
         "run_fingerprint",
     ]  # fmt: skip
-    for table in (history, run.validation_logits):
-        assert set(table["run_fingerprint"]) == {detector.card.run_fingerprint}
+    for each in (history, table):
+        assert set(each["run_fingerprint"]) == {detector.card.run_fingerprint}
 
+    # in the order of the split
+    assert table["path"].tolist() == validation["path"].tolist()
+    assert table["label"].tolist() == validation["label"].tolist()
+    pixels = stores.open(split["sha256"].tolist(), detector.preprocessing)
+    logits = detector.logits(pixels.array, pixels.rows(validation["sha256"].tolist()))
+    np.testing.assert_allclose(table["logit"], logits, rtol=1e-5)
+    fakes = validation["label"].to_numpy() == 1
+    assert ((logits > 0) == fakes).mean() == detector.card.best_validation_accuracy
 
-def test_the_validation_logits_are_those_of_the_detector_in_the_order_of_the_split(
-    split: pd.DataFrame, stores: PixelCache, tmp_path: Path
-) -> None:
-    run = _train(split, stores, tmp_path / "slot", _BreaksInEpoch(99))
-    validation = split[split["subset"] == "validation"]
-    assert run.validation_logits["path"].tolist() == validation["path"].tolist()
-    assert run.validation_logits["label"].tolist() == validation["label"].tolist()
-    pixels = stores.open(split["sha256"].tolist(), run.detector.preprocessing)
-    logits = run.detector.logits(pixels.array, pixels.rows(validation["sha256"].tolist()))
-    np.testing.assert_allclose(run.validation_logits["logit"], logits, rtol=1e-5)
-    verdicts = (logits > 0).astype(int)
-    accuracy = (verdicts == validation["label"]).mean()
-    assert accuracy == run.detector.card.best_validation_accuracy
-
-
-def test_calibration_changes_threshold_and_temperature_and_not_the_run(
-    split: pd.DataFrame, stores: PixelCache, tmp_path: Path
-) -> None:
-    run = _train(split, stores, tmp_path / "slot", _BreaksInEpoch(99))
-    plain = calibrate_detector(run.detector, run.validation_logits, make_calibration())
+    plain = calibrate_detector(detector, table, make_calibration())
     assert (plain.card.threshold, plain.card.temperature) == (0.5, 1.0)
     assert plain.card.calibration == {"fitted": [], "notes": []}
-
     rules = make_calibration("equal_error", "scaling")
-    fitted = calibrate_detector(run.detector, run.validation_logits, rules)
+    fitted = calibrate_detector(detector, table, rules)
     assert fitted.card.run_fingerprint == plain.card.run_fingerprint
     assert fitted.card.settings["calibration"] == rules.model_dump(mode="json")
     assert fitted.card.calibration["fitted"] == ["threshold", "temperature"]
-    assert fitted.network is run.detector.network
-
-    scored = split[split["sha256"].isin(unpack_hashes(fitted.validated_on))]
-    pixels = stores.open(split["sha256"].tolist(), fitted.preprocessing)
-    logits = fitted.logits(pixels.array, pixels.rows(scored["sha256"].tolist()))
-    labels = scored["label"].to_numpy()
+    assert fitted.network is detector.network
     called = fitted.probabilities(logits) >= fitted.card.threshold
-    misses, alarms = (~called[labels == 1]).mean(), called[labels == 0].mean()
-    assert abs(misses - alarms) <= 1 / 4
-
-    others = run.validation_logits.assign(run_fingerprint="0" * 64)
+    assert abs((~called[fakes]).mean() - called[~fakes].mean()) <= 1 / 4
     with pytest.raises(UserError, match="'validation_logits'"):
-        calibrate_detector(run.detector, others, rules)
+        calibrate_detector(detector, table.assign(run_fingerprint="0" * 64), rules)
 
 
-def test_two_threads_train_as_one_does_bit_for_bit(
-    split: pd.DataFrame, stores: PixelCache, tmp_path: Path
-) -> None:
-    def run(name: str) -> TrainedRun:
-        return train_run(
-            RunSettings("any", BACKBONES.preprocessing("any"), TRAINING),
-            split, _summary(split), stores, {}, TrainingCheckpoints(tmp_path / name),
-            build=lambda *_, **__: (
-                nn.Sequential(
-                    nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.5),
-                    nn.Linear(32, 2),
-                ),
-                ["4"],
-            ),
-        )  # fmt: skip
+def test_two_threads_train_as_one_does_bit_for_bit(train):
+    def run(name):
+        return train(_make_dropping, name, "4")
 
     alone = run("alone")
     with ThreadPoolExecutor(2) as threads:
@@ -214,88 +176,45 @@ def test_two_threads_train_as_one_does_bit_for_bit(
         assert each.history["train_loss"].equals(alone.history["train_loss"])
 
 
-def test_split_and_summary_of_different_runs_are_refused(
-    split: pd.DataFrame, stores: PixelCache, tmp_path: Path
-) -> None:
-    summary = _summary(split) | {"fingerprint": "0" * 64}
+def test_weights_that_cannot_be_read_and_unfit_splits_are_named(train, split, stores, tmp_path):
+    training = TRAINING.model_copy(update={"weights": str(tmp_path / "none.pth")})
+    with pytest.raises(UserError, match=r"training\.weights"):
+        train(_Network, training=training)
     with pytest.raises(UserError, match="split_summary"):
-        _train(split, stores, tmp_path / "slot", _BreaksInEpoch(99), summary)
-
-
-def test_a_split_without_validation_is_refused(
-    split: pd.DataFrame, stores: PixelCache, tmp_path: Path
-) -> None:
+        train(_Network, fingerprint="0" * 64)
     alone = split.assign(subset=split["subset"].replace("validation", "test"))
     states, slot = TrainingCheckpoints(tmp_path / "states"), DetectorSlot(tmp_path / "slot")
     with pytest.raises(UserError, match=r"split\.ratios\.validation"):
         train_detector(alone, _summary(alone), stores, {}, states, slot, "any", BACKBONES, TRAINING)
 
 
-def test_weights_that_cannot_be_read_are_named(
-    split: pd.DataFrame, stores: PixelCache, tmp_path: Path
-) -> None:
-    training = TRAINING.model_copy(update={"weights": str(tmp_path / "none.pth")})
-    with pytest.raises(UserError, match=r"training\.weights"):
-        train_run(
-            RunSettings("any", BACKBONES.preprocessing("any"), training),
-            split, _summary(split), stores, {}, TrainingCheckpoints(tmp_path / "states"),
-        )  # fmt: skip
-
-
-# ---------------------------------------------------------------- interruptions
-
-
-class _InterruptedInEpoch(_BreaksInEpoch):
-    """Learns as it should, until a signal comes in one epoch."""
-
-    def __init__(self, epoch: int, number: signal.Signals) -> None:
-        super().__init__(99)
-        self.epochs_left, self.number = epoch, number
-
-    def train(self, mode: bool = True) -> "_InterruptedInEpoch":
-        self.epochs_left -= mode
-        if self.epochs_left == 0 and mode:
-            os.kill(os.getpid(), self.number)
-        return super().train(mode)  # type: ignore[return-value]
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_says_what_is_kept_and_the_same_settings_go_on_from_there(
-    split: pd.DataFrame, stores: PixelCache, tmp_path: Path, number: signal.Signals
-) -> None:
-    def fresh(network: nn.Module) -> nn.Module:
-        torch.manual_seed(0)
-        network.fc.reset_parameters()
-        return network
-
-    reference = _train(split, stores, tmp_path / "whole/slot", fresh(_BreaksInEpoch(99)))
-
+    train, tmp_path, number
+):
+    reference = train(_Network, "whole")
     before = signal.getsignal(number)
     with pytest.raises(InterruptedWorkError, match=r"epoch 3 in .*\.pt"):
-        _train(split, stores, tmp_path / "slot", fresh(_InterruptedInEpoch(4, number)))
+        train(partial(_Network, 4, number))
     assert signal.getsignal(number) == before
 
-    resumed = _train(split, stores, tmp_path / "slot", fresh(_BreaksInEpoch(99)))
-    history, whole, detector = resumed.history, reference.history, resumed.detector
+    resumed = train(_Network)
     numbers = ["train_loss", "validation_loss", "validation_accuracy"]
-    pd.testing.assert_frame_equal(history[numbers], whole[numbers], check_exact=True)
+    histories = [each.history[numbers] for each in (resumed, reference)]
+    pd.testing.assert_frame_equal(*histories, check_exact=True)
     pd.testing.assert_frame_equal(resumed.validation_logits, reference.validation_logits)
-    for name, value in reference.detector.network.state_dict().items():
-        assert torch.equal(value, detector.network.state_dict()[name])
     # kept until the detector is saved
-    run = detector.card.run_fingerprint
+    run = resumed.detector.card.run_fingerprint
     assert TrainingCheckpoints(tmp_path / "states").load(run) is not None
 
 
-def test_an_interruption_in_the_first_epoch_keeps_nothing_and_says_so(
-    split: pd.DataFrame, stores: PixelCache, tmp_path: Path
-) -> None:
+def test_an_interruption_in_the_first_epoch_keeps_nothing_and_says_so(train, tmp_path):
     with pytest.raises(InterruptedWorkError):
-        _train(split, stores, tmp_path / "slot", _InterruptedInEpoch(1, signal.SIGINT))
+        train(partial(_Network, 1, signal.SIGINT))
     assert not list((tmp_path / "states").glob("*"))
 
 
-def test_a_state_of_a_machine_with_other_hardware_is_refused() -> None:
+def test_a_state_of_a_machine_with_other_hardware_is_refused():
     hardware = {"device": "cuda", "processes": 1, "precision": "bf16", "threads": 1}
     with pytest.raises(UserError, match=r"cuda.*checkpoint\.resume=false"):
-        hardware_of_checkpoint({"hardware": hardware})
+        hardware_of_checkpoint({"hardware": hardware}, TRAINING)

@@ -48,7 +48,11 @@ def create_leakage_pipeline() -> Pipeline:
             Node(
                 audit_split,
                 inputs=[
-                    "image_index", "split", "split_summary", "training_images", "params:leakage",
+                    "image_index",
+                    "split",
+                    "split_summary",
+                    "training_images",
+                    "params:leakage",
                 ],
                 outputs=["leakage_audit", "leakage_summary"],
                 name="audit_split",
@@ -60,7 +64,7 @@ def create_leakage_pipeline() -> Pipeline:
                 name="draw_leaks",
             ),
         ]
-    )  # fmt: skip
+    )
 
 
 def create_pipeline() -> Pipeline:

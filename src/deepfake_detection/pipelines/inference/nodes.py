@@ -52,7 +52,7 @@ def score_pictures(
 
     Raises:
         UserError: If there are no files, or another process scores them with the same settings.
-        InterruptedWorkError: On Ctrl-C.
+        InterruptedWorkError: On Ctrl-C and SIGTERM.
     """
     files = list_files(unlabelled_images)
     state = scoring_checkpoints.open(_fingerprint(detector, unlabelled_images, inference))
