@@ -5,6 +5,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,9 @@ ImageFile.LOAD_TRUNCATED_IMAGES = False
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
-
 # What is opened: types of photographs. Pillow starts another program for some others (EPS).
 _TYPES = (
-    "JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "TGA",
-    "ICO",
+    "JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "TGA", "ICO",
 )  # fmt: skip
 # Bytes of a file; the largest picture that Pillow opens has 537 million bytes of pixels
 _LARGEST_FILE = 600_000_000
@@ -70,12 +69,19 @@ def open_picture(
 
 
 def _decode(content: bytes, max_pixels: int | None, types: tuple[str, ...] | None) -> Image.Image:
-    with pillow_errors(), Image.open(io.BytesIO(content), formats=types or _TYPES) as image:
+    with pillow_errors(), Image.open(io.BytesIO(content), formats=types or _types()) as image:
         width, height = image.size
         if max_pixels is None or width * height <= max_pixels:
             image.load()
             return to_rgb(image)
     raise TooManyPixelsError(f"{width}×{height} pixels are more than max_pixels ({max_pixels})")
+
+
+@cache
+def _types() -> tuple[str, ...]:
+    """Those of `_TYPES` that this Pillow was built with."""
+    Image.init()
+    return tuple(name for name in _TYPES if name in Image.OPEN)
 
 
 def _strip_png(content: bytes) -> bytes | None:
