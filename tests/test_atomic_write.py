@@ -32,23 +32,23 @@ def _behind(error, cause):
 
 
 @pytest.mark.parametrize(
-    ("error", "expected"),
+    ("make", "expected"),
     [
-        (OSError(errno.ENOSPC, ""), UserError),
-        (OSError(errno.EDQUOT, ""), UserError),
-        (OSError(errno.EFBIG, ""), UserError),
+        (lambda: OSError(errno.ENOSPC, ""), UserError),
+        (lambda: OSError(errno.EDQUOT, ""), UserError),
+        (lambda: OSError(errno.EFBIG, ""), UserError),
         # as safetensors and torch say it
-        (ValueError("I/O error: (os error 28)"), UserError),
-        (_behind(RuntimeError("unexpected pos"), OSError(errno.EROFS, "")), UserError),
-        (_behind(RuntimeError("unexpected pos"), KeyboardInterrupt()), KeyboardInterrupt),
-        (_behind(RuntimeError("unexpected pos"), OSError(errno.EPIPE, "")), RuntimeError),
-        (KeyboardInterrupt(), KeyboardInterrupt),
-        (ValueError("own"), ValueError),
+        (lambda: ValueError("I/O error: (os error 28)"), UserError),
+        (lambda: _behind(RuntimeError("unexpected pos"), OSError(errno.EROFS, "")), UserError),
+        (lambda: _behind(RuntimeError("unexpected pos"), KeyboardInterrupt()), KeyboardInterrupt),
+        (lambda: _behind(RuntimeError("unexpected pos"), OSError(errno.EPIPE, "")), RuntimeError),
+        (lambda: KeyboardInterrupt(), KeyboardInterrupt),
+        (lambda: ValueError("own"), ValueError),
     ],
 )
 @pytest.mark.parametrize("checked", [False, True])
 def test_an_error_leaves_the_older_file_and_one_of_the_disk_names_it(
-    tmp_path, error, expected, checked
+    tmp_path, make, expected, checked
 ):
     path = tmp_path / "file.txt"
     path.write_text("old")
@@ -56,7 +56,7 @@ def test_an_error_leaves_the_older_file_and_one_of_the_disk_names_it(
     def write():
         with atomic_write(path, checked=checked) as temporary:
             temporary.write_text("half")
-            raise error
+            raise make()
 
     with pytest.raises(expected) as caught:
         write()
