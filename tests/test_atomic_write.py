@@ -42,7 +42,7 @@ def _behind(error, cause):
         (lambda: _behind(RuntimeError("unexpected pos"), OSError(errno.EROFS, "")), UserError),
         (lambda: _behind(RuntimeError("unexpected pos"), KeyboardInterrupt()), KeyboardInterrupt),
         (lambda: _behind(RuntimeError("unexpected pos"), OSError(errno.EPIPE, "")), RuntimeError),
-        (lambda: KeyboardInterrupt(), KeyboardInterrupt),
+        (KeyboardInterrupt, KeyboardInterrupt),
         (lambda: ValueError("own"), ValueError),
     ],
 )

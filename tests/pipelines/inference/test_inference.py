@@ -309,8 +309,10 @@ def test_the_submission_is_in_natural_order_and_complete(numbers, random):
     assert set(table["label"]) <= {0, 1}
 
 
-def test_two_pictures_of_one_name_are_refused():
-    scores = pd.DataFrame({"path": ["a/1.png", "b/1.jpg"], "verdict": ["real", "fake"]})
-    with pytest.raises(UserError, match=r"'inference\.submission\.name': a/1\.png and b/1\.jpg"):
-        submit(scores)
-    assert submit(scores, name="path")["id"].tolist() == ["a/1.png", "b/1.jpg"]
+def test_where_two_pictures_have_one_name_all_are_named_by_their_paths(caplog):
+    paths = ["2.png", "a/1.png", "b/1.jpg"]
+    scores = pd.DataFrame({"path": paths, "verdict": ["real", "fake", "fake"]})
+    for name in ("stem", "path"):
+        assert submit(scores, name=name)["id"].tolist() == paths
+    assert submit(scores, name="name")["id"].tolist() == ["1.jpg", "1.png", "2.png"]
+    assert len(caplog.records) == 1
