@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from deepfake_detection.metrics.cases import FALSE_KINDS, ExplainedCase
-from deepfake_detection.metrics.caveats import check_same_calibration, check_same_run
+from deepfake_detection.metrics.caveats import check_rows, check_same_calibration, check_same_run
 from deepfake_detection.metrics.metrics import bin_reliability
 from deepfake_detection.metrics.subsets import scored_subsets
 from deepfake_detection.models.detector import Detector
@@ -41,18 +41,23 @@ _SECTIONS = {
 
 
 def describe_scored_detector(
-    detector: Detector, metrics: Mapping[str, Any], training_history: pd.DataFrame
+    detector: Detector,
+    metrics: Mapping[str, Any],
+    training_history: pd.DataFrame,
+    predictions: pd.DataFrame,
+    metric_table: pd.DataFrame,
 ) -> dict[str, Any]:
-    """The detector's description, after a check that metrics and history are of its run.
+    """The detector's description, after a check that the tables are whole and of its run.
 
     A history of an older version has no `run_fingerprint`: it passes, and is not shown.
 
     Raises:
-        UserError: If the metrics or the history are of another run.
+        UserError: If a table or the metrics are of another run, or a table has other rows.
     """
     description = detector.describe()
     named = {"training_history": training_history} if _RUN in training_history else {}
-    check_same_run(description[_RUN], metrics=metrics, **named)
+    check_same_run(description[_RUN], metrics=metrics, predictions=predictions, **named)
+    check_rows(metrics, metric_table=metric_table)
     check_same_calibration(description["threshold"], description["temperature"], metrics)
     return description
 

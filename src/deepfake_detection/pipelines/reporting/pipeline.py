@@ -28,7 +28,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 describe_scored_detector,
-                inputs=["detector", "metrics", "training_history"],
+                inputs=["detector", "metrics", "training_history", "predictions", "metric_table"],
                 outputs="detector_description",
                 name="describe_scored_detector",
             ),
