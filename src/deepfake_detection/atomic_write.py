@@ -9,12 +9,15 @@ import hashlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
 from deepfake_detection.errors import UserError
+
+_SECONDS_OF_A_DAY = 24 * 60 * 60
 
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -46,24 +49,47 @@ def atomic_write(path: Path, *, checked: bool = False) -> Iterator[Path]:
     # a long name and what is added to it could be too long together
     temporary = path.with_name(f".{path.stem[:40]}-{uuid4().hex[:12]}{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch(exist_ok=False)
-        yield temporary
-        if checked:
-            with atomic_write(_checksum_path(path)) as checksum:
-                checksum.write_text(f"{_sha256(temporary)}  {path.name}\n", encoding="utf-8")
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except UserError:
-        raise
-    except Exception as error:
-        _explain(error, path, temporary)
-        raise
+        with naming_disk_errors(path, temporary):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.touch(exist_ok=False)
+            yield temporary
+            if checked:
+                with atomic_write(_checksum_path(path)) as checksum:
+                    checksum.write_text(f"{_sha256(temporary)}  {path.name}\n", encoding="utf-8")
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming_disk_errors(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Turn an error of the disk inside into a UserError that names `path`, which is written there.
+
+    `temporary` is the file that holds what was written so far.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        _explain(error, path, temporary or path)
+        raise
+
+
+def remove_stale(folder: Path, pattern: str) -> None:
+    """Remove what killed processes left in a folder: its last change was more than a day ago."""
+    for left in folder.glob(pattern):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime < _SECONDS_OF_A_DAY:
+                continue
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink()
 
 
 def check_whole(path: Path) -> None:

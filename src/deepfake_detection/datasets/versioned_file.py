@@ -1,15 +1,12 @@
 """Versioned files in the catalog."""
 
-import time
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from kedro.io import AbstractVersionedDataset, Version
 
+from deepfake_detection.atomic_write import remove_stale
 from deepfake_detection.errors import UserError
-
-_STALE = 3600  # seconds
 
 Saved = TypeVar("Saved")
 Loaded = TypeVar("Loaded")
@@ -68,13 +65,8 @@ class VersionedFileDataset(AbstractVersionedDataset[Saved, Loaded]):
         return Path(self._get_load_path())
 
     def remove_leftovers(self) -> None:
-        """Remove the temporary files that a killed process left here more than an hour ago."""
-        name = self._filepath.name
-        for left in Path(self._filepath).glob(f"*/.{PurePosixPath(name).stem[:40]}-*"):
-            with suppress(OSError):
-                if time.time() - left.stat().st_mtime > _STALE:
-                    left.unlink()
-                    left.parent.rmdir()
+        """Remove the temporary files that a killed process left here."""
+        remove_stale(Path(self._filepath), f"*/.{self._filepath.stem[:40]}-*")
 
     def _versions(self) -> list[str]:
         return [Path(path).parent.name for path in self._get_versions()]

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import shutil
-import time
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ import joblib
 import numpy as np
 import PIL
 
-from deepfake_detection.atomic_write import atomic_write
+from deepfake_detection.atomic_write import atomic_write, naming_disk_errors, remove_stale
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.fingerprints import pack_hashes
 from deepfake_detection.images.parallel import map_in_processes
@@ -37,10 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Increased when the same images and sizes give other pixels than before.
-_FORMAT = 1
-_ARRAY, _DIGESTS = "pixels.npy", "sha256.npy"
-
-_SECONDS_OF_A_DAY = 24 * 60 * 60
+_FORMAT = 2
+_ARRAY, _DIGESTS, _CHECKSUMS = "pixels.npy", "sha256.npy", "crc32.npy"
 
 Digests = np.ndarray[tuple[int], np.dtype[np.bytes_]]
 Rows = np.ndarray[tuple[int], np.dtype[np.intp]]
@@ -157,11 +155,15 @@ class PixelCache:
             UserError: If a file has changed since it was indexed, or the disk is full.
         """
         path = self.folder / _key(request.sha256s, request.preprocessing)
+        with naming_disk_errors(path):
+            self._build(request, path)
+
+    def _build(self, request: PixelRequest, path: Path) -> None:
         if _is_whole(path):
             log.info("Pixel cache %s exists already", path)
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        _sweep(self.folder)
+        remove_stale(self.folder, ".partial-*")
         if not request.stored:
             _write_list(request, _list_of(path))
             return
@@ -173,7 +175,7 @@ class PixelCache:
             _write(request, partial_path)
             partial_path.rename(path)
         except OSError as error:
-            if error.errno == errno.ENOSPC:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise UserError(_full_disk_message(request, self.folder)) from None
             # another run may have been faster; its cache has the same content
             if not path.exists():
@@ -215,24 +217,24 @@ def _load(path: Path) -> Pixels:
     return Pixels(array, digests)
 
 
+def _check(path: Path) -> None:
+    array, checksums = _load(path).array, np.load(path / _CHECKSUMS, allow_pickle=False)
+    for number, checksum in enumerate(checksums):
+        if zlib.crc32(bytes(array[number])) != checksum:
+            raise ValueError("its pixels are no longer those that were written")
+
+
 def _is_whole(path: Path) -> bool:
-    """Whether a cache exists and can be opened; a damaged one is deleted."""
+    """Whether a cache exists and holds the pixels that were written; a damaged one is deleted."""
     if not path.exists():
         return False
     try:
-        _load(path)
+        _check(path)
     except (OSError, ValueError, EOFError) as error:
         log.warning("Pixel cache %s is damaged (%s) and is built again", path, error)
         shutil.rmtree(path)
         return False
     return True
-
-
-def _sweep(folder: Path) -> None:
-    """Remove the files of builds that were killed more than a day ago."""
-    for left in folder.glob(".partial-*"):
-        if time.time() - left.stat().st_mtime > _SECONDS_OF_A_DAY:
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _key(sha256s: Sequence[str], preprocessing: PreprocessingParameters) -> str:
@@ -269,8 +271,8 @@ def _write(request: PixelRequest, folder: Path) -> None:
     log.info("Building a pixel cache of %d images at %d×%d (%.1f MB)", total, crop, crop, size)
     _allocate(folder / _ARRAY, shape)
     write = partial(_write_row, folder / _ARRAY, request.folder, request.preprocessing)
-    for _ in map_in_processes(write, enumerate(files), description="Pixel cache", total=total):
-        pass
+    checksums = map_in_processes(write, enumerate(files), description="Pixel cache", total=total)
+    np.save(folder / _CHECKSUMS, np.fromiter(checksums, np.uint32, total))
     np.save(folder / _DIGESTS, _unique_digests(request.sha256s))
 
 
@@ -289,10 +291,12 @@ def _write_row(
     folder: Path,
     preprocessing: PreprocessingParameters,
     file: tuple[int, tuple[str, str]],
-) -> None:
+) -> int:
+    """Write the pixels of one file into its row of the array; their CRC-32."""
     row, (path, sha256) = file
     pixels = crop_pixels(open_indexed_picture(folder / path, sha256), preprocessing)
     np.load(array_path, mmap_mode="r+")[row] = pixels
+    return zlib.crc32(pixels.tobytes())
 
 
 def _full_disk_message(request: PixelRequest, folder: Path) -> str:

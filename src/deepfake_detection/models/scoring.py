@@ -139,7 +139,7 @@ class ScoringCheckpoint:
     def __post_init__(self) -> None:
         if not self.path.is_file():
             return
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        for line in self.path.read_text(encoding="utf-8", errors="replace").split("\n"):
             try:
                 row = json.loads(line)
                 self.scores[row["path"], row["stamp"]] = Score(**row["score"])
