@@ -2,14 +2,16 @@
 
 import hashlib
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, PngImagePlugin
+from PIL import Image, ImageFile, ImageOps
 
 from deepfake_detection.errors import UserError
 
@@ -27,6 +29,13 @@ _TYPES = (
 _LARGEST_FILE = 600_000_000
 # The chunks of a PNG that its pixels need (PNG specification, third edition, section 5.6)
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+# First column, first row, and steps of the seven passes of an interlaced one (section 8.1)
+_PNG_PASSES = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)  # fmt: skip
+_BITS_PER_SAMPLE = 258  # a tag of TIFF
 
 
 class UnreadablePictureError(Exception):
@@ -73,6 +82,8 @@ def _decode(content: bytes, max_pixels: int | None, types: tuple[str, ...] | Non
         width, height = image.size
         if max_pixels is None or width * height <= max_pixels:
             image.load()
+            if image.format == "PNG":
+                _check_png_rows(content)
             return to_rgb(image)
     raise TooManyPixelsError(f"{width}×{height} pixels are more than max_pixels ({max_pixels})")
 
@@ -86,17 +97,36 @@ def _types() -> tuple[str, ...]:
 
 def _strip_png(content: bytes) -> bytes | None:
     """A PNG file without its metadata; None if there are none, or it is no PNG file."""
-    start = PngImagePlugin._MAGIC
-    if not content.startswith(start):
+    if not content.startswith(_PNG_START):
         return None
-    kept, at = [start], len(start)
+    kept = [chunk for chunk in _png_chunks(content) if chunk[4:8] in _PNG_PIXELS]
+    stripped = b"".join([_PNG_START, *kept])
+    return stripped if len(stripped) < len(content) else None
+
+
+def _png_chunks(content: bytes) -> Iterator[bytes]:
+    """The chunks of a PNG file: length (4 bytes), type (4), data, checksum (4)."""
+    at = len(_PNG_START)
     while at + 12 <= len(content):
         end = at + 12 + int.from_bytes(content[at : at + 4])
-        if content[at + 4 : at + 8] in _PNG_PIXELS:
-            kept.append(content[at:end])
+        yield content[at:end]
         at = end
-    stripped = b"".join(kept)
-    return stripped if len(stripped) < len(content) else None
+
+
+def _check_png_rows(content: bytes) -> None:
+    """Raise an error if rows are missing in the data of a PNG file: Pillow leaves them black."""
+    decompressor, found, needed = zlib.decompressobj(), 0, 0
+    for chunk in _png_chunks(content):
+        if chunk[4:8] == b"IHDR":
+            width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", chunk[8:21])
+            bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+            for left, top, right, down in _PNG_PASSES if interlaced else [(0, 0, 1, 1)]:
+                columns, rows = -((left - width) // right), -((top - height) // down)
+                needed += rows * (1 + (columns * bits + 7) // 8) if columns > 0 else 0
+        elif chunk[4:8] == b"IDAT" and found < needed:
+            found += len(decompressor.decompress(chunk[8:-4], needed - found))
+    if found < needed:
+        raise UnreadablePictureError("damaged image (rows are missing)")
 
 
 @contextmanager
@@ -104,6 +134,8 @@ def pillow_errors() -> Iterator[None]:
     """Turn any error of Pillow inside into an `UnreadablePictureError`."""
     try:
         yield
+    except UnreadablePictureError:
+        raise
     except Image.UnidentifiedImageError:
         raise UnreadablePictureError("not an image, or of a type that Pillow cannot read") from None
     except Image.DecompressionBombError as error:
@@ -117,11 +149,13 @@ def pillow_errors() -> Iterator[None]:
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Turn a picture upright and into 8-bit RGB (see `open_picture`)."""
+    # a TIFF file may hold 9 to 15 bits a pixel
+    (bits, *_) = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))
     # the pixels are good, even where the orientation cannot be read
     with suppress(Exception):
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        return Image.fromarray((np.asarray(image) >> (bits - 8)).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         values = np.nan_to_num(np.asarray(image, dtype=np.float64))
         # 16-bit files of some types open as 32-bit integers; floats range to 1 or to 255
