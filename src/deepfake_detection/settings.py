@@ -1,9 +1,23 @@
 """Project settings, read by Kedro."""
 
+import sys
 import warnings
+from typing import Any
 
-from deepfake_detection.config_loader import StudyConfigLoader
-from deepfake_detection.hooks import ProjectHooks
+
+def _end_quietly(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.stderr.write("Aborted!\n")
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+# before the imports below, which take seconds: Ctrl-C while they run would print a traceback
+if sys.excepthook is sys.__excepthook__:
+    sys.excepthook = _end_quietly
+
+from deepfake_detection.config_loader import StudyConfigLoader  # noqa: E402
+from deepfake_detection.hooks import ProjectHooks  # noqa: E402
 
 # Printed on every run, and nothing that a user of this project can change
 warnings.filterwarnings("ignore", message=r"register_new_resolver\(\) is deprecated")

@@ -240,6 +240,14 @@ def test_twelve_bits_a_pixel_are_scaled_to_eight():
     np.testing.assert_array_equal(np.asarray(opened)[..., 0], values >> 4)
 
 
+def test_no_decoder_writes_to_the_terminal(photograph, encode, capfd):
+    for compression in ("tiff_lzw", "tiff_deflate", "packbits"):
+        content = bytearray(encode(photograph(), "TIFF", compression=compression))
+        content[20:200:7] = b"\xff" * len(content[20:200:7])
+        assert_read_or_refused(bytes(content))
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("kind", ["EPS", "PDF", "PCX", "SGI"])
 def test_types_that_are_no_photographs_are_not_opened(kind, photograph, encode):
     with pytest.raises(UnreadablePictureError):

@@ -1,5 +1,6 @@
 """Opening picture files safely."""
 
+import ctypes
 import hashlib
 import io
 import struct
@@ -20,6 +21,11 @@ from deepfake_detection.errors import UserError
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+# Pillow's libtiff writes each fault of a file to the terminal; the error is raised anyway.
+with suppress(AttributeError, OSError):
+    _library = ctypes.CDLL(Image.core.__file__)
+    for _handler in (_library.TIFFSetErrorHandler, _library.TIFFSetWarningHandler):
+        _handler(None)
 
 # What is opened: types of photographs. Pillow starts another program for some others (EPS).
 _TYPES = (

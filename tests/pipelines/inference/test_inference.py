@@ -301,12 +301,20 @@ def test_the_submission_is_in_natural_order_and_complete(numbers, random):
     scores = pd.DataFrame(
         {
             "path": [f"{number}.png" for number in numbers],
-            "verdict": [random.choice(["real", "fake", None]) for _ in numbers],
+            "verdict": ["real", *(random.choice(["real", "fake", None]) for _ in numbers[1:])],
         }
     )
     table = submit(scores, real=1, fake=0, unreadable=0)
     assert table["id"].tolist() == [str(number) for number in sorted(numbers)]
     assert set(table["label"]) <= {0, 1}
+
+
+def test_where_nothing_can_be_read_the_run_fails(tmp_path, score):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    scores = score(tmp_path / "a.png")
+    assert len(scores) == 1
+    with pytest.raises(UserError, match=r"a\.png"):
+        submit(scores)
 
 
 def test_where_two_pictures_have_one_name_all_are_named_by_their_paths(caplog):

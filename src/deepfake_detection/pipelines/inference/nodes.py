@@ -13,6 +13,7 @@ from natsort import natsort_keygen, ns
 from PIL import Image
 from tqdm import tqdm
 
+from deepfake_detection.errors import UserError
 from deepfake_detection.file_lock import only_once
 from deepfake_detection.images.sources_and_groups import name_sources
 from deepfake_detection.interruptions import explaining_interruptions
@@ -184,7 +185,16 @@ def write_submission(scores: pd.DataFrame, inference: InferenceParameters) -> pd
 
     An unreadable file counts as an image if it has the suffix of one. Where two images would have
     the same name, all are named by their paths.
+
+    Raises:
+        UserError: If no image has a verdict.
     """
+    if scores["verdict"].isna().all():
+        raise UserError(
+            f"none of the {counted(len(scores), 'file')} has a verdict, so no submission was "
+            f"written. The first, {printable(scores['path'].iloc[0])}: {scores['error'].iloc[0]}. "
+            "The entry 'scores' has the reason of each"
+        )
     submission = inference.submission
     pictures = scores[scores["verdict"].notna() | scores["path"].map(_is_named_as_picture)]
     if left := sorted(set(scores["path"]) - set(pictures["path"])):
