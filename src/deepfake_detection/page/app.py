@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -21,6 +22,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from deepfake_detection.images.reading import TooManyPixelsError, UnreadablePictureError
 from deepfake_detection.models.detector import Detector
@@ -41,14 +43,18 @@ _HEADERS = [
     ("Cross-Origin-Opener-Policy", "same-origin"),
 ]
 
+# What an upload may take on one machine before another one may take its place
+_SECONDS_OF_AN_UPLOAD = 2
+_TOO_MANY = HTTPException(503, "Too many images at a time.", {"Retry-After": "2"})
+
 
 class Limits(NamedTuple):
     """Bounds on the memory and the time that uploads can take."""
 
     max_megabytes: float  # of one image file
     max_megapixels: float  # width × height of one image
-    max_waiting: int  # images received, queued or scored at a time; more wait in their browser
-    upload_seconds: float  # within which an image has to arrive
+    max_waiting: int  # images received at a time, and received ones that wait to be scored
+    upload_seconds: float  # within which a request, and then its image, have to arrive
 
 
 def make_app(
@@ -66,22 +72,26 @@ def make_app(
     document = render_document("deepfake_detection.page", "try.html.j2", contents, "try.js")
     page = HTMLResponse(document)
     card = JSONResponse(detector.describe())
-    queue = asyncio.Semaphore(limits.max_waiting)
+    uploads, waiting = Uploads(limits), 0
     # always the same thread: PyTorch keeps a pool of threads for each thread that calls it
     worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
 
     async def score(request: Request) -> Response:
+        nonlocal waiting
         check_sender(request)
-        async with queue:
-            content = await read_upload(request, limits)
-            try:
-                loop = asyncio.get_running_loop()
-                return JSONResponse(await loop.run_in_executor(worker, scorer, content))
-            except TooManyPixelsError:
-                problem = f"The image has more than {limits.max_megapixels:g} megapixels."
-                raise HTTPException(413, problem) from None
-            except UnreadablePictureError as error:
-                raise HTTPException(400, f"This cannot be read as an image: {error}.") from None
+        content = await uploads.read(request)
+        if waiting >= limits.max_waiting:
+            raise _TOO_MANY
+        waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return JSONResponse(await loop.run_in_executor(worker, scorer, content))
+        except TooManyPixelsError as error:
+            raise HTTPException(413, f"The image is too large: {error}.") from None
+        except UnreadablePictureError as error:
+            raise HTTPException(400, f"This cannot be read as an image: {error}.") from None
+        finally:
+            waiting -= 1
 
     return Starlette(
         routes=[
@@ -94,12 +104,32 @@ def make_app(
     )
 
 
-def serve(app: Starlette, listener: socket.socket) -> None:
-    """Answer requests until Ctrl-C."""
+def serve(app: Starlette, listener: socket.socket, seconds: float) -> None:
+    """Answer requests until Ctrl-C; one that does not arrive within `seconds` is dropped."""
+
+    class Protocol(H11Protocol):
+        timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self.watch()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.watch()
+
+        def watch(self) -> None:
+            waits = self.conn.their_state is h11.IDLE
+            if self.timer and not waits:
+                self.timer.cancel()
+                self.timer = None
+            elif waits and not self.timer:
+                self.timer = asyncio.get_running_loop().call_later(seconds, self.transport.close)
+
     config = uvicorn.Config(
         app,
         # parts that every installation of uvicorn has
-        loop="asyncio", http="h11", ws="none", lifespan="off",
+        loop="asyncio", http=Protocol, ws="none", lifespan="off",
         # requests are not logged; errors are logged by the application
         log_config=None, log_level="critical", access_log=False,
         proxy_headers=False, server_header=False, headers=_HEADERS,
@@ -131,30 +161,50 @@ def check_sender(request: Request) -> None:
         raise HTTPException(403, "Pages of other sites cannot have images scored here.")
 
 
-async def read_upload(request: Request, limits: Limits) -> bytes:
-    """Receive one image file as the body of a request, in bounded memory and time.
+class Uploads:
+    """Receives image files, at most `max_waiting` at a time. Another one ends the slowest."""
 
-    Raises:
-        HTTPException: If its type is not that of an image, or it is too large or too slow.
-    """
-    kind = request.headers.get("content-type", "image/any").lower()
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    if not kind.startswith(("image/", "application/octet-stream")) or encoding != "identity":
-        raise HTTPException(415, "The body has to be an image file, neither a form nor compressed.")
-    max_bytes = int(limits.max_megabytes * 1e6)
-    too_large = HTTPException(413, f"The file has more than {limits.max_megabytes:g} MB.")
-    # uvicorn refuses a length that is not a number
-    if int(request.headers.get("content-length", 0)) > max_bytes:
-        raise too_large
-    content = bytearray()
-    try:
-        async with asyncio.timeout(limits.upload_seconds):
-            async for chunk in request.stream():
-                content += chunk
-                if len(content) > max_bytes:
-                    raise too_large
-    except TimeoutError:
-        raise HTTPException(408, f"No image within {limits.upload_seconds:g} seconds.") from None
-    except ClientDisconnect:
-        raise HTTPException(400, "The upload was interrupted.") from None
-    return bytes(content)
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        # of each upload its start, and the time limit that ends it
+        self._running: dict[asyncio.Timeout, float] = {}
+
+    async def read(self, request: Request) -> bytes:
+        """Receive one image file as the body of a request, in bounded memory and time.
+
+        Raises:
+            HTTPException: If its type is not that of an image, it is too large or too slow, or too
+                many others are received.
+        """
+        limits, now = self._limits, asyncio.get_running_loop().time()
+        kind = request.headers.get("content-type", "image/any").lower()
+        encoding = request.headers.get("content-encoding", "identity").lower()
+        if not kind.startswith(("image/", "application/octet-stream")) or encoding != "identity":
+            raise HTTPException(415, "The body has to be an image file, no form, not compressed.")
+        max_bytes = int(limits.max_megabytes * 1e6)
+        too_large = HTTPException(413, f"The file has more than {limits.max_megabytes:g} MB.")
+        # uvicorn refuses a length that is not a number
+        if int(request.headers.get("content-length", 0)) > max_bytes:
+            raise too_large
+        if len(self._running) >= limits.max_waiting:
+            slowest = min(self._running, key=lambda each: self._running[each])
+            if now - self._running[slowest] < _SECONDS_OF_AN_UPLOAD:
+                raise _TOO_MANY
+            del self._running[slowest]
+            slowest.reschedule(now)
+        content = bytearray()
+        limit = asyncio.timeout(limits.upload_seconds)
+        try:
+            async with limit:
+                self._running[limit] = now
+                async for chunk in request.stream():
+                    content += chunk
+                    if len(content) > max_bytes:
+                        raise too_large
+        except TimeoutError:
+            raise HTTPException(408, "The image did not arrive in time.") from None
+        except ClientDisconnect:
+            raise HTTPException(400, "The upload was interrupted.") from None
+        finally:
+            self._running.pop(limit, None)
+        return bytes(content)

@@ -44,10 +44,8 @@ def _check_device(_: click.Context, __: click.Parameter, value: str) -> str:
     default=50,
     help="Largest image, width × height.",
 )
-@click.option(
-    "--max-waiting", type=click.IntRange(min=1), default=8, help="Images received at a time."
-)
-@click.option("--upload-seconds", type=_POSITIVE, default=30, help="For an image to arrive.")
+@click.option("--max-waiting", type=click.IntRange(min=1), default=8, help="Images at a time.")
+@click.option("--upload-seconds", type=_POSITIVE, default=10, help="For an image to arrive.")
 def main(detector: Path | None, port: int, device: str, *, no_browser: bool, **limits: Any) -> None:
     """Score images with DETECTOR on a page that only this machine can reach.
 
@@ -77,7 +75,7 @@ def main(detector: Path | None, port: int, device: str, *, no_browser: bool, **l
         if not no_browser:
             # some browsers return only when they are closed
             threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
-        serve(app, listener)
+        serve(app, listener, limits["upload_seconds"])
     click.echo("The page has stopped.")
 
 
