@@ -34,8 +34,8 @@ _TYPES = (
 # Bytes of a file; the largest picture that Pillow opens has 537 million bytes of pixels
 _LARGEST_FILE = 600_000_000
 # Decoders need a time for each row of a PNG, and for each scan of a JPEG file, however small the
-# file is. JPEG allows sides of 65,535 pixels; progressive files have about ten scans
-_LONGEST_SIDE, _MOST_SCANS, _JPEG_SCAN = 65_535, 200, b"\xff\xda"
+# file is. JPEG allows sides of 65,535 pixels; progressive files have 10 to 15 scans
+_LONGEST_SIDE, _MOST_SCANS, _JPEG_SCAN = 65_535, 32, b"\xff\xda"
 # The chunks of a PNG that its pixels need (PNG specification, third edition, section 5.6)
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _PNG_START = b"\x89PNG\r\n\x1a\n"
