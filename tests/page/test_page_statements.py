@@ -7,6 +7,7 @@ from deepfake_detection.page.statements import describe_detector
 
 SPLIT = {
     "method": "group",
+    "fingerprint": "ab" * 32,
     "groups_in_more_than_one_subset": 0,
     "images": {
         "train": {"real": 180, "fake_deepfake": 1200, "fake_face2face": 0},
@@ -35,7 +36,7 @@ def test_counts_and_validation_accuracy_are_told():
     assert "on 120 images is 92.5 %." in training
     assert "32×32" in limits
     # without counts, the kinds of fake are named
-    assert "fake_deepfake" in describe(split={"method": "group"})[1][0]
+    assert "fake_deepfake" in describe(split={"method": "group", "fingerprint": "ab" * 32})[1][0]
     # the accuracy was measured at another threshold than the detector's
     calibration = {"fitted": ["threshold"], "notes": []}
     _, (training, _) = describe(threshold=0.8, calibration=calibration)

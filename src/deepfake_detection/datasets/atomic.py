@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset, Version
+from kedro.io import AbstractDataset, DatasetError, Version
 
 from deepfake_detection.atomic_write import atomic_write, check_whole
 from deepfake_detection.datasets.versioned_file import VersionedFileDataset
+from deepfake_detection.errors import UserError, first_line
 
 
 class AtomicDataset(VersionedFileDataset[Any, Any]):
@@ -41,7 +42,14 @@ class AtomicDataset(VersionedFileDataset[Any, Any]):
         """Load as the other dataset does; a UserError if the file was cut or changed."""
         path = Path(self._get_load_path())
         check_whole(path)
-        return self._dataset_of(path).load()
+        try:
+            return self._dataset_of(path).load()
+        # a file without a checksum: readers raise errors of many kinds, which Kedro wraps
+        except DatasetError as error:
+            reason = first_line(error.__cause__ or error)
+            raise UserError(
+                f"{path} cannot be read ({reason}): it is damaged, or no such file. Make it again"
+            ) from error
 
     def save(self, data: Any) -> None:
         """Save as the other dataset does; a UserError if the disk is full or read-only."""

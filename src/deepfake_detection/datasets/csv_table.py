@@ -52,7 +52,7 @@ def _unescape(value: Any) -> Any:
         return value
     # other characters than those of escapes are kept as they are
     return re.sub(
-        r"\\(\\|x..|u....|U........|[nrt])",
+        r"\\(\\|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4}|[nrt])",
         lambda found: found[0].encode("ascii").decode("unicode_escape"),
         value.removeprefix(_MARK),
     )

@@ -23,7 +23,7 @@ import numpy as np
 import PIL
 
 from deepfake_detection.atomic_write import atomic_write, naming_disk_errors, remove_stale
-from deepfake_detection.errors import UserError
+from deepfake_detection.errors import UserError, first_line
 from deepfake_detection.images.fingerprints import pack_hashes
 from deepfake_detection.images.parallel import map_in_processes
 from deepfake_detection.images.prefetch import prefetch
@@ -129,21 +129,21 @@ class PixelCache:
         """Open the cache of exactly these images at these sizes, or the list of their files."""
         path = self.folder / _key(sha256s, preprocessing)
         try:
-            return _load(path)
+            return _load(path, sha256s, preprocessing.crop)
         except FileNotFoundError:
             pass
-        except (ValueError, EOFError) as error:
-            raise UserError(f"{path} is damaged ({error}). Delete it, and run again.") from error
+        # NumPy raises errors of many kinds for a damaged header
+        except Exception as error:
+            raise UserError(
+                f"{path} is damaged ({first_line(error)}). Delete it, and run again."
+            ) from error
         try:
-            listed = json.loads(_list_of(path).read_text(encoding="utf-8"))
+            return _open_list(_list_of(path), sha256s, preprocessing)
         except FileNotFoundError:
             raise UserError(
                 f"there is no pixel cache of these {len(sha256s)} images in {self.folder}: the "
                 "split is of another image index. Run kedro run --pipelines data_preparation again."
             ) from None
-        digests = _unique_digests(sha256s)
-        files = ImageFiles(Path(listed["folder"]), listed["paths"], _hex(digests), preprocessing)
-        return Pixels(files, digests)
 
     def build(self, request: PixelRequest) -> None:
         """Build the cache of these images, unless it exists; or list their files.
@@ -159,7 +159,7 @@ class PixelCache:
             self._build(request, path)
 
     def _build(self, request: PixelRequest, path: Path) -> None:
-        if _is_whole(path):
+        if _is_whole(path, request):
             log.info("Pixel cache %s exists already", path)
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -209,28 +209,47 @@ def _write_list(request: PixelRequest, path: Path) -> None:
     log.info("No pixel cache (parameter pixels): %d images are read from their files", len(paths))
 
 
-def _load(path: Path) -> Pixels:
+def _open_list(
+    path: Path, sha256s: Sequence[str], preprocessing: PreprocessingParameters
+) -> Pixels:
+    digests = _unique_digests(sha256s)
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+        folder = Path(listed["folder"])
+        paths = dict(zip(_hex(digests), map(str, listed["paths"]), strict=True))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        problem = f"{path} is damaged ({first_line(error)})"
+        raise UserError(f"{problem}. Delete it, and run data_preparation again.") from None
+    return Pixels(ImageFiles(folder, [*paths.values()], [*paths], preprocessing), digests)
+
+
+def _load(path: Path, sha256s: Sequence[str], crop: int) -> Pixels:
     array = np.load(path / _ARRAY, mmap_mode="r", allow_pickle=False)
     digests = np.load(path / _DIGESTS, allow_pickle=False)
-    if len(array) != len(digests):
-        raise ValueError("its parts are of different lengths")
+    if not np.array_equal(digests, _unique_digests(sha256s)):
+        raise ValueError("it is of other images")
+    if array.shape != (len(digests), crop, crop, 3) or array.dtype != np.uint8:
+        raise ValueError("it has another shape")
+    if (path / _ARRAY).stat().st_size != array.offset + array.nbytes:
+        raise ValueError("it has another length")
     return Pixels(array, digests)
 
 
-def _check(path: Path) -> None:
-    array, checksums = _load(path).array, np.load(path / _CHECKSUMS, allow_pickle=False)
-    for number, checksum in enumerate(checksums):
-        if zlib.crc32(bytes(array[number])) != checksum:
-            raise ValueError("its pixels are no longer those that were written")
+def _check(path: Path, request: PixelRequest) -> None:
+    array = _load(path, request.sha256s, request.preprocessing.crop).array
+    checksums = np.load(path / _CHECKSUMS, allow_pickle=False)
+    if [zlib.crc32(bytes(array[row])) for row in range(len(array))] != checksums.tolist():
+        raise ValueError("its pixels are no longer those that were written")
 
 
-def _is_whole(path: Path) -> bool:
+def _is_whole(path: Path, request: PixelRequest) -> bool:
     """Whether a cache exists and holds the pixels that were written; a damaged one is deleted."""
     if not path.exists():
         return False
     try:
-        _check(path)
-    except (OSError, ValueError, EOFError) as error:
+        _check(path, request)
+    # NumPy raises errors of many kinds for a damaged header
+    except Exception as error:
         log.warning("Pixel cache %s is damaged (%s) and is built again", path, error)
         shutil.rmtree(path)
         return False

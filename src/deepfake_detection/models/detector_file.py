@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from deepfake_detection.atomic_write import atomic_write
-from deepfake_detection.errors import UserError, first_line
-from deepfake_detection.models.backbones import build_detecting_network, expect_tensors
+from deepfake_detection.errors import UserError, first_line, in_line
+from deepfake_detection.models.backbones import build_detecting_network, expect_tensors, try_crop
 from deepfake_detection.models.detector_card import FORMAT_VERSION, DetectorCard, parse_card
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _TRAINED_ON, _VALIDATED_ON, _NETWORK = "trained_on", "validated_on", "network."
 # As safetensors names what the networks' weights are made of
 _DTYPES = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL"}
 
+_MOST_HASHES = 10_000_000
 # SHA-256 of each file: [images, 32]
 Hashes = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
 
@@ -68,6 +69,10 @@ def read_detector_file(path: Path) -> tuple[nn.Module, DetectorCard, Hashes, Has
     path = find_detector_file(path)
     with _opened(path) as file:
         card = _read_card(path, file)
+        if problem := try_crop(card.backbone, card.preprocessing["crop"], training=False):
+            raise UserError(
+                f"{path} cannot be used: its pictures do not fit its network: {problem}"
+            )
         expected = expect_tensors(card.backbone, transform_input=card.transform_input)
         stored = {f"{_NETWORK}{name}": value for name, value in expected.items()}
         _check_shapes(path, file, card, stored)
@@ -97,13 +102,15 @@ def _check_shapes(path: Path, file: Any, card: DetectorCard, stored: dict[str, T
     problem = f"{path} does not hold the weights of {card.backbone}"
     there = set(file.keys()) - {_TRAINED_ON, _VALIDATED_ON}
     if other := sorted(there ^ stored.keys()):
-        raise UserError(f"{problem}: {'too much' if other[0] in there else 'missing'}: {other[0]}")
+        raise UserError(
+            f"{problem}: {'too much' if other[0] in there else 'missing'}: {in_line(other[0])}"
+        )
     for name, value in stored.items():
         found = file.get_slice(name)
         shape, dtype = found.get_shape(), found.get_dtype()
         if shape != list(value.shape) or dtype != _DTYPES.get(value.dtype):
             raise UserError(
-                f"{problem}: {name} is {dtype} {shape}, not {_DTYPES.get(value.dtype)} "
+                f"{problem}: {name} is {dtype} {in_line(shape)}, not {_DTYPES.get(value.dtype)} "
                 f"{list(value.shape)}"
             )
 
@@ -111,9 +118,11 @@ def _check_shapes(path: Path, file: Any, card: DetectorCard, stored: dict[str, T
 def _read_hashes(path: Path, file: Any, name: str) -> Hashes:
     if name not in file.keys():  # noqa: SIM118  (the file is no mapping)
         return np.empty((0, 32), np.uint8)
+    found = file.get_slice(name)
+    rows, *columns = found.get_shape() or [0]
+    if found.get_dtype() != "U8" or columns != [32] or rows > _MOST_HASHES:
+        raise UserError(f"{path} is damaged: {name} holds no SHA-256 values, or too many")
     hashes: Hashes = file.get_tensor(name).numpy()
-    if hashes.dtype != np.uint8 or hashes.ndim != 2 or hashes.shape[1] != 32:
-        raise UserError(f"{path} is damaged: {name} holds no SHA-256 values")
     return hashes
 
 
@@ -124,7 +133,7 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     except (SafetensorError, OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path} is truncated, damaged or not a detector file ({error}). "
+            f"{path} is truncated, damaged or not a detector file ({first_line(error)}). "
             "Copy it again, or train again."
         ) from error
 

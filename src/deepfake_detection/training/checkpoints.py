@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 
@@ -50,6 +51,7 @@ class TrainingCheckpoints:
         """Read a checkpoint onto the CPU; None if there is none, UserError if it is unusable."""
         path = self.path(run_fingerprint)
         try:
+            _check_content(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
             if content["format"] == _FORMAT and content["run"] == run_fingerprint:
                 state = dict(content["state"])
@@ -145,6 +147,13 @@ class CheckpointSaver:
         if self._writing:
             self._writing.result()
             self._writing = None
+
+
+def _check_content(path: Path) -> None:
+    """Compare checksums, which torch writes and does not read."""
+    with ZipFile(path) as archive:
+        if changed := archive.testzip():
+            raise ValueError(f"{changed} has another checksum")
 
 
 def _copy_to_cpu(value: Any) -> Any:

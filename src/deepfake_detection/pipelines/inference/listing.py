@@ -4,7 +4,7 @@ from pathlib import Path
 
 from natsort import natsorted, ns
 
-from deepfake_detection.errors import UserError
+from deepfake_detection.errors import UserError, first_line
 from deepfake_detection.images.files import files_below, is_system_file
 
 
@@ -27,8 +27,8 @@ def list_files(path: Path) -> list[tuple[str, Path]]:
     elif path.suffix.lower() == ".txt":
         try:
             lines = path.read_text(encoding="utf-8-sig").split("\n")
-        except UnicodeDecodeError as error:
-            reason = f"it is not UTF-8 text ({error})"
+        except (OSError, UnicodeDecodeError) as error:
+            reason = f"it cannot be read as UTF-8 text ({first_line(error)})"
             raise UserError(f"{path} is not a list of paths: {reason}") from None
         names = [_unquote(line.removesuffix("\r")) for line in lines]
         files = [(name, path.parent / name) for name in names if name.strip() and name[0] != "#"]
