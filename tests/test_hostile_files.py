@@ -241,15 +241,15 @@ def test_a_damaged_parameter_file_is_read_or_refused_in_one_line(project, env):
         )  # fmt: skip
         return loader["parameters"]
 
-    @settings(quickly, max_examples=40)
-    @given(
-        damaged(content) | st.sampled_from([*ODD_YAML, *(content + b"\n" + x for x in ODD_YAML)])
-    )
+    @settings(quickly, max_examples=15)
+    @given(damaged(content))
     def check(changed):
         path.write_bytes(changed)
         load(read, "")
 
     try:
+        for odd in ODD_YAML:
+            check.hypothesis.inner_test(odd if env == "base" else content + b"\n" + odd)
         check()
     finally:
         path.write_bytes(content)

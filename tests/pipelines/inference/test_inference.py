@@ -220,7 +220,7 @@ def test_an_interrupted_scoring_goes_on_to_the_same_table(
     assert "16 of 30 files" in message
     assert str(state) in message
     assert threading.active_count() < 10
-    rows = [json.loads(line) for line in state.read_text().splitlines() if line]
+    rows = [json.loads(line.split(" ", 1)[1]) for line in state.read_text().splitlines() if line]
     assert len(rows) == 16
     assert {"path", "stamp", "score"} == rows[0].keys()
     # the process was killed while it wrote a line
