@@ -81,12 +81,12 @@ TestRunsSideBySide.settings = settings(max_examples=60, stateful_step_count=20, 
 
 
 def test_versions_from_the_future_stop_a_run(tmp_path):
-    open_entry(tmp_path, "2027-01-01T00.00.00.000Z").save({})
+    open_entry(tmp_path, "2999-01-01T00.00.00.000Z").save({})
     entry = open_entry(tmp_path, "2026-01-01T00.00.00.000Z")
-    with pytest.raises(UserError, match=r"2027-01-01T00\.00\.00\.000Z"):
+    with pytest.raises(UserError, match=r"2999-01-01T00\.00\.00\.000Z"):
         entry.fix_version(saved_here=True)
     # a version that was asked for is loaded all the same
-    asked = Version("2027-01-01T00.00.00.000Z", "2026-01-01T00.00.00.000Z")
+    asked = Version("2999-01-01T00.00.00.000Z", "2026-01-01T00.00.00.000Z")
     entry = AtomicDataset(filepath=str(tmp_path / "a.json"), dataset=JSON, version=asked)
     entry.fix_version(saved_here=False)
     assert entry.load() == {}

@@ -4,6 +4,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from kedro.io import AbstractVersionedDataset, Version
+from kedro.io.core import generate_timestamp
 
 from deepfake_detection.atomic_write import remove_stale
 from deepfake_detection.errors import UserError
@@ -42,13 +43,13 @@ class VersionedFileDataset(AbstractVersionedDataset[Saved, Loaded]):
         """
         if self._version is None:
             return
-        load, save = self._version.load, self.resolve_save_version()
-        newer = [version for version in self._versions() if version > str(save)]
-        if newer and load is None:
+        load, save, now = self._version.load, self.resolve_save_version(), generate_timestamp()
+        future = [version for version in self._versions() if version > now]
+        if future and load is None:
             raise UserError(
-                f"{self._filepath / newer[0]} is from the future: later runs would load it instead "
-                f"of what this one saves ({save}). Check the clock of this machine, then rename or "
-                "delete that folder"
+                f"{self._filepath / future[0]} is from the future: later runs would load it "
+                f"instead of what this one saves ({save}). Check the clock of this machine, then "
+                "rename or delete that folder"
             )
         if load is None and (saved_here or self._versions()):
             load = save if saved_here else self.resolve_load_version()
