@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,7 @@ from deepfake_detection.models.detector_card import FORMAT_VERSION, DetectorCard
 if TYPE_CHECKING:
     from deepfake_detection.models.detector import Detector
 
-_METADATA_KEY = "deepfake_detection"
+_METADATA_KEY, _CHECKSUM_KEY = "deepfake_detection", "sha256"
 _TRAINED_ON, _VALIDATED_ON, _NETWORK = "trained_on", "validated_on", "network."
 # As safetensors names what the networks' weights are made of
 _DTYPES = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL"}
@@ -47,11 +48,21 @@ def write_detector(detector: Detector, path: Path) -> None:
     }
     tensors[_TRAINED_ON] = torch.from_numpy(detector.trained_on.copy())
     tensors[_VALIDATED_ON] = torch.from_numpy(detector.validated_on.copy())
-    card = {"format_version": FORMAT_VERSION} | asdict(detector.card)
-    metadata = {_METADATA_KEY: json.dumps(card, sort_keys=True, allow_nan=False)}
+    content = {"format_version": FORMAT_VERSION} | asdict(detector.card)
+    card = json.dumps(content, sort_keys=True, allow_nan=False)
+    metadata = {_METADATA_KEY: card, _CHECKSUM_KEY: _digest(card, tensors)}
 
     with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata)
+
+
+def _digest(card: str, tensors: Mapping[str, Any]) -> str:
+    """SHA-256 over the card's text, and the name and the bytes of each tensor, by name."""
+    digest = hashlib.sha256(card.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].numpy())
+    return digest.hexdigest()
 
 
 def find_detector_file(path: Path) -> Path:
@@ -79,6 +90,14 @@ def read_detector_file(path: Path) -> tuple[nn.Module, DetectorCard, Hashes, Has
         state = {name: file.get_tensor(f"{_NETWORK}{name}") for name in expected}
         trained_on = _read_hashes(path, file, _TRAINED_ON)
         validated_on = _read_hashes(path, file, _VALIDATED_ON)
+        tensors = {f"{_NETWORK}{name}": value for name, value in state.items()}
+        hashes = {_TRAINED_ON: trained_on, _VALIDATED_ON: validated_on}
+        tensors |= {name: torch.from_numpy(value) for name, value in hashes.items()}
+        metadata = file.metadata()
+        # a file of an earlier version has none
+        digest = _digest(metadata[_METADATA_KEY], tensors)
+        if metadata.get(_CHECKSUM_KEY, digest) != digest:
+            raise UserError(f"{path} is damaged: it has another SHA-256. Copy it again")
     _check_values(path, state)
     network = build_detecting_network(
         card.backbone, state, len(card.class_names), transform_input=card.transform_input
