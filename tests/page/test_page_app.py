@@ -79,6 +79,7 @@ def test_page_needs_nothing_from_elsewhere(page):
     assert rules["script-src"].startswith("'sha256-")
     assert elements.values("main", "data-max-megabytes") == ["0.3"]
     assert "1 megapixels" in elements.words
+    assert "32×32" in elements.words
 
 
 def start_upload(page, length):

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from io import BytesIO
 from typing import IO, cast
@@ -61,6 +62,7 @@ class DecodingProcess:
         """
         if self._process.poll() is not None:
             self._start()
+        late = time.monotonic() + self._seconds
         timer = threading.Timer(self._seconds, self.close)
         timer.start()
         try:
@@ -69,7 +71,7 @@ class DecodingProcess:
         except (OSError, ValueError):
             with suppress(OSError):
                 self._target.close()
-            if timer.is_alive():
+            if time.monotonic() < late:
                 raise UnreadablePictureError("the decoder failed") from None
             problem = f"decoding takes more than {self._seconds:g} seconds"
             raise SlowPictureError(problem) from None

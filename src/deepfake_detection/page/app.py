@@ -70,6 +70,7 @@ def make_app(
     contents = {
         "backbone": detector.card.backbone, "statements": describe_detector(detector),
         "limits": limits, "explains": explains, "formats": FORMATS, "own_header": OWN_HEADER,
+        "preprocessing": detector.preprocessing,
     }  # fmt: skip
     document = render_document("deepfake_detection.page", "try.html.j2", contents, "try.js")
     page = HTMLResponse(document)
@@ -84,6 +85,8 @@ def make_app(
         check_sender(request)
         async with take_place(uploads):
             content = await read_upload(request, limits)
+        # after a large body, uvicorn only now reads on, and notices that a client leaves
+        await request.is_disconnected()
         async with take_place(queue), turn:
             if await request.is_disconnected():
                 raise HTTPException(400, "The client has left.")
@@ -185,18 +188,14 @@ async def read_upload(request: Request, limits: Limits) -> bytes:
     encoding = request.headers.get("content-encoding", "identity").lower()
     if not kind.startswith(("image/", "application/octet-stream")) or encoding != "identity":
         raise HTTPException(415, "The body has to be an image file, neither a form nor compressed.")
-    max_bytes = int(limits.max_megabytes * 1e6)
-    too_large = HTTPException(413, f"The file has more than {limits.max_megabytes:g} MB.")
-    # uvicorn refuses a length that is not a number
-    if int(request.headers.get("content-length", 0)) > max_bytes:
-        raise too_large
-    content = bytearray()
+    # parsing thousands of small chunks takes seconds. A browser sends a length
+    if "transfer-encoding" in request.headers:
+        raise HTTPException(411, "The body has to have a length.")
+    # uvicorn refuses a length that is not a number, and a body that has another
+    if int(request.headers.get("content-length", 0)) > limits.max_megabytes * 1e6:
+        raise HTTPException(413, f"The file has more than {limits.max_megabytes:g} MB.")
     try:
         async with asyncio.timeout(limits.upload_seconds):
-            async for chunk in request.stream():
-                content += chunk
-                if len(content) > max_bytes:
-                    raise too_large
+            return await request.body()
     except (TimeoutError, ClientDisconnect):
         raise HTTPException(408, f"No image within {limits.upload_seconds:g} seconds.") from None
-    return bytes(content)

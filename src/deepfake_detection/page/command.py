@@ -5,6 +5,7 @@ import threading
 import webbrowser
 from contextlib import closing
 from importlib.util import find_spec
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +87,9 @@ def find_newest_detector(folder: Path) -> Path:
             f"deepfake-page {_FILE}"
         )
     # a version is named after the time at which it was saved
+    saved_at = attrgetter("parent.name")
     newest, demo = (
-        max(
-            project.glob(f"{models}/*/{_FILE}/*/{_FILE}"),
-            key=lambda path: path.parent.name,
-            default=None,
-        )
+        max(project.glob(f"{models}/*/{_FILE}/*/{_FILE}"), key=saved_at, default=None)
         for models in (_MODELS, "data/demo/06_models")
     )
     if newest:
