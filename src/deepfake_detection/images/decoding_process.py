@@ -43,12 +43,12 @@ class DecodingProcess:
     """Decodes one picture at a time. To be closed.
 
     Args:
-        max_pixels: Width × height above which a file is refused before it is decoded.
+        max_megapixels: Width × height above which a file is refused before it is decoded.
         seconds: After which decoding is given up.
     """
 
-    def __init__(self, max_pixels: int, seconds: float) -> None:
-        self._max_pixels = max_pixels
+    def __init__(self, max_megapixels: float, seconds: float) -> None:
+        self._max_pixels = int(max_megapixels * 1e6)
         self._seconds = seconds
         self._start()
 
@@ -56,7 +56,7 @@ class DecodingProcess:
         """Decode an image file of one of `FORMATS` into upright 8-bit RGB, as `open_picture`.
 
         Raises:
-            TooManyPixelsError: If it is larger than `max_pixels`, or longer than 65,535 pixels.
+            TooManyPixelsError: If it is larger, or longer than 65,535 pixels.
             SlowPictureError: If decoding takes too long.
             UnreadablePictureError: If it cannot be decoded.
         """

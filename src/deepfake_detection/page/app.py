@@ -32,7 +32,6 @@ from deepfake_detection.page.statements import describe_detector
 from deepfake_detection.reports.document import render_document
 
 log = logging.getLogger(__name__)
-
 OWN_HEADER = "X-Deepfake-Page"
 # On every answer. The page restricts itself further, in its head
 _HEADERS = [
@@ -68,12 +67,10 @@ def make_app(
     its body and returns what `scorer` returns. An error is a status and `{"error": sentence}`.
     """
     contents = {
-        "backbone": detector.card.backbone, "statements": describe_detector(detector),
-        "limits": limits, "explains": explains, "formats": FORMATS, "own_header": OWN_HEADER,
-        "preprocessing": detector.preprocessing,
+        "detector": detector, "statements": describe_detector(detector), "limits": limits,
+        "explains": explains, "formats": FORMATS, "own_header": OWN_HEADER,
     }  # fmt: skip
     document = render_document("deepfake_detection.page", "try.html.j2", contents, "try.js")
-    page = HTMLResponse(document)
     card = JSONResponse(detector.describe())
     uploads = asyncio.Semaphore(4 * limits.max_waiting)
     queue = asyncio.Semaphore(limits.max_waiting)
@@ -94,12 +91,11 @@ def make_app(
                 loop = asyncio.get_running_loop()
                 return JSONResponse(await loop.run_in_executor(worker, scorer, content))
             except (UnreadablePictureError, UserError) as error:
-                status = _STATUSES.get(type(error), 422)
-                raise HTTPException(status, f"The image cannot be scored: {error}.") from None
+                raise HTTPException(_STATUSES.get(type(error), 422), f"{error}.") from None
 
     return Starlette(
         routes=[
-            Route("/", lambda _: page),
+            Route("/", lambda _: HTMLResponse(document)),
             Route("/detector", lambda _: card),
             Route("/score", score, methods=["POST"]),
         ],

@@ -61,13 +61,11 @@ def main(detector: Path | None, port: int, device: str, *, no_browser: bool, **l
 
         path = find_detector_file(path)
         loaded = Detector.load(path)
-        max_pixels = int(limits["max_megapixels"] * 1e6)
-        decoder = DecodingProcess(max_pixels, limits.pop("decode_seconds"))
+        decoder = DecodingProcess(limits["max_megapixels"], limits.pop("decode_seconds"))
         scorer = ImageScorer(loaded, device, decoder)
         app = make_app(loaded, scorer, Limits(**limits), explains=scorer.heat_maps is not None)
         address = f"http://{_ADDRESS}:{listener.getsockname()[1]}"
-        click.echo(f"Detector: {loaded.card.backbone}, {path}")
-        click.echo(f"Page:     {address}")
+        click.echo(f"Detector: {loaded.card.backbone}, {path}\nPage:     {address}")
         click.echo("Images stay on this machine. Ctrl-C stops the page.")
         if not no_browser:
             # some browsers return only when they are closed
@@ -105,7 +103,7 @@ def open_port(port: int) -> socket.socket:
     try:
         return socket.create_server((_ADDRESS, port))
     except OSError as error:
-        reason = error.strerror or first_line(error)
         raise UserError(
-            f"--port: {_ADDRESS}:{port} cannot be opened ({reason}). 0 takes any free one."
+            f"--port: {_ADDRESS}:{port} cannot be opened ({error.strerror or first_line(error)}). "
+            "0 takes any free one."
         ) from None

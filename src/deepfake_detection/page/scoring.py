@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from deepfake_detection.errors import UserError
@@ -68,7 +67,7 @@ class ImageScorer:
         if self.heat_maps is None:
             return None
         pixels = crop_pixels(image, self._detector.preprocessing)
-        heat = self.heat_maps.explain(np.stack([pixels]), "verdict")[0]
+        heat = self.heat_maps.explain(pixels[None], "verdict")[0]
         buffer = io.BytesIO()
         heat_layer(heat, (len(heat), len(heat))).save(buffer, "PNG")
         return data_uri("image/png", buffer.getvalue())
