@@ -248,6 +248,16 @@ def test_no_decoder_writes_to_the_terminal(photograph, encode, capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_few_bytes_keep_no_decoder_busy(encode):
+    with pytest.raises(TooManyPixelsError):
+        open_picture(png_of_size(1, 10**6))
+    content = encode(Image.new("L", (2000, 2000), 3), "JPEG", progressive=True)
+    open_picture(content)
+    scan = content[content.rindex(b"\xff\xc4") : -2]
+    with pytest.raises(UnreadablePictureError):
+        open_picture(content[:-2] + scan * 2500 + b"\xff\xd9")
+
+
 @pytest.mark.parametrize("kind", ["EPS", "PDF", "PCX", "SGI"])
 def test_types_that_are_no_photographs_are_not_opened(kind, photograph, encode):
     with pytest.raises(UnreadablePictureError):

@@ -79,6 +79,7 @@ def test_page_needs_nothing_from_elsewhere(page):
     assert rules["script-src"].startswith("'sha256-")
     assert elements.values("main", "data-max-megabytes") == ["0.3"]
     assert "1 megapixels" in elements.words
+    assert "32×32" in elements.words
 
 
 def start_upload(page, length):
@@ -96,15 +97,13 @@ def test_long_length_is_refused_before_anything_is_sent(page):
     connection.close()
 
 
-def test_slow_uploads_are_ended_and_others_scored_meanwhile(page, picture):
+def test_slow_uploads_are_ended_and_others_go_on(page, picture):
     slow = [start_upload(page, len(picture)) for _ in range(2)]
+    # both have their place
     time.sleep(0.5)
-    # both places are taken, by uploads that may still arrive
-    status, headers, answer = page.score(picture)
-    assert status == 503
-    assert list(json.loads(answer)) == ["error"]
-    time.sleep(int(headers["Retry-After"]))
+    started = time.monotonic()
     assert page.score(picture)[0] == 200
+    assert time.monotonic() - started < 3
     for connection in slow:
         late = connection.getresponse()
         assert late.status == 408
@@ -112,31 +111,11 @@ def test_slow_uploads_are_ended_and_others_scored_meanwhile(page, picture):
         connection.close()
 
 
-def test_requests_that_never_end_are_dropped(page):
-    whole, cut = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET / HTTP/1.1\r\nHost: localhost"
-    starts = [b"", b"GET / HT", cut, whole, whole + b"GET", whole + cut]
-    connections = [socket.create_connection(("127.0.0.1", page.port), 30) for _ in starts]
-    for connection, start in zip(connections, starts, strict=True):
-        connection.sendall(start)
-    for connection in connections:
-        # until it is closed
-        while connection.recv(100_000):
-            pass
-        connection.close()
-
-
-def test_an_upload_that_never_ends_is_answered(page):
-    start = "".join(f"{name}: {value}\r\n" for name, value in (OWN | {"Host": "localhost"}).items())
-    with socket.create_connection(("127.0.0.1", page.port), timeout=30) as connection:
-        connection.sendall(f"POST /score HTTP/1.1\r\n{start}".encode())
-        connection.sendall(b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
-        assert connection.makefile("rb").readline().split()[1] == b"408"
-
-
 def test_client_that_leaves_gives_its_place_back(page, picture):
     for _ in range(4):
         start_upload(page, len(picture)).close()
-    # less than slow uploads may take
-    time.sleep(0.5)
+    started = time.monotonic()
     assert page.score(picture)[0] == 200
+    # less than slow uploads may take
+    assert time.monotonic() - started < 5
     assert "Traceback" not in page.complaints()

@@ -34,8 +34,9 @@ _TYPES = (
 # Bytes of a file; the largest picture that Pillow opens has 537 million bytes of pixels
 _LARGEST_FILE = 600_000_000
 # Decoders need a time for each row of a PNG, and for each scan of a JPEG file, however small the
-# file is. JPEG allows sides of 65,535 pixels; progressive files have 10 to 15 scans
-_LONGEST_SIDE, _MOST_SCANS, _JPEG_SCAN = 65_535, 32, b"\xff\xda"
+# file is. JPEG allows sides of 65,535 pixels. Progressive files have 10 to 15 scans; scans times
+# pixels: 10 s at this limit
+_LONGEST_SIDE, _MOST_SCANNED, _JPEG_SCAN = 65_535, 10**10, b"\xff\xda"
 # The chunks of a PNG that its pixels need (PNG specification, third edition, section 5.6)
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -91,8 +92,10 @@ def _decode(content: bytes, max_pixels: int | None, types: tuple[str, ...] | Non
         width, height = image.size
         if max(width, height) > _LONGEST_SIDE:
             raise TooManyPixelsError(f"{width}×{height}: a side is longer than {_LONGEST_SIDE}")
-        if image.format in ("JPEG", "MPO") and content.count(_JPEG_SCAN) > _MOST_SCANS:
-            raise UnreadablePictureError(f"a JPEG file of more than {_MOST_SCANS} scans")
+        if image.format in ("JPEG", "MPO"):
+            scans = content.count(_JPEG_SCAN)
+            if scans * width * height > _MOST_SCANNED:
+                raise UnreadablePictureError(f"{scans} scans of {width}×{height} pixels")
         if max_pixels is None or width * height <= max_pixels:
             image.load()
             if image.format == "PNG":
