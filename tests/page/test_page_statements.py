@@ -6,8 +6,8 @@ from detector_samples import VOUCHED_BY, build_detector
 from deepfake_detection.page.statements import describe_detector
 
 SPLIT = {
-    "fingerprint": "ab" * 32,
     "method": "group",
+    "fingerprint": "ab" * 32,
     "groups_in_more_than_one_subset": 0,
     "images": {
         "train": {"real": 180, "fake_deepfake": 1200, "fake_face2face": 0},
