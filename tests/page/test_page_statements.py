@@ -35,7 +35,7 @@ def test_counts_and_validation_accuracy_are_told():
     assert "fake_face2face" not in training
     assert "on 120 images is 92.5 %." in training
     # without counts, the kinds of fake are named
-    assert "fake_deepfake" in describe(split={"method": "group", "fingerprint": "ab" * 32})[1][0]
+    assert "fake_deepfake" in describe(split={"fingerprint": "ab" * 32, "method": "group"})[1][0]
     # the accuracy was measured at another threshold than the detector's
     calibration = {"fitted": ["threshold"], "notes": []}
     _, (training,) = describe(threshold=0.8, calibration=calibration)

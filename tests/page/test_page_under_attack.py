@@ -103,10 +103,11 @@ def test_nothing_is_decoded_for_clients_that_have_left(hasty, endless, picture):
     assert hasty.score(picture)[0] == 200
     page = psutil.Process(hasty.process.pid)
     (decoder,) = page.children()
-    for _ in range(2):
-        send(hasty, f"{HEAD}Content-Length: {len(endless)}\r\n\r\n", endless).close()
-    # the first image is given up
-    decoder.wait(30)
+    request = f"{HEAD}Content-Length: {len(endless)}\r\n\r\n"
+    with send(hasty, request, endless):
+        send(hasty, request, endless).close()
+        # the first image is given up
+        decoder.wait(30)
     time.sleep(1)
     assert page.children() == []
     assert hasty.score(picture)[0] == 200

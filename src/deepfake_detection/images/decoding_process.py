@@ -57,16 +57,15 @@ class DecodingProcess:
             UnreadablePictureError: If it cannot be decoded.
         """
         if self._process.poll() is not None:
+            self.close()
             self._start()
         late = time.monotonic() + self._seconds
-        timer = threading.Timer(self._seconds, self.close)
+        timer = threading.Timer(self._seconds, self._end)
         timer.start()
         try:
             return self._ask(content)
         # a pipe is closed, or its content cut off: the process has ended
         except (OSError, ValueError):
-            with suppress(OSError):
-                self._target.close()
             if time.monotonic() < late:
                 raise UnreadablePictureError("the decoder failed") from None
             problem = f"decoding takes more than {self._seconds:g} seconds"
@@ -86,6 +85,12 @@ class DecodingProcess:
 
     def close(self) -> None:
         """End the process."""
+        self._end()
+        for pipe in (self._target, self._source):
+            with suppress(OSError):
+                pipe.close()
+
+    def _end(self) -> None:
         self._process.kill()
         self._process.wait()
 
@@ -96,15 +101,20 @@ class DecodingProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            # threads take address space
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+            env=os.environ
+            | {
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                # threads take memory
+                "OPENBLAS_NUM_THREADS": "1",
+            },
             # Ctrl-C in the terminal is not for it: it ends with its standard input
             start_new_session=True,
         )
         self._target = cast("IO[bytes]", self._process.stdin)
         self._source = cast("IO[bytes]", self._process.stdout)
         # the line says that the imports are done
-        self._source.readline()
+        if not self._source.readline():
+            raise RuntimeError("the process that decodes images does not start")
 
 
 def _answer(content: bytes, max_pixels: int) -> tuple[dict[str, object], bytes]:
