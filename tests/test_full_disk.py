@@ -106,7 +106,7 @@ def disk(tmp_path):
     if shutil.which("mount") is None or subprocess.run(command, check=False).returncode:
         pytest.skip("this system mounts no tmpfs")
     yield place
-    subprocess.run(["umount", str(place)], check=True)
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 MOMENTS = 20

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
@@ -90,7 +90,10 @@ class ProjectHooks:
             run_params, self._project_path, self._datasets, pipeline.all_outputs()
         )
         if run_manifest.ENTRY in catalog:
-            catalog.save(run_manifest.ENTRY, self._manifest)
+            try:
+                catalog.save(run_manifest.ENTRY, self._manifest)
+            except DatasetError as error:
+                raise user_error_behind(error) or error from None
         self._started = 0
         runs = checks.runs_in(self._studies, pipeline)
         self._titles = {f"{name}.train": run.title for name, run in runs}
