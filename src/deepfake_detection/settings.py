@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from io import TextIOWrapper
 from typing import Any
 
 
@@ -11,6 +12,11 @@ def _end_quietly(kind: type[BaseException], error: BaseException, trace: Any) ->
     else:
         sys.__excepthook__(kind, error, trace)
 
+
+# a terminal that knows fewer characters than the messages: escapes instead of errors
+for _stream in (sys.stdout, sys.stderr):
+    if isinstance(_stream, TextIOWrapper):
+        _stream.reconfigure(errors="backslashreplace")
 
 # before the imports below, which take seconds: Ctrl-C while they run would print a traceback
 if sys.excepthook is sys.__excepthook__:

@@ -1,7 +1,7 @@
 """CSV tables in the catalog."""
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 from kedro_datasets.pandas import CSVDataset
@@ -20,6 +20,11 @@ class CsvTableDataset(CSVDataset):
     apostrophe, which spreadsheets hide, and has backslash escapes for those characters: file names
     may hold any character but `/`.
     """
+
+    # not in the encoding of the machine's language
+    DEFAULT_FS_ARGS: ClassVar[dict[str, Any]] = {
+        "open_args_save": {"mode": "w", "encoding": "utf-8", "newline": ""}
+    }
 
     def load(self) -> pd.DataFrame:
         """Read the table."""
