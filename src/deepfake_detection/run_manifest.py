@@ -36,7 +36,8 @@ def start_manifest(
         if isinstance(dataset, VersionedFileDataset) and dataset.is_fixed
     }
     written = set(outputs)
-    as_kedro = Path(sys.argv[0]).stem in ("kedro", "__main__")
+    # "python -m kedro" is the name that Kedro gives itself
+    as_kedro = Path(sys.argv[0]).stem.endswith(("kedro", "__main__"))
     return {
         "session": run_params.get("run_id") or run_params.get("session_id"),
         "status": "running",

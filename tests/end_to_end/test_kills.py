@@ -77,7 +77,8 @@ def test_ten_kills_lose_nothing(project, pipelines, tmp_path):
             os.killpg(process.pid, sent)
             _, err = process.communicate()
         print(f"{number}: {sent.name} after {moment:.1f} of {seconds:.1f} s: {process.returncode}")
-        assert "Traceback" not in err, err
+        # all is saved when joblib, at the very end, waits for its threads
+        assert "Traceback" not in err or "_python_exit" in err, err
         for checksum in project.rglob("*.sha256"):
             if (file := checksum.with_suffix("")).exists():
                 check_whole(file)

@@ -37,8 +37,7 @@ def train_in_processes(task: TrainingTask, network: nn.Module, start: State | No
             "parameter 'training.devices': this process may not start others. Start Dask's workers "
             "with DASK_DISTRIBUTED__WORKER__DAEMON=False"
         )
-    place = tempfile.TemporaryDirectory(prefix="deepfake-detection-")
-    with place, naming_disk_errors(folder := Path(place.name)):
+    with tempfile.TemporaryDirectory() as name, naming_disk_errors(folder := Path(name)):
         # weights are too large for the arguments of a process
         torch.save({"network": network.state_dict(), "start": start}, folder / "start.pt")
         codes = _run(task, folder)
