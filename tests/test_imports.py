@@ -12,7 +12,7 @@ NAME = "deepfake_detection"
 # Each imports from those before it alone; those in one line don't import each other
 LAYERS = (
     {"errors"},
-    {"atomic_write", "interruptions"},
+    {"atomic_write", "file_lock", "interruptions"},
     {"parameters"},
     {"images"},
     {"faces"},

@@ -10,8 +10,10 @@ from kedro.framework.project import pipelines
 from kedro.io import DataCatalog, DatasetError
 from kedro.pipeline import Pipeline
 
+from deepfake_detection import run_manifest
 from deepfake_detection.config_loader import GIVEN_PATHS
 from deepfake_detection.datasets.image_folder import ImageFolderDataset
+from deepfake_detection.datasets.versioned_file import VersionedFileDataset
 from deepfake_detection.errors import UserError, user_error_behind
 from deepfake_detection.parameters import ProjectParameters, RunParameters, StudyParameters
 
@@ -161,6 +163,20 @@ def _check_rows(studies: Sequence[StudyParameters], missing: Sequence[str]) -> N
                 f"{', '.join(runs)}. Make them first: kedro run --pipelines {study.name}, or "
                 f"these alone with --namespaces {asked}"
             )
+
+
+def fix_versions(pipeline: Pipeline, catalog: DataCatalog) -> None:
+    """Let the nodes load what this run saves, and the versions of the rest that are there now.
+
+    By itself, Kedro loads the latest version, which another run may save in the meantime.
+    """
+    saved = pipeline.all_outputs() | {run_manifest.ENTRY}
+    for name in sorted(pipeline.datasets() | {run_manifest.ENTRY}):
+        dataset = catalog.get(name)
+        if isinstance(dataset, VersionedFileDataset):
+            dataset.fix_version(saved_here=name in saved)
+            if name in saved:
+                dataset.remove_leftovers()
 
 
 def path_of(entry: str, catalog: DataCatalog) -> str:

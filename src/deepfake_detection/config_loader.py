@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 from kedro.config import MissingConfigException, OmegaConfigLoader
 from kedro.framework.project import pipelines
 from pydantic import ValidationError
-from yaml import YAMLError
 
 from deepfake_detection.errors import UserError, suggest
 from deepfake_detection.parameters import ProjectParameters, StudyParameters, describe_problems
@@ -72,16 +71,18 @@ class StudyConfigLoader(OmegaConfigLoader):
             merge_strategy=self.merge_strategy,
         )
         try:
-            return dict(loader["parameters"])
+            # YAML has keys that are numbers, dates or nothing
+            return {str(name): value for name, value in loader["parameters"].items()}
         except MissingConfigException:
             environments = sorted(path.name for path in Path(self.conf_source).glob("*/"))
             if self.env is None or self.env in environments:
                 raise
             hint = suggest(self.env, environments)
             raise UserError(f"there is no environment '{self.env}': {hint}") from None
-        # for example, the same key twice
-        except (YAMLError, ValueError) as error:
-            raise UserError(f"the parameter files: {' '.join(str(error).split())}") from None
+        # for example, the same key twice; Kedro, OmegaConf and YAML raise errors of many kinds
+        except Exception as error:
+            problem = " ".join(str(error).split())
+            raise UserError(f"the parameter files in {self.conf_source}: {problem}") from error
 
     def _check_own(self, parameters: Mapping[str, Any]) -> ProjectParameters:
         """Validate the project's blocks; check the names of others, which may be a user's."""

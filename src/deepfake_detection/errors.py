@@ -28,7 +28,17 @@ def user_error_behind(error: BaseException | None) -> UserError | None:
 
 def first_line(error: BaseException) -> str:
     """The first line of another library's error; its type, if it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return in_line((str(error).strip().splitlines() or [type(error).__name__])[0])
+
+
+def in_line(text: object) -> str:
+    r"""Text from outside, in a message of one line: at most 200 characters, escapes for others.
+
+    >>> in_line("a\nb")
+    'a\\nb'
+    """
+    start = str(text)[:200]
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in start)[:200]
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from deepfake_detection import checks
+from deepfake_detection import checks, run_manifest
 from deepfake_detection.config_loader import StudyConfigLoader
-from deepfake_detection.errors import UserError, user_error_behind
+from deepfake_detection.datasets.atomic import AtomicDataset
+from deepfake_detection.errors import UserError, first_line, user_error_behind
 
 if TYPE_CHECKING:
     from deepfake_detection.models.scoring import ScoringCheckpoints
@@ -37,6 +39,8 @@ class ProjectHooks:
         self._scorings_of: dict[str, ScoringCheckpoints] = {}
         self._titles: dict[str, str] = {}
         self._started = 0
+        self._manifest: dict[str, Any] = {}
+        self._datasets: dict[str, Any] = {}
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -80,6 +84,16 @@ class ProjectHooks:
         if "DaskRunner" not in str(run_params.get("runner")):
             checks.check_devices(self._parameters, self._studies, pipeline)
         checks.check_sizes(self._studies, pipeline)
+        checks.fix_versions(pipeline, catalog)
+        self._datasets = {name: catalog.get(name) for name in pipeline.datasets()}
+        self._manifest = run_manifest.start_manifest(
+            run_params, self._project_path, self._datasets, pipeline.all_outputs()
+        )
+        if run_manifest.ENTRY in catalog:
+            try:
+                catalog.save(run_manifest.ENTRY, self._manifest)
+            except DatasetError as error:
+                raise user_error_behind(error) or error from None
         self._started = 0
         runs = checks.runs_in(self._studies, pipeline)
         self._titles = {f"{name}.train": run.title for name, run in runs}
@@ -117,15 +131,17 @@ class ProjectHooks:
             self._checkpoints_of.pop(node.name).remove(data.card.run_fingerprint)
 
     @hook_impl
-    def on_pipeline_error(self, error: Exception) -> None:
+    def on_pipeline_error(self, error: Exception, catalog: DataCatalog) -> None:
         """Re-raise the `UserError` that Kedro wrapped."""
         cause = user_error_behind(error)
+        self._end_manifest(catalog, first_line(cause or error))
         if cause and cause is not error:
             raise cause
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Log where the results are."""
+        """Complete the manifest, and log where the results are."""
+        self._end_manifest(catalog, None)
         outputs = pipeline.all_outputs()
         shown = [
             name
@@ -137,3 +153,11 @@ class ProjectHooks:
         for name in shown:
             said = name.replace("_", " ").replace(".", " ").capitalize()
             log.info("%s: %s", said, checks.path_of(name, catalog))
+
+    def _end_manifest(self, catalog: DataCatalog, error: str | None) -> None:
+        dataset = catalog.get(run_manifest.ENTRY)
+        if isinstance(dataset, AtomicDataset) and self._manifest:
+            ended = run_manifest.end_manifest(self._manifest, self._datasets, error)
+            # a full disk must not hide what happened
+            with suppress(UserError):
+                dataset.replace(ended)

@@ -1,9 +1,29 @@
 """Project settings, read by Kedro."""
 
+import sys
 import warnings
+from io import TextIOWrapper
+from typing import Any
 
-from deepfake_detection.config_loader import StudyConfigLoader
-from deepfake_detection.hooks import ProjectHooks
+
+def _end_quietly(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.stderr.write("Aborted!\n")
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+# a terminal that knows fewer characters than the messages: escapes instead of errors
+for _stream in (sys.stdout, sys.stderr):
+    if isinstance(_stream, TextIOWrapper):
+        _stream.reconfigure(errors="backslashreplace")
+
+# before the imports below, which take seconds: Ctrl-C while they run would print a traceback
+if sys.excepthook is sys.__excepthook__:
+    sys.excepthook = _end_quietly
+
+from deepfake_detection.config_loader import StudyConfigLoader  # noqa: E402
+from deepfake_detection.hooks import ProjectHooks  # noqa: E402
 
 # Printed on every run, and nothing that a user of this project can change
 warnings.filterwarnings("ignore", message=r"register_new_resolver\(\) is deprecated")

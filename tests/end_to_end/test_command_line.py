@@ -1,6 +1,8 @@
 """What a stranger types, in real processes."""
 
+import json
 import subprocess
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,27 @@ def test_every_entry_of_the_main_job_is_a_file(demo_project):
         ),
     ):  # fmt: skip
         assert latest(demo_project, f"data/demo/{entry}").stat().st_size > 0
+
+
+def test_each_run_leaves_a_manifest_that_the_report_shows(project, kedro):
+    report = "data/demo/08_reporting/shufflenet_v2_x0_5/report.html"
+    manifest = "data/demo/08_reporting/shufflenet_v2_x0_5/run_manifest.json"
+    first = json.loads(latest(project, manifest).read_text())
+    assert first["status"] == "finished"
+    assert first["read"] == {}
+    assert {"split", "detector", "predictions", "metrics", "report"} <= first["written"].keys()
+    assert first["command"] == "kedro run --env demo"
+    assert datetime.fromisoformat(first["started"]) <= datetime.fromisoformat(first["ended"])
+    for entry, version in first["written"].items():
+        assert list(project.glob(f"data/demo/0*/**/{version}/*")), entry
+    command = ["run", "--env", "demo", "--pipelines", "reporting", "--params"]
+    done = kedro(project, *command, "reporting.gallery_size=7")
+    assert done.returncode == 0, done.stderr
+    second = json.loads(latest(project, manifest).read_text())
+    assert second["params"] == {"reporting": {"gallery_size": 7}}
+    for entry in ("detector", "predictions", "metrics"):
+        assert second["read"][entry] == first["written"][entry]
+    assert second["started"] in latest(project, report).read_text()
 
 
 @pytest.mark.parametrize(

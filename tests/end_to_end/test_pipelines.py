@@ -27,7 +27,9 @@ def test_the_same_seed_gives_the_same_detector_bit_for_bit(project, run_here):
     assert second != first
     weights, again = load_file(first), load_file(second)
     assert all(np.array_equal(weights[name], again[name]) for name in weights)
-    history = [pd.read_csv(path) for path in sorted((project / MODELS).rglob("*_history.csv/*/*"))]
+    history = [
+        pd.read_csv(path) for path in sorted((project / MODELS).rglob("*_history.csv/*/*.csv"))
+    ]
     timing = ["seconds", "images_per_second"]
     pd.testing.assert_frame_equal(*(each.drop(columns=timing) for each in history))
 

@@ -12,6 +12,8 @@ from unittest.mock import Mock
 import joblib
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from picture_samples import make_sizes
 from PIL import Image
 
@@ -178,6 +180,18 @@ def test_a_damaged_cache_is_an_error_and_built_again(few, own, harmed, caplog):
         own.open(few.sha256s, SIZES).rows(few.sha256s)
     own.build(few)
     assert str(file.parent) in caplog.text
+    assert file.read_bytes() == whole
+
+
+@given(place=st.floats(0, 0.999), bit=st.integers(0, 7))
+@settings(max_examples=10, deadline=None)
+def test_pixels_that_changed_on_the_disk_are_made_again(everything, caches, place, bit):
+    (file,) = caches.folder.glob("*/pixels.npy")
+    whole = file.read_bytes()
+    header, changed = 128, bytearray(whole)
+    changed[header + int(place * (len(whole) - header))] ^= 1 << bit
+    file.write_bytes(changed)
+    caches.build(everything)
     assert file.read_bytes() == whole
 
 

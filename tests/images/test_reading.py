@@ -1,4 +1,7 @@
 import re
+import struct
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -172,6 +175,104 @@ def test_a_file_is_read_by_its_path_and_an_open_picture_as_it_is(tmp_path, photo
 
 def _length(content):
     return len(content)
+
+
+def png(size, rows, passes):
+    """A grey PNG file whose data end after so many rows."""
+    data = b"".join(b"\0" + b"\xc8" * width for width, height in passes for _ in range(height))
+    length = len(data) if rows is None else sum(width + 1 for width, _ in passes[:1]) * rows
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, len(passes) > 1)),
+        (b"IDAT", zlib.compress(data[:length])),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in parts
+    )
+
+
+@given(st.tuples(st.integers(1, 40), st.integers(1, 40)), st.data())
+@MANY
+def test_a_png_file_that_lacks_rows_is_refused(size, data):
+    assert_pixels(open_picture(png(size, None, [size])), Image.new("L", size, 200))
+    rows = data.draw(st.integers(0, size[1] - 1))
+    with pytest.raises(UnreadablePictureError):
+        open_picture(png(size, rows, [size]))
+
+
+@given(st.tuples(st.integers(1, 40), st.integers(1, 40)))
+@MANY
+def test_an_interlaced_png_file_is_whole_or_refused(size):
+    starts = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+              (0, 1, 1, 2)]  # fmt: skip
+    counts = [(len(range(x, size[0], dx)), len(range(y, size[1], dy))) for x, y, dx, dy in starts]
+    passes = [each for each in counts if all(each)]
+    content = png(size, None, [*passes, (0, 0)])
+    assert_pixels(open_picture(content), Image.new("L", size, 200))
+    if len(passes) > 1:
+        with pytest.raises(UnreadablePictureError):
+            open_picture(png(size, passes[0][1], passes))
+
+
+def test_damaged_metadata_leave_good_pixels_readable(photograph, encode):
+    image = photograph(size=(40, 30))
+    whole = encode(image)
+    text = b"zTXtComment\0\0" + b"not compressed"
+    chunk = struct.pack(">I", len(text) - 4) + text + b"\0\0\0\0"
+    assert_pixels(open_picture(whole[:33] + chunk + whole[33:]), image)
+    exif = b"Exif\0\0II*\0\xff\xff\xff\x7f" + b"\xff" * 50
+    for kind in ("PNG", "WEBP"):
+        options = {"lossless": True} if kind == "WEBP" else {}
+        assert_pixels(open_picture(encode(image, kind, exif=exif, **options)), image)
+
+
+def test_twelve_bits_a_pixel_are_scaled_to_eight():
+    values = np.arange(64 * 48).reshape(48, 64)
+    packed = bytes.fromhex("".join(f"{value:03x}" for value in values.ravel()))
+    tags = {256: 64, 257: 48, 258: 12, 259: 1, 262: 1, 273: 122, 277: 1, 278: 48, 279: len(packed)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    start = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    opened = open_picture(start + packed)
+    np.testing.assert_array_equal(np.asarray(opened)[..., 0], values >> 4)
+
+
+def test_no_decoder_writes_to_the_terminal(photograph, encode, capfd):
+    for compression in ("tiff_lzw", "tiff_deflate", "packbits"):
+        content = bytearray(encode(photograph(), "TIFF", compression=compression))
+        content[20:200:7] = b"\xff" * len(content[20:200:7])
+        assert_read_or_refused(bytes(content))
+    assert capfd.readouterr().err == ""
+
+
+def test_few_bytes_keep_no_decoder_busy(encode):
+    with pytest.raises(TooManyPixelsError):
+        open_picture(png_of_size(1, 10**6))
+    content = encode(Image.new("L", (2000, 2000), 3), "JPEG", progressive=True)
+    open_picture(content)
+    scan = content[content.rindex(b"\xff\xc4") : -2]
+    with pytest.raises(UnreadablePictureError):
+        open_picture(content[:-2] + scan * 2500 + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("kind", ["EPS", "PDF", "PCX", "SGI"])
+def test_types_that_are_no_photographs_are_not_opened(kind, photograph, encode):
+    with pytest.raises(UnreadablePictureError):
+        open_picture(encode(photograph(), kind))
+
+
+def test_a_file_of_many_bytes_is_not_read(tmp_path):
+    path = tmp_path / "big.jpg"
+    with path.open("wb") as file:
+        file.truncate(40 * 1000**3)  # takes no space
+    tracemalloc.start()
+    with pytest.raises(UnreadablePictureError, match="40,000,000,000"):
+        read_picture(path)
+    assert tracemalloc.get_traced_memory()[1] < 10**6
+    tracemalloc.stop()
 
 
 def test_processes_give_results_in_order():

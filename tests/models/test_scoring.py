@@ -137,7 +137,9 @@ def test_what_is_no_picture_is_refused(detector, image, error, message):
 )  # fmt: skip
 def test_images_unlike_the_training_images_have_a_warning(size, named):
     sizes = {"shorter_side": [250, 350], "proportions": [0.9, 1.1]}
-    detector = build_detector(split={"fingerprint": "", "image_sizes": sizes})
+    detector = build_detector(
+        split={"fingerprint": "ab" * 32, "method": "group", "image_sizes": sizes}
+    )
     score = detector.score(Image.new("RGB", size))
     assert score.verdict is not None
     assert (score.warning is None) == (named == [])

@@ -79,6 +79,7 @@ def test_page_needs_nothing_from_elsewhere(page):
     assert rules["script-src"].startswith("'sha256-")
     assert elements.values("main", "data-max-megabytes") == ["0.3"]
     assert "1 megapixels" in elements.words
+    assert "32×32" in elements.words
 
 
 def start_upload(page, length):
@@ -96,13 +97,13 @@ def test_long_length_is_refused_before_anything_is_sent(page):
     connection.close()
 
 
-def test_more_uploads_wait_until_slow_ones_have_ended(page, picture):
+def test_slow_uploads_are_ended_and_others_go_on(page, picture):
     slow = [start_upload(page, len(picture)) for _ in range(2)]
     # both have their place
     time.sleep(0.5)
     started = time.monotonic()
     assert page.score(picture)[0] == 200
-    assert time.monotonic() - started > 0.5
+    assert time.monotonic() - started < 3
     for connection in slow:
         late = connection.getresponse()
         assert late.status == 408

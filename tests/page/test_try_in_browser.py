@@ -2,6 +2,8 @@
 
 import base64
 import json
+import socket
+import time
 
 import pytest
 from page_in_browser import OVERFLOW, PHONE, open_tab
@@ -103,6 +105,22 @@ def test_failures_are_shown_one_by_one_and_can_be_cleared(tab, tmp_path):
     assert tab.tell("document.querySelectorAll('.result').length") == 0
     assert tab.tell("progress.value") == 0
     assert tab.tell("document.activeElement.id") == "picker"
+
+
+def test_an_image_is_sent_again_until_there_is_a_place(tab, page, photograph, tmp_path):
+    file = tmp_path / "late.png"
+    photograph(2).save(file)
+    start = b"POST /score HTTP/1.1\r\nHost: localhost\r\nX-Deepfake-Page: 1\r\nContent-Length: 9"
+    # as many as are received at a time; they end after the seconds for an upload
+    slow = [socket.create_connection(("127.0.0.1", page.port)) for _ in range(8)]
+    for connection in slow:
+        connection.sendall(start + b"\r\n\r\n")
+    time.sleep(0.5)
+    assert page.score(file.read_bytes())[0] == 503
+    tab.choose_files("#picker", [file])
+    assert finished(tab, 1)[0]["verdict"] in {"Fake", "Real"}
+    for connection in slow:
+        connection.close()
 
 
 def test_page_fits_a_phone(tab, tmp_path, photograph):

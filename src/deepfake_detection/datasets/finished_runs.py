@@ -1,14 +1,16 @@
 """What earlier runs left, in the catalog: all versions of it, found by run fingerprint."""
 
-import json
 import logging
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
+from kedro.io import DatasetError
 
+from deepfake_detection.datasets.atomic import AtomicDataset
+from deepfake_detection.datasets.csv_table import CsvTableDataset
 from deepfake_detection.datasets.read_only import ReadOnlyDataset
-from deepfake_detection.errors import UserError
+from deepfake_detection.errors import UserError, first_line, user_error_behind
 from deepfake_detection.metrics.finished_scores import FinishedScores, Scores
 from deepfake_detection.models.detector_file import DetectorFile
 from deepfake_detection.training.results import FinishedRun, FinishedRuns
@@ -16,16 +18,16 @@ from deepfake_detection.training.results import FinishedRun, FinishedRuns
 log = logging.getLogger(__name__)
 
 _DETECTOR, _METRICS = "uncalibrated_detector.safetensors", "metrics.json"
-# as in the catalog: a class folder called NA is no missing value
-_TEXT = dict.fromkeys(("path", "class_name", "source", "group", "subset"), str)
+# As in the catalog
+_CSV = {"type": f"{CsvTableDataset.__module__}.{CsvTableDataset.__name__}"}
+_TEXT = dict.fromkeys(("class_name", "source", "group", "subset"), str)
+_PREDICTIONS = _CSV | {"load_args": {"keep_default_na": False, "dtype": _TEXT}}
+_PARQUET = {"type": "pandas.ParquetDataset"}
+_JSON = {"type": "json.JSONDataset"}
 
 
-def _read_predictions(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, keep_default_na=False, dtype=_TEXT)
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path)
+def _read(path: Path, dataset: dict[str, Any]) -> Any:
+    return AtomicDataset(filepath=str(path), dataset=dataset).load()
 
 
 class _FolderDataset(ReadOnlyDataset):
@@ -59,7 +61,7 @@ class FinishedRunsDataset(_FolderDataset):
             logits = self._of_version("validation_logits.parquet", version)
             if history.is_file() and logits.is_file():
                 found = FinishedRun(
-                    detector, partial(_read_csv, history), partial(pd.read_parquet, logits)
+                    detector, partial(_read, history, _CSV), partial(_read, logits, _PARQUET)
                 )
                 runs.setdefault(run, found)
         return runs
@@ -77,11 +79,14 @@ class FinishedScoresDataset(_FolderDataset):
                 for name in ("predictions.csv", "metric_table.csv")
             )
             try:
-                metrics = json.loads(path.read_text(encoding="utf-8"))
-            # a kill while it was written
-            except ValueError:
+                metrics = _read(path, _JSON)
+            except DatasetError as error:
+                log.warning("Ignored: %s", user_error_behind(error) or first_line(error))
                 continue
             if predictions.is_file() and metric_table.is_file():
-                read = partial(_read_predictions, predictions), partial(_read_csv, metric_table)
+                read = (
+                    partial(_read, predictions, _PREDICTIONS),
+                    partial(_read, metric_table, _CSV),
+                )
                 versions.append(Scores(metrics, *read))
         return FinishedScores(versions)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset
 
+from deepfake_detection.atomic_write import naming_disk_errors, remove_stale
 from deepfake_detection.datasets.forging import (
     FORGING_VERSION,
     LARGEST_SIZE,
@@ -96,15 +97,18 @@ class GeneratedFacesDataset(AbstractDataset[NoReturn, Path]):
 
     def _make(self) -> None:
         started = perf_counter()
-        self._folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{self._folder.name}-", dir=self._folder.parent))
-        try:
-            number = write_faces(beside, **self._settings)
-            (beside / _MARKER).write_text(json.dumps(self._signature()), encoding="utf-8")
-            beside.chmod(0o755)
-            self._move_in(beside)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+        prefix = f".{self._folder.name}-"
+        with naming_disk_errors(self._folder):
+            self._folder.parent.mkdir(parents=True, exist_ok=True)
+            remove_stale(self._folder.parent, f"{prefix}*")
+            beside = Path(tempfile.mkdtemp(prefix=prefix, dir=self._folder.parent))
+            try:
+                number = write_faces(beside, **self._settings)
+                (beside / _MARKER).write_text(json.dumps(self._signature()), encoding="utf-8")
+                beside.chmod(0o755)
+                self._move_in(beside)
+            finally:
+                shutil.rmtree(beside, ignore_errors=True)
         log.info(
             "Made %d faces (drawings, not photographs) in %s in %.0f s",
             number, self._folder, perf_counter() - started,

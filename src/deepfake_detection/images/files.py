@@ -3,20 +3,43 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from deepfake_detection.errors import UserError
+
 _SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 
 
-def files_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
-    """Files at any depth. Links to folders are followed, except to a folder that contains them."""
-    status = folder.stat()
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        return
-    for path in folder.iterdir():
-        if path.is_dir():
-            yield from files_below(path, above | {here})
-        else:
-            yield path
+def files_below(folder: Path) -> Iterator[Path]:
+    """Files at any depth. Links to folders are followed, except to a folder that contains them.
+
+    A folder that cannot be read is given like a file: whoever reads it gets the reason. A UserError
+    says that `folder` itself cannot be read.
+    """
+    waiting: list[tuple[Path, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
+    while waiting:
+        here, above = waiting.pop()
+        try:
+            status = here.stat()
+            inside = list(here.iterdir())
+        except OSError as error:
+            if here == folder:
+                raise UserError(f"{folder} cannot be read ({error.strerror})") from None
+            yield here
+            continue
+        known = (status.st_dev, status.st_ino)
+        if known in above:
+            continue
+        for path in inside:
+            if _is_folder(path):
+                waiting.append((path, above | {known}))
+            else:
+                yield path
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def is_system_file(path: Path) -> bool:

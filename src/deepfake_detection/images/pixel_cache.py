@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import shutil
-import time
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +22,8 @@ import joblib
 import numpy as np
 import PIL
 
-from deepfake_detection.atomic_write import atomic_write
-from deepfake_detection.errors import UserError
+from deepfake_detection.atomic_write import atomic_write, naming_disk_errors, remove_stale
+from deepfake_detection.errors import UserError, first_line
 from deepfake_detection.images.fingerprints import pack_hashes
 from deepfake_detection.images.parallel import map_in_processes
 from deepfake_detection.images.prefetch import prefetch
@@ -37,10 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Increased when the same images and sizes give other pixels than before.
-_FORMAT = 1
-_ARRAY, _DIGESTS = "pixels.npy", "sha256.npy"
-
-_SECONDS_OF_A_DAY = 24 * 60 * 60
+_FORMAT = 2
+_ARRAY, _DIGESTS, _CHECKSUMS = "pixels.npy", "sha256.npy", "crc32.npy"
 
 Digests = np.ndarray[tuple[int], np.dtype[np.bytes_]]
 Rows = np.ndarray[tuple[int], np.dtype[np.intp]]
@@ -131,21 +129,21 @@ class PixelCache:
         """Open the cache of exactly these images at these sizes, or the list of their files."""
         path = self.folder / _key(sha256s, preprocessing)
         try:
-            return _load(path)
+            return _load(path, sha256s, preprocessing.crop)
         except FileNotFoundError:
             pass
-        except (ValueError, EOFError) as error:
-            raise UserError(f"{path} is damaged ({error}). Delete it, and run again.") from error
+        # NumPy raises errors of many kinds for a damaged header
+        except Exception as error:
+            raise UserError(
+                f"{path} is damaged ({first_line(error)}). Delete it, and run again."
+            ) from error
         try:
-            listed = json.loads(_list_of(path).read_text(encoding="utf-8"))
+            return _open_list(_list_of(path), sha256s, preprocessing)
         except FileNotFoundError:
             raise UserError(
                 f"there is no pixel cache of these {len(sha256s)} images in {self.folder}: the "
                 "split is of another image index. Run kedro run --pipelines data_preparation again."
             ) from None
-        digests = _unique_digests(sha256s)
-        files = ImageFiles(Path(listed["folder"]), listed["paths"], _hex(digests), preprocessing)
-        return Pixels(files, digests)
 
     def build(self, request: PixelRequest) -> None:
         """Build the cache of these images, unless it exists; or list their files.
@@ -157,11 +155,15 @@ class PixelCache:
             UserError: If a file has changed since it was indexed, or the disk is full.
         """
         path = self.folder / _key(request.sha256s, request.preprocessing)
-        if _is_whole(path):
+        with naming_disk_errors(path):
+            self._build(request, path)
+
+    def _build(self, request: PixelRequest, path: Path) -> None:
+        if _is_whole(path, request):
             log.info("Pixel cache %s exists already", path)
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        _sweep(self.folder)
+        remove_stale(self.folder, ".partial-*")
         if not request.stored:
             _write_list(request, _list_of(path))
             return
@@ -173,7 +175,7 @@ class PixelCache:
             _write(request, partial_path)
             partial_path.rename(path)
         except OSError as error:
-            if error.errno == errno.ENOSPC:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise UserError(_full_disk_message(request, self.folder)) from None
             # another run may have been faster; its cache has the same content
             if not path.exists():
@@ -207,32 +209,51 @@ def _write_list(request: PixelRequest, path: Path) -> None:
     log.info("No pixel cache (parameter pixels): %d images are read from their files", len(paths))
 
 
-def _load(path: Path) -> Pixels:
+def _open_list(
+    path: Path, sha256s: Sequence[str], preprocessing: PreprocessingParameters
+) -> Pixels:
+    digests = _unique_digests(sha256s)
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+        folder = Path(listed["folder"])
+        paths = dict(zip(_hex(digests), map(str, listed["paths"]), strict=True))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        problem = f"{path} is damaged ({first_line(error)})"
+        raise UserError(f"{problem}. Delete it, and run data_preparation again.") from None
+    return Pixels(ImageFiles(folder, [*paths.values()], [*paths], preprocessing), digests)
+
+
+def _load(path: Path, sha256s: Sequence[str], crop: int) -> Pixels:
     array = np.load(path / _ARRAY, mmap_mode="r", allow_pickle=False)
     digests = np.load(path / _DIGESTS, allow_pickle=False)
-    if len(array) != len(digests):
-        raise ValueError("its parts are of different lengths")
+    if not np.array_equal(digests, _unique_digests(sha256s)):
+        raise ValueError("it is of other images")
+    if array.shape != (len(digests), crop, crop, 3) or array.dtype != np.uint8:
+        raise ValueError("it has another shape")
+    if (path / _ARRAY).stat().st_size != array.offset + array.nbytes:
+        raise ValueError("it has another length")
     return Pixels(array, digests)
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a cache exists and can be opened; a damaged one is deleted."""
+def _check(path: Path, request: PixelRequest) -> None:
+    array = _load(path, request.sha256s, request.preprocessing.crop).array
+    checksums = np.load(path / _CHECKSUMS, allow_pickle=False)
+    if [zlib.crc32(bytes(array[row])) for row in range(len(array))] != checksums.tolist():
+        raise ValueError("its pixels are no longer those that were written")
+
+
+def _is_whole(path: Path, request: PixelRequest) -> bool:
+    """Whether a cache exists and holds the pixels that were written; a damaged one is deleted."""
     if not path.exists():
         return False
     try:
-        _load(path)
-    except (OSError, ValueError, EOFError) as error:
+        _check(path, request)
+    # NumPy raises errors of many kinds for a damaged header
+    except Exception as error:
         log.warning("Pixel cache %s is damaged (%s) and is built again", path, error)
         shutil.rmtree(path)
         return False
     return True
-
-
-def _sweep(folder: Path) -> None:
-    """Remove the files of builds that were killed more than a day ago."""
-    for left in folder.glob(".partial-*"):
-        if time.time() - left.stat().st_mtime > _SECONDS_OF_A_DAY:
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _key(sha256s: Sequence[str], preprocessing: PreprocessingParameters) -> str:
@@ -269,8 +290,8 @@ def _write(request: PixelRequest, folder: Path) -> None:
     log.info("Building a pixel cache of %d images at %d×%d (%.1f MB)", total, crop, crop, size)
     _allocate(folder / _ARRAY, shape)
     write = partial(_write_row, folder / _ARRAY, request.folder, request.preprocessing)
-    for _ in map_in_processes(write, enumerate(files), description="Pixel cache", total=total):
-        pass
+    checksums = map_in_processes(write, enumerate(files), description="Pixel cache", total=total)
+    np.save(folder / _CHECKSUMS, np.fromiter(checksums, np.uint32, total))
     np.save(folder / _DIGESTS, _unique_digests(request.sha256s))
 
 
@@ -289,10 +310,12 @@ def _write_row(
     folder: Path,
     preprocessing: PreprocessingParameters,
     file: tuple[int, tuple[str, str]],
-) -> None:
+) -> int:
+    """Write the pixels of one file into its row of the array; their CRC-32."""
     row, (path, sha256) = file
     pixels = crop_pixels(open_indexed_picture(folder / path, sha256), preprocessing)
     np.load(array_path, mmap_mode="r+")[row] = pixels
+    return zlib.crc32(pixels.tobytes())
 
 
 def _full_disk_message(request: PixelRequest, folder: Path) -> str:

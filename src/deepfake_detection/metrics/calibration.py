@@ -11,6 +11,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from sklearn.metrics import roc_curve
 
+from deepfake_detection.errors import UserError
 from deepfake_detection.metrics.intervals import Floats, Labels
 from deepfake_detection.models.detector import CLASS_NAMES, Detector
 from deepfake_detection.parameters import (
@@ -39,7 +40,13 @@ def calibrate(
     """The same detector with the threshold and the temperature that its parameters ask for.
 
     Logits are of validation images, fake minus real, without temperature: [n].
+    A UserError says that they are not finite.
     """
+    if not np.isfinite(logits).all():
+        raise UserError(
+            "the validation logits of this detector are not finite, so that no threshold can be "
+            "chosen: train again, with a lower learning rate or in fp32"
+        )
     temperature = fit_temperature(logits, labels, calibration.temperature)
     threshold = fit_threshold(logits / temperature.value, labels, calibration.threshold)
     fits = {"threshold": threshold, "temperature": temperature}

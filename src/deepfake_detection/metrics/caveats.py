@@ -16,10 +16,10 @@ _MADE_BY = {"training_history": "training", "validation_logits": "training"}
 def check_same_run(run_fingerprint: str, **results: Mapping[str, Any] | pd.DataFrame) -> None:
     """Check that results, by the name of their catalog entry, are of the run of a detector.
 
-    Each has an item or a column `run_fingerprint`.
+    Each has an item or a column `run_fingerprint`. With `metrics` among them, tables are whole too.
 
     Raises:
-        UserError: Naming the first that is of another run, or does not say of which.
+        UserError: Naming the first that is of another run, does not name it, or has other rows.
     """
     for name, result in results.items():
         named = result.get("run_fingerprint", "")
@@ -33,6 +33,22 @@ def check_same_run(run_fingerprint: str, **results: Mapping[str, Any] | pd.DataF
             f"Make it again: kedro run --pipelines {_MADE_BY.get(name, 'evaluation')}, or pick "
             "versions that belong together with --load-versions"
         )
+    if (metrics := results.pop("metrics", None)) is not None:
+        check_rows(metrics, **results)
+
+
+def check_rows(metrics: Mapping[str, Any] | pd.DataFrame, **tables: Any) -> None:
+    """Raise a `UserError` if a table has more or fewer rows than when its metrics were taken.
+
+    Metrics of an older version don't say how many there were: their tables pass.
+    """
+    for name, wanted in metrics.get("rows", {}).items():
+        if name in tables and len(tables[name]) != wanted:
+            raise UserError(
+                f"'{name}' has {len(tables[name])} rows, and had {wanted} when 'metrics' were "
+                "taken: they don't belong together. Run kedro run --pipelines evaluation again, or "
+                "pick versions that belong together with --load-versions"
+            )
 
 
 def check_same_calibration(

@@ -91,11 +91,11 @@ def split_parameters(
 
 def check_crop(model: str, crop: int) -> None:
     """Raise a UserError if a backbone takes no pictures of this size; nothing is computed."""
-    problem = _try_crop(model, crop)
+    problem = try_crop(model, crop)
     if problem is None:
         return
     larger = (size for size in range(16, _LARGEST_CROP, 16) if size > crop)
-    enough = next((size for size in larger if _try_crop(model, size) is None), None)
+    enough = next((size for size in larger if try_crop(model, size) is None), None)
     hint = f"the next size that it takes is {enough}" if enough else problem
     raise UserError(
         f"parameter 'backbones': {model} cannot take pictures of {crop}×{crop} pixels; {hint}. "
@@ -104,24 +104,26 @@ def check_crop(model: str, crop: int) -> None:
 
 
 @cache
-def _try_crop(model: str, crop: int) -> str | None:
+def try_crop(model: str, crop: int, *, training: bool = True) -> str | None:
+    """Why a backbone takes no pictures of this size in training, or in scoring; None if it does."""
     try:
-        _on_meta_device(model).train()(torch.empty(2, 3, crop, crop, device="meta"))
+        network = _on_meta_device(model, False).train(training)
+        network(torch.empty(2, 3, crop, crop, device="meta"))
     # whatever shape arithmetic goes wrong inside: RuntimeError, ValueError, AssertionError …
     except Exception as error:
         return first_line(error)
     return None
 
 
-@cache
-def _on_meta_device(model: str) -> nn.Module:
+def _on_meta_device(model: str, transform_input: bool) -> nn.Module:
     """A network on the meta device, which computes shapes alone."""
     try:
         with torch.device("meta"):
-            return build_network(model, transform_input=False)
+            return build_network(model, transform_input=transform_input)
     except NotImplementedError:
         # regnets compute their widths with tensors
-        return build_network(model, transform_input=False).to("meta")
+        with _SkipInitialisation():
+            return build_network(model, transform_input=transform_input).to("meta")
 
 
 def fetch_weights(model: str, weights: str) -> dict[str, Tensor]:
@@ -208,6 +210,14 @@ def build_detecting_network(
         replace_heads(network, classes)
     put_weights(network, weights, assign=True)
     return network
+
+
+def expect_tensors(model: str, *, transform_input: bool) -> dict[str, Tensor]:
+    """The state dict of a backbone with a two-class head, without values (on the meta device)."""
+    network = _on_meta_device(model, transform_input)
+    with torch.device("meta"):
+        replace_heads(network)
+    return dict(network.state_dict())
 
 
 class _SkipInitialisation(TorchFunctionMode):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -25,12 +26,13 @@ from deepfake_detection.models.devices import (
 from deepfake_detection.models.image_inputs import is_single
 from deepfake_detection.models.scoring import Score, score_images
 from deepfake_detection.parameters import PreprocessingParameters
+from deepfake_detection.parameters.base import Label
 
 if TYPE_CHECKING:
     from deepfake_detection.models.image_inputs import ImageInput
 
 REAL, FAKE = 0, 1
-CLASS_NAMES = ("real", "fake")
+CLASS_NAMES: tuple[Label, Label] = ("real", "fake")
 
 Errors = Literal["raise", "record"]
 Float64s = np.ndarray[Any, np.dtype[np.float64]]
@@ -83,6 +85,15 @@ class Detector:
     def hashes_trained_on(self) -> frozenset[bytes]:
         """SHA-256 of each file that it was trained on."""
         return frozenset(row.tobytes() for row in self.trained_on)
+
+    @cached_property
+    def weights_fingerprint(self) -> str:
+        """SHA-256 over the names and values of all weights, hexadecimal."""
+        digest = hashlib.sha256()
+        for name, value in self.network.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy())
+        return digest.hexdigest()
 
     @overload
     def score(  # type: ignore[overload-overlap]  # text is a sequence too
@@ -170,6 +181,7 @@ class Detector:
         """Logits (fake minus real, before the temperature) of pixels, uint8 [n, crop, crop, 3].
 
         They are computed in float32 and given as float64. `rows` are the images to score, in order.
+        A UserError says that the network gives no finite number for one of them.
         """
         chosen = np.arange(len(pixels)) if rows is None else np.asarray(list(rows), dtype=np.intp)
         forward = Forward(self, str(device), "fp32")
@@ -179,7 +191,14 @@ class Detector:
         with keeping_memory(forward.device):
             for read, _ in zip(prefetch_batches(pixels, batches), bar, strict=True):
                 logits.append(forward(read))
-        return np.concatenate(logits)
+        found = np.concatenate(logits)
+        if not np.isfinite(found).all():
+            raise UserError(
+                f"the network of this detector ({self.card.backbone}) gives no finite number for "
+                f"{np.count_nonzero(~np.isfinite(found))} of {len(found)} images: train again, "
+                "with a lower learning rate or in fp32"
+            )
+        return found
 
     def probabilities(self, logits: Float64s) -> Float64s:
         """Convert logits (fake minus real) to fake probabilities, with the temperature."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,76 +15,32 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from deepfake_detection.atomic_write import atomic_write
-from deepfake_detection.errors import UserError
-from deepfake_detection.models import run_identity
-from deepfake_detection.models.backbones import build_detecting_network, list_backbones
+from deepfake_detection.errors import UserError, first_line, in_line
+from deepfake_detection.models.backbones import build_detecting_network, expect_tensors, try_crop
+from deepfake_detection.models.detector_card import FORMAT_VERSION, DetectorCard, parse_card
 
 if TYPE_CHECKING:
     from deepfake_detection.models.detector import Detector
 
-# Raised when older readers could not read a new file.
-FORMAT_VERSION = 1
-_METADATA_KEY = "deepfake_detection"
+_METADATA_KEY, _CHECKSUM_KEY = "deepfake_detection", "sha256"
 _TRAINED_ON, _VALIDATED_ON, _NETWORK = "trained_on", "validated_on", "network."
-# Keys of `split` in older files, with their names today
-_RENAMED = {"looks": "image_sizes"}
+# As safetensors names what the networks' weights are made of
+_DTYPES = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL"}
 
+_MOST_HASHES = 10_000_000
 # SHA-256 of each file: [images, 32]
 Hashes = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
 
 
-@dataclass(frozen=True)
-class DetectorCard:
-    """What is known about a detector, as plain JSON.
-
-    Attributes:
-        transform_input: See `build_network`.
-        preprocessing: resize, crop (pixels), mean, std (of RGB in [0, 1]).
-        class_names: Of the outputs, in order: real, fake.
-        classes: Class folders of the training images, each with its label.
-        threshold: The verdict is fake if the fake probability is at least this.
-        temperature: Logits (fake minus real) are divided by it before the sigmoid.
-        best_epoch: The epoch, from 1, of the weights.
-        best_validation_accuracy: In that epoch, in [0, 1]; None if all images were used to train.
-        split: Summary of the split: method, ratios, seed, images, fingerprint …
-        run_fingerprint: SHA-256 over `identity`, which determines the weights (`run_identity`).
-        computed_on: Device, processes, precision and threads of its training.
-        calibration: `fitted`: which of threshold and temperature were chosen on validation;
-            `notes`: remarks on them.
-        vouched_by: Of a detector trained on all images, which cannot be evaluated: the run that its
-            settings and number of epochs come from. run_fingerprint, split_fingerprint,
-            split_method, images (that it was trained on), best_epoch, best_validation_accuracy.
-    """
-
-    backbone: str
-    transform_input: bool
-    preprocessing: dict[str, Any]
-    class_names: list[str]
-    classes: dict[str, str]
-    threshold: float
-    temperature: float
-    best_epoch: int
-    best_validation_accuracy: float | None
-    split: dict[str, Any]
-    settings: dict[str, Any]
-    run_fingerprint: str
-    versions: dict[str, str]
-    identity: dict[str, Any] = field(default_factory=dict)
-    computed_on: dict[str, Any] = field(default_factory=dict)
-    calibration: dict[str, Any] = field(default_factory=dict)
-    vouched_by: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def known_fakes(self) -> list[str]:
-        """Class folders of the fakes that it was trained on."""
-        return [name for name, label in self.classes.items() if label == "fake"]
-
-
 def write_detector(detector: Detector, path: Path) -> None:
-    """Write a detector file, whole or not at all; its folder is created."""
+    """Write a detector file, whole or not at all; its folder is created.
+
+    A UserError says that its weights are not finite, or that the file cannot be written.
+    """
+    _check_values(path, detector.network.state_dict())
     tensors = {
         # channels-last weights are not contiguous, and only contiguous ones can be written
         f"{_NETWORK}{name}": value.detach().cpu().contiguous()
@@ -91,11 +48,21 @@ def write_detector(detector: Detector, path: Path) -> None:
     }
     tensors[_TRAINED_ON] = torch.from_numpy(detector.trained_on.copy())
     tensors[_VALIDATED_ON] = torch.from_numpy(detector.validated_on.copy())
-    card = {"format_version": FORMAT_VERSION} | asdict(detector.card)
-    metadata = {_METADATA_KEY: json.dumps(card, sort_keys=True, allow_nan=False)}
+    content = {"format_version": FORMAT_VERSION} | asdict(detector.card)
+    card = json.dumps(content, sort_keys=True, allow_nan=False)
+    metadata = {_METADATA_KEY: card, _CHECKSUM_KEY: _digest(card, tensors)}
 
     with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata)
+
+
+def _digest(card: str, tensors: Mapping[str, Any]) -> str:
+    """SHA-256 over the card's text, and the name and the bytes of each tensor, by name."""
+    digest = hashlib.sha256(card.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].numpy())
+    return digest.hexdigest()
 
 
 def find_detector_file(path: Path) -> Path:
@@ -113,18 +80,69 @@ def read_detector_file(path: Path) -> tuple[nn.Module, DetectorCard, Hashes, Has
     path = find_detector_file(path)
     with _opened(path) as file:
         card = _read_card(path, file)
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    none = torch.empty((0, 32), dtype=torch.uint8)
-    hashes = [tensors.pop(name, none).numpy() for name in (_TRAINED_ON, _VALIDATED_ON)]
-    state = {name.removeprefix(_NETWORK): value for name, value in tensors.items()}
-    try:
-        network = build_detecting_network(
-            card.backbone, state, len(card.class_names), transform_input=card.transform_input
+        if problem := try_crop(card.backbone, card.preprocessing["crop"], training=False):
+            raise UserError(
+                f"{path} cannot be used: its pictures do not fit its network: {problem}"
+            )
+        expected = expect_tensors(card.backbone, transform_input=card.transform_input)
+        stored = {f"{_NETWORK}{name}": value for name, value in expected.items()}
+        _check_shapes(path, file, card, stored)
+        state = {name: file.get_tensor(f"{_NETWORK}{name}") for name in expected}
+        trained_on = _read_hashes(path, file, _TRAINED_ON)
+        validated_on = _read_hashes(path, file, _VALIDATED_ON)
+        tensors = {f"{_NETWORK}{name}": value for name, value in state.items()}
+        hashes = {_TRAINED_ON: trained_on, _VALIDATED_ON: validated_on}
+        tensors |= {name: torch.from_numpy(value) for name, value in hashes.items()}
+        metadata = file.metadata()
+        # a file of an earlier version has none
+        digest = _digest(metadata[_METADATA_KEY], tensors)
+        if metadata.get(_CHECKSUM_KEY, digest) != digest:
+            raise UserError(f"{path} is damaged: it has another SHA-256. Copy it again")
+    _check_values(path, state)
+    network = build_detecting_network(
+        card.backbone, state, len(card.class_names), transform_input=card.transform_input
+    )
+    return network.eval(), card, trained_on, validated_on
+
+
+def _check_values(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Refuse weights with which the network could give no verdict."""
+    for name, value in state.items():
+        negative = name.endswith("running_var") and bool((value < 0).any())
+        if negative or not bool(torch.isfinite(value).all()):
+            raise UserError(
+                f"{path} could give no verdict: its weights {name} are not finite, or are negative "
+                "variances. Copy it again, or train again"
+            )
+
+
+def _check_shapes(path: Path, file: Any, card: DetectorCard, stored: dict[str, Tensor]) -> None:
+    """Compare the names, shapes and types of the stored weights before any of them is read."""
+    problem = f"{path} does not hold the weights of {card.backbone}"
+    there = set(file.keys()) - {_TRAINED_ON, _VALIDATED_ON}
+    if other := sorted(there ^ stored.keys()):
+        raise UserError(
+            f"{problem}: {'too much' if other[0] in there else 'missing'}: {in_line(other[0])}"
         )
-    except RuntimeError as error:
-        problem = f"does not hold the weights of {card.backbone}"
-        raise UserError(f"{path} {problem}: {str(error).splitlines()[-1].strip()}") from error
-    return network.eval(), card, *hashes
+    for name, value in stored.items():
+        found = file.get_slice(name)
+        shape, dtype = found.get_shape(), found.get_dtype()
+        if shape != list(value.shape) or dtype != _DTYPES.get(value.dtype):
+            raise UserError(
+                f"{problem}: {name} is {dtype} {in_line(shape)}, not {_DTYPES.get(value.dtype)} "
+                f"{list(value.shape)}"
+            )
+
+
+def _read_hashes(path: Path, file: Any, name: str) -> Hashes:
+    if name not in file.keys():  # noqa: SIM118  (the file is no mapping)
+        return np.empty((0, 32), np.uint8)
+    found = file.get_slice(name)
+    rows, *columns = found.get_shape() or [0]
+    if found.get_dtype() != "U8" or columns != [32] or rows > _MOST_HASHES:
+        raise UserError(f"{path} is damaged: {name} holds no SHA-256 values, or too many")
+    hashes: Hashes = file.get_tensor(name).numpy()
+    return hashes
 
 
 @contextmanager
@@ -132,9 +150,9 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
             yield file
-    except (SafetensorError, OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (SafetensorError, OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path} is truncated, damaged or not a detector file ({error}). "
+            f"{path} is truncated, damaged or not a detector file ({first_line(error)}). "
             "Copy it again, or train again."
         ) from error
 
@@ -143,29 +161,10 @@ def _read_card(path: Path, file: Any) -> DetectorCard:
     metadata = file.metadata() or {}
     if _METADATA_KEY not in metadata:
         raise UserError(f"{path} is not a detector file: its metadata have no detector card")
-    content: dict[str, Any] = json.loads(metadata[_METADATA_KEY])
-    version = content.pop("format_version", None)
-    if version != FORMAT_VERSION:
-        raise UserError(
-            f"{path} is a detector file of format {version}; this version of deepfake-detection "
-            f"reads format {FORMAT_VERSION}"
-        )
-    # fields with a default were added later, and older files lack them
-    needed = {each.name for each in fields(DetectorCard) if each.default_factory is MISSING}
-    if missing := needed - content.keys():
-        raise UserError(f"{path} is incomplete: its detector card lacks {min(missing)}")
-    if content["backbone"] not in list_backbones():
-        raise UserError(f"{path} needs {content['backbone']}, which this torchvision does not have")
-    content["split"] = {_RENAMED.get(key, key): value for key, value in content["split"].items()}
     try:
-        if "identity" not in content:
-            content["identity"] = run_identity.identify_older_run(content)
-            content["run_fingerprint"] = run_identity.fingerprint_of(content["identity"])
-        content["settings"] = run_identity.complete_settings(content["settings"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is incomplete: its settings lack {error}") from None
-    known = {each.name for each in fields(DetectorCard)}
-    return DetectorCard(**{name: content[name] for name in known & content.keys()})
+        return parse_card(metadata[_METADATA_KEY])
+    except ValueError as error:
+        raise UserError(f"{path} cannot be used: {first_line(error)}") from None
 
 
 @dataclass(frozen=True)

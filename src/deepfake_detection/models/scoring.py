@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -28,8 +29,8 @@ log = logging.getLogger(__name__)
 
 # A warning: such a score says nothing about new images
 TRAINED_ON_IT = "the detector was trained on this very file"
-# Part of the name of a checkpoint: raised when older scores can no longer be read.
-_FORMAT = 1
+# Part of the name of a checkpoint: raised when older scores can no longer be read. 2: checksums.
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Score:
         logit: Fake minus real, before the temperature; NaN if there is an error.
         width: Of the upright image in pixels, as `height`; None if there is an error.
         warning: Why the score is doubtful, such as an image unlike the training images.
-        error: Why the image could not be read.
+        error: Why the image could not be read or has no verdict.
     """
 
     path: str | None
@@ -104,6 +105,9 @@ def _make_score(detector: Detector, prepared: PreparedImage, logit: float) -> Sc
         error, nan = prepared.error, math.nan
         return Score(path, nan, None, card.threshold, nan, None, None, None, error)
     width, height = prepared.size
+    if not math.isfinite(logit):
+        error = "the detector's network gives no finite number for this image"
+        return Score(path, math.nan, None, card.threshold, math.nan, width, height, None, error)
     probability = float(detector.probabilities(np.array(logit)))
     warnings = describe_input_shift(
         width, height, card.split.get("image_sizes"), detector.preprocessing.crop
@@ -125,7 +129,7 @@ def _make_score(detector: Detector, prepared: PreparedImage, logit: float) -> Sc
 
 @dataclass
 class ScoringCheckpoint:
-    """The scores of one scoring run: a file of JSON lines, one for each image.
+    """The scores of one scoring run: a file of lines, a checksum and JSON for each image.
 
     `scores` are those in the file, by path and stamp of the image.
     """
@@ -136,13 +140,13 @@ class ScoringCheckpoint:
     def __post_init__(self) -> None:
         if not self.path.is_file():
             return
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                row = json.loads(line)
-                self.scores[row["path"], row["stamp"]] = Score(**row["score"])
-            # an incomplete line: the process was killed while it wrote
-            except (ValueError, KeyError, TypeError):
+        for line in self.path.read_bytes().split(b"\n"):
+            checksum, _, text = line.partition(b" ")
+            # an incomplete line, as the process was killed while it wrote, or a damaged one
+            if checksum != _checksum(text):
                 continue
+            row = json.loads(text)
+            self.scores[row["path"], row["stamp"]] = Score(**row["score"])
 
     def find(self, path: str) -> Score | None:
         """Return the score of an image, if there is one and the file has not changed since."""
@@ -151,14 +155,14 @@ class ScoringCheckpoint:
     def keep(self, scores: Sequence[tuple[str, Score]]) -> None:
         """Append scores, each with the stamp of its file from before it was read."""
         lines = [
-            json.dumps({"path": score.path, "stamp": stamp, "score": asdict(score)})
+            json.dumps({"path": score.path, "stamp": stamp, "score": asdict(score)}).encode()
             for stamp, score in scores
         ]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
+            with self.path.open("ab") as file:
                 # the first newline ends an incomplete line
-                file.write("\n" + "\n".join(lines) + "\n")
+                file.write(b"\n" + b"".join(b"%s %s\n" % (_checksum(each), each) for each in lines))
         except OSError as error:
             log.warning("Cannot write scores to %s (%s)", self.path, error.strerror)
 
@@ -182,6 +186,10 @@ class ScoringCheckpoints:
             path.unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
+
+
+def _checksum(line: bytes) -> bytes:
+    return hashlib.sha256(line).hexdigest()[:16].encode()
 
 
 def stamp_of(path: str) -> str:

@@ -3,7 +3,9 @@
 import socket
 import threading
 import webbrowser
+from contextlib import closing
 from importlib.util import find_spec
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from deepfake_detection.parameters import Device
 _ADDRESS = "127.0.0.1"
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 # Pillow opens no larger images
-_MAX_MEGAPIXELS = 178
+_MEGAPIXELS = click.FloatRange(min=0, min_open=True, max=178)
 _MODELS = Path("data/06_models")
 _FILE = "detector.safetensors"
 
@@ -30,24 +32,14 @@ def _check_device(_: click.Context, __: click.Parameter, value: str) -> str:
 
 @click.command(context_settings={"show_default": True})
 @click.argument("detector", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8000, help="On 127.0.0.1; 0: any free one."
-)
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="0: any free one.")
 @click.option("--no-browser", is_flag=True, help="Do not open the page.")
-@click.option(
-    "--device", callback=_check_device, default="auto", help="auto, cpu, cuda, cuda:N or mps."
-)
+@click.option("--device", callback=_check_device, default="auto", help="Or cpu, cuda, cuda:N, mps.")
 @click.option("--max-megabytes", type=_POSITIVE, default=20, help="Largest image file.")
-@click.option(
-    "--max-megapixels",
-    type=click.FloatRange(min=0, min_open=True, max=_MAX_MEGAPIXELS),
-    default=50,
-    help="Largest image, width × height.",
-)
-@click.option(
-    "--max-waiting", type=click.IntRange(min=1), default=8, help="Images received at a time."
-)
+@click.option("--max-megapixels", type=_MEGAPIXELS, default=50, help="Largest width × height.")
+@click.option("--max-waiting", type=click.IntRange(min=1), default=8, help="Images in the queue.")
 @click.option("--upload-seconds", type=_POSITIVE, default=30, help="For an image to arrive.")
+@click.option("--decode-seconds", type=_POSITIVE, default=10, help="For an image to be decoded.")
 def main(detector: Path | None, port: int, device: str, *, no_browser: bool, **limits: Any) -> None:
     """Score images with DETECTOR on a page that only this machine can reach.
 
@@ -61,6 +53,7 @@ def main(detector: Path | None, port: int, device: str, *, no_browser: bool, **l
     path = detector or find_newest_detector(Path.cwd())
     with open_port(port) as listener:
         # torch takes seconds to import: --help and mistakes need not wait for it
+        from deepfake_detection.images.decoding_process import DecodingProcess
         from deepfake_detection.models.detector import Detector
         from deepfake_detection.models.detector_file import find_detector_file
         from deepfake_detection.page.app import Limits, make_app, serve
@@ -68,16 +61,17 @@ def main(detector: Path | None, port: int, device: str, *, no_browser: bool, **l
 
         path = find_detector_file(path)
         loaded = Detector.load(path)
-        scorer = ImageScorer(loaded, device, int(limits["max_megapixels"] * 1e6))
+        decoder = DecodingProcess(limits["max_megapixels"], limits.pop("decode_seconds"))
+        scorer = ImageScorer(loaded, device, decoder)
         app = make_app(loaded, scorer, Limits(**limits), explains=scorer.heat_maps is not None)
         address = f"http://{_ADDRESS}:{listener.getsockname()[1]}"
-        click.echo(f"Detector: {loaded.card.backbone}, {path}")
-        click.echo(f"Page:     {address}")
+        click.echo(f"Detector: {loaded.card.backbone}, {path}\nPage:     {address}")
         click.echo("Images stay on this machine. Ctrl-C stops the page.")
         if not no_browser:
             # some browsers return only when they are closed
             threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
-        serve(app, listener)
+        with closing(decoder):
+            serve(app, listener)
     click.echo("The page has stopped.")
 
 
@@ -90,19 +84,18 @@ def find_newest_detector(folder: Path) -> Path:
             f"{folder} is in no deepfake-detection project: name a detector file, as in "
             f"deepfake-page {_FILE}"
         )
-    if newest := _find_newest(project / _MODELS):
+    # a version is named after the time at which it was saved
+    saved_at = attrgetter("parent.name")
+    newest, demo = (
+        max(project.glob(f"{models}/*/{_FILE}/*/{_FILE}"), key=saved_at, default=None)
+        for models in (_MODELS, "data/demo/06_models")
+    )
+    if newest:
         return newest
-    demo = _find_newest(project / "data/demo/06_models")
     other = f"name one, as in deepfake-page {demo}" if demo else "name a detector file"
     raise UserError(
         f"there is no detector in {project / _MODELS}/*/ yet: kedro run makes one, or {other}"
     )
-
-
-def _find_newest(models: Path) -> Path | None:
-    # a version is named after the time at which it was saved
-    versions = models.glob(f"*/{_FILE}/*/{_FILE}")
-    return max(versions, key=lambda path: path.parent.name, default=None)
 
 
 def open_port(port: int) -> socket.socket:
@@ -110,7 +103,7 @@ def open_port(port: int) -> socket.socket:
     try:
         return socket.create_server((_ADDRESS, port))
     except OSError as error:
-        reason = error.strerror or first_line(error)
         raise UserError(
-            f"--port: {_ADDRESS}:{port} cannot be opened ({reason}). 0 takes any free one."
+            f"--port: {_ADDRESS}:{port} cannot be opened ({error.strerror or first_line(error)}). "
+            "0 takes any free one."
         ) from None

@@ -7,18 +7,12 @@ from deepfake_detection.models.detector import Detector, DetectorCard
 from deepfake_detection.reports.parts import Statement
 from deepfake_detection.reports.words import counted, percent
 
-# At which the accuracy of an epoch is measured
-_EPOCH_THRESHOLD = 0.5
-
 
 def describe_detector(detector: Detector) -> list[Statement]:
-    """List what is known about a detector: warnings first, then its training, then its limits."""
+    """List what is known about a detector: warnings first, then its training."""
     card = detector.card
     training = [_describe_images(card, len(detector.trained_on)), *_describe_validation(card)]
-    statements = [
-        Statement("plain", "Training and validation", " ".join(training)),
-        Statement("plain", "Limits", _describe_limits(card)),
-    ]
+    statements = [Statement("plain", "Training and validation", " ".join(training))]
     if _is_inflated(card):
         text = (
             "Related images, such as neighbouring frames of a video, were both in training and in "
@@ -61,20 +55,10 @@ def _describe_validation(card: DetectorCard) -> Iterator[str]:
         return
     validation = sum(card.split.get("images", {}).get("validation", {}).values())
     on = f" on {counted(validation, 'image')}" if validation else ""
-    at = f" at a threshold of {_EPOCH_THRESHOLD}" if card.threshold != _EPOCH_THRESHOLD else ""
+    # the threshold of an epoch's accuracy
+    at = " at a threshold of 0.5" if card.threshold != 0.5 else ""
     yield f"Its validation accuracy{on} is {percent(card.best_validation_accuracy)}{at}."
     chosen = choices_on_validation(card.calibration)
     yield f"Validation also chose {chosen}, so expect less on new images."
     if card.split.get("method") == "group" and not _is_inflated(card):
         yield "The split kept related images in one subset."
-
-
-def _describe_limits(card: DetectorCard) -> str:
-    crop, resize = card.preprocessing["crop"], card.preprocessing["resize"]
-    return (
-        "Its accuracy on other kinds of fake, other cameras and other people is unknown. It does "
-        f"not search for faces. It resizes an image to a shorter side of {resize} pixels and "
-        f"scores the {crop}×{crop} pixels in the centre. Give it images cropped to one face: any "
-        "other image gets a score too. A score is not evidence. It says how much an image "
-        "resembles the fakes of the training, not who made it or how."
-    )

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 # fmt: off
 from deepfake_detection.parameters.base import (
     Answer, Block, Count, Device, Devices, Distinct, Label, Number, Pattern, Pixels, Precision,
-    Rate, Seed, Share, Whole, require,
+    Rate, Seed, Share, Side, Whole, require,
 )
 # fmt: on
 
@@ -131,8 +131,8 @@ Spread = tuple[Rate, Rate, Rate]
 class PreprocessingParameters(Block):
     """The deterministic steps between a decoded picture and a network's input."""
 
-    resize: Count
-    crop: Count
+    resize: Side
+    crop: Side
     mean: Colour
     std: Spread
 
@@ -144,8 +144,8 @@ class PreprocessingParameters(Block):
 class BackboneParameters(Block):
     """Preprocessing of one backbone; what is left out is that of `backbones.default`."""
 
-    resize: Count | None = None
-    crop: Count | None = None
+    resize: Side | None = None
+    crop: Side | None = None
     mean: Colour | None = None
     std: Spread | None = None
 
@@ -266,7 +266,7 @@ class TemperatureParameters(Block):
     """What logits are divided by."""
 
     rule: Literal["none", "scaling"]
-    bounds: tuple[Annotated[Rate, Field(lt=1)], Annotated[Rate, Field(gt=1)]]
+    bounds: tuple[Annotated[Number, Field(ge=1e-6, lt=1)], Annotated[Number, Field(gt=1, le=1e6)]]
 
 
 class CalibrationParameters(Block):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 
 from deepfake_detection.atomic_write import atomic_write
 from deepfake_detection.errors import UserError, first_line
+from deepfake_detection.file_lock import only_once
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ class TrainingCheckpoints:
         """Read a checkpoint onto the CPU; None if there is none, UserError if it is unusable."""
         path = self.path(run_fingerprint)
         try:
+            _check_content(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
             if content["format"] == _FORMAT and content["run"] == run_fingerprint:
                 state = dict(content["state"])
@@ -70,21 +73,12 @@ class TrainingCheckpoints:
     def save(self, run_fingerprint: str, state: State) -> None:
         """Write the checkpoint of a run, whole or not at all; UserError if the disk is full."""
         path = self.path(run_fingerprint)
-        try:
-            with atomic_write(path) as temporary, temporary.open("wb") as file:
-                torch.save({"format": _FORMAT, "run": run_fingerprint, "state": state}, file)
-        except (OSError, RuntimeError) as error:
-            # torch's writer raises a RuntimeError in place of what the file raised
-            for cause in _chain(error):
-                if isinstance(cause, KeyboardInterrupt):
-                    raise cause from None
-                if getattr(cause, "errno", None) == errno.ENOSPC:
-                    raise UserError(
-                        f"the disk is full: the checkpoint could not be written to {path}. Free "
-                        "some space, then run the same command again: it resumes from the previous "
-                        "checkpoint."
-                    ) from error
-            raise
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            torch.save({"format": _FORMAT, "run": run_fingerprint, "state": state}, file)
+
+    def lock(self, run_fingerprint: str) -> AbstractContextManager[None]:
+        """Hold this run; a UserError if another process trains it."""
+        return only_once(self.path(run_fingerprint).with_suffix(".lock"), "training this run")
 
     def describe(self, run_fingerprint: str) -> str:
         """What is kept of an interrupted run, and how to go on."""
@@ -97,19 +91,19 @@ class TrainingCheckpoints:
         )
 
     def remove(self, run_fingerprint: str) -> None:
-        """Remove the checkpoint of a finished run, and what a killed save of it left behind."""
+        """Remove the checkpoint of a finished run, and what a killed save of it left behind.
+
+        It stays if another process trains the same run at this moment.
+        """
+        if not self.folder.is_dir():
+            return
         path = self.path(run_fingerprint)
-        path.unlink(missing_ok=True)
-        for left in self.folder.glob(f".{path.stem}*"):
-            left.unlink(missing_ok=True)
+        with suppress(UserError), self.lock(run_fingerprint):
+            path.unlink(missing_ok=True)
+            for left in self.folder.glob(f".{path.stem}*"):
+                left.unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 class CheckpointSaver:
@@ -153,6 +147,13 @@ class CheckpointSaver:
         if self._writing:
             self._writing.result()
             self._writing = None
+
+
+def _check_content(path: Path) -> None:
+    """Compare checksums, which torch writes and does not read."""
+    with ZipFile(path) as archive:
+        if changed := archive.testzip():
+            raise ValueError(f"{changed} has another checksum")
 
 
 def _copy_to_cpu(value: Any) -> Any:

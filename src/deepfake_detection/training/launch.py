@@ -21,6 +21,7 @@ import torch.multiprocessing as mp
 from torch import nn
 from tqdm import tqdm
 
+from deepfake_detection.atomic_write import naming_disk_errors
 from deepfake_detection.errors import UserError
 from deepfake_detection.models.backbones import put_weights
 from deepfake_detection.training.checkpoints import State
@@ -36,8 +37,7 @@ def train_in_processes(task: TrainingTask, network: nn.Module, start: State | No
             "parameter 'training.devices': this process may not start others. Start Dask's workers "
             "with DASK_DISTRIBUTED__WORKER__DAEMON=False"
         )
-    with tempfile.TemporaryDirectory(prefix="deepfake-detection-") as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as name, naming_disk_errors(folder := Path(name)):
         # weights are too large for the arguments of a process
         torch.save({"network": network.state_dict(), "start": start}, folder / "start.pt")
         codes = _run(task, folder)

@@ -87,7 +87,7 @@ def train_run(
 
     Raises:
         UserError: If split and summary don't belong together, the loss is not finite, the device is
-            missing, the checkpoint is damaged, or a process dies.
+            missing, the checkpoint is damaged, a process dies, or another process trains this run.
         InterruptedWorkError: On Ctrl-C and SIGTERM.
     """
     if fingerprint_of_split(split) != split_summary["fingerprint"]:
@@ -97,17 +97,18 @@ def train_run(
         )
     identity = identify(settings, split_summary)
     run, training = fingerprint_of(identity), settings.training
-    start = find_checkpoint(checkpoints, run, training)
-    hardware = (
-        choose_hardware(training) if start is None else hardware_of_checkpoint(start, training)
-    )
     images = split[["sha256", "label", "subset"]]
-    task = TrainingTask(run, settings, hardware, images, pixel_cache, checkpoints)
-    _log_start(task)
     with (
+        checkpoints.lock(run),
         explaining_interruptions(lambda: f"training was interrupted. {checkpoints.describe(run)}"),
         training_lock,
     ):
+        start = find_checkpoint(checkpoints, run, training)
+        hardware = (
+            choose_hardware(training) if start is None else hardware_of_checkpoint(start, training)
+        )
+        task = TrainingTask(run, settings, hardware, images, pixel_cache, checkpoints)
+        _log_start(task)
         torch.manual_seed(training.seed)
         network, heads = build(
             settings.model, initial_weights, transform_input=settings.transform_input

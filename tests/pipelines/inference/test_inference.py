@@ -220,7 +220,7 @@ def test_an_interrupted_scoring_goes_on_to_the_same_table(
     assert "16 of 30 files" in message
     assert str(state) in message
     assert threading.active_count() < 10
-    rows = [json.loads(line) for line in state.read_text().splitlines() if line]
+    rows = [json.loads(line.split(" ", 1)[1]) for line in state.read_text().splitlines() if line]
     assert len(rows) == 16
     assert {"path", "stamp", "score"} == rows[0].keys()
     # the process was killed while it wrote a line
@@ -301,7 +301,7 @@ def test_the_submission_is_in_natural_order_and_complete(numbers, random):
     scores = pd.DataFrame(
         {
             "path": [f"{number}.png" for number in numbers],
-            "verdict": [random.choice(["real", "fake", None]) for _ in numbers],
+            "verdict": ["real", *(random.choice(["real", "fake", None]) for _ in numbers[1:])],
         }
     )
     table = submit(scores, real=1, fake=0, unreadable=0)
@@ -309,8 +309,18 @@ def test_the_submission_is_in_natural_order_and_complete(numbers, random):
     assert set(table["label"]) <= {0, 1}
 
 
-def test_two_pictures_of_one_name_are_refused():
-    scores = pd.DataFrame({"path": ["a/1.png", "b/1.jpg"], "verdict": ["real", "fake"]})
-    with pytest.raises(UserError, match=r"'inference\.submission\.name': a/1\.png and b/1\.jpg"):
+def test_where_nothing_can_be_read_the_run_fails(tmp_path, score):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    scores = score(tmp_path / "a.png")
+    assert len(scores) == 1
+    with pytest.raises(UserError, match=r"a\.png"):
         submit(scores)
-    assert submit(scores, name="path")["id"].tolist() == ["a/1.png", "b/1.jpg"]
+
+
+def test_where_two_pictures_have_one_name_all_are_named_by_their_paths(caplog):
+    paths = ["2.png", "a/1.png", "b/1.jpg"]
+    scores = pd.DataFrame({"path": paths, "verdict": ["real", "fake", "fake"]})
+    for name in ("stem", "path"):
+        assert submit(scores, name=name)["id"].tolist() == paths
+    assert submit(scores, name="name")["id"].tolist() == ["1.jpg", "1.png", "2.png"]
+    assert len(caplog.records) == 1

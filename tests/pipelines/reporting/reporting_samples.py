@@ -12,6 +12,10 @@ from deepfake_detection.reports.embedded_figures import PageFigure
 
 RUN = "c0ffee" * 10
 SPLIT = "5eed" * 16
+MANIFEST = {
+    "started": "2026-11-26T01:02:03+00:00", "command": "kedro run --env demo", "commit": "c0ffee1",
+    "read": {}, "written": {"detector": "2026-11-26T01.02.03.000Z"},
+}  # fmt: skip
 PARAMETERS = ReportingParameters(gallery_size=24, gallery_columns=6, label_issues_shown=12)
 
 # one empty element stands for every figure: drawing them takes most of the time of a page
@@ -188,6 +192,7 @@ def report_inputs(folder, predictions=None, **changed):
         "explained_cases": explain(headline_predictions(predictions)[1]),
         "false_case_measures": compare_measures(),
         "page_figures": FIGURES,
+        "run_manifest": MANIFEST,
         "folder": folder,
         "parameters": PARAMETERS,
         "evaluation": EVALUATION,

@@ -19,6 +19,7 @@ from reporting_samples import (
     distort,
     explain,
     list_label_issues,
+    measure,
     predict,
     predict_at_random,
     trained_for,
@@ -282,13 +283,16 @@ def test_tables_settings_and_files_are_shown(inputs):
     assert elements.values("tr", "class") == ["best"]
 
 
-def test_metrics_or_a_history_of_another_run_are_refused():
+def test_tables_of_another_run_or_with_other_rows_are_refused():
     calibration, history = {"threshold": 0.5, "temperature": 1.0}, trained_for(2)
-    metrics, another = {"run_fingerprint": RUN} | calibration, "b" * 64
+    predictions = predict_at_random("test", 30).assign(run_fingerprint=RUN)
+    table = measure(predictions)
+    rows = {"predictions": len(predictions), "metric_table": len(table)}
+    metrics, another = {"run_fingerprint": RUN, "rows": rows} | calibration, "b" * 64
 
-    def describe(run, history):
+    def describe(run, history, predictions=predictions, table=table):
         detector = SimpleNamespace(describe=lambda: calibration | {"run_fingerprint": run})
-        return describe_scored_detector(detector, metrics, history)
+        return describe_scored_detector(detector, metrics, history, predictions, table)
 
     assert describe(RUN, history)
     # files of older versions do not name their run
@@ -299,6 +303,10 @@ def test_metrics_or_a_history_of_another_run_are_refused():
     with pytest.raises(UserError, match="--load-versions") as error:
         describe(RUN, history.assign(run_fingerprint=another))
     assert "\n" not in error.value.message
+    # cut at the end of a line
+    for cut in ({"predictions": predictions[:20]}, {"table": table[:-1]}):
+        with pytest.raises(UserError, match=f"{len(next(iter(cut.values())))} rows"):
+            describe(RUN, history, **cut)
 
 
 def test_each_figure_that_shows_anything_is_drawn_once_and_embedded(inputs):

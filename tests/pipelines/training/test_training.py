@@ -59,7 +59,8 @@ def stores(split, tmp_path):
 
 def _summary(split):
     fingerprint = fingerprint_of_split(split)
-    unused = {"ratios": {}, "seed": 0, "note": None, "data_preparation": {}}
+    ratios = {"train": 0.8, "validation": 0.2, "test": 0.0}
+    unused = {"ratios": ratios, "seed": 0, "note": None, "data_preparation": {}}
     return {"method": "group", "fingerprint": fingerprint} | unused
 
 

@@ -78,8 +78,15 @@ async function ask(file, signal) {
   }
   const headers = { "Content-Type": "application/octet-stream", [page.ownHeader]: "1" };
   try {
-    const response = await fetch("/score", { method: "POST", body: file, headers, signal });
-    return await response.json();
+    for (;;) {
+      const response = await fetch("/score", { method: "POST", body: file, headers, signal });
+      const pause = response.status === 503 && Number(response.headers.get("Retry-After"));
+      if (!pause) {
+        return await response.json();
+      }
+      // other pages have their images scored
+      await new Promise(done => setTimeout(done, 1000 * pause));
+    }
   } catch {
     return { error: "No answer. Check that deepfake-page is still running and that the file still exists." };
   }

@@ -128,6 +128,7 @@ def make_metrics(
         "chosen_on_validation": chosen,
         "split_method": method,
         "note": card.split["note"],
+        "rows": {"predictions": len(predictions), "metric_table": len(table)},
         "subsets": _nest(table),
     }
     return table, metrics

@@ -80,7 +80,7 @@ def make_onnx_model(detector: Detector, opset: int | None) -> bytes:
         "preprocessing": json.dumps(card.preprocessing),
         "run_fingerprint": card.run_fingerprint,
         "split_fingerprint": card.split["fingerprint"],
-        "note": card.split["note"] or "",
+        "note": card.split.get("note") or "",
     }
     onnx.helper.set_model_props(model, metadata)
     content = bytes(model.SerializeToString())

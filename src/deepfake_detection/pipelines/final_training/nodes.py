@@ -59,14 +59,14 @@ def plan_final_run(
             f"the detector is of {card.backbone}, while results would lie in folders of {model}: "
             f"add model={card.backbone} to --params"
         )
-    if card.vouched_by:
+    if card.vouched_by or card.best_validation_accuracy is None:
         raise UserError(
             "this detector was itself trained on all images, and nothing has scored its settings. "
             "Name that of a run which was: --params detector=path/to/file"
         )
     own = training.model_dump(mode="json", include=set(MACHINE_SETTINGS))
     try:
-        repeated = TrainingParameters.model_validate(card.settings["training"] | own)
+        repeated = TrainingParameters.model_validate(card.settings.get("training", {}) | own)
     except ValidationError as error:
         raise UserError(
             "the detector's settings are not those of this version of deepfake-detection: "

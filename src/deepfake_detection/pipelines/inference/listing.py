@@ -4,7 +4,7 @@ from pathlib import Path
 
 from natsort import natsorted, ns
 
-from deepfake_detection.errors import UserError
+from deepfake_detection.errors import UserError, first_line
 from deepfake_detection.images.files import files_below, is_system_file
 
 
@@ -13,8 +13,8 @@ def list_files(path: Path) -> list[tuple[str, Path]]:
 
     A folder: all files at any depth, in natural order, named by their path in it, without system
     files (hidden ones, Thumbs.db, desktop.ini). A text file (.txt): the paths in its lines,
-    relative ones from its own folder, without empty lines and lines that begin with #. Any other
-    file: this file.
+    relative ones from its own folder, without empty lines and lines that begin with #; quotation
+    marks around a path are removed. Any other file: this file.
 
     Raises:
         UserError: If there are none, or the list is not text.
@@ -26,13 +26,19 @@ def list_files(path: Path) -> list[tuple[str, Path]]:
         files = [(name, path / name) for name in natsorted(sorted(names), alg=ns.PATH)]
     elif path.suffix.lower() == ".txt":
         try:
-            lines = map(str.strip, path.read_text(encoding="utf-8-sig").splitlines())
-        except UnicodeDecodeError as error:
-            reason = f"it is not UTF-8 text ({error})"
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = f"it cannot be read as UTF-8 text ({first_line(error)})"
             raise UserError(f"{path} is not a list of paths: {reason}") from None
-        files = [(line, path.parent / line) for line in lines if line and line[0] != "#"]
+        names = [_unquote(line.removesuffix("\r")) for line in lines]
+        files = [(name, path.parent / name) for name in names if name.strip() and name[0] != "#"]
     else:
         files = [(path.name, path)]
     if not files:
         raise UserError(f"there are no pictures in {path}")
     return files
+
+
+def _unquote(line: str) -> str:
+    quoted = len(line) > 1 and line[0] == line[-1] and line[0] in "\"'"
+    return line[1:-1] if quoted else line

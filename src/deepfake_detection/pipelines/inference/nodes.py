@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.file_lock import only_once
 from deepfake_detection.images.sources_and_groups import name_sources
 from deepfake_detection.interruptions import explaining_interruptions
 from deepfake_detection.models.detector import Detector
@@ -50,12 +52,13 @@ def score_pictures(
         (kinds of fake in the training), detector (fingerprint of its run).
 
     Raises:
-        UserError: If there are no files.
+        UserError: If there are no files, or another process scores them with the same settings.
         InterruptedWorkError: On Ctrl-C and SIGTERM.
     """
     files = list_files(unlabelled_images)
     state = scoring_checkpoints.open(_fingerprint(detector, unlabelled_images, inference))
-    found = _score_files(detector, [str(file) for _, file in files], state, inference)
+    with only_once(state.path.with_suffix(".lock"), "scoring the same pictures"):
+        found = _score_files(detector, [str(file) for _, file in files], state, inference)
     # bytes of a name that are not UTF-8 are written as escapes
     names = [name.encode("utf-8", "backslashreplace").decode() for name, _ in files]
     pairs = zip(found, names, strict=True)
@@ -115,7 +118,7 @@ def _score_files(
 def _fingerprint(detector: Detector, images: Path, inference: InferenceParameters) -> str:
     """SHA-256 over the path and all that a score depends on, except the images."""
     card = detector.card
-    own = [card.run_fingerprint, card.threshold, card.temperature]
+    own = [detector.weights_fingerprint, card.threshold, card.temperature]
     settings = inference.model_dump(mode="json", exclude={"submission", "source"})
     content = json.dumps([own, str(images), settings], sort_keys=True)
     return hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest()
@@ -180,11 +183,18 @@ def average_sources(scores: pd.DataFrame, detector: Detector) -> pd.DataFrame:
 def write_submission(scores: pd.DataFrame, inference: InferenceParameters) -> pd.DataFrame:
     """Make the submission file: a row for each image, in natural order of the names.
 
-    An unreadable file counts as an image if it has the suffix of one.
+    An unreadable file counts as an image if it has the suffix of one. Where two images would have
+    the same name, all are named by their paths.
 
     Raises:
-        UserError: If two images would have the same name.
+        UserError: If no image has a verdict.
     """
+    if scores["verdict"].isna().all():
+        raise UserError(
+            f"none of the {counted(len(scores), 'file')} has a verdict, so no submission was "
+            f"written. The first, {printable(scores['path'].iloc[0])}: {scores['error'].iloc[0]}. "
+            "The entry 'scores' has the reason of each"
+        )
     submission = inference.submission
     pictures = scores[scores["verdict"].notna() | scores["path"].map(_is_named_as_picture)]
     if left := sorted(set(scores["path"]) - set(pictures["path"])):
@@ -198,10 +208,18 @@ def write_submission(scores: pd.DataFrame, inference: InferenceParameters) -> pd
             "(inference.submission.unreadable)",
             unread, len(pictures), submission.unreadable,
         )  # fmt: skip
-    names = [
-        path if submission.name == "path" else getattr(PurePosixPath(path), submission.name)
-        for path in pictures["path"]
-    ]
+    paths = pictures["path"].tolist()
+    names = paths
+    if submission.name != "path":
+        names = [getattr(PurePosixPath(path), submission.name) for path in paths]
+    if len(set(names)) < len(names):
+        first = next(name for name, times in Counter(names).items() if times > 1)
+        log.warning(
+            "Several images would be called %s by inference.submission.name=%s: the submission "
+            "names all images by their paths",
+            printable(first), submission.name,
+        )  # fmt: skip
+        names = paths
     values = {"real": submission.real, "fake": submission.fake}
     # as objects: a column may hold both integers and text
     table = pd.DataFrame(
@@ -213,15 +231,7 @@ def write_submission(scores: pd.DataFrame, inference: InferenceParameters) -> pd
         },
         dtype=object,
     )
-    named = table[submission.name_column]
-    if named.duplicated().any():
-        first = named[named.duplicated()].iloc[0]
-        same = pictures["path"][(named == first).to_numpy()].tolist()
-        raise UserError(
-            f"parameter 'inference.submission.name': {same[0]} and {same[1]} would both be called "
-            f"{first}. Set it to name or path, or score a folder without the other."
-        )
-    order = named.map(natsort_keygen(alg=ns.PATH)).argsort(kind="stable")
+    order = table[submission.name_column].map(natsort_keygen(alg=ns.PATH)).argsort(kind="stable")
     return table.iloc[order].reset_index(drop=True)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from deepfake_detection.metrics.cases import FALSE_KINDS, ExplainedCase
-from deepfake_detection.metrics.caveats import check_same_calibration, check_same_run
+from deepfake_detection.metrics.caveats import check_rows, check_same_calibration, check_same_run
 from deepfake_detection.metrics.metrics import bin_reliability
 from deepfake_detection.metrics.subsets import scored_subsets
 from deepfake_detection.models.detector import Detector
@@ -41,18 +41,23 @@ _SECTIONS = {
 
 
 def describe_scored_detector(
-    detector: Detector, metrics: Mapping[str, Any], training_history: pd.DataFrame
+    detector: Detector,
+    metrics: Mapping[str, Any],
+    training_history: pd.DataFrame,
+    predictions: pd.DataFrame,
+    metric_table: pd.DataFrame,
 ) -> dict[str, Any]:
-    """The detector's description, after a check that metrics and history are of its run.
+    """The detector's description, after a check that the tables are whole and of its run.
 
     A history of an older version has no `run_fingerprint`: it passes, and is not shown.
 
     Raises:
-        UserError: If the metrics or the history are of another run.
+        UserError: If a table or the metrics are of another run, or a table has other rows.
     """
     description = detector.describe()
     named = {"training_history": training_history} if _RUN in training_history else {}
-    check_same_run(description[_RUN], metrics=metrics, **named)
+    check_same_run(description[_RUN], metrics=metrics, predictions=predictions, **named)
+    check_rows(metrics, metric_table=metric_table)
     check_same_calibration(description["threshold"], description["temperature"], metrics)
     return description
 
@@ -134,6 +139,7 @@ def write_report(
     explained_cases: Sequence[ExplainedCase],
     false_case_measures: pd.DataFrame,
     page_figures: Mapping[str, PageFigure],
+    run_manifest: Mapping[str, Any],
     folder: Path,
     parameters: ReportingParameters,
     evaluation: EvaluationParameters,
@@ -145,7 +151,8 @@ def write_report(
     omitted, and so are the robustness table and the measures if they are of another run.
 
     `explained_cases` have heat maps; an error that is not among them is shown without. `folder` is
-    the image folder, `page_figures` are those of `draw_figures`.
+    the image folder, `page_figures` are those of `draw_figures`. `run_manifest` is of the run that
+    writes the report.
     """
     calibration, history = description.get("calibration", {}), _named_history(training_history)
     notes = [description["split"].get("note"), split_summary.get("note")]
@@ -167,6 +174,7 @@ def write_report(
         "sections": {id_: title for id_, title in _SECTIONS.items() if shown.get(id_, 1)},
         "figures": page_figures,
         "description": description,
+        "manifest": run_manifest,
         "scored": headline.count_outcomes(predictions),
         "split": split_summary,
         "images": tables.count_images(split_summary),

@@ -22,13 +22,13 @@ def create_pipeline() -> Pipeline:
     }
     shown = _named(
         "split_summary leakage_summary rejected_images metric_table label_issues explained_cases "
-        "page_figures"
+        "page_figures run_manifest"
     ) | {"folder": "training_images", "parameters": "params:reporting"}
     return Pipeline(
         [
             Node(
                 describe_scored_detector,
-                inputs=["detector", "metrics", "training_history"],
+                inputs=["detector", "metrics", "training_history", "predictions", "metric_table"],
                 outputs="detector_description",
                 name="describe_scored_detector",
             ),
