@@ -22,7 +22,7 @@ from deepfake_detection.models.scoring import Score, ScoringCheckpoint, stamp_of
 from deepfake_detection.pipelines.inference.listing import list_files
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
 
-quickly = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+quickly = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @st.composite

@@ -38,7 +38,10 @@ def images(tmp_path_factory, photograph, encode, put_files):
 
 @pytest.mark.parametrize(
     ("task", "options", "others"),
-    [("training", ["--workers", "0"], ["plain", "bare"]), ("scoring", [], ["forward"])],
+    [
+        pytest.param("training", ["--workers", "0"], ["plain", "bare"], marks=pytest.mark.slow),
+        ("scoring", [], ["forward"]),
+    ],
 )
 def test_a_script_writes_a_table_and_a_figure(task, options, others, images, tmp_path):
     sample = ["--count", "5"] if task == "training" else ["--images", images]

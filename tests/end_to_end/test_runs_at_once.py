@@ -78,7 +78,7 @@ def assert_whole(project, manifest):
 @pytest.mark.parametrize(
     "pair",
     [
-        name if name in ("one training twice", "two scorings")
+        name if name == "two scorings"
         else pytest.param(name, marks=pytest.mark.slow)
         for name in PAIRS
     ],

@@ -1,6 +1,7 @@
 """Training in several processes from the command line."""
 
 import psutil
+import pytest
 from demo_project import MODEL, latest, wait_for
 
 from deepfake_detection import Detector
@@ -8,6 +9,7 @@ from deepfake_detection import Detector
 DETECTOR = f"data/demo/06_models/{MODEL}/detector.safetensors"
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_named_and_the_same_command_goes_on(project, start, run_here, caplog):
     before = latest(project, DETECTOR)
     process = start(epochs=6, devices=2)
