@@ -1,5 +1,6 @@
 """Which version of a file a run loads, whatever other runs do meanwhile."""
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -89,6 +90,21 @@ def test_versions_from_the_future_stop_a_run(tmp_path):
     asked = Version("2999-01-01T00.00.00.000Z", "2026-01-01T00.00.00.000Z")
     entry = AtomicDataset(filepath=str(tmp_path / "a.json"), dataset=JSON, version=asked)
     entry.fix_version(saved_here=False)
+    assert entry.load() == {}
+
+
+def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path):
+    entry = open_entry(tmp_path, "2026-01-01T00.00.00.000Z")
+    entry.save({})
+    folder = next(tmp_path.rglob("a.json/*"))
+    old, young = folder / ".a-0123456789ab.json", folder / ".a-ba9876543210.json"
+    for left in (old, young):
+        left.write_text("half")
+    os.utime(old, (1, 1))
+    entry.remove_leftovers()
+    assert not old.exists()
+    # another run may be writing it
+    assert young.exists()
     assert entry.load() == {}
 
 
