@@ -62,8 +62,8 @@ def _build_detector(setup: Setup) -> Detector:
     card = DetectorCard(
         backbone=setup.model, preprocessing=setup.preprocessing.model_dump(mode="json"),
         class_names=list(CLASS_NAMES), transform_input=False, classes={}, threshold=0.5,
-        temperature=1.0, best_epoch=0, best_validation_accuracy=None, split={}, settings={},
-        run_fingerprint="", versions={},
+        temperature=1.0, best_epoch=0, best_validation_accuracy=None,
+        split={"method": "none", "fingerprint": ""}, settings={}, run_fingerprint="", versions={},
     )  # fmt: skip
     return Detector(network.eval(), card, no_images, no_images)
 

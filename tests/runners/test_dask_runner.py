@@ -209,7 +209,7 @@ def test_a_training_goes_on_after_ctrl_c_and_after_its_worker_is_killed(
     ended = []
 
     def checkpoints():
-        return [path.stat().st_mtime_ns for path in (project / CHECKPOINTS).glob("*.pt")]
+        return [path.stat().st_mtime_ns for path in (project / CHECKPOINTS).glob("[!.]*.pt")]
 
     def run_and_end_once_a_checkpoint_is_saved(signal_worker, *pipelines):
         before, processes = checkpoints(), cluster.processes()

@@ -107,7 +107,7 @@ def _when_an_epoch_is_saved(folder, act):
     """Act in a thread, as soon as there is a checkpoint."""
 
     def wait():
-        while not list(folder.glob("checkpoints/*.pt")):
+        while not list(folder.glob("checkpoints/[!.]*.pt")):
             time.sleep(0.05)
         act()
 

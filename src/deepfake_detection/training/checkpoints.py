@@ -45,7 +45,7 @@ class TrainingCheckpoints:
 
     def others(self, run_fingerprint: str) -> list[Path]:
         """Files of runs with other settings or splits."""
-        return sorted(set(self.folder.glob("*.pt")) - {self.path(run_fingerprint)})
+        return sorted(set(self.folder.glob("[!.]*.pt")) - {self.path(run_fingerprint)})
 
     def load(self, run_fingerprint: str) -> State | None:
         """Read a checkpoint onto the CPU; None if there is none, UserError if it is unusable."""
