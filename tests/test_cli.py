@@ -1,5 +1,7 @@
 """`kedro run`: lists in `--params`, and mistyped names."""
 
+import subprocess
+import sys
 from unittest.mock import Mock
 
 import click
@@ -150,3 +152,10 @@ def test_the_package_is_a_command_with_and_without_run(project, monkeypatch, cap
             main()
         assert caught.value.code == 1
         assert "'demo'" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_modules_are_imported_prints_no_traceback():
+    code = "import deepfake_detection.settings; raise KeyboardInterrupt"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert len(done.stderr.splitlines()) == 1
