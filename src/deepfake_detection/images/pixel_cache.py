@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Increased when the same images and sizes give other pixels than before.
+# Increased when the same images and sizes give other pixels or files than before.
 _FORMAT = 2
 _ARRAY, _DIGESTS, _CHECKSUMS = "pixels.npy", "sha256.npy", "crc32.npy"
 

@@ -33,9 +33,9 @@ _TYPES = (
 )  # fmt: skip
 # Bytes of a file; the largest picture that Pillow opens has 537 million bytes of pixels
 _LARGEST_FILE = 600_000_000
-# Decoders need a time for each row of a PNG, and for each scan of a JPEG file, however small the
-# file is. JPEG allows sides of 65,535 pixels. Progressive files have 10 to 15 scans; scans times
-# pixels: 10 s at this limit
+# A decoder takes time for each row of a PNG file and each scan of a JPEG file, however few bytes
+# they have. JPEG itself allows sides of 65,535 pixels. A progressive file has 10 to 15 scans; 10^10
+# scanned pixels take about 10 s
 _LONGEST_SIDE, _MOST_SCANNED, _JPEG_SCAN = 65_535, 10**10, b"\xff\xda"
 # The chunks of a PNG that its pixels need (PNG specification, third edition, section 5.6)
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")

@@ -52,8 +52,8 @@ def find_files(folder: Path, classes: Mapping[str, str | None]) -> list[tuple[st
 
     Returns:
         Of each file its path relative to the image folder, and its class folder (empty: outside of
-        all). System files (hidden ones, Thumbs.db, desktop.ini) are left out; the log
-        counts them.
+        all). System files (hidden ones, Thumbs.db, desktop.ini) are left out and
+        counted in the log.
 
     Raises:
         UserError: If a class folder is missing, has no files, or is not named in `classes`.
