@@ -32,7 +32,7 @@ def _check_device(_: click.Context, __: click.Parameter, value: str) -> str:
 
 @click.command(context_settings={"show_default": True})
 @click.argument("detector", required=False, type=click.Path(path_type=Path))
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Of this machine; 0: any free one.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="On 127.0.0.1; 0: any.")
 @click.option("--no-browser", is_flag=True, help="Do not open the page.")
 @click.option("--device", callback=_check_device, default="auto", help="Or cpu, cuda, cuda:N, mps.")
 @click.option("--max-megabytes", type=_POSITIVE, default=20, help="Largest image file.")
