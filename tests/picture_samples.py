@@ -34,10 +34,17 @@ def make_sizes(resize, crop, mean=0.0):
     return PreprocessingParameters(resize=resize, crop=crop, mean=(mean,) * 3, std=(1, 1, 1))
 
 
-def make_image_set(classes, source="consecutive", group="source", **changes):
+LAYOUT_OPTIONS = {
+    "compression": None, "lists": None, "table": None, "folder_names": {}, "leave_out": [],
+}  # fmt: skip
+
+
+def make_image_set(classes, source="consecutive", group="source", options=None, **changes):
     """Parameters of an image set of these class folders, with its rules of sources and groups."""
     return ImageSetParameters.model_validate(
         {
+            "layout": "auto",
+            "layout_options": LAYOUT_OPTIONS | (options or {}),
             "classes": classes,
             "source": {"rule": source, "size": 5, "pattern": None},
             "group": {"rule": group, "pattern": None},

@@ -20,9 +20,11 @@ IMAGE_SET = make_image_set(dict(zip(CLASSES, ["real", "fake", "fake"], strict=Tr
 SOME = settings(max_examples=40, deadline=None)
 
 
-def cut_by(method="group", ratios=(0.8, 0.2, 0.0), seed=0):
+def cut_by(method="group", ratios=(0.8, 0.2, 0.0), seed=0, allow_shared_groups=False):
     named = dict(zip(SUBSETS, ratios, strict=True))
-    return SplitParameters(method=method, ratios=named, seed=seed, fold=None)
+    return SplitParameters(
+        method=method, ratios=named, seed=seed, fold=None, allow_shared_groups=allow_shared_groups
+    )
 
 
 def index_of(rows, sha256s=None):

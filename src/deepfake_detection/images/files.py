@@ -1,11 +1,14 @@
 """Finding files in folders."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from deepfake_detection.errors import UserError
 
 _SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
+_VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .mts .m2ts .wmv .flv .3gp .ogv".split()
+)
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -45,3 +48,8 @@ def _is_folder(path: Path) -> bool:
 def is_system_file(path: Path) -> bool:
     """Whether a file of this relative path is hidden, Thumbs.db or desktop.ini."""
     return any(part.startswith(".") for part in path.parts) or path.name.lower() in _SYSTEM_FILES
+
+
+def is_video(name: str) -> bool:
+    """Whether a file's name is that of a video."""
+    return PurePath(name).suffix.lower() in _VIDEO_SUFFIXES

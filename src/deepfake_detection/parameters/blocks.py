@@ -37,9 +37,22 @@ class GroupRule(NamingRule):
     rule: Literal["source", "same_number", "pattern"]
 
 
+class LayoutOptions(Block):
+    """What the layouts of data sets need to know, beside the folder."""
+
+    compression: Literal["raw", "c23", "c40"] | None
+    lists: Annotated[str, Field(min_length=1)] | None
+    table: Annotated[str, Field(min_length=1)] | None
+    folder_names: dict[str, Literal["train", "validation", "test", "real", "fake"]]
+    leave_out: Annotated[list[str], Distinct]
+
+
 class ImageSetParameters(Block):
     """How a folder of labelled images is read: `data_preparation`, `external_evaluation`."""
 
+    # a name of images.layouts.LAYOUTS, or auto; checked when the folder is read
+    layout: Annotated[str, Field(min_length=1)]
+    layout_options: LayoutOptions
     classes: dict[str, Label | None]
     source: SourceRule
     group: GroupRule
@@ -86,10 +99,15 @@ class Fold(Block):
 class SplitParameters(Block):
     """How the image index is divided into train, validation and test."""
 
-    method: Literal["group", "individual"]
+    method: Literal["group", "individual", "official"]
     ratios: Ratios
     seed: Seed
     fold: Fold | None
+    allow_shared_groups: bool
+
+    def _check(self) -> None:
+        if self.method == "official" and self.fold is not None:
+            raise ValueError("an official split has no folds: fold is for the other methods")
 
     @property
     def shares(self) -> Ratios:
@@ -104,10 +122,12 @@ class SplitParameters(Block):
         """A name made of method, percentages and seed: `group_80_20`."""
         if self.fold is not None:
             return f"{self.method}_fold_{self.fold.number}_of_{self.fold.of}_seed_{self.seed}"
+        shared = self.method == "official" and self.allow_shared_groups
+        method = f"{self.method}_shared" if shared else self.method
         shares = [self.ratios.train, self.ratios.validation]
         shares += [self.ratios.test] if self.ratios.test > 0 else []
         numbers = [f"{share * 100:.6g}".replace(".", "p") for share in shares]
-        return "_".join([self.method, *numbers, *([f"seed_{self.seed}"] if self.seed else [])])
+        return "_".join([method, *numbers, *([f"seed_{self.seed}"] if self.seed else [])])
 
 
 class LeakageParameters(Block):
