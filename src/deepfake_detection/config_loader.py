@@ -16,10 +16,12 @@ from deepfake_detection.parameters import ProjectParameters, StudyParameters, de
 # that they replace
 GIVEN_PATHS = {
     "detector": ("detector",),
+    "face_set": ("face_index", "faces", "lost_faces"),
     "images": ("external_images", "pictures_to_check", "unlabelled_images"),
     "other_detector": ("other_detector",),
     "run": ("detector", "training_history"),
     "run_split": ("split", "split_summary"),
+    "videos": ("videos",),
 }
 
 

@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 
 _MAIN_JOB = ("data_preparation", "training", "evaluation", "robustness", "reporting")
 _OTHERS = (
-    "explanation", "final_training", "inference", "calibration", "export", "paired_comparison",
+    "face_extraction", "explanation", "final_training", "inference", "calibration", "export",
+    "paired_comparison",
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Entries that give a node access to a path, to which it reads and writes by itself."""
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from deepfake_detection.datasets.read_only import ReadOnlyDataset
@@ -20,3 +21,9 @@ class HandleDataset(ReadOnlyDataset):
 
     def _exists(self) -> bool:
         return True
+
+
+class FolderDataset(HandleDataset):
+    """A folder, as its path, which a node fills."""
+
+    handle = Path

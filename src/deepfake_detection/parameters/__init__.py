@@ -20,6 +20,9 @@ from deepfake_detection.parameters.blocks import (
     ReportingParameters, RobustnessParameters, ScheduleParameters, SourceRule, SplitParameters,
     Spread, SubmissionParameters, TemperatureParameters, ThresholdParameters, TrainingParameters,
 )
+from deepfake_detection.parameters.faces import (
+    CropParameters, FaceDetectionParameters, FaceExtractionParameters,
+)
 from deepfake_detection.parameters.project import (
     ProjectParameters, PublishedResult, RunParameters, StudyOptions, StudyParameters,
     describe_problems,

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from deepfake_detection.parameters import blocks
+from deepfake_detection.parameters import blocks, faces
 from deepfake_detection.parameters.base import Block, Count, Distinct, Seed, Share, Whole
 
 
@@ -73,6 +73,7 @@ class ProjectParameters(Block):
     backbones: blocks.Backbones
     pixels: Literal["cache", "files"]
     data_preparation: blocks.ImageSetParameters
+    face_extraction: faces.FaceExtractionParameters
     split: blocks.SplitParameters
     leakage: blocks.LeakageParameters
     training: blocks.TrainingParameters

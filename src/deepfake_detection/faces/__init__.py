@@ -1,0 +1,1 @@
+"""Faces out of videos and photographs: frames, face detection, tracks, crops."""

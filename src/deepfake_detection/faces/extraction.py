@@ -1,0 +1,216 @@
+"""The faces of one file, a video or a photograph, as crops with a record."""
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from deepfake_detection.atomic_write import atomic_write, naming_disk_errors
+from deepfake_detection.errors import first_line
+from deepfake_detection.faces import video
+from deepfake_detection.faces.cropping import cut_crop, file_ending, save_options
+from deepfake_detection.faces.detection import Face, FaceDetector
+from deepfake_detection.faces.tracking import Tracker, choose_largest
+from deepfake_detection.faces.video import Frame, UnreadableVideoError
+from deepfake_detection.images.files import is_video
+from deepfake_detection.images.reading import (
+    TooManyPixelsError,
+    UnreadablePictureError,
+    read_picture,
+)
+from deepfake_detection.parameters import FaceExtractionParameters
+
+RECORD = ".faces.json"
+_UNFINISHED = ".unfinished"
+# faces in a frame, the largest ones: a crowd is no subject
+_MOST_FACES = 16
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """A face of a frame, and the file of its crop until the track is chosen."""
+
+    frame: Frame
+    face: Face
+    track: int
+    crop: Path
+    sha256: str  # of the crop
+
+
+@dataclass
+class _Findings:
+    faces: list[FoundFace] = field(default_factory=list)
+    lost: list[dict[str, Any]] = field(default_factory=list)
+    frames: int = 0
+
+    def lose(self, frame: Frame | None, reason: str) -> None:
+        number, seconds = (frame.number, frame.seconds) if frame else (None, None)
+        self.lost.append({"frame": number, "seconds": seconds, "reason": reason})
+
+
+def extract_faces_of_file(
+    path: Path,
+    target: Path,
+    settings: FaceExtractionParameters,
+    detector: FaceDetector,
+    *,
+    threads: int = 1,
+    report_progress: Callable[[], None] = lambda: None,
+) -> None:
+    """Cut the faces out of a file into the folder `target`, which is made anew.
+
+    The file `RECORD` in it, written last, has what was found: `read_record` reads it.
+
+    Args:
+        path: A video or a photograph.
+        target: Of the crops, named after their frame; with `tracks: all`, a folder for each track.
+        settings: Block `face_extraction`.
+        detector: Made by `make_face_detector` from the same settings.
+        threads: That decode the video.
+        report_progress: Called after each frame.
+    """
+    findings = _Findings()
+    with naming_disk_errors(target):
+        shutil.rmtree(target, ignore_errors=True)
+        (target / _UNFINISHED).mkdir(parents=True)
+    record: dict[str, Any] = {"medium": None, "file_sha256": None}
+    try:
+        status = path.stat()
+        record |= {"bytes": status.st_size, "modified": status.st_mtime_ns}
+        record["file_sha256"] = video.hash_file(path)
+        record["medium"], frames = _open(path, settings, findings, threads)
+        _find_faces(frames, target / _UNFINISHED, settings, detector, findings, report_progress)
+    except (UnreadablePictureError, UnreadableVideoError) as error:
+        findings.lose(None, str(error))
+    except OSError as error:
+        findings.lose(None, f"cannot be read ({error.strerror or first_line(error)})")
+    with naming_disk_errors(target):
+        record["faces"] = _keep_tracks(findings, target, settings)
+        record |= {"frames": findings.frames, "lost": findings.lost}
+        shutil.rmtree(target / _UNFINISHED)
+        with atomic_write(target / RECORD) as temporary:
+            temporary.write_text(json.dumps(record), encoding="utf-8")
+
+
+def _open(
+    path: Path, settings: FaceExtractionParameters, findings: _Findings, threads: int
+) -> tuple[str, Iterator[Frame]]:
+    """Whether a file is a video or a photograph, and its chosen frames."""
+    if not is_video(path.name):
+        try:
+            return "photograph", iter([Frame(0, 0.0, read_picture(path, settings.max_pixels))])
+        except TooManyPixelsError:
+            raise
+        except UnreadablePictureError as error:
+            not_a_picture = error
+        try:
+            return "video", _choose_frames(path, settings, findings, threads)
+        except UnreadableVideoError:
+            raise not_a_picture from None
+    return "video", _choose_frames(path, settings, findings, threads)
+
+
+def _choose_frames(
+    path: Path, settings: FaceExtractionParameters, findings: _Findings, threads: int
+) -> Iterator[Frame]:
+    timeline = video.read_timeline(path, settings.max_pixels)
+    if timeline.missing:
+        present = len(timeline.seconds)
+        findings.lose(None, f"the header says {timeline.said} frames, and {present} are there")
+    if settings.every_seconds is None:
+        wanted = video.choose_evenly(timeline, settings.frames_per_video)
+    else:
+        wanted = video.choose_by_time(timeline, settings.every_seconds)
+    return video.read_frames(path, timeline, wanted, settings.max_pixels, threads)
+
+
+def _find_faces(
+    frames: Iterator[Frame],
+    folder: Path,
+    settings: FaceExtractionParameters,
+    detector: FaceDetector,
+    findings: _Findings,
+    report_progress: Callable[[], None],
+) -> None:
+    """Find, track and cut the faces of each frame; crops are written at once, memory stays flat."""
+    tracker = Tracker()
+    for frame in frames:
+        report_progress()
+        if frame.image is None:
+            findings.lose(frame, frame.reason or "")
+            continue
+        findings.frames += 1
+        found = detector(frame.image)
+        large = [face for face in found if face.width >= settings.min_size]
+        if not large:
+            widest = max((face.width for face in found), default=0.0)
+            small = f"{widest:.0f} pixels across are less than min_size ({settings.min_size:g})"
+            findings.lose(frame, f"its largest face is too small: {small}" if found else "no face")
+        large = sorted(large, key=lambda face: -face.width)[:_MOST_FACES]
+        for number, (face, track) in enumerate(zip(large, tracker.add(large), strict=True)):
+            content = _encode(cut_crop(frame.image, face, settings.crop), settings)
+            crop = folder / f"{frame.number:06}_{number}"
+            with naming_disk_errors(crop):
+                crop.write_bytes(content)
+            sha256 = hashlib.sha256(content).hexdigest()
+            findings.faces.append(
+                FoundFace(Frame(frame.number, frame.seconds), face, track, crop, sha256)
+            )
+
+
+def _encode(crop: Image.Image, settings: FaceExtractionParameters) -> bytes:
+    buffer = io.BytesIO()
+    crop.save(buffer, **save_options(settings.crop))
+    return buffer.getvalue()
+
+
+def _keep_tracks(
+    findings: _Findings, target: Path, settings: FaceExtractionParameters
+) -> list[dict[str, Any]]:
+    """Move the crops of the chosen tracks to their places: a row for each."""
+    if not findings.faces:
+        if findings.frames:
+            findings.lose(None, f"no face in {findings.frames} frames")
+        return []
+    kept = findings.faces
+    if settings.tracks == "largest":
+        track = choose_largest([each.track for each in kept], [each.face for each in kept])
+        with_faces = {each.frame.number: each.frame for each in kept}
+        kept = [each for each in kept if each.track == track]
+        for number in with_faces.keys() - {each.frame.number for each in kept}:
+            findings.lose(with_faces[number], "no face of the largest track")
+    rows = []
+    for each in kept:
+        inside = Path(f"{each.frame.number:06}{file_ending(settings.crop)}")
+        if settings.tracks == "all":
+            inside = Path(f"track_{each.track:02}") / inside
+        (target / inside).parent.mkdir(exist_ok=True)
+        each.crop.rename(target / inside)
+        left, top, right, bottom = (round(float(edge), 2) for edge in each.face.box)
+        rows.append({
+            "crop": inside.as_posix(), "sha256": each.sha256,
+            "frame": each.frame.number, "seconds": round(each.frame.seconds, 6),
+            "track": each.track, "left": left, "top": top, "right": right, "bottom": bottom,
+            "landmarks": [round(float(value), 2) for value in each.face.landmarks.ravel()],
+            "score": round(each.face.score, 4), "face_pixels": round(each.face.width),
+        })  # fmt: skip
+    return rows
+
+
+def read_record(path: Path, target: Path) -> dict[str, Any] | None:
+    """What was found in a file; None if it is not in `target`, whole, for the file as it is now."""
+    try:
+        record: dict[str, Any] = json.loads((target / RECORD).read_text(encoding="utf-8"))
+        status = path.stat()
+        if (record.get("bytes"), record.get("modified")) != (status.st_size, status.st_mtime_ns):
+            return None
+        whole = all((target / row["crop"]).stat().st_size > 0 for row in record["faces"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if whole else None

@@ -1,0 +1,162 @@
+"""Nodes of `face_extraction`: face index, lost faces and contact sheet."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from deepfake_detection.errors import UserError
+from deepfake_detection.faces.face_set import FaceSet
+from deepfake_detection.images.layouts import LabelledFiles, read_layout
+from deepfake_detection.images.sources_and_groups import name_groups
+from deepfake_detection.parameters import FaceExtractionParameters, ImageSetParameters
+from deepfake_detection.pipelines.face_extraction.contact_sheet import draw_crops
+from deepfake_detection.reports.words import counted
+
+log = logging.getLogger(__name__)
+
+INDEX_COLUMNS = [
+    "path", "sha256", "file", "file_sha256", "medium", "frame", "seconds", "track", "left", "top",
+    "right", "bottom", "landmarks", "score", "crop_size", "face_pixels", "class_name", "label",
+    "source", "group", "official_subset", "crop_recipe", "crop_recipe_fingerprint",
+]  # fmt: skip
+LOST_COLUMNS = ["file", "frame", "seconds", "reason"]
+_SHOWN = 5
+
+
+def extract_faces(
+    videos: Path, faces: Path, settings: FaceExtractionParameters, image_set: ImageSetParameters
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Cut the faces out of every video and photograph of a folder, or out of one file.
+
+    An interrupted extraction goes on with the same parameters; other parameters make another set.
+
+    Args:
+        videos: The folder, laid out as `data_preparation.layout` says; or one file.
+        faces: The folder of all sets of crops.
+        settings: Block `face_extraction`.
+        image_set: Block `data_preparation`: layout and group rule.
+
+    Returns:
+        The face index, a row for each crop, columns `INDEX_COLUMNS`; and a row for each file and
+        frame without a face, columns `LOST_COLUMNS`.
+
+    Raises:
+        UserError: If no face was found, the layout does not fit, or another run is doing the same.
+    """
+    face_set = FaceSet.open(faces, settings)
+    folder, listed = _list_files(videos, image_set)
+    if settings.tracks == "all" and listed.layout != "table" and (listed.files["label"] == 1).any():
+        raise UserError(
+            "face_extraction.tracks=all gives every person in a fake video the label fake, also "
+            "bystanders: name the tracks in a table (data_preparation.layout=table), choose "
+            "face_extraction.tracks=largest, or data_preparation.layout=unlabelled for faces that "
+            "are only to be scored"
+        )
+    usable = listed.files[listed.files["reason"].isna()]
+    rows: list[dict[str, Any]] = []
+    lost = [
+        {"file": path, "frame": None, "seconds": None, "reason": reason}
+        for path, reason in listed.files.loc[
+            listed.files["reason"].notna(), ["path", "reason"]
+        ].itertuples(index=False)
+    ]
+    frames = 0
+    for file, record in face_set.extract(folder, list(usable["path"])):
+        frames += record["frames"]
+        lost += [{"file": file, **each} for each in record["lost"]]
+        inside = (face_set.folder / file).relative_to(faces).as_posix()
+        for face in record["faces"]:
+            found = {"file": file, "file_sha256": record["file_sha256"], "medium": record["medium"]}
+            rows.append(found | face | {"path": f"{inside}/{face['crop']}"})
+    lost_faces = pd.DataFrame(lost, columns=LOST_COLUMNS).astype({"frame": "Int64"})
+    if not rows:
+        _log_lost(lost_faces)
+        raise UserError(
+            f"no face was found in {counted(len(listed.files), 'file')} of {videos}; the log names "
+            "the first reasons. Lower face_extraction.min_score or min_size if there are faces"
+        )
+    index = _label(pd.DataFrame(rows), usable, image_set, all_tracks=settings.tracks == "all")
+    index["crop_size"] = settings.crop.size
+    index["crop_recipe"] = face_set.recipe.model_dump_json()
+    index["crop_recipe_fingerprint"] = face_set.recipe.fingerprint
+    _log_found(index, lost_faces, len(usable), frames, face_set.folder)
+    return index[INDEX_COLUMNS], lost_faces
+
+
+def _list_files(videos: Path, image_set: ImageSetParameters) -> tuple[Path, LabelledFiles]:
+    """The folder and its files; of a single file its folder and itself, without a label."""
+    if videos.is_dir():
+        return videos, read_layout(videos, image_set, videos=True)
+    alone = image_set.model_copy(update={"layout": "unlabelled"})
+    listed = read_layout(videos.parent, alone, videos=True)
+    files = listed.files[listed.files["path"] == videos.name]
+    return videos.parent, LabelledFiles(listed.layout, files, listed.notes)
+
+
+def _label(
+    found: pd.DataFrame, files: pd.DataFrame, image_set: ImageSetParameters, *, all_tracks: bool
+) -> pd.DataFrame:
+    """Give each face class, label, source, group and official subset of its file."""
+    labels = files.rename(columns={"path": "file"}).drop(columns=["reason", "medium"])
+    index = found.merge(labels, on="file", validate="many_to_one")
+    unnamed = index["source"].isna()
+    index.loc[unnamed, "source"] = [
+        str(Path(file).with_suffix("")) for file in index.loc[unnamed, "file"]
+    ]
+    ungrouped = index["group"].isna()
+    if ungrouped.any():
+        rest = index[ungrouped]
+        index.loc[ungrouped, "group"] = name_groups(
+            rest["file"], rest["source"], rest["file_sha256"], rest["folder"], image_set.group
+        )
+    if all_tracks:
+        tracks = index["track"].astype(str)
+        index["source"] = index["source"] + "#" + tracks
+    return index
+
+
+def _log_found(
+    index: pd.DataFrame, lost: pd.DataFrame, files: int, frames: int, folder: Path
+) -> None:
+    with_faces = index["file"].nunique()
+    log.info(
+        "Found %s in %s of %s (%s searched); crops in %s",
+        counted(len(index), "face"), f"{with_faces:,}", counted(files, "file"),
+        counted(frames, "frame"), folder,
+    )  # fmt: skip
+    for name, part in index.groupby("class_name", sort=False):
+        log.info(
+            "  %s: %s of %s, %d to %d pixels across (median %d)",
+            name or "without a label", counted(len(part), "face"),
+            counted(part["file"].nunique(), "file"), part["face_pixels"].min(),
+            part["face_pixels"].max(), part["face_pixels"].median(),
+        )  # fmt: skip
+    _log_lost(lost)
+
+
+def _log_lost(lost: pd.DataFrame) -> None:
+    whole = lost[lost["frame"].isna()]
+    for file, reason in whole[["file", "reason"]].head(_SHOWN).itertuples(index=False):
+        log.warning("%s: %s", file, reason)
+    if len(lost):
+        log.warning(
+            "lost_faces lists %s and %s that gave no face, with their reasons",
+            counted(whole["file"].nunique(), "file"), counted(len(lost) - len(whole), "frame"),
+        )  # fmt: skip
+
+
+def draw_contact_sheet(face_index: pd.DataFrame, faces: Path) -> Figure:
+    """Draw a sample of the crops: a look at it tells whether they are faces."""
+    return draw_crops(_sample(face_index), faces, len(face_index))
+
+
+def _sample(face_index: pd.DataFrame, most: int = 96) -> pd.DataFrame:
+    """Rows at even distances, those of a class together."""
+    ordered = face_index.sort_values("class_name", kind="stable")
+    step = max(1.0, len(ordered) / most)
+    chosen: Iterable[int] = {int(number * step) for number in range(min(most, len(ordered)))}
+    return ordered.iloc[sorted(chosen)]
