@@ -7,23 +7,11 @@ from deepfake_detection.errors import UserError
 
 _SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 _VIDEO_SUFFIXES = frozenset(
-    [
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".avi",
-        ".mkv",
-        ".webm",
-        ".mpg",
-        ".mpeg",
-        ".mts",
-        ".m2ts",
-        ".wmv",
-        ".flv",
-        ".3gp",
-        ".ogv",
-    ]
-)
+    {
+        ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
+        ".ogv", ".webm", ".wmv",
+    }
+)  # fmt: skip
 
 
 def files_below(folder: Path) -> Iterator[Path]:

@@ -1,14 +1,18 @@
 """What a layout is: it names the label, source, group and official subset of each file."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 import pandas as pd
 
+from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import ImageSetParameters
+
+T = TypeVar("T")
 
 COLUMNS = [
     "path", "class_name", "label", "reason", "source", "group", "official_subset", "medium",
@@ -30,7 +34,7 @@ class LabelledFiles:
     - group: None where the rule `group` names it
     - official_subset: train, validation, test or None
     - medium: "video" (a video, or a frame or a crop of one), "photograph", or None where unknown
-    - folder: the class folder, such as train/real, inside which the rules `source` and `group` count
+    - folder: the class folder, such as train/real: the rules `source` and `group` count inside it
     """
 
     layout: str
@@ -78,10 +82,32 @@ class Layout(ABC):
             UserError: If the folder is not of this layout.
         """
 
-    @property
-    def known_classes(self) -> Collection[str]:
-        """Classes that may be left out although the folder lacks them."""
-        return ()
+    def leave_out(
+        self, files: list[T], class_of: Callable[[T], str], known: Collection[str] = ()
+    ) -> list[T]:
+        """Drop the files of the classes of `layout_options.leave_out`; a note counts them.
+
+        Args:
+            files: Of all classes.
+            class_of: Names the class of each.
+            known: Classes that may be left out although the folder lacks them.
+
+        Raises:
+            UserError: If a class is unknown.
+        """
+        names = self.options.leave_out
+        there = Counter(class_of(each) for each in files)
+        classes = [*filter(None, there), *(name for name in known if name not in there)]
+        for name in names:
+            if name not in classes:
+                raise UserError(
+                    f"parameter 'layout_options.leave_out': there is no class '{name}' in "
+                    f"{self.folder}. Classes: {', '.join(classes)}"
+                )
+        if names:
+            said = ", ".join(f"{name} ({there[name]:,} files)" for name in names)
+            self.notes.append(f"Left out (layout_options.leave_out): {said}")
+        return [each for each in files if class_of(each) not in names]
 
 
 def to_table(rows: list[FileRow]) -> pd.DataFrame:

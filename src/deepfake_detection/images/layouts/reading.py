@@ -1,11 +1,10 @@
 """Read a folder by its layout."""
 
 import logging
-from collections import Counter
 from pathlib import Path
 
 from deepfake_detection.errors import UserError, suggest
-from deepfake_detection.images.layouts.base import FileRow, LabelledFiles, Layout, to_table
+from deepfake_detection.images.layouts.base import LabelledFiles, Layout, to_table
 from deepfake_detection.images.layouts.registry import LAYOUTS
 from deepfake_detection.parameters import ImageSetParameters
 
@@ -29,14 +28,14 @@ def read_layout(
     Raises:
         UserError: If the layout is unknown, the folder is not of it, or holds nothing to use.
     """
-    layout = _choose(folder, image_set)(folder, image_set)
-    rows = _leave_out(layout, layout.read(videos=videos))
+    layout = _choose(folder, image_set, videos=videos)(folder, image_set)
+    rows = layout.read(videos=videos)
     for note in layout.notes:
         log.info("%s", note)
     return LabelledFiles(layout.name, to_table(rows), layout.notes)
 
 
-def _choose(folder: Path, image_set: ImageSetParameters) -> type[Layout]:
+def _choose(folder: Path, image_set: ImageSetParameters, *, videos: bool) -> type[Layout]:
     if image_set.layout != "auto":
         if image_set.layout not in LAYOUTS:
             known = ["auto", *LAYOUTS]
@@ -49,21 +48,10 @@ def _choose(folder: Path, image_set: ImageSetParameters) -> type[Layout]:
         if layout.recognises(folder, image_set):
             log.info("%s looks like the layout %s", folder, name)
             return layout
+    if videos:
+        raise UserError(
+            f"{folder} looks like no layout that is known here. Name its class folders in "
+            "parameter 'classes', or its layout in 'layout'; layout=unlabelled takes files without labels. "
+            f"Layouts: {', '.join(LAYOUTS)}"
+        )
     return LAYOUTS["class_folders"]  # whose error names the folders that are missing
-
-
-def _leave_out(layout: Layout, rows: list[FileRow]) -> list[FileRow]:
-    """Drop the classes of `leave_out`."""
-    names = layout.options.leave_out
-    there = Counter(row.class_name for row in rows if row.class_name)
-    known = [*there, *(name for name in layout.known_classes if name not in there)]
-    for name in names:
-        if name not in known:
-            raise UserError(
-                f"parameter 'layout_options.leave_out': there is no class '{name}' in "
-                f"{layout.folder}; {suggest(name, known)} Classes: {', '.join(known)}"
-            )
-    if names:
-        said = ", ".join(f"{name} ({there[name]} files)" for name in names)
-        layout.notes.append(f"Left out, as layout_options.leave_out says: {said}")
-    return [row for row in rows if row.class_name not in names]
