@@ -120,9 +120,8 @@ def _choose_frames(
     path: Path, settings: FaceExtractionParameters, findings: _Findings, threads: int
 ) -> Iterator[Frame]:
     timeline = video.read_timeline(path, settings.max_pixels)
-    if timeline.missing:
-        present = len(timeline.seconds)
-        findings.lose(None, f"the header says {timeline.said} frames, and {present} are there")
+    if timeline.complaint:
+        findings.lose(None, timeline.complaint)
     if settings.every_seconds is None:
         wanted = video.choose_evenly(timeline, settings.frames_per_video)
     else:

@@ -21,8 +21,8 @@ _CONTAINERS = (
     "nut,rm,wtv,h264,hevc,m4v,yuv4mpegpipe"
 )
 _TURNS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
-# of a header that says more than the file holds
-_TOLERANCE = 0.02
+# of a header that says more than the file holds; the last frame has a duration too
+_TOLERANCE, _SECONDS_OF_TOLERANCE = 0.02, 0.5
 
 
 class UnreadableVideoError(Exception):
@@ -46,13 +46,18 @@ class Timeline:
     times: NDArray[np.int64]  # presentation times in the order of display; empty: unknown
     starts: NDArray[np.intp]  # the packet at which decoding of each frame has to start
     seconds: NDArray[np.float64]  # after the first frame
-    said: int  # frames by the header; 0: it does not say
+    promised_frames: int  # by the header; 0: it does not say
+    promised_seconds: float  # the same of its duration
 
     @property
-    def missing(self) -> int:
-        """Frames that the header promises and the file does not hold."""
-        missing = self.said - len(self.seconds)
-        return missing if missing > _TOLERANCE * self.said else 0
+    def complaint(self) -> str | None:
+        """What the header promises and the file does not hold, as where it was cut off."""
+        frames, seconds = len(self.seconds), float(self.seconds[-1])
+        if self.promised_frames * (1 - _TOLERANCE) > frames:
+            return f"the header says {self.promised_frames} frames, and {frames} are there"
+        if self.promised_seconds * (1 - _TOLERANCE) > seconds + _SECONDS_OF_TOLERANCE:
+            return f"the header says {self.promised_seconds:.1f} s, and {seconds:.1f} s are there"
+        return None
 
 
 def import_av() -> ModuleType:
@@ -106,7 +111,7 @@ def read_timeline(path: Path, max_pixels: int) -> Timeline:
             if packet.is_keyframe:
                 keys.append(number)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        said = stream.frames or 0
+        said = (stream.frames or 0, _promised_seconds(container, stream))
         time_base = stream.time_base
     if not shown:
         raise UnreadableVideoError("a video without frames")
@@ -115,13 +120,21 @@ def read_timeline(path: Path, max_pixels: int) -> Timeline:
         # such as a stream without a container: frames have to be counted as they are decoded
         seconds = np.arange(len(shown)) / float(rate)
         none = np.empty(0, np.int64)
-        return Timeline(none, np.zeros(len(shown), np.intp), seconds, said)
+        return Timeline(none, np.zeros(len(shown), np.intp), seconds, *said)
     order = np.argsort(np.array(presented, np.int64))
     in_order = np.array(presented, np.int64)[order]
     packets = np.array(shown)[order]
     starts = _starts(times, keys, in_order, packets)
     seconds = (in_order - in_order[0]) * float(time_base)
-    return Timeline(in_order, starts, seconds, said)
+    return Timeline(in_order, starts, seconds, *said)
+
+
+def _promised_seconds(container: Any, stream: Any) -> float:
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    # that of all streams; sound may be longer than the pictures
+    alone = len(container.streams) == 1
+    return container.duration / 1_000_000 if container.duration and alone else 0.0
 
 
 def _starts(
