@@ -143,9 +143,10 @@ def test_the_index_describes_each_image(scanned):
     index = index_images(scanned, list_rejected_images(scanned), images_of())
     assert list(index.columns) == [
         "path", "sha256", "class_name", "label", "source", "group", "width", "height", "bytes",
-        "perceptual_hash", "brightness", "contrast", "sharpness",
+        "perceptual_hash", "brightness", "contrast", "sharpness", "official_subset", "medium",
     ]  # fmt: skip
-    assert index.notna().all(axis=None)
+    assert index[["official_subset", "medium"]].isna().all(axis=None)
+    assert index.drop(columns=["official_subset", "medium"]).notna().all(axis=None)
     assert index["path"].is_unique
     # no file is dropped silently
     rejected = list_rejected_images(scanned)

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ class ScannedFile:
     """A file of the image folder. Either `reason` is set, or all measurements are."""
 
     path: str  # relative to the image folder, with `/`
-    class_name: str  # its class folder; empty for a file outside of all
+    class_name: str  # empty where it has none
     reason: str | None = None  # why the file is not used
     sha256: str | None = None  # hexadecimal
     width: int | None = None  # pixels of the upright picture
@@ -111,25 +111,28 @@ def _list_folders(folder: Path) -> str:
 
 
 def scan_files(
-    folder: Path, files: list[tuple[str, str]], max_pixels: int
+    folder: Path, files: Sequence[tuple[str, str, str | None]], max_pixels: int
 ) -> Iterator[ScannedFile]:
-    """Read and measure each file that `find_files` gave, in several processes, in order.
+    """Read and measure each file in several processes, in order.
 
-    A picture of more than `max_pixels` (width × height) is rejected.
+    Args:
+        folder: The image folder.
+        files: Of each its path, its class, and the reason for which it is not read, if any.
+        max_pixels: A picture of more (width × height) is rejected.
     """
     scan = partial(_scan_file, folder, max_pixels)
     return map_in_processes(scan, files, description="Reading images", total=len(files))
 
 
-def _scan_file(folder: Path, max_pixels: int, file: tuple[str, str]) -> ScannedFile:
-    path, class_name = file
+def _scan_file(folder: Path, max_pixels: int, file: tuple[str, str, str | None]) -> ScannedFile:
+    path, class_name, reason = file
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
         shown = path.encode("utf-8", "replace").decode()
         return ScannedFile(shown, class_name, "the file's name is not valid UTF-8: rename it")
-    if not class_name:
-        return ScannedFile(path, class_name, "outside of all class folders")
+    if reason is not None:
+        return ScannedFile(path, class_name, reason)
     try:
         content = read_content(folder / path)
         image = open_picture(content, max_pixels)

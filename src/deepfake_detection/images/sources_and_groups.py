@@ -17,7 +17,11 @@ _NUMBERED = re.compile(r"^(.*?)(\d+)(?:\.[^./]*)?$")
 
 
 def name_sources(
-    paths: pd.Series, class_names: pd.Series, readable: pd.Series, source: SourceRule
+    paths: pd.Series,
+    class_names: pd.Series,
+    readable: pd.Series,
+    source: SourceRule,
+    folders: pd.Series | None = None,
 ) -> pd.Series:
     """Name the source of each image: its class, and a number or matched name within it.
 
@@ -27,6 +31,9 @@ def name_sources(
         class_names: The class folder of each; empty for none.
         readable: Which of them are images; the others need not fit the rule.
         source: The rule.
+        folders: The class folder of each, where it is not called as the class: `train/real`.
+            Numbers are counted in each such folder, and names begin with what is above it; a
+            pattern matches the path inside it.
 
     Returns:
         Such as `real/17`. None for an unreadable file; the rule `consecutive` gives it a source
@@ -36,25 +43,31 @@ def name_sources(
     Raises:
         UserError: If the pattern does not match a file's path.
     """
-    inside = _inside(paths, class_names)
+    folders = class_names if folders is None else folders
+    inside = _inside(paths, folders)
+    above = [
+        f"{folder.rpartition('/')[0]}/" if "/" in folder and folder != name else ""
+        for folder, name in zip(folders, class_names, strict=True)
+    ]
+    sections = pd.Series(above, index=paths.index, dtype=object)
     keys = pd.Series(None, index=paths.index, dtype=object)
     if source.rule == "pattern":
         assert source.pattern is not None  # noqa: S101  (checked by SourceRule)
         keys[readable] = _match(inside[readable], source.pattern, "source.pattern")
     elif source.rule == "image":
-        keys[readable] = inside[readable]
+        keys[readable] = (sections + inside)[readable]
     else:
-        for class_name, names in inside.groupby(class_names, sort=False):
-            folders = names.str.rpartition("/")[0] + "/"
-            restarts = _numbers_restart(names[readable[names.index]], folders)
+        for (class_name, section), names in inside.groupby([class_names, sections], sort=False):
+            deeper = names.str.rpartition("/")[0] + "/"
+            restarts = _numbers_restart(names[readable[names.index]], deeper)
             if restarts:
                 log.warning(
                     "Numbers start again in each folder of '%s': sources end there", class_name
                 )
-            for folder, inside_folder in names.groupby(folders if restarts else lambda _: ""):
+            for folder, inside_folder in names.groupby(deeper if restarts else lambda _: ""):
                 positions = _positions(list(inside_folder), list(readable[inside_folder.index]))
                 keys[inside_folder.index] = [
-                    None if position is None else f"{folder}{position // source.size}"
+                    None if position is None else f"{section}{folder}{position // source.size}"
                     for position in positions
                 ]
     placed = keys.notna()
@@ -98,23 +111,28 @@ def name_groups(
     sha256s: pd.Series,
     class_names: pd.Series,
     group: GroupRule,
+    folders: pd.Series | None = None,
+    named: pd.Series | None = None,
 ) -> pd.Series:
     """Name the group of each image: what a grouped split keeps in one subset.
 
-    Groups that contain the same file become one. Other arguments are as in `name_sources`, which
-    gave `sources`.
+    Groups that contain the same file become one. `named` holds the groups that a layout names, None
+    where the rule does. Other arguments are as in `name_sources`, which gave `sources`.
 
     Raises:
         UserError: If the pattern does not match a file's path.
     """
+    groups = named.copy() if named is not None else pd.Series(None, paths.index, dtype=object)
+    left = groups.isna()
     if group.rule == "source":
-        groups = sources
+        groups[left] = sources[left]
     elif group.rule == "same_number":
-        groups = _inside(sources, class_names)
+        groups[left] = _inside(sources[left], class_names[left])
     else:
         assert group.pattern is not None  # noqa: S101  (checked by GroupRule)
-        groups = _match(_inside(paths, class_names), group.pattern, "group.pattern")
-    return _join_over_identical(groups, sha256s)
+        inside = _inside(paths, class_names if folders is None else folders)
+        groups[left] = _match(inside[left], group.pattern, "group.pattern")
+    return join_over_identical(groups, sha256s)
 
 
 def _match(names: pd.Series, pattern: str, parameter: str) -> pd.Series:
@@ -130,7 +148,7 @@ def _match(names: pd.Series, pattern: str, parameter: str) -> pd.Series:
     return matched
 
 
-def _join_over_identical(groups: pd.Series, sha256s: pd.Series) -> pd.Series:
+def join_over_identical(groups: pd.Series, sha256s: pd.Series) -> pd.Series:
     """Give groups that hold the same file one name, that of the first of them."""
     if not sha256s.duplicated().any():
         return groups

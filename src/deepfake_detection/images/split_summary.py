@@ -24,8 +24,8 @@ def describe_split(
 
     Args:
         split: Columns sha256, class_name, label, source, group, subset.
-        image_index: Of the same images: width, height.
-        method: group, individual; or all: every image is in one subset.
+        image_index: Of the same images: width, height, medium.
+        method: group, individual, official; or all: every image is in one subset.
         ratios: Shares of the subsets.
         seed: Of the draw.
         image_set: Settings of the images; stored as `data_preparation`.
@@ -43,12 +43,20 @@ def describe_split(
         "note": image_set.note,
         "image_sizes": summarise_sizes(image_index["width"], image_index["height"]),
         "data_preparation": image_set.model_dump(),
+        "medium": _common_medium(image_index),
     }
     if method == "group" and image_set.group.rule == "source":
         shared = _count_shared_source_numbers(split)
         if shared["split_between_subsets"]:
             summary["shared_source_numbers"] = shared
     return summary
+
+
+def _common_medium(image_index: pd.DataFrame) -> str | None:
+    """`video` or `photograph`, if all images are of it: then a source is a video, or a picture."""
+    # an index of an older version does not say
+    found = set(image_index.get("medium", [None]))
+    return found.pop() if len(found) == 1 and found != {None} else None
 
 
 def count_images(split: pd.DataFrame) -> dict[str, dict[str, int]]:

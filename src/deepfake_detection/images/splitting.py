@@ -1,11 +1,16 @@
 """Split the image index into subsets."""
 
+import logging
+
 import numpy as np
 import pandas as pd
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.sources_and_groups import join_over_identical
 from deepfake_detection.images.split_summary import SUBSETS
-from deepfake_detection.parameters import SplitParameters
+from deepfake_detection.parameters import Ratios, SplitParameters
+
+log = logging.getLogger(__name__)
 
 # Only a few units that hold several classes each need more than one.
 _DRAWS = 100
@@ -128,3 +133,83 @@ def _fill_empty(subsets: np.ndarray, counts: np.ndarray, number: int) -> tuple[i
         best = np.lexsort((counts[units].sum(axis=1), -held[subsets[units], column]))[0]
         subsets[units[best]] = subset
     return int(subset), int(column)
+
+
+def take_official_subsets(image_index: pd.DataFrame, split: SplitParameters) -> pd.Series:
+    """Take the subset that the data set gives each image; None leaves an image out.
+
+    Without an official validation subset, groups of train become one, in the proportion of the
+    ratios of train and validation. Where `allow_shared_groups` is set and one group holds most of
+    train, sources are drawn instead.
+
+    `image_index` has the columns sha256, class_name, source, group and official_subset; the result
+    has its index.
+
+    Raises:
+        UserError: If there is no official split, or a group stands in two of its subsets.
+    """
+    subsets = image_index["official_subset"].astype(object)
+    subsets = subsets.where(subsets.notna(), None)
+    given = [name for name in SUBSETS if (subsets == name).any()]
+    if "train" not in given or len(given) == 1:
+        raise UserError(
+            "split.method is official, and the data set "
+            + (f"gives only {given[0]}" if given else "gives its images no subsets")
+            + ". docs/data.md names the lists that each layout reads; or set split.method=group"
+        )
+    _check_shared_groups(image_index["group"], subsets, split)
+    subsets = _leave_out_copies(image_index["sha256"], subsets)
+    if left_out := image_index.loc[image_index["official_subset"].isna(), "class_name"].tolist():
+        log.warning(
+            "%d images have no official subset and are left out of the split (classes %s)",
+            len(left_out), ", ".join(dict.fromkeys(left_out)),
+        )  # fmt: skip
+    if "validation" not in given and split.ratios.validation > 0:
+        train = image_index[subsets == "train"]
+        subsets[train.index] = _draw_validation(train, split)
+    return subsets
+
+
+def _check_shared_groups(groups: pd.Series, subsets: pd.Series, split: SplitParameters) -> None:
+    found = subsets.groupby(groups).unique().map(lambda names: [n for n in SUBSETS if n in names])
+    shared = found[found.str.len() > 1]
+    if shared.empty:
+        return
+    said = (
+        f"the official split puts {len(shared)} of {len(found)} groups into more than one subset, "
+        f"the first being '{shared.index[0]}' ({', '.join(shared.iloc[0])})"
+    )
+    if not split.allow_shared_groups:
+        raise UserError(
+            f"{said}: what they have in common, such as a person, is trained on and scored. "
+            "split.allow_shared_groups=true permits it, and split.method=group draws other subsets"
+        )
+    log.warning("%s, as split.allow_shared_groups permits", said.capitalize())
+
+
+def _leave_out_copies(sha256s: pd.Series, subsets: pd.Series) -> pd.Series:
+    """Keep a file that stands in several subsets in the last of them alone."""
+    order = subsets.map(dict(zip(SUBSETS, range(len(SUBSETS)), strict=True)))
+    copies = order.notna() & (order < order.groupby(sha256s).transform("max"))
+    if copies.any():
+        log.warning(
+            "%d images are left out of their subset, since the same file stands in a later one",
+            copies.sum(),
+        )
+    return subsets.mask(copies, None)
+
+
+def _draw_validation(train: pd.DataFrame, split: SplitParameters) -> pd.Series:
+    share = split.ratios.validation / (split.ratios.train + split.ratios.validation)
+    ratios = Ratios(train=1 - share, validation=share, test=0)
+    drawn = split.model_copy(update={"method": "group", "ratios": ratios})
+    log.info("The official split has no validation: %.0f %% of train become it", 100 * share)
+    try:
+        return draw_subsets(train, drawn)
+    except UserError:
+        if not split.allow_shared_groups:
+            raise
+    log.warning("Groups of train are too large to divide: validation is drawn by source instead")
+    return draw_subsets(
+        train.assign(group=join_over_identical(train["source"], train["sha256"])), drawn
+    )

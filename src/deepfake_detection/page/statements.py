@@ -60,5 +60,5 @@ def _describe_validation(card: DetectorCard) -> Iterator[str]:
     yield f"Its validation accuracy{on} is {percent(card.best_validation_accuracy)}{at}."
     chosen = choices_on_validation(card.calibration)
     yield f"Validation also chose {chosen}, so expect less on new images."
-    if card.split.get("method") == "group" and not _is_inflated(card):
+    if card.split.get("method") in ("group", "official") and not _is_inflated(card):
         yield "The split kept related images in one subset."

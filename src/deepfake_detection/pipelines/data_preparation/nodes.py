@@ -18,11 +18,17 @@ from deepfake_detection.images.duplicates import (
     find_near_duplicates,
     sort_leaks,
 )
-from deepfake_detection.images.scanning import find_files, scan_files
+from deepfake_detection.images.layouts import read_layout
+from deepfake_detection.images.scanning import scan_files
 from deepfake_detection.images.sources_and_groups import name_groups, name_sources
-from deepfake_detection.images.split_summary import describe_split
-from deepfake_detection.images.splitting import draw_subsets
-from deepfake_detection.parameters import ImageSetParameters, LeakageParameters, SplitParameters
+from deepfake_detection.images.split_summary import SUBSETS, describe_split
+from deepfake_detection.images.splitting import draw_subsets, take_official_subsets
+from deepfake_detection.parameters import (
+    ImageSetParameters,
+    LeakageParameters,
+    Ratios,
+    SplitParameters,
+)
 from deepfake_detection.pipelines.data_preparation.leakage_gallery import draw_pairs
 from deepfake_detection.reports.words import counted
 
@@ -30,7 +36,7 @@ log = logging.getLogger(__name__)
 
 INDEX_COLUMNS = [
     "path", "sha256", "class_name", "label", "source", "group", "width", "height", "bytes",
-    "perceptual_hash", "brightness", "contrast", "sharpness",
+    "perceptual_hash", "brightness", "contrast", "sharpness", "official_subset", "medium",
 ]  # fmt: skip
 SPLIT_COLUMNS = ["path", "sha256", "class_name", "label", "source", "group", "subset"]
 
@@ -39,19 +45,24 @@ def scan_images(training_images: Path, image_set: ImageSetParameters) -> pd.Data
     """Find every file of an image folder; decode and measure each once.
 
     Returns:
-        A row for each file: path, class_name, reason (why it is not used, or None), source, and the
-        measures of `ScannedFile`.
+        A row for each file: path, class_name, reason (why it is not used, or None), the measures of
+        `ScannedFile`; and as in `LabelledFiles`, with all sources: label, source, group,
+        official_subset, medium, folder.
 
     Raises:
-        UserError: If the class folders are not those of the parameters.
+        UserError: If the folder is not of the layout of the parameters.
     """
-    files = find_files(training_images, image_set.classes)
-    scanned = pd.DataFrame(list(scan_files(training_images, files, image_set.max_pixels)))
+    files = read_layout(training_images, image_set).files
+    found = list(files[["path", "class_name", "reason"]].itertuples(index=False, name=None))
+    scanned = pd.DataFrame(list(scan_files(training_images, found, image_set.max_pixels)))
+    columns = ["label", "source", "group", "official_subset", "medium", "folder"]
+    scanned[columns] = files[columns]
     # sources are counted over all files: a damaged one must not shift the others
-    inside = scanned[scanned["class_name"] != ""]
-    scanned["source"] = name_sources(
-        inside["path"], inside["class_name"], inside["reason"].isna(), image_set.source
-    )
+    inside = scanned[(scanned["class_name"] != "") & scanned["source"].isna()]
+    scanned.loc[inside.index, "source"] = name_sources(
+        inside["path"], inside["class_name"], inside["reason"].isna(), image_set.source,
+        inside["folder"],
+    )  # fmt: skip
     return scanned
 
 
@@ -82,15 +93,14 @@ def index_images(
             "remove them, or raise max_rejected_share."
         )
     used = scanned_images[scanned_images["reason"].isna()].reset_index(drop=True)
-    for name, label in image_set.classes.items():
-        if label is not None and not (used["class_name"] == name).any():
-            raise UserError(f"class folder '{name}' has no image that can be read")
-    labels = {name: int(label == "fake") for name, label in image_set.classes.items()}
-    used["label"] = used["class_name"].map(labels).astype("int64")
+    for name in scanned_images["class_name"].unique():
+        if name and not (used["class_name"] == name).any():
+            raise UserError(f"class '{name}' has no image that can be read")
     used["group"] = name_groups(
-        used["path"], used["source"], used["sha256"], used["class_name"], image_set.group
-    )
-    whole_numbers = dict.fromkeys(("width", "height", "bytes"), "int64")
+        used["path"], used["source"], used["sha256"], used["class_name"], image_set.group,
+        used["folder"], used["group"],
+    )  # fmt: skip
+    whole_numbers = dict.fromkeys(("label", "width", "height", "bytes"), "int64")
     image_index = used[INDEX_COLUMNS].astype(whole_numbers)
     _log_index(image_index, len(rejected_images))
     return image_index
@@ -117,10 +127,18 @@ def _log_index(image_index: pd.DataFrame, rejected: int) -> None:
 def split_images(image_index: pd.DataFrame, split: SplitParameters) -> pd.DataFrame:
     """Put each image of the index into train, validation or test: columns `SPLIT_COLUMNS`.
 
+    Images without an official subset are left out of an official split.
+
     Raises:
-        UserError: If a class has too few groups.
+        UserError: If all images have one label, a class has too few groups, or there is no official
+            split.
     """
-    return image_index.assign(subset=draw_subsets(image_index, split))[SPLIT_COLUMNS]
+    if image_index["label"].nunique() == 1:
+        only = "fake" if image_index["label"].iloc[0] else "real"
+        raise UserError(f"all images are {only}: a detector learns from real and fake ones")
+    take = take_official_subsets if split.method == "official" else draw_subsets
+    table = image_index.assign(subset=take(image_index, split))
+    return table.dropna(subset="subset")[SPLIT_COLUMNS].reset_index(drop=True)
 
 
 def summarise_split(
@@ -129,9 +147,15 @@ def summarise_split(
     parameters: SplitParameters,
     image_set: ImageSetParameters,
 ) -> dict[str, Any]:
-    """Summarise the split: as `describe_split`, and `fold` in a cross-validation."""
+    """Summarise the split: as `describe_split`, and `fold` in a cross-validation.
+
+    The ratios of an official split are those that it has.
+    """
+    ratios = parameters.shares
+    if parameters.method == "official":
+        ratios = Ratios(**{name: float((split["subset"] == name).mean()) for name in SUBSETS})
     summary = describe_split(
-        split, image_index, method=parameters.method, ratios=parameters.shares,
+        split, image_index.merge(split["path"]), method=parameters.method, ratios=ratios,
         seed=parameters.seed, image_set=image_set,
     )  # fmt: skip
     if parameters.fold:

@@ -27,6 +27,7 @@ _CLASSES = {"fake": "fake images", "real": "real images"}
 _SUBSETS = ("train", "validation", "test")
 _METHODS = {
     "group": "by group (images that belong together are in one subset)",
+    "official": "the data set's own",
     "all": "none (all labelled images are training images)",
     "individual": "by image (neighbours of a training image may be in another subset)",
 }

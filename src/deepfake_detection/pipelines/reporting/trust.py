@@ -44,6 +44,9 @@ def _weigh_split(split_summary: Mapping[str, Any]) -> Statement:
     facts = {"shared": split_summary["groups_in_more_than_one_subset"], "has_test": has_test}
     if split_summary["method"] == "individual":
         return _state("split_individual", facts, "warning")
+    if split_summary["method"] == "official":
+        named = "split_official_shared" if facts["shared"] else "split_official"
+        return _state(named, facts, "warning" if facts["shared"] else "plain")
     if facts["shared"]:
         return _state("split_shared", facts, "warning")
     return _state("split_by_group", facts)

@@ -15,8 +15,8 @@ from deepfake_detection.reports.words import counted
 def choose_row(study: StudyParameters, table: pd.DataFrame) -> dict[str, Any]:
     """Choose a row by validation accuracy, mean over its seeds and folds.
 
-    If the rows have both split methods, only grouped ones are chosen from: individual splits
-    inflate their scores.
+    If the rows have individual splits and others, only the others are chosen from: individual
+    splits inflate their scores.
 
     Returns:
         rule; chosen (a row's name, or None), title, run (its best), model, split_method,
@@ -34,8 +34,9 @@ def choose_row(study: StudyParameters, table: pd.DataFrame) -> dict[str, Any]:
     )
     limit = study.overfit_above
     overfit = rows["accuracy"] > (np.inf if limit is None else limit)
-    mixed = rows["method"].nunique() > 1
-    eligible = rows[~overfit & ((rows["method"] == "group") | (not mixed))]
+    individual = rows["method"] == "individual"
+    mixed = individual.any() and not individual.all()
+    eligible = rows[~overfit & (~individual | (not mixed))]
     nothing = ("chosen", "title", "run", "model", "split_method", "validation_accuracy", "use")
     choice = dict.fromkeys(nothing) | {
         "rule": _say_rule(limit, len(table) // len(rows), mixed),
@@ -58,7 +59,7 @@ def choose_row(study: StudyParameters, table: pd.DataFrame) -> dict[str, Any]:
     folder, split = f"studies/{study.name}", study.runs[run].split.name
     reason = _say_reason(row, len(eligible), eligible.loc[tied, "title"], len(overlapping))
     if mixed:
-        best = rows[rows["method"] == "individual"].sort_values("accuracy").iloc[-1]
+        best = rows[individual].sort_values("accuracy").iloc[-1]
         reason += f"; individual splits reach {best['accuracy']:.4f}, which is inflated"
     return choice | {
         "chosen": chosen,
@@ -80,7 +81,7 @@ def _say_rule(limit: float | None, repeats: int, mixed: bool) -> str:
         "the highest validation accuracy"
         + (f", mean of {repeats} runs" if repeats > 1 else "")
         + (f", of rows that are not above {limit:g}" if limit is not None else "")
-        + (", of grouped splits" if mixed else "")
+        + (", of splits that are not individual" if mixed else "")
     )
 
 

@@ -207,7 +207,8 @@ def pairs_of_methods(study: StudyParameters) -> list[tuple[str, str]]:
         settings = study.runs[runs[0]].model_dump(mode="json", include=set(SETTINGS))
         method = settings["split"].pop("method")
         alike.setdefault(str(settings), {})[method] = row
-    return [(both["individual"], both["group"]) for both in alike.values() if len(both) > 1]
+    pairs = (both for both in alike.values() if {"individual", "group"} <= both.keys())
+    return [(both["individual"], both["group"]) for both in pairs]
 
 
 def say_ratios(ratios: Mapping[str, float]) -> str:
