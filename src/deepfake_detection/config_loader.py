@@ -23,6 +23,8 @@ GIVEN_PATHS = {
     "run_split": ("split", "split_summary"),
     "videos": ("videos",),
 }
+# By block of parameters, the entry that `face_crops` replaces where its images are faces
+_FOLDERS = {"data_preparation": "training_images", "external_evaluation": "external_images"}
 
 
 class StudyConfigLoader(OmegaConfigLoader):
@@ -41,11 +43,22 @@ class StudyConfigLoader(OmegaConfigLoader):
         """Read one kind of configuration; with `parameters`, register this loader's studies."""
         if key == "parameters":
             self.complete()
-            if self.latest is None or self.latest.studies != self.studies:
+            if self.latest is None or self.latest.decides_pipelines != self.decides_pipelines:
                 # builds nothing: Kedro registers pipelines when they are next used
                 pipelines.configure(f"{__package__}.pipeline_registry")
             StudyConfigLoader.latest = self
-        return super().__getitem__(key)
+        found = super().__getitem__(key)
+        if key == "catalog":
+            self.complete()
+            for block, entry in _FOLDERS.items():
+                if getattr(self.own, block).images == "faces":
+                    found[entry] = found["face_crops"]
+        return found
+
+    @property
+    def decides_pipelines(self) -> tuple[Any, ...]:
+        """What the pipelines depend on."""
+        return self.studies, *(getattr(self.own, block).images for block in _FOLDERS)
 
     def complete(self) -> None:
         """Read and check parameters, and complete the rows of studies, unless that was done."""

@@ -11,8 +11,7 @@ from kedro.utils import find_kedro_project
 
 from deepfake_detection.config_loader import StudyConfigLoader
 from deepfake_detection.errors import first_line
-from deepfake_detection.parameters import StudyParameters
-from deepfake_detection.pipelines import studies
+from deepfake_detection.pipelines import data_preparation, studies
 from deepfake_detection.pipelines.data_preparation.pipeline import create_leakage_pipeline
 from deepfake_detection.pipelines.evaluation.pipeline import create_external_pipeline
 
@@ -31,19 +30,26 @@ def register_pipelines() -> dict[str, Pipeline]:
         name: import_module(f"{__package__}.pipelines.{name}").create_pipeline()
         for name in (*_MAIN_JOB, *_OTHERS)
     }
+    loader = _read_parameters()
+    faces = loader is not None and loader.own.data_preparation.images == "faces"
+    external = loader is not None and loader.own.external_evaluation.images == "faces"
+    made["data_preparation"] = data_preparation.create_pipeline(faces=faces)
     # the report shows what explanation makes
     made["reporting"] += made["explanation"]
     return {
         "__default__": sum((made[name] for name in _MAIN_JOB), Pipeline([])),
         **made,
-        "external_evaluation": create_external_pipeline(),
+        "external_evaluation": create_external_pipeline(faces=external),
         "leakage_audit": create_leakage_pipeline(),
-        **{study.name: studies.create_pipeline(study) for study in _list_studies()},
+        **{
+            study.name: studies.create_pipeline(study, faces=faces)
+            for study in (loader.studies if loader else [])
+        },
     }
 
 
-def _list_studies() -> list[StudyParameters]:
-    """The studies of the session; those of the parameter files, for `kedro registry list`."""
+def _read_parameters() -> StudyConfigLoader | None:
+    """The parameters of the session; those of the files, for `kedro registry list`."""
     loader = StudyConfigLoader.latest or StudyConfigLoader(
         conf_source=str((find_kedro_project(Path.cwd()) or Path()) / settings.CONF_SOURCE),
         env=os.environ.get("KEDRO_ENV"),
@@ -54,5 +60,5 @@ def _list_studies() -> list[StudyParameters]:
     # whatever is wrong with the files, the other pipelines can be listed
     except Exception as error:
         log.warning("The studies are left out: %s", first_line(error))
-        return []
-    return loader.studies
+        return None
+    return loader

@@ -1,5 +1,6 @@
 """The summary of a split; it is stored in each detector that was trained on it."""
 
+import json
 from typing import Any
 
 import pandas as pd
@@ -24,7 +25,7 @@ def describe_split(
 
     Args:
         split: Columns sha256, class_name, label, source, group, subset.
-        image_index: Of the same images: width, height, medium.
+        image_index: Of the same images: width, height, medium, crop_recipe.
         method: group, individual, official; or all: every image is in one subset.
         ratios: Shares of the subsets.
         seed: Of the draw.
@@ -43,8 +44,10 @@ def describe_split(
         "note": image_set.note,
         "image_sizes": summarise_sizes(image_index["width"], image_index["height"]),
         "data_preparation": image_set.model_dump(),
-        "medium": _common_medium(image_index),
+        "medium": _common_value(image_index, "medium"),
     }
+    if recipe := _common_value(image_index, "crop_recipe"):
+        summary["crop_recipe"] = json.loads(recipe)
     if method == "group" and image_set.group.rule == "source":
         shared = _count_shared_source_numbers(split)
         if shared["split_between_subsets"]:
@@ -52,10 +55,10 @@ def describe_split(
     return summary
 
 
-def _common_medium(image_index: pd.DataFrame) -> str | None:
-    """`video` or `photograph`, if all images are of it: then a source is a video, or a picture."""
-    # an index of an older version does not say
-    found = set(image_index.get("medium", [None]))
+def _common_value(image_index: pd.DataFrame, column: str) -> str | None:
+    """What a column says of every image, if it says the same."""
+    # an index of an older version does not have it
+    found = set(image_index.get(column, [None]))
     return found.pop() if len(found) == 1 and found != {None} else None
 
 

@@ -50,6 +50,7 @@ class LayoutOptions(Block):
 class ImageSetParameters(Block):
     """How a folder of labelled images is read: `data_preparation`, `external_evaluation`."""
 
+    images: Literal["folder", "faces"]
     # a name of images.layouts.LAYOUTS, or auto; checked when the folder is read
     layout: Annotated[str, Field(min_length=1)]
     layout_options: LayoutOptions

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 INDEX_COLUMNS = [
     "path", "sha256", "class_name", "label", "source", "group", "width", "height", "bytes",
     "perceptual_hash", "brightness", "contrast", "sharpness", "official_subset", "medium",
+    "crop_recipe",
 ]  # fmt: skip
 SPLIT_COLUMNS = ["path", "sha256", "class_name", "label", "source", "group", "subset"]
 
@@ -57,12 +58,47 @@ def scan_images(training_images: Path, image_set: ImageSetParameters) -> pd.Data
     scanned = pd.DataFrame(list(scan_files(training_images, found, image_set.max_pixels)))
     columns = ["label", "source", "group", "official_subset", "medium", "folder"]
     scanned[columns] = files[columns]
+    scanned["crop_recipe"] = None
     # sources are counted over all files: a damaged one must not shift the others
     inside = scanned[(scanned["class_name"] != "") & scanned["source"].isna()]
     scanned.loc[inside.index, "source"] = name_sources(
         inside["path"], inside["class_name"], inside["reason"].isna(), image_set.source,
         inside["folder"],
     )  # fmt: skip
+    return scanned
+
+
+def scan_faces(
+    training_images: Path, face_index: pd.DataFrame, image_set: ImageSetParameters
+) -> pd.DataFrame:
+    """Decode and measure each crop of the face index, in a folder of crops.
+
+    Returns:
+        As `scan_images`, and crop_recipe.
+
+    Raises:
+        UserError: If the faces have no labels, or are of different crop recipes.
+    """
+    if face_index["crop_recipe_fingerprint"].nunique() > 1:
+        raise UserError(
+            "the face index holds crops of different recipes, and a detector would learn the "
+            "difference: kedro run --pipelines face_extraction makes one of one recipe"
+        )
+    faces = face_index[~face_index["class_name"].isin(image_set.layout_options.leave_out)]
+    faces = faces.reset_index(drop=True)
+    if faces["label"].isna().any():
+        file = faces.loc[faces["label"].isna(), "file"].iloc[0]
+        raise UserError(
+            f"faces of {file} have no label: name the layout of the videos with "
+            "data_preparation.layout, and run kedro run --pipelines face_extraction again"
+        )
+    files = [(path, name, None) for path, name in faces[["path", "class_name"]].to_numpy()]
+    scanned = pd.DataFrame(list(scan_files(training_images, files, image_set.max_pixels)))
+    columns = ["label", "source", "group", "official_subset", "medium", "crop_recipe"]
+    scanned[columns] = faces[columns]
+    scanned["folder"] = scanned["class_name"]
+    changed = scanned["reason"].isna() & (scanned["sha256"] != faces["sha256"])
+    scanned.loc[changed, "reason"] = "changed since its face was extracted"
     return scanned
 
 

@@ -7,19 +7,21 @@ from deepfake_detection.pipelines.data_preparation.nodes import (
     draw_leaks,
     index_images,
     list_rejected_images,
+    scan_faces,
     scan_images,
     split_images,
     summarise_split,
 )
 
 
-def create_indexing_pipeline() -> Pipeline:
-    """Index a folder of images, and list the files that are not used."""
+def create_indexing_pipeline(*, faces: bool) -> Pipeline:
+    """Index the faces of the face index or a folder of images, and list what is not used."""
+    images = ["face_index"] if faces else []
     return Pipeline(
         [
             Node(
-                scan_images,
-                inputs=["training_images", "params:data_preparation"],
+                scan_faces if faces else scan_images,
+                inputs=["training_images", *images, "params:data_preparation"],
                 outputs="scanned_images",
                 name="scan_images",
             ),
@@ -67,8 +69,11 @@ def create_leakage_pipeline() -> Pipeline:
     )
 
 
-def create_pipeline() -> Pipeline:
-    """Index a folder of images, split them into subsets, and audit the split for leakage."""
+def create_pipeline(*, faces: bool = False) -> Pipeline:
+    """Index images, split them into subsets, and audit the split for leakage.
+
+    `faces`: the images are those of the face index, not a folder of images.
+    """
     splitting = Pipeline(
         [
             Node(
@@ -85,4 +90,4 @@ def create_pipeline() -> Pipeline:
             ),
         ]
     )
-    return create_indexing_pipeline() + splitting + create_leakage_pipeline()
+    return create_indexing_pipeline(faces=faces) + splitting + create_leakage_pipeline()

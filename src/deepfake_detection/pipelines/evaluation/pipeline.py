@@ -53,12 +53,16 @@ def create_pipeline() -> Pipeline:
     return _score_with(predict_split)
 
 
-def create_external_pipeline() -> Pipeline:
-    """From a folder of labelled images from elsewhere, and a detector, to predictions, metrics."""
+def create_external_pipeline(*, faces: bool = False) -> Pipeline:
+    """From labelled images from elsewhere, and a detector, to predictions and metrics.
+
+    `faces`: the images are those of the face index, not a folder of images.
+    """
+    index = {"face_index": "face_index"} if faces else {}
     shared = ("params:external_evaluation", "params:evaluation", "params:pixels")
     return Pipeline(
         [
-            create_indexing_pipeline(),
+            create_indexing_pipeline(faces=faces),
             Node(
                 take_all_images,
                 inputs=["image_index", "params:external_evaluation"],
@@ -75,6 +79,7 @@ def create_external_pipeline() -> Pipeline:
         ],
         namespace="external",
         inputs={
+            **index,
             "training_images": "external_images",
             "detector": "detector",
             "finished_scores": "finished_scores",

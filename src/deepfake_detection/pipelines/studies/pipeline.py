@@ -28,12 +28,15 @@ from deepfake_detection.pipelines.studies.tables import (
 TRAINING = "training"
 
 
-def create_pipeline(study: StudyParameters) -> Pipeline:
-    """From a folder of images to all runs of a study, its tables, figures and page."""
+def create_pipeline(study: StudyParameters, *, faces: bool = False) -> Pipeline:
+    """From a folder of images to all runs of a study, its tables, figures and page.
+
+    `faces`: the images are those of the face index, not a folder of images.
+    """
     pixels = {f"{study.name}.{name_of_pixels(run)}" for run in study.runs.values()}
     return Pipeline(
         [
-            create_indexing_pipeline(),
+            create_indexing_pipeline(faces=faces),
             *(_create_split(f"{study.name}.{SPLIT}{name}") for name in study.splits),
             *map(_create_pixels, sorted(pixels)),
             *(_create_run(study, name, run) for name, run in study.runs.items()),
