@@ -36,19 +36,14 @@ def write_video(
     turn=0,
     container_format=None,
     codec_options=None,
-    flags=None,
 ):
     """Write a video; `times` are presentation times of the frames in milliseconds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", format=container_format) as container:
         stream = container.add_stream(codec, rate=rate)
         stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
-        stream.options = {"crf": "10", **(codec_options or {})} if "264" in codec else (
-            codec_options or {}
-        )
+        stream.options = ({"crf": "10"} if codec == "libx264" else {}) | (codec_options or {})
         stream.codec_context.thread_count = 1
-        if flags:
-            stream.codec_context.flags |= flags
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         if turn:
@@ -60,6 +55,19 @@ def write_video(
                 frame.pts, frame.time_base = times[number], Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+def decode_all(path: Path):
+    """All frames of a video in the order of display, by PyAV's own decoding."""
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def cut_off(path: Path, share=0.5):
+    """The first part of a file, as an interrupted copy leaves it."""
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
     return path
 
 

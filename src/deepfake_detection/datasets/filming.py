@@ -73,7 +73,8 @@ def _film(
     source: Source, class_name: ClassName, frames: int, size: int, seed: int
 ) -> list[Image.Image]:
     """The frames of a video; all videos of a person have the same movement and background."""
-    width, side = size * 4 // 3, size * 3 // 4
+    # even, as half of the colours are stored
+    width, side = 2 * (size * 2 // 3), size * 3 // 4
     portraits = [
         make_image(source, class_name, number, seed=seed, size=side)[0]
         for number in range(MOST_IMAGES)
