@@ -25,12 +25,17 @@ def make_project(folder):
         shutil.copy(ROOT / name, folder)
     for empty in ("conf/local", "src", "data/01_raw"):
         (folder / empty).mkdir(parents=True)
-    change_yaml(folder / "conf/demo/catalog.yml", training_images={"sources": 10, "size": 96})
+    change_yaml(
+        folder / "conf/demo/catalog.yml",
+        training_images={"sources": 10, "size": 96},
+        videos={"sources": 8, "frames": 12, "size": 160},
+    )
     change_yaml(folder / "conf/demo/globals.yml", model=MODEL)
     change_yaml(
         folder / "conf/demo/parameters.yml",
         backbones={MODEL: {"resize": 48, "crop": 48}},
         training={"epochs": 2, "batch_size": 16, "optimizer": {"lr": 0.003}},
+        face_extraction={"frames_per_video": 4},
     )
     return folder
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from demo_project import change_yaml, make_project
 from kedro.framework.session import KedroSession
@@ -120,6 +121,28 @@ def test_missing_images_are_named_before_weights_are_fetched(tmp_path, monkeypat
             KedroSession.create(project_path=project) as session,
         ):
             session.run(pipeline_names=[pipeline_name])
+
+
+def test_missing_images_name_the_faces_that_are_there(tmp_path):
+    project = make_project(tmp_path / "project")
+    bootstrap_project(project)
+
+    def error_of(**params):
+        with (
+            pytest.raises(UserError) as error,
+            KedroSession.create(project_path=project, runtime_params=params) as session,
+        ):
+            session.run(pipeline_names=["data_preparation"])
+        return str(error.value)
+
+    assert "images=faces" not in error_of()
+    index = project / "data/03_primary/faces/face_index.parquet"
+    version = index / "2026-01-01T00.00.00.000Z"
+    version.mkdir(parents=True)
+    pd.DataFrame({"path": ["a.png"]}).to_parquet(version / index.name)
+    assert "--params data_preparation.images=faces" in error_of()
+    wanted = {"data_preparation": {"images": "faces"}, "face_set": "nowhere"}
+    assert "--pipelines face_extraction" in error_of(**wanted)
 
 
 def test_what_makes_a_missing_input_is_named(tmp_path):

@@ -11,7 +11,7 @@ from kedro.io import DataCatalog, DatasetError
 from kedro.pipeline import Pipeline
 
 from deepfake_detection import run_manifest
-from deepfake_detection.config_loader import GIVEN_PATHS
+from deepfake_detection.config_loader import FACE_FOLDERS, GIVEN_PATHS
 from deepfake_detection.datasets.image_folder import ImageFolderDataset
 from deepfake_detection.datasets.versioned_file import VersionedFileDataset
 from deepfake_detection.datasets.videos import VideosDataset
@@ -24,6 +24,13 @@ _HINTS = {
     "pictures_to_check": "there are no pictures in {path} to check the export on: give --params "
     "images=FOLDER",
 }
+# Commands with a path given
+_EXAMPLES = {
+    "images": "kedro run --pipelines inference --params images=…,detector=… (or "
+    "external_evaluation; or --pipelines evaluation --params detector=…)",
+    "videos": "kedro run --pipelines face_extraction --params videos=…",
+}
+
 # Packages that only some pipelines need: by an input of theirs, the extra and its packages
 _EXTRAS = {
     "params:export": ("export", ("onnx", "onnxruntime", "onnxscript")),
@@ -110,10 +117,10 @@ def check_given_paths(given: Mapping[str, Any], project_path: Path, pipeline: Pi
     for parameter in sorted(GIVEN_PATHS.keys() & given.keys()):
         entries = GIVEN_PATHS[parameter]
         if pipeline.inputs().isdisjoint(entries):
+            advice = _EXAMPLES.get(parameter, _EXAMPLES["images"])
             raise UserError(
                 f"--params {parameter}=… is for pipelines that read {' or '.join(entries)} and "
-                "don't make it: kedro run --pipelines inference --params images=…,detector=… (or "
-                "external_evaluation; or --pipelines evaluation --params detector=…)"
+                f"don't make it: {advice}"
             )
         # these are parts of paths in the catalog, whose entries are checked as inputs
         if parameter in ("face_set", "run", "run_split"):
@@ -133,11 +140,9 @@ def check_inputs(
     for entry in inputs:
         if entry in _HINTS and not catalog.exists(entry):
             raise UserError(_HINTS[entry].format(path=path_of(entry, catalog)))
-        if isinstance(dataset := catalog.get(entry), ImageFolderDataset | VideosDataset):
-            try:
-                dataset.load()
-            except DatasetError as error:
-                raise user_error_behind(error) or error from None
+    # without a face index, which is named below, its folder of crops is missing too
+    if "face_index" not in inputs or catalog.exists("face_index"):
+        _check_folders(inputs, catalog)
     # the pipeline that makes each entry; the first, where several do
     makers: dict[str, str] = {}
     for name, registered in pipelines.items():
@@ -157,6 +162,24 @@ def check_inputs(
             f"there is no '{entry}'{version} in {path_of(entry, catalog)}. Make it first: "
             f"{command} (with the same --env and model)"
         )
+
+
+def _check_folders(inputs: Sequence[str], catalog: DataCatalog) -> None:
+    """Check that the folders of images and videos exist."""
+    for entry in inputs:
+        if not isinstance(dataset := catalog.get(entry), ImageFolderDataset | VideosDataset):
+            continue
+        try:
+            dataset.load()
+        except DatasetError as error:
+            cause = user_error_behind(error)
+            block = {folder: name for name, folder in FACE_FOLDERS.items()}.get(entry)
+            if cause and block and catalog.exists("face_index"):
+                raise UserError(
+                    f"{cause} Or take the extracted faces of {path_of('face_index', catalog)}: "
+                    f"--params {block}.images=faces"
+                ) from None
+            raise cause or error from None
 
 
 def _check_rows(studies: Sequence[StudyParameters], missing: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from deepfake_detection.parameters import ProjectParameters, StudyParameters, de
 # that they replace
 GIVEN_PATHS = {
     "detector": ("detector",),
-    "face_set": ("face_index", "faces", "lost_faces"),
+    "face_set": ("external_images", "face_index", "faces", "training_images"),
     "images": ("external_images", "pictures_to_check", "unlabelled_images"),
     "other_detector": ("other_detector",),
     "run": ("detector", "training_history"),
@@ -24,7 +24,7 @@ GIVEN_PATHS = {
     "videos": ("videos",),
 }
 # By block of parameters, the entry that `face_crops` replaces where its images are faces
-_FOLDERS = {"data_preparation": "training_images", "external_evaluation": "external_images"}
+FACE_FOLDERS = {"data_preparation": "training_images", "external_evaluation": "external_images"}
 
 
 class StudyConfigLoader(OmegaConfigLoader):
@@ -50,7 +50,7 @@ class StudyConfigLoader(OmegaConfigLoader):
         found = super().__getitem__(key)
         if key == "catalog":
             self.complete()
-            for block, entry in _FOLDERS.items():
+            for block, entry in FACE_FOLDERS.items():
                 if getattr(self.own, block).images == "faces":
                     found[entry] = found["face_crops"]
         return found
@@ -58,7 +58,7 @@ class StudyConfigLoader(OmegaConfigLoader):
     @property
     def decides_pipelines(self) -> tuple[Any, ...]:
         """What the pipelines depend on."""
-        return self.studies, *(getattr(self.own, block).images for block in _FOLDERS)
+        return self.studies, *(getattr(self.own, block).images for block in FACE_FOLDERS)
 
     def complete(self) -> None:
         """Read and check parameters, and complete the rows of studies, unless that was done."""

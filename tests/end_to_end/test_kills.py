@@ -20,6 +20,7 @@ MODELS, OUTPUT = f"data/demo/06_models/{MODEL}", f"data/demo/07_model_output/{MO
 DETECTOR = f"{MODELS}/detector.safetensors"
 # of each pipeline its parameters, and a result
 PIPELINES = {
+    "face_extraction": ("", "data/demo/03_primary/faces/face_index.parquet"),
     "data_preparation": ("", "data/demo/05_model_input/split.parquet"),
     "training": ("training.epochs=4,training.checkpoint.minutes=0", DETECTOR),
     "__default__": ("", f"{OUTPUT}/metric_table.csv"),

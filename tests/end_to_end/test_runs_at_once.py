@@ -30,6 +30,10 @@ PAIRS = {
     "one scoring twice": (
         ("inference", f"images={FACES}"), ("inference", f"images={FACES}"), 1
     ),
+    "one extraction twice": (("face_extraction", ""), ("face_extraction", ""), 1),
+    "two extractions": (
+        ("face_extraction", "face_extraction.frames_per_video=2"), ("face_extraction", ""), 0
+    ),
     "final training twice": (("final_training", ""), ("final_training", ""), 1),
     "calibrations": (
         ("calibration,evaluation", "calibration.threshold.value=0.3"),

@@ -18,6 +18,7 @@ class GeneratedVideosDataset(GeneratedFolderDataset):
         frames: Of each video, 1…500; 12 a second.
         size: Height in pixels, an even number, 96…720; the width is 4/3 of it.
         seed: Random seed of forgeries and movements.
+        instead: A folder or file that is loaded in place of them.
         metadata: For plugins; ignored.
     """
 
@@ -32,10 +33,16 @@ class GeneratedVideosDataset(GeneratedFolderDataset):
         frames: int,
         size: int,
         seed: int,
+        instead: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         settings = {"sources": sources, "frames": frames, "size": size, "seed": seed}
         super().__init__(filepath, settings, metadata)
+        self._instead = instead
+
+    def load(self) -> Path:
+        """The absolute path of the folder, made if need be, or of what is given instead."""
+        return Path(self._instead).absolute() if self._instead else super().load()
 
     def check_settings(self) -> None:
         """Raise a UserError if a setting is out of range."""

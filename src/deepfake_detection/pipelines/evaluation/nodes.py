@@ -1,7 +1,9 @@
 """Nodes of `evaluation`: from a detector and labelled images to predictions and metrics."""
 
+import json
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -24,11 +26,30 @@ _KEYS = ["metric", "level", "class_name"]
 _FIGURES = ["value", "low", "high", "n"]
 
 
-def take_all_images(image_index: pd.DataFrame, image_set: ImageSetParameters) -> pd.DataFrame:
+def take_all_images(
+    image_index: pd.DataFrame, detector: Detector, image_set: ImageSetParameters
+) -> pd.DataFrame:
     """Make a set from elsewhere into a split of one subset, `external`."""
     if image_set.note:
         log.info("%s", image_set.note)
+    _compare_crops(image_index, detector.card.split.get("crop_recipe"))
     return image_index.assign(subset=EXTERNAL)[["sha256", *KEPT_COLUMNS]]
+
+
+def _compare_crops(image_index: pd.DataFrame, recipe: Mapping[str, Any] | None) -> None:
+    """Warn if faces were cropped in another way than those of the detector's training."""
+    texts = set(image_index["crop_recipe"].dropna())
+    other = [each for text in texts if (each := json.loads(text)) != recipe]
+    if not other:
+        return
+    if recipe is None:
+        log.warning("The detector was trained on crops made elsewhere, not by face_extraction")
+        return
+    differing = sorted(name for name in other[0] if other[0][name] != recipe.get(name))
+    log.warning(
+        "The faces were cropped by another recipe than the detector's (%s), which changes its "
+        "scores: extract them with its settings of face_extraction", ", ".join(differing),
+    )  # fmt: skip
 
 
 def predict_split(

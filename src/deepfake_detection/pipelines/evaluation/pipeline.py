@@ -65,7 +65,7 @@ def create_external_pipeline(*, faces: bool = False) -> Pipeline:
             create_indexing_pipeline(faces=faces),
             Node(
                 take_all_images,
-                inputs=["image_index", "params:external_evaluation"],
+                inputs=["image_index", "detector", "params:external_evaluation"],
                 outputs="split",
                 name="take_all_images",
             ),

@@ -1,0 +1,171 @@
+"""The nodes of face extraction, and of data preparation on extracted faces."""
+
+import json
+import logging
+
+import pandas as pd
+import pytest
+from face_samples import draw_videos, face_settings, image_set
+from PIL import Image
+from video_samples import write_sound, write_video
+
+from deepfake_detection.errors import UserError
+from deepfake_detection.parameters import SplitParameters
+from deepfake_detection.pipelines.data_preparation.nodes import (
+    index_images,
+    list_rejected_images,
+    scan_faces,
+    split_images,
+    summarise_split,
+)
+from deepfake_detection.pipelines.face_extraction.nodes import (
+    INDEX_COLUMNS,
+    LOST_COLUMNS,
+    draw_contact_sheet,
+    extract_faces,
+)
+
+
+@pytest.fixture(scope="module")
+def extracted(tmp_path_factory):
+    """Videos of four people with a few broken files, and what was extracted. Read only."""
+    folder = tmp_path_factory.mktemp("extracted")
+    videos = draw_videos(folder / "videos")
+    write_sound(videos / "original_sequences/youtube/c23/videos/900.mp4")
+    write_video(videos / "original_sequences/youtube/c23/videos/901.mp4", 5)
+    faces = folder / "faces"
+    return videos, faces, *extract_faces(videos, faces, face_settings(), image_set())
+
+
+def prepare(faces, index, **changes):
+    scanned = scan_faces(faces, index, image_set(**changes))
+    rejected = list_rejected_images(scanned)
+    return index_images(scanned, rejected, image_set(max_rejected_share=1, **changes)), rejected
+
+
+def test_each_face_has_its_file_label_source_group_and_subset(extracted):
+    _, faces, index, _ = extracted
+    assert list(index.columns) == INDEX_COLUMNS
+    assert len(index) == 4 * 3 * 4
+    assert all((faces / path).is_file() for path in index["path"])
+    assert index["path"].is_unique
+    assert dict(index.groupby("class_name")["label"].first()) == {
+        "youtube": 0, "Deepfakes": 1, "Face2Face": 1,
+    }  # fmt: skip
+    assert index.groupby("source")["file"].nunique().max() == 1
+    assert index["source"].nunique() == 12
+    # each pair of people is one group, with the fakes made of them
+    assert index["group"].nunique() == 2
+    assert index.groupby("group")["source"].nunique().tolist() == [6, 6]
+    assert (index["medium"] == "video").all()
+    assert index["crop_recipe_fingerprint"].nunique() == 1
+    assert json.loads(index["crop_recipe"].iloc[0])["crop"]["size"] == 299
+
+
+def test_files_and_frames_without_a_face_are_listed(extracted):
+    *_, lost = extracted
+    assert list(lost.columns) == LOST_COLUMNS
+    whole = lost[lost["frame"].isna()]
+    assert set(whole["file"].str[-7:]) == {"900.mp4", "901.mp4"}
+    assert len(lost[lost["file"].str.endswith("901.mp4") & lost["frame"].notna()]) == 4
+    assert lost["reason"].str.len().gt(0).all()
+
+
+def test_the_same_again_is_the_same(extracted):
+    videos, faces, index, lost = extracted
+    again, lost_again = extract_faces(videos, faces, face_settings(), image_set())
+    pd.testing.assert_frame_equal(again, index)
+    pd.testing.assert_frame_equal(lost_again, lost)
+
+
+def test_one_file_has_no_label(extracted, tmp_path):
+    videos, *_ = extracted
+    path = videos / "original_sequences/youtube/c23/videos/002.mp4"
+    index, _ = extract_faces(path, tmp_path, face_settings(), image_set())
+    assert index["file"].unique().tolist() == ["002.mp4"]
+    assert index["label"].isna().all()
+    with pytest.raises(UserError, match=r"data_preparation\.layout"):
+        scan_faces(tmp_path, index, image_set())
+
+
+def test_no_face_at_all_is_an_error(tmp_path):
+    write_video(tmp_path / "videos/real/a.mp4", 4)
+    classes = {"real": "real", "fake_deepfake": None, "fake_face2face": None}
+    with pytest.raises(UserError, match="min_score"):
+        extract_faces(
+            tmp_path / "videos/real/a.mp4", tmp_path / "faces", face_settings(),
+            image_set().model_copy(update={"classes": classes}),
+        )  # fmt: skip
+
+
+def test_tracks_of_labelled_fakes_need_labels_of_their_own(extracted, tmp_path):
+    videos, *_ = extracted
+    with pytest.raises(UserError, match="tracks"):
+        extract_faces(videos, tmp_path, face_settings(tracks="all"), image_set())
+    unlabelled = image_set(layout="unlabelled")
+    index, _ = extract_faces(
+        videos / "original_sequences", tmp_path, face_settings(tracks="all"), unlabelled
+    )
+    assert index["source"].str.endswith("#0").all()
+
+
+def test_the_index_of_faces_has_their_subsets_and_recipe(extracted):
+    _, faces, face_index, _ = extracted
+    index, rejected = prepare(faces, face_index)
+    assert rejected.empty
+    assert len(index) == len(face_index)
+    columns = ["path", "class_name", "label", "source", "group", "official_subset"]
+    assert index[columns].to_numpy().tolist() == face_index[columns].to_numpy().tolist()
+    parameters = SplitParameters.model_validate({
+        "method": "group", "ratios": {"train": 0.5, "validation": 0.5, "test": 0}, "seed": 0,
+        "fold": None, "allow_shared_groups": False,
+    })  # fmt: skip
+    split = split_images(index, parameters)
+    assert split.groupby("group")["subset"].nunique().max() == 1
+    summary = summarise_split(split, index, parameters, image_set())
+    assert summary["medium"] == "video"
+    assert summary["crop_recipe"] == json.loads(face_index["crop_recipe"].iloc[0])
+
+
+def test_classes_can_be_left_out_without_a_new_extraction(extracted):
+    _, faces, face_index, _ = extracted
+    options = image_set().layout_options.model_dump() | {"leave_out": ["Face2Face"]}
+    index, _ = prepare(faces, face_index, layout_options=options)
+    assert set(index["class_name"]) == {"youtube", "Deepfakes"}
+
+
+def test_changed_crops_are_rejected(extracted, tmp_path):
+    import shutil
+
+    _, faces, face_index, _ = extracted
+    copied = shutil.copytree(faces, tmp_path / "faces")
+    first, second = face_index["path"].iloc[[0, 1]]
+    Image.new("RGB", (299, 299)).save(copied / first)
+    (copied / second).unlink()
+    index, rejected = prepare(copied, face_index)
+    assert rejected["path"].tolist() == [first, second]
+    assert len(index) == len(face_index) - 2
+
+
+def test_two_recipes_are_not_mixed(extracted):
+    _, faces, face_index, _ = extracted
+    other = face_index.assign(crop_recipe_fingerprint="other")
+    with pytest.raises(UserError, match="recipes"):
+        scan_faces(faces, pd.concat([face_index, other]), image_set())
+
+
+def test_the_contact_sheet_shows_each_class(extracted, tmp_path):
+    _, faces, face_index, _ = extracted
+    figure = draw_contact_sheet(face_index, faces)
+    words = [text.get_text() for text in figure.texts]
+    assert {"youtube", "Deepfakes", "Face2Face"} <= set(words)
+    assert len(figure.axes) == len(face_index)
+    figure.savefig(tmp_path / "sheet.png")
+
+
+def test_losses_are_said(extracted, caplog):
+    videos, faces, *_ = extracted
+    with caplog.at_level(logging.INFO):
+        extract_faces(videos, faces, face_settings(), image_set())
+    assert "900.mp4" in caplog.text
+    assert "48 faces" in caplog.text
