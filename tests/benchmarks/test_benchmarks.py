@@ -133,3 +133,11 @@ def test_the_plain_recipe_has_the_gradients_of_this_project(images, tmp_path):
         for state in states
     )
     assert (plain_means - own_means).norm() <= 1e-2 * plain_means.norm()
+
+
+def test_face_extraction_is_measured_in_all_its_parts(tmp_path):
+    options = ["--frames", "24", "--repeats", "1", "--videos", "1", "--output", tmp_path]
+    subprocess.run([sys.executable, FOLDER / "face_extraction_speed.py", *options], check=True)
+    table = pd.read_csv(tmp_path / "face_extraction_speed.csv")
+    assert table["key_frames_every"].tolist() == [12, 250]
+    assert (table.drop(columns="key_frames_every") > 0).all(axis=None)

@@ -184,6 +184,7 @@ def _decode(
     with _open(path) as (container, stream):
         stream.codec_context.thread_count = threads
         stream.thread_type = "AUTO"
+        chosen = set(timeline.times[waiting].tolist()) if len(timeline.times) else set()
         counted = -1
         decoding = False
         for position, packet in enumerate(_packets(container, stream, to_end=True)):
@@ -195,6 +196,11 @@ def _decode(
             if not decoding:
                 stream.codec_context.flush_buffers()
                 decoding = True
+            if len(timeline.times):
+                # frames that no other needs are left out, unless they are wanted
+                stream.codec_context.skip_frame = (
+                    "DEFAULT" if packet.pts is None or packet.pts in chosen else "NONREF"
+                )
             for frame in _decode_packet(packet):
                 counted += 1
                 if not len(timeline.times):
