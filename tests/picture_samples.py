@@ -43,6 +43,7 @@ def make_image_set(classes, source="consecutive", group="source", options=None, 
     """Parameters of an image set of these class folders, with its rules of sources and groups."""
     return ImageSetParameters.model_validate(
         {
+            "images": "folder",
             "layout": "auto",
             "layout_options": LAYOUT_OPTIONS | (options or {}),
             "classes": classes,

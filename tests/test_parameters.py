@@ -236,7 +236,10 @@ def test_what_is_a_number_takes_nothing_else(place):
         assert f"parameter '{'.'.join(place)}" in problem_in(changed(place, value))
 
 
-@pytest.mark.parametrize("place", leaves(list), ids=".".join)
+LISTS = [place for place in leaves(list) if "leave_out" not in place]
+
+
+@pytest.mark.parametrize("place", LISTS, ids=".".join)
 def test_lists_of_numbers_hold_nothing_else(place):
     for value in (True, float("nan"), float("inf"), "a", None):
         assert f"parameter '{'.'.join(place)}.0'" in problem_in(changed((*place, "0"), value))

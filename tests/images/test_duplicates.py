@@ -244,6 +244,7 @@ def test_leaks_are_a_warning_and_files_that_changed_are_named(
 ):
     caplog.set_level("INFO")
     folder, images = put_images(copies_of_one(photograph, encode))
+    caplog.clear()
     audit(folder, images, ["train"] * len(images))
     subsets = subsets_of(images, {"real/c0.jpg"}, "test")
     leaks, _ = audit(folder, images, subsets)

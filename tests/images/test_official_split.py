@@ -89,7 +89,9 @@ def test_a_file_in_two_subsets_stays_in_the_later_one(caplog):
     assert "2 images" in caplog.text
 
 
-@pytest.mark.parametrize("subsets", [{None: 5}, {"train": 5}, {"test": 5}, {"validation": 2, "test": 3}])  # fmt: skip
+@pytest.mark.parametrize(
+    "subsets", [{None: 5}, {"train": 5}, {"test": 5}, {"validation": 2, "test": 3}]
+)
 def test_no_official_split_is_an_error(subsets):
     with pytest.raises(UserError, match=r"split\.method"):
         take_official_subsets(two_of_each(subsets), parameters())

@@ -144,6 +144,7 @@ def test_the_index_describes_each_image(scanned):
     assert list(index.columns) == [
         "path", "sha256", "class_name", "label", "source", "group", "width", "height", "bytes",
         "perceptual_hash", "brightness", "contrast", "sharpness", "official_subset", "medium",
+        "crop_recipe",
     ]  # fmt: skip
     assert index[["official_subset", "medium"]].isna().all(axis=None)
     assert index.drop(columns=["official_subset", "medium"]).notna().all(axis=None)

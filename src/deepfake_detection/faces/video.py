@@ -203,14 +203,19 @@ def _decode(
                 )
             for frame in _decode_packet(packet):
                 counted += 1
-                if not len(timeline.times):
-                    yield counted, frame
-                elif frame.pts is not None:
-                    number = int(np.searchsorted(timeline.times, frame.pts))
-                    if number < len(timeline.times):
-                        yield number, frame
-                if not waiting:
-                    return
+                number = _number(frame, timeline, counted)
+                if number is not None and waiting:
+                    yield number, frame
+
+
+def _number(frame: Any, timeline: Timeline, counted: int) -> int | None:
+    """The number of a decoded frame; `counted` where the file has no times, None for a stray one."""
+    if not len(timeline.times):
+        return counted
+    if frame.pts is None:
+        return None
+    number = int(np.searchsorted(timeline.times, frame.pts))
+    return number if number < len(timeline.times) else None
 
 
 def _decode_packet(packet: Any) -> list[Any]:

@@ -90,7 +90,7 @@ def test_lists_may_lie_elsewhere(tmp_path):
     put_tree(tmp_path / "lists", **lists())
     table = read(tmp_path / "data", lists=str(tmp_path / "lists"))
     assert table["official_subset"].notna().all()
-    with pytest.raises(UserError, match="layout_options.lists"):
+    with pytest.raises(UserError, match=r"layout_options\.lists"):
         read(tmp_path / "data", lists=str(tmp_path / "nowhere"))
 
 
@@ -216,7 +216,9 @@ def test_groups_are_the_connected_components(related):
         components = [one for one in components if one not in touched]
         components.append(set(each).union(*touched))
     of_name = {name: number for number, one in enumerate(components) for name in one}
-    for (one, one_group), (other, other_group) in combinations(zip(related, groups, strict=True), 2):
+    for (one, one_group), (other, other_group) in combinations(
+        zip(related, groups, strict=True), 2
+    ):
         assert (one_group == other_group) == (of_name[one[0]] == of_name[other[0]])
     assert all(group.startswith(min(components[of_name[each[0]]]))
                for each, group in zip(related, groups, strict=True))  # fmt: skip

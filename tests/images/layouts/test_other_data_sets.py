@@ -48,21 +48,28 @@ def test_a_chain_of_identities_is_said_with_its_size(tmp_path):
 
 
 def test_celeb_df_crops_and_odd_cases_of_folders(tmp_path):
-    files = ["Celeb-real/faces/id0_0000/000.png", "Youtube-real/frames/00170/3.png",
-             "celeb-synthesis/faces/id0_id1_0000_017.png", "Celeb-real/landmarks/id0_0000/0.png"]  # fmt: skip
+    files = [
+        "Celeb-real/faces/id0_0000/000.png",
+        "Youtube-real/frames/00170/3.png",
+        "celeb-synthesis/faces/id0_id1_0000_017.png",
+        "Celeb-real/landmarks/id0_0000/0.png",
+    ]
     table = read(put_tree(tmp_path, *files, List_of_testing_videos__txt=TESTED[1]), videos=False)
     assert list(table["source"]) == [
-        "Celeb-real/id0_0000", "YouTube-real/00170", "Celeb-synthesis/id0_id1_0000"
-    ]  # fmt: skip
+        "Celeb-real/id0_0000",
+        "YouTube-real/00170",
+        "Celeb-synthesis/id0_id1_0000",
+    ]
     assert list(table["official_subset"]) == ["train", "test", "train"]
 
 
 def test_celeb_df_plus_has_a_class_for_each_method(tmp_path):
     files = [
-        "Celeb-real/id0_0000.mp4", "Celeb-synthesis/FaceSwap/Celeb-DF/id0_id1_0000.mp4",
+        "Celeb-real/id0_0000.mp4",
+        "Celeb-synthesis/FaceSwap/Celeb-DF/id0_id1_0000.mp4",
         "Celeb-synthesis/TalkingFace/FLOAT/id0_0000_id2.mp4",
         "Celeb-synthesis/FaceReenact/LIA/id3_id4_0001.mp4",
-    ]  # fmt: skip
+    ]
     lines = "0 Celeb-synthesis/FaceReenact/LIA/id3_id4_0001.mp4"
     table = read(put_tree(tmp_path, *files, List_of_testing_videos__txt=lines))
     assert set(table["class_name"]) == {"Celeb-real", "Celeb-DF", "FLOAT", "LIA"}
@@ -96,16 +103,16 @@ def test_dfdc_groups_an_original_with_its_fakes(tmp_path):
     table = read(tmp_path)
     assert table.attrs["layout"] == "dfdc"
     table.index = table.index.str.rpartition("/").get_level_values(2).str[0]
-    assert table["label"].to_dict() == {
-        "a": 0, "b": 1, "c": 1, "d": 1, "x": None, "e": 1, "f": 0
-    }  # fmt: skip
+    assert table["label"].to_dict() == {"a": 0, "b": 1, "c": 1, "d": 1, "x": None, "e": 1, "f": 0}
     groups = table["group"]
     assert groups["a"] == groups["b"] == groups["c"]
     assert groups.drop("x").nunique() == 4
     assert "metadata.json" in table.loc["x", "reason"]
     assert table["official_subset"].drop("x").to_dict() == {
-        **dict.fromkeys("abcd", "train"), "e": "test", "f": "test"
-    }  # fmt: skip
+        **dict.fromkeys("abcd", "train"),
+        "e": "test",
+        "f": "test",
+    }
     assert "missing" in said(table)
 
 
@@ -135,8 +142,12 @@ DEEPER = [
 
 def test_deeperforensics_joins_target_and_actor(tmp_path):
     put_tree(tmp_path, *DEEPER)
-    put_tree(tmp_path / "lists/splits", train__txt="010_W006.mp4\r\n999_W999.mp4\r\n",
-             val__txt="", test__txt="200_M010.mp4\n")  # fmt: skip
+    put_tree(
+        tmp_path / "lists/splits",
+        train__txt="010_W006.mp4\r\n999_W999.mp4\r\n",
+        val__txt="",
+        test__txt="200_M010.mp4\n",
+    )
     table = read(tmp_path)
     assert table.attrs["layout"] == "deeperforensics"
     assert list(table.loc[DEEPER, "label"]) == [0, 0, 1, 1, 1, 0]
@@ -150,9 +161,15 @@ def test_deeperforensics_joins_target_and_actor(tmp_path):
 
 
 def test_wilddeepfake_has_sequences_and_official_folders(tmp_path):
-    files = ["fake_train/1/fake/131/942.png", "fake_train/1/fake/131/943.png",
-             "fake_train/1/fake/132/1.png", "real_train/2/real/131/1.png",
-             "fake_test/1/fake/131/942.png", "real test/5/real/0/1.png", "real_train/7.tar.gz"]  # fmt: skip
+    files = [
+        "fake_train/1/fake/131/942.png",
+        "fake_train/1/fake/131/943.png",
+        "fake_train/1/fake/132/1.png",
+        "real_train/2/real/131/1.png",
+        "fake_test/1/fake/131/942.png",
+        "real test/5/real/0/1.png",
+        "real_train/7.tar.gz",
+    ]
     table = read(put_tree(tmp_path, *files), videos=False)
     assert table.attrs["layout"] == "wilddeepfake"
     assert len(table) == len(files) - 1

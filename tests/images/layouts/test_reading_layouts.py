@@ -159,7 +159,7 @@ def test_two_tables_need_a_name(tmp_path):
     with pytest.raises(UserError, match=r"a\.csv, b\.csv.*layout_options\.table"):
         read(tmp_path, "table")
     assert len(read(tmp_path, table="b.csv")) == 1
-    with pytest.raises(UserError, match="layout_options.table"):
+    with pytest.raises(UserError, match=r"layout_options\.table"):
         read(tmp_path, table="c.csv")
 
 

@@ -51,7 +51,7 @@ def _choose(folder: Path, image_set: ImageSetParameters, *, videos: bool) -> typ
     if videos:
         raise UserError(
             f"{folder} looks like no layout that is known here. Name its class folders in "
-            "parameter 'classes', or its layout in 'layout' (unlabelled takes files without labels). "
-            f"Layouts: {', '.join(LAYOUTS)}"
+            "parameter 'classes', or its layout in 'layout' (unlabelled takes files without "
+            f"labels). Layouts: {', '.join(LAYOUTS)}"
         )
     return LAYOUTS["class_folders"]  # whose error names the folders that are missing

@@ -38,13 +38,14 @@ def choose_row(study: StudyParameters, table: pd.DataFrame) -> dict[str, Any]:
     mixed = individual.any() and not individual.all()
     eligible = rows[~overfit & (~individual | (not mixed))]
     nothing = ("chosen", "title", "run", "model", "split_method", "validation_accuracy", "use")
-    choice = dict.fromkeys(nothing) | {
-        "rule": _say_rule(limit, len(table) // len(rows), mixed),
+    verdicts = dict.fromkeys(rows.index[overfit], "overfit")
+    choice: dict[str, Any] = dict.fromkeys(nothing) | {
+        "rule": _say_rule(limit, len(table) // len(rows), bool(mixed)),
         "reason": "",
         "tied_with": [],
         "overlapping": [],
         "ruled_out": list(rows.loc[overfit, "title"]),
-        "verdicts": dict.fromkeys(rows.index[overfit], "overfit"),
+        "verdicts": verdicts,
     }
     if eligible.empty:
         reason = f"every row is above {limit:g} and counts as overfit ({study.name}.overfit_above)"
@@ -71,7 +72,7 @@ def choose_row(study: StudyParameters, table: pd.DataFrame) -> dict[str, Any]:
         "reason": reason,
         "tied_with": tied,
         "overlapping": overlapping,
-        "verdicts": choice["verdicts"] | dict.fromkeys(tied, "tied") | {chosen: "chosen"},
+        "verdicts": verdicts | dict.fromkeys(tied, "tied") | {chosen: "chosen"},
         "use": None if study.folds else f"run={folder}/{run},run_split={folder}/{SPLIT}{split}",
     }
 
