@@ -146,8 +146,9 @@ def test_the_index_describes_each_image(scanned):
         "perceptual_hash", "brightness", "contrast", "sharpness", "official_subset", "medium",
         "crop_recipe",
     ]  # fmt: skip
-    assert index[["official_subset", "medium"]].isna().all(axis=None)
-    assert index.drop(columns=["official_subset", "medium"]).notna().all(axis=None)
+    of_faces = ["official_subset", "medium", "crop_recipe"]
+    assert index[of_faces].isna().all(axis=None)
+    assert index.drop(columns=of_faces).notna().all(axis=None)
     assert index["path"].is_unique
     # no file is dropped silently
     rejected = list_rejected_images(scanned)

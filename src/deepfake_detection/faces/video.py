@@ -209,7 +209,7 @@ def _decode(
 
 
 def _number(frame: Any, timeline: Timeline, counted: int) -> int | None:
-    """The number of a decoded frame; `counted` where the file has no times, None for a stray one."""
+    """The number of a decoded frame; None for a stray one."""
     if not len(timeline.times):
         return counted
     if frame.pts is None:

@@ -178,10 +178,10 @@ def test_a_layout_of_ones_own_is_a_class_and_a_line(tmp_path, monkeypatch):
         name = "mine"
 
         @classmethod
-        def recognises(cls, folder, image_set):
+        def recognises(cls, folder, image_set):  # noqa: ARG003
             return (folder / "mine.txt").exists()
 
-        def read(self, *, videos):
+        def read(self, *, videos):  # noqa: ARG002
             return [FileRow("0.png", "made", 1, source="made/0", group="0")]
 
     monkeypatch.setitem(LAYOUTS, "mine", Mine)
