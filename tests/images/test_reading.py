@@ -1,3 +1,4 @@
+import io
 import re
 import struct
 import tracemalloc
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from picture_samples import png_of_size
 from PIL import Image
 
+from deepfake_detection.images import reading
 from deepfake_detection.images.parallel import map_in_processes
 from deepfake_detection.images.reading import (
     TooManyPixelsError,
@@ -95,6 +97,32 @@ def test_the_first_frame_of_an_animation_counts(photograph, encode):
     frames = [photograph(seed).quantize(64) for seed in range(3)]
     animated = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert_pixels(open_picture(animated), frames[0])
+
+
+def heic_of(image, **options):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    buffer = io.BytesIO()
+    image.save(buffer, "HEIF", quality=-1, **options)
+    return buffer.getvalue()
+
+
+def test_a_heic_picture_is_turned_upright_and_checked(photograph):
+    image = photograph(size=(64, 48))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = heic_of(image, exif=exif.tobytes())
+    opened = open_picture(content)
+    assert opened.size == (48, 64)
+    difference = np.asarray(opened, float) - np.asarray(image.transpose(Image.Transpose.ROTATE_270))
+    assert np.abs(difference).mean() < 10
+    assert "max_pixels" in reason_for(content, 64 * 48 - 1)
+    assert reason_for(content[: len(content) // 2])
+
+
+def test_a_heic_picture_names_the_missing_package(photograph, monkeypatch):
+    content = heic_of(photograph())
+    monkeypatch.setattr(reading, "_types", lambda: ("JPEG", "PNG"))
+    assert "pillow-heif" in reason_for(content)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import importlib
 import io
 import struct
 import warnings
@@ -30,7 +31,10 @@ with suppress(AttributeError, OSError):
 # What is opened: types of photographs. Pillow starts another program for some others (EPS).
 _TYPES = (
     "JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "TGA", "ICO",
+    "HEIF",
 )  # fmt: skip
+# The first box of a HEIC file, by its brand (ISO/IEC 23008-12, annex B)
+_HEIC_STARTS = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"))
 # Bytes of a file; the largest picture that Pillow opens has 537 million bytes of pixels
 _LARGEST_FILE = 600_000_000
 # A decoder takes time for each row of a PNG file and each scan of a JPEG file, however few bytes
@@ -82,6 +86,10 @@ def open_picture(
     except TooManyPixelsError:
         raise
     except UnreadablePictureError:
+        if content.startswith(_HEIC_STARTS, 4) and "HEIF" not in _types():
+            raise UnreadablePictureError(
+                "a HEIC picture, for which pillow-heif is missing (extra `heic`)"
+            ) from None
         if (pixels := _strip_png(content)) is None:
             raise
     return _decode(pixels, max_pixels, types)
@@ -106,8 +114,10 @@ def _decode(content: bytes, max_pixels: int | None, types: tuple[str, ...] | Non
 
 @cache
 def _types() -> tuple[str, ...]:
-    """Those of `_TYPES` that this Pillow was built with."""
+    """Those of `_TYPES` that this Pillow was built with, or that pillow-heif adds."""
     Image.init()
+    with suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
     return tuple(name for name in _TYPES if name in Image.OPEN)
 
 

@@ -3,13 +3,16 @@
 import json
 import logging
 
+import numpy as np
 import pandas as pd
 import pytest
 from face_samples import draw_videos, face_settings, image_set
 from PIL import Image
 from video_samples import write_sound, write_video
 
+from deepfake_detection.datasets.forging import Source, make_image
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.layouts import read_layout
 from deepfake_detection.parameters import SplitParameters
 from deepfake_detection.pipelines.data_preparation.nodes import (
     index_images,
@@ -107,6 +110,68 @@ def test_tracks_of_labelled_fakes_need_labels_of_their_own(extracted, tmp_path):
         videos / "original_sequences", tmp_path, face_settings(tracks="all"), unlabelled
     )
     assert index["source"].str.endswith("#0").all()
+
+
+@pytest.fixture(scope="module")
+def two_people(tmp_path_factory):
+    """A clip of two people, the larger one being track 0, and a real clip of one."""
+    folder = tmp_path_factory.mktemp("two_people")
+    people = [make_image(Source.read("main", n), "real", 0, seed=0, size=200)[0] for n in (3, 4)]
+    scene = Image.new("RGB", (480, 240), (120, 130, 140))
+    scene.paste(people[0], (20, 20))
+    scene.paste(people[1].resize((130, 130)), (300, 60))
+    write_video(folder / "two.mp4", 3, pictures=[np.asarray(scene)] * 3, size=scene.size)
+    write_video(folder / "one.mp4", 3, pictures=[np.asarray(people[1])] * 3, size=(200, 200))
+    return folder
+
+
+def extract_labelled(folder, faces, table, **changes):
+    (folder / "labels.csv").write_text(table)
+    return extract_faces(
+        folder, faces, face_settings(**({"tracks": "all"} | changes)), image_set(layout="table")
+    )
+
+
+def test_a_table_labels_each_track(two_people, tmp_path):
+    table = "path,track,label,group\ntwo.mp4,0,real,b\ntwo.mp4,1,fake,b\none.mp4,,real,a\n"
+    index, lost = extract_labelled(two_people, tmp_path, table)
+    assert lost.empty
+    found = index.groupby(["file", "track"]).first()
+    assert found["label"].to_dict() == {("one.mp4", 0): 0, ("two.mp4", 0): 0, ("two.mp4", 1): 1}
+    assert found.loc["two.mp4", "source"].tolist() == ["two#0", "two#1"]
+    assert found["group"].tolist() == ["a", "b", "b"]
+    prepared, _ = prepare(tmp_path, index)
+    assert prepared["label"].tolist() == index["label"].tolist()
+
+
+def test_tracks_without_a_row_and_rows_without_a_track_are_lost(two_people, tmp_path):
+    table = "path,track,label\ntwo.mp4,1,fake\ntwo.mp4,7,fake\none.mp4,0,real\n"
+    index, lost = extract_labelled(two_people, tmp_path, table)
+    assert set(zip(index["file"], index["track"], strict=True)) == {("two.mp4", 1), ("one.mp4", 0)}
+    assert lost["frame"].isna().tolist() == [False, False, False, True]
+    assert lost["reason"].str.contains("track 0").tolist() == [True, True, True, False]
+    assert "track 7" in lost["reason"].iloc[-1]
+
+
+@pytest.mark.parametrize(
+    ("table", "tracks", "named"),
+    [
+        ("path,label\ntwo.mp4,fake\none.mp4,real\n", "all", "column track"),
+        ("path,track,label\ntwo.mp4,0,fake\n", "largest", "face_extraction.tracks"),
+        ("path,track,label\ntwo.mp4,0,fake\ntwo.mp4,,real\n", "all", "row 2"),
+        ("path,track,label\ntwo.mp4,0,fake\ntwo.mp4,0,real\n", "all", "row 2"),
+        ("path,track,label\ntwo.mp4,first,fake\n", "all", "first"),
+    ],
+)
+def test_tables_of_tracks_that_do_not_fit(two_people, tmp_path, table, tracks, named):
+    with pytest.raises(UserError, match=named):
+        extract_labelled(two_people, tmp_path, table, tracks=tracks)
+
+
+def test_pictures_alone_have_no_tracks(two_people):
+    (two_people / "labels.csv").write_text("path,track,label\ntwo.mp4,0,fake\n")
+    with pytest.raises(UserError, match=r"face_extraction\.tracks"):
+        read_layout(two_people, image_set(layout="table"))
 
 
 def test_the_index_of_faces_has_their_subsets_and_recipe(extracted):

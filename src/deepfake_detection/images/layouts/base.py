@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 COLUMNS = [
     "path", "class_name", "label", "reason", "source", "group", "official_subset", "medium",
-    "folder",
+    "folder", "track",
 ]  # fmt: skip
 
 
@@ -24,7 +24,8 @@ COLUMNS = [
 class LabelledFiles:
     """The files of a folder, as a layout reads them.
 
-    `files` has a row for each file, in natural order, with the columns:
+    `files` has a row for each file (or each face track of it, where a table labels tracks), in
+    natural order, with the columns:
 
     - path: relative to the folder, with `/`
     - class_name: such as real, Deepfakes, youtube; empty where the file cannot be used
@@ -35,6 +36,7 @@ class LabelledFiles:
     - official_subset: train, validation, test or None
     - medium: "video" (a video, or a frame or a crop of one), "photograph", or None where unknown
     - folder: the class folder, such as train/real: the rules `source` and `group` count inside it
+    - track: the number of a face track, or missing for all of the file (Int64)
     """
 
     layout: str
@@ -54,6 +56,7 @@ class FileRow(NamedTuple):
     official_subset: str | None = None
     medium: str | None = None
     folder: str = ""
+    track: int | None = None
 
 
 class Layout(ABC):
@@ -113,4 +116,4 @@ class Layout(ABC):
 def to_table(rows: list[FileRow]) -> pd.DataFrame:
     """Make the table of `LabelledFiles`."""
     table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)
-    return table.astype({"label": "Int64"})
+    return table.astype({"label": "Int64", "track": "Int64"})

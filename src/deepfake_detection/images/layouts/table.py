@@ -28,6 +28,7 @@ _COLUMNS = {
     "source": ("source",),
     "group": ("group",),
     "subset": ("subset", "split", "set"),
+    "track": ("track",),
 }
 _LABELS = {"real": 0, "0": 0, "0.0": 0, "false": 0, "fake": 1, "1": 1, "1.0": 1, "true": 1}
 _SUBSETS = {
@@ -37,9 +38,10 @@ _SUBSETS = {
 
 
 class Table(Layout):
-    """A table with the columns path, label or class, and perhaps source, group and subset.
+    """A table with the columns path, label or class, and perhaps source, group, subset and track.
 
-    A path is that of a file, or of a folder with frames of one video.
+    A path is that of a file, or of a folder with frames of one video. A row with a track is about
+    one person in a video, by the number that face_extraction gave.
     """
 
     name = "table"
@@ -51,11 +53,17 @@ class Table(Layout):
             return True
         return len(list(_fitting(folder))) == 1
 
-    def read(self, *, videos: bool) -> list[FileRow]:  # noqa: ARG002  (all files are wanted)
+    def read(self, *, videos: bool) -> list[FileRow]:
         """List all files of the folder; those that the table does not name have a reason."""
         path = self._find()
         table = _read_rows(path)
         known = self._describe(path, table)
+        if not videos and any(row.track is not None for rows in known.values() for row in rows):
+            raise UserError(
+                f"{path} labels face tracks (column track): make their crops with "
+                "kedro run --pipelines face_extraction --params face_extraction.tracks=all, and "
+                "read those with data_preparation.images=faces"
+            )
         found: set[str] = set()
         rows = []
         passed: Counter[str] = Counter()
@@ -67,9 +75,8 @@ class Table(Layout):
                 rows.append(FileRow(file, reason=f"not in {path.name}"))
                 continue
             found.add(named)
-            if (row := known[named]) is not None:
-                medium = "video" if is_video(file) else None
-                rows.append(row._replace(path=file, medium=medium))
+            medium = "video" if is_video(file) else None
+            rows += [row._replace(path=file, medium=medium) for row in known[named]]
         self.notes.append(
             f"{path.name} names {len(known):,} files or folders, of which {len(found):,} are here; "
             "of labels, 1 means fake"
@@ -104,16 +111,23 @@ class Table(Layout):
             )
         return fitting[0]
 
-    def _describe(self, path: Path, table: pd.DataFrame) -> dict[str, FileRow | None]:
-        """Rows by path; None for a class that `classes` leaves out."""
-        known: dict[str, FileRow | None] = {}
+    def _describe(self, path: Path, table: pd.DataFrame) -> dict[str, list[FileRow]]:
+        """Rows by path; none of a class that `classes` leaves out."""
+        known: dict[str, list[FileRow]] = {}
+        tracks: dict[str, set[int | None]] = {}
         for number, row in enumerate(table.to_dict("records"), 1):
             name = _relative(str(row["path"]), self.folder)
-            if name in known:
-                raise UserError(f"{path}, row {number}: '{name}' stands there twice")
-            known[name] = self._describe_row(f"{path}, row {number}", {
-                str(key): str(value).strip() for key, value in row.items()
-            })  # fmt: skip
+            where = f"{path}, row {number}"
+            texts = {str(key): str(value).strip() for key, value in row.items()}
+            track = _track(where, texts.get("track", ""))
+            there = tracks.setdefault(name, set())
+            if track in there or (there and None in {track, *there}):
+                raise UserError(f"{where}: '{name}' stands there twice")
+            there.add(track)
+            described = self._describe_row(where, texts)
+            rows = known.setdefault(name, [])
+            if described is not None:
+                rows.append(described._replace(track=track))
         return known
 
     def _describe_row(self, where: str, row: dict[str, str]) -> FileRow | None:
@@ -136,6 +150,16 @@ class Table(Layout):
             "", class_name, label, None, f"{class_name}/{source}" if source else None,
             group or None, _SUBSETS[subset],
         )  # fmt: skip
+
+
+def _track(where: str, text: str) -> int | None:
+    """The number of a track; in a column with gaps, pandas and Excel may write 1.0."""
+    number = text.removesuffix(".0")
+    if not number:
+        return None
+    if not number.isdecimal():
+        raise UserError(f"{where}: '{text}' is no track, which is a number from 0 on")
+    return int(number)
 
 
 def _fitting(folder: Path) -> Iterator[Path]:

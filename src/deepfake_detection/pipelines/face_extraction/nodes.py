@@ -49,13 +49,7 @@ def extract_faces(
     """
     face_set = FaceSet.open(faces, settings)
     folder, listed = _list_files(videos, image_set)
-    if settings.tracks == "all" and listed.layout != "table" and (listed.files["label"] == 1).any():
-        raise UserError(
-            "face_extraction.tracks=all gives every person in a fake video the label fake, also "
-            "bystanders: name the tracks in a table (data_preparation.layout=table), choose "
-            "face_extraction.tracks=largest, or data_preparation.layout=unlabelled for faces that "
-            "are only to be scored"
-        )
+    _check_tracks(listed.files, settings)
     usable = listed.files[listed.files["reason"].isna()]
     rows: list[dict[str, Any]] = []
     lost = [
@@ -65,21 +59,22 @@ def extract_faces(
         ].itertuples(index=False)
     ]
     frames = 0
-    for file, record in face_set.extract(folder, list(usable["path"])):
+    for file, record in face_set.extract(folder, list(usable["path"].unique())):
         frames += record["frames"]
         lost += [{"file": file, **each} for each in record["lost"]]
         inside = (face_set.folder / file).relative_to(faces).as_posix()
         for face in record["faces"]:
-            found = {"file": file, "file_sha256": record["file_sha256"], "medium": record["medium"]}
-            rows.append(found | face | {"path": f"{inside}/{face['crop']}"})
-    lost_faces = pd.DataFrame(lost, columns=LOST_COLUMNS).astype({"frame": "Int64"})
-    if not rows:
+            of = {"file": file, "file_sha256": record["file_sha256"], "medium": record["medium"]}
+            rows.append(of | face | {"path": f"{inside}/{face['crop']}"})
+    found, unlabelled = _split_unlabelled(rows, usable)
+    lost_faces = pd.DataFrame(lost + unlabelled, columns=LOST_COLUMNS).astype({"frame": "Int64"})
+    if found.empty:
         _log_lost(lost_faces)
         raise UserError(
             f"no face was found in {counted(len(listed.files), 'file')} of {videos}; the log names "
             "the first reasons. Lower face_extraction.min_score or min_size if there are faces"
         )
-    index = _label(pd.DataFrame(rows), usable, image_set, all_tracks=settings.tracks == "all")
+    index = _label(found, usable, image_set, all_tracks=settings.tracks == "all")
     index["crop_size"] = settings.crop.size
     index["crop_recipe"] = face_set.recipe.model_dump_json()
     index["crop_recipe_fingerprint"] = face_set.recipe.fingerprint
@@ -97,12 +92,58 @@ def _list_files(videos: Path, image_set: ImageSetParameters) -> tuple[Path, Labe
     return videos.parent, LabelledFiles(listed.layout, files, listed.notes)
 
 
+def _check_tracks(files: pd.DataFrame, settings: FaceExtractionParameters) -> None:
+    """Raise an error where labels and `face_extraction.tracks` do not fit."""
+    by_track = files["track"].notna()
+    if settings.tracks == "largest" and by_track.any():
+        raise UserError("a table that labels face tracks needs face_extraction.tracks=all")
+    if settings.tracks == "all" and (files.loc[~by_track, "label"] == 1).any():
+        raise UserError(
+            "face_extraction.tracks=all gives every person in a fake video the label fake, also "
+            "bystanders. Label the tracks in a table with the column track "
+            "(data_preparation.layout=table, docs/data.md), choose "
+            "face_extraction.tracks=largest, or data_preparation.layout=unlabelled for faces that "
+            "are only to be scored"
+        )
+
+
+def _split_unlabelled(
+    rows: list[dict[str, Any]], files: pd.DataFrame
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """The faces with a label (or of a file without one), and lost ones of tracks without a row."""
+    by_track = files[files["track"].notna()]
+    labelled = set(zip(by_track["path"], by_track["track"], strict=True))
+    partly = {file for file, _ in labelled}
+    found, lost = [], []
+    for row in rows:
+        if row["file"] not in partly or (row["file"], row["track"]) in labelled:
+            found.append(row)
+        else:
+            reason = f"the table has no row for its track {row['track']}"
+            lost.append({key: row[key] for key in LOST_COLUMNS[:-1]} | {"reason": reason})
+    missing = labelled - {(row["file"], row["track"]) for row in rows}
+    for file, track in sorted(missing):
+        reason = f"no face of track {track}, which the table labels"
+        lost.append({"file": file, "frame": None, "seconds": None, "reason": reason})
+    return pd.DataFrame(found), lost
+
+
 def _label(
     found: pd.DataFrame, files: pd.DataFrame, image_set: ImageSetParameters, *, all_tracks: bool
 ) -> pd.DataFrame:
-    """Give each face class, label, source, group and official subset of its file."""
+    """Give each face class, label, source, group and official subset of its file or track."""
     labels = files.rename(columns={"path": "file"}).drop(columns=["reason", "medium"])
-    index = found.merge(labels, on="file", validate="many_to_one")
+    by_track = labels["track"].notna()
+    each = found["track"].where(found["file"].isin(labels.loc[by_track, "file"])).astype("Int64")
+    index = (
+        found.assign(labelled_track=each)
+        .merge(
+            labels.rename(columns={"track": "labelled_track"}),
+            on=["file", "labelled_track"],
+            validate="many_to_one",
+        )
+        .drop(columns="labelled_track")
+    )
     unnamed = index["source"].isna()
     index.loc[unnamed, "source"] = [
         str(Path(file).with_suffix("")) for file in index.loc[unnamed, "file"]
@@ -114,8 +155,7 @@ def _label(
             rest["file"], rest["source"], rest["file_sha256"], rest["folder"], image_set.group
         )
     if all_tracks:
-        tracks = index["track"].astype(str)
-        index["source"] = index["source"] + "#" + tracks
+        index["source"] = index["source"] + "#" + index["track"].astype(str)
     return index
 
 
