@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layout_samples import put_tree, read, said
+from picture_samples import make_image_set
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.layouts.registry import LAYOUTS
 from deepfake_detection.images.layouts.related import join_related
 
 PAIRS = {"train": [["000", "003"]], "val": [["001", "002"]], "test": [["004", "005"]]}
@@ -171,6 +173,28 @@ def test_the_flat_tree_of_others_is_read_too(tmp_path):
     assert table.attrs["layout"] == "faceforensics"
     assert sorted(table.index) == sorted(flat)
     assert set(table["class_name"]) == {"youtube", *METHODS}
+
+
+def test_trees_of_shorter_names_are_read_too(tmp_path):
+    files = ["original/youtube/c40/videos/000.mp4",
+             "original/actors/c40/videos/01__kitchen_pan.mp4",
+             "manipulate/Deepfakes/c40/videos/000_003.mp4", "result/000_003.mp4"]  # fmt: skip
+    table = read(put_tree(tmp_path, *files))
+    assert table.attrs["layout"] == "faceforensics_and_dfd"
+    assert table["class_name"].to_dict() == dict(zip(files, ["youtube", "actors", "Deepfakes", ""],
+                                                     strict=True))  # fmt: skip
+    assert table["group"].iloc[0] == table["group"].iloc[2] != table["group"].iloc[1]
+
+
+@pytest.mark.parametrize(
+    "files", [["original/0.png", "fake/0.png"], ["original_x/0.png", "Deepfakes/0.png"]]
+)
+def test_other_folders_named_original_are_no_faceforensics(tmp_path, files):
+    put_tree(tmp_path, *files)
+    assert not any(
+        LAYOUTS[name].recognises(tmp_path, make_image_set({"real": "real"}))
+        for name in ("faceforensics", "faceforensics_dfd", "faceforensics_and_dfd")
+    )
 
 
 def test_videos_and_their_crops_side_by_side(tmp_path):

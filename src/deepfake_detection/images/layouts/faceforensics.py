@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.files import is_system_file
 from deepfake_detection.images.layouts.data_set import (
     SIDE_FOLDERS,
     DataSetLayout,
@@ -21,8 +22,14 @@ from deepfake_detection.parameters import ImageSetParameters
 _METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter")
 _PUBLISHED = {"youtube": 1000, **dict.fromkeys(_METHODS, 1000)}
 _PUBLISHED_DFD = {"actors": 363, "DeepFakeDetection": 3068}
+_NAMES = frozenset({"youtube", "actors", "deepfakedetection", *map(str.lower, _METHODS)})
 _DFD = frozenset({"actors", "deepfakedetection"})
 _TREES = {"original_sequences": 0, "manipulated_sequences": 1}
+# The same trees under the names that others give them
+_TREE_NAMES = {
+    **{name: name for name in _TREES}, "original": "original_sequences",
+    "manipulated": "manipulated_sequences", "manipulate": "manipulated_sequences",
+}  # fmt: skip
 # c0 was the name of raw when the data set was new
 _COMPRESSIONS = {"raw": "raw", "c0": "raw", "c23": "c23", "c40": "c40"}
 _LISTS = {"train.json": "train", "val.json": "validation", "test.json": "test"}
@@ -49,12 +56,16 @@ class _FaceForensicsTree(DataSetLayout):
     @classmethod
     def recognises(cls, folder: Path, image_set: ImageSetParameters) -> bool:  # noqa: ARG003
         """Whether the tree holds just the data sets that this layout reads."""
-        names = {path.name.lower() for tree in _TREES for path in (folder / tree).glob("*")}
-        if not names:
-            names = {path.name.lower() for path in folder.glob("*") if path.is_dir()}
-            names &= {"original", *_DFD, *map(str.lower, _METHODS)}
-            if "original" not in names or len(names) == 1:
-                return False
+        tops = [path for path in folder.iterdir() if path.is_dir()]
+        found = [
+            _in_tree((top.name, below))
+            for top in tops
+            for below in (_names_in(top) if top.name.lower() in _TREE_NAMES else [""])
+        ]
+        names = {parts[1].lower() for parts in found if parts[0] in _TREES}
+        # one folder of such a name may hold anything
+        if not any(top.name.lower() in _TREES for top in tops) and len(names) < 2:
+            return False
         has_dfd, others = bool(names & _DFD), bool(names - _DFD)
         return (has_dfd, others) == (cls.reads_dfd, cls.reads_faceforensics)
 
@@ -200,13 +211,19 @@ class FaceForensicsAndDfd(_FaceForensicsTree):
 
 
 def _in_tree(parts: tuple[str, ...]) -> tuple[str, ...]:
-    """The path in the official tree, of one in the flat tree that others distribute."""
-    first = parts[0].lower()
+    """The path in the official tree, of one in a tree that others distribute."""
+    first, second, *_ = (*map(str.lower, parts), "")
+    if (tree := _TREE_NAMES.get(first)) and (first in _TREES or second in _NAMES):
+        return (tree, *parts[1:])
     if first == "original":
         return ("original_sequences", "youtube", *parts[1:])
-    if first in {name.lower() for name in _METHODS} | {"deepfakedetection"}:
-        return ("manipulated_sequences", *parts)
-    return ("original_sequences", *parts) if first == "actors" else parts
+    if first == "actors":
+        return ("original_sequences", *parts)
+    return ("manipulated_sequences", *parts) if first in _NAMES else parts
+
+
+def _names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if not is_system_file(Path(path.name))}
 
 
 def _numbers(path: Path) -> list[str]:
