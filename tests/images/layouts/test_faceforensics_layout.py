@@ -192,7 +192,7 @@ def test_trees_of_shorter_names_are_read_too(tmp_path):
 def test_other_folders_named_original_are_no_faceforensics(tmp_path, files):
     put_tree(tmp_path, *files)
     assert not any(
-        LAYOUTS[name].recognises(tmp_path, make_image_set({"real": "real"}))
+        LAYOUTS[name].recognises(tmp_path, make_image_set({"real": "real", "fake": "fake"}))
         for name in ("faceforensics", "faceforensics_dfd", "faceforensics_and_dfd")
     )
 
