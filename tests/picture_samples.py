@@ -36,6 +36,7 @@ def make_sizes(resize, crop, mean=0.0):
 
 LAYOUT_OPTIONS = {
     "compression": None, "lists": None, "table": None, "folder_names": {}, "leave_out": [],
+    "official_subset": None,
 }  # fmt: skip
 
 

@@ -45,6 +45,7 @@ class LayoutOptions(Block):
     table: Annotated[str, Field(min_length=1)] | None
     folder_names: dict[str, Literal["train", "validation", "test", "real", "fake"]]
     leave_out: Annotated[list[str], Distinct]
+    official_subset: Literal["train", "validation", "test"] | None
 
 
 class ImageSetParameters(Block):

@@ -226,6 +226,18 @@ def test_classes_are_left_out(tmp_path):
         read(tmp_path, leave_out=["FaceShift"])
 
 
+def test_one_official_subset_can_be_read_alone(tmp_path):
+    put_tree(tmp_path, *paths(), "notes.mp4", **lists())
+    table = read(tmp_path, official_subset="test")
+    assert set(table.dropna(subset="label")["official_subset"]) == {"test"}
+    assert table["label"].notna().sum() == 2 + 2 * len(METHODS)
+    assert table.loc["notes.mp4", "reason"]
+    for path in tmp_path.glob("*.json"):
+        path.unlink()
+    with pytest.raises(UserError, match="official_subset"):
+        read(tmp_path, official_subset="test")
+
+
 names = st.integers(0, 25).map(lambda number: f"{number:03d}")
 
 

@@ -199,6 +199,17 @@ def test_classes_can_be_left_out_without_a_new_extraction(extracted):
     assert set(index["class_name"]) == {"youtube", "Deepfakes"}
 
 
+def test_an_official_subset_can_be_chosen_without_a_new_extraction(extracted):
+    _, faces, face_index, _ = extracted
+    half = face_index.assign(official_subset=None)
+    half.loc[half["group"] == half["group"].iloc[0], "official_subset"] = "test"
+    options = image_set().layout_options.model_dump() | {"official_subset": "test"}
+    index, _ = prepare(faces, half, layout_options=options)
+    assert set(index["group"]) == {half["group"].iloc[0]}
+    with pytest.raises(UserError, match="official_subset"):
+        prepare(faces, face_index.assign(official_subset=None), layout_options=options)
+
+
 def test_changed_crops_are_rejected(extracted, tmp_path):
     import shutil
 

@@ -3,6 +3,8 @@
 import logging
 from pathlib import Path
 
+import pandas as pd
+
 from deepfake_detection.errors import UserError, suggest
 from deepfake_detection.images.layouts.base import LabelledFiles, Layout, to_table
 from deepfake_detection.images.layouts.registry import LAYOUTS
@@ -32,7 +34,30 @@ def read_layout(
     rows = layout.read(videos=videos)
     for note in layout.notes:
         log.info("%s", note)
-    return LabelledFiles(layout.name, to_table(rows), layout.notes)
+    table = keep_official_subset(to_table(rows), image_set.layout_options.official_subset)
+    return LabelledFiles(layout.name, table, layout.notes)
+
+
+def keep_official_subset(files: pd.DataFrame, wanted: str | None) -> pd.DataFrame:
+    """The rows of one official subset (None: all rows), and those of files that cannot be used.
+
+    Raises:
+        UserError: If the subset is empty.
+    """
+    if wanted is None:
+        return files
+    labelled = files["label"].notna()
+    kept = labelled & (files["official_subset"] == wanted)
+    if not kept.any():
+        raise UserError(
+            f"parameter 'layout_options.official_subset' is '{wanted}', and no file is of it: "
+            f"{', '.join(sorted(files['official_subset'].dropna().unique())) or 'none'} were found"
+        )
+    log.info(
+        "Only the official subset %s is used (layout_options.official_subset): %s of %s files",
+        wanted, f"{kept.sum():,}", f"{labelled.sum():,}",
+    )  # fmt: skip
+    return files[kept | ~labelled].reset_index(drop=True)
 
 
 def _choose(folder: Path, image_set: ImageSetParameters, *, videos: bool) -> type[Layout]:

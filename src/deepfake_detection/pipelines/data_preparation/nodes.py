@@ -18,7 +18,7 @@ from deepfake_detection.images.duplicates import (
     find_near_duplicates,
     sort_leaks,
 )
-from deepfake_detection.images.layouts import read_layout
+from deepfake_detection.images.layouts import keep_official_subset, read_layout
 from deepfake_detection.images.scanning import scan_files
 from deepfake_detection.images.sources_and_groups import name_groups, name_sources
 from deepfake_detection.images.split_summary import SUBSETS, describe_split
@@ -84,14 +84,15 @@ def scan_faces(
             "the face index holds crops of different recipes, and a detector would learn the "
             "difference: kedro run --pipelines face_extraction makes one of one recipe"
         )
-    faces = face_index[~face_index["class_name"].isin(image_set.layout_options.leave_out)]
-    faces = faces.reset_index(drop=True)
+    options = image_set.layout_options
+    faces = face_index[~face_index["class_name"].isin(options.leave_out)].reset_index(drop=True)
     if faces["label"].isna().any():
         file = faces.loc[faces["label"].isna(), "file"].iloc[0]
         raise UserError(
             f"faces of {file} have no label: name the layout of the videos with "
             "data_preparation.layout, and run kedro run --pipelines face_extraction again"
         )
+    faces = keep_official_subset(faces, options.official_subset)
     files = [(path, name, None) for path, name in faces[["path", "class_name"]].to_numpy()]
     scanned = pd.DataFrame(list(scan_files(training_images, files, image_set.max_pixels)))
     columns = ["label", "source", "group", "official_subset", "medium", "crop_recipe"]
