@@ -1,5 +1,7 @@
 """Faces of many files in a folder of crops, which the same command completes after an end."""
 
+import logging
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +19,10 @@ from deepfake_detection.faces.processes import work_in_processes
 from deepfake_detection.file_lock import only_once
 from deepfake_detection.parameters import FaceExtractionParameters
 
+log = logging.getLogger(__name__)
+
+# Where no terminal shows the progress bar
+_SECONDS_BETWEEN_LINES = 60
 # They change no crop
 _NOT_IN_FINGERPRINT = {"processes", "seconds_without_progress", "yunet"}
 
@@ -71,6 +77,7 @@ class FaceSet:
         prepare = partial(_Extraction, folder, self.folder, self.settings, threads)
         failed: dict[str, str] = {}
         with_faces = lost = 0
+        last_said = time.monotonic()
         with tqdm(
             total=len(files), initial=len(files) - len(missing), desc="Extracting faces",
             unit="file", disable=None, leave=False,
@@ -86,6 +93,12 @@ class FaceSet:
                 with_faces, lost = with_faces + found, lost + (not found)
                 bar.set_postfix_str(f"{with_faces} with faces, {lost} lost", refresh=False)
                 bar.update()
+                if bar.disable and time.monotonic() > last_said + _SECONDS_BETWEEN_LINES:
+                    last_said = time.monotonic()
+                    log.info(
+                        "Extracting faces: %s of %s files have faces, %s are lost, %s are left",
+                        with_faces, len(missing), lost, len(missing) - with_faces - lost,
+                    )  # fmt: skip
         return failed
 
 
