@@ -30,6 +30,7 @@ class _Worker(Generic[Item]):
         there.close()
         self._patience = patience
         self.ended = False
+        self._started = False
         self._deadline = time.monotonic() + _SECONDS_TO_START
 
     def give(self, item: Item) -> None:
@@ -45,18 +46,29 @@ class _Worker(Generic[Item]):
             if time.monotonic() < self._deadline:
                 return False, None
             self.end()
+            self._check_started(f"not ready after {_SECONDS_TO_START:g} seconds")
             return True, f"no progress in {self._patience:g} seconds"
         try:
             done, error = self.pipe.recv()
         except (EOFError, OSError):
             self._process.join()
-            reason = f"the process that read it crashed ({_name_exit(self._process.exitcode)})"
+            exit_code = _name_exit(self._process.exitcode)
             self.end()
-            return True, reason
+            self._check_started(exit_code)
+            return True, f"the process that read it crashed ({exit_code})"
         if isinstance(error, UserError):
             raise error
+        self._started = True
         self._deadline = time.monotonic() + self._patience
         return done, error
+
+    def _check_started(self, reason: str) -> None:
+        """Raise an error if no item is to blame."""
+        if not self._started:
+            raise UserError(
+                f"a process that should extract faces could not start ({reason}). What it wrote "
+                "stands above; too little memory is a usual cause (face_extraction.processes)"
+            )
 
     def end(self) -> None:
         self.ended = True
@@ -84,7 +96,8 @@ def work_in_processes(
         seconds_without_progress: See above.
 
     Raises:
-        UserError: That the work of an item raised: it concerns all, as a full disk does.
+        UserError: That the work of an item raised: it concerns all, as a full disk does; or if a
+            process ends before its first item.
     """
     waiting = iter(items)
     workers: list[_Worker[Item]] = []
@@ -128,7 +141,12 @@ def _serve(prepare: Callable[[], Work[Any]], pipe: Connection) -> None:
         pipe.send((False, None))
 
     try:
-        work = prepare()
+        try:
+            work = prepare()
+        except UserError as error:
+            pipe.send((True, UserError(error.message)))
+            return
+        report_progress()
         while True:
             item = pipe.recv()
             try:

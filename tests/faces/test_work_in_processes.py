@@ -67,5 +67,19 @@ def test_what_concerns_all_items_ends_the_work(tmp_path):
         run(tmp_path, ["fine_1", "full_1", "fine_2"], processes=1)
 
 
+def refuse():
+    raise UserError("no weights")
+
+
+def end_at_once():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("prepare", "said"), [(refuse, "no weights"), (end_at_once, "SIGKILL")])
+def test_a_process_that_cannot_start_ends_the_work(prepare, said):
+    with pytest.raises(UserError, match=said):
+        list(work_in_processes(prepare, ["a", "b"], processes=2, seconds_without_progress=5))
+
+
 def test_nothing_to_do_starts_no_process(tmp_path):
     assert run(tmp_path, []) == {}
