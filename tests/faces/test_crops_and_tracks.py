@@ -129,14 +129,14 @@ def test_alignment_puts_landmarks_on_the_template(degrees, scale, margin):
 
 
 def test_the_recipe_tells_what_changes_a_crop():
-    def fingerprint(weights="a", **changes):
+    def fingerprint(weights="a" * 64, **changes):
         changed = face_settings(**changes)
         return CropRecipe.of(changed, changed.crop, weights).fingerprint
 
     first = fingerprint()
     assert fingerprint(frames_per_video=3, processes=1) == first
     crop = face_settings().crop.model_dump()
-    assert fingerprint(weights="b") != first
+    assert fingerprint(weights="b" * 64) != first
     assert fingerprint(detection_size=128) != first
     assert fingerprint(crop=crop | {"margin": 1.5}) != first
     assert fingerprint(crop=crop | {"format": "jpeg"}) != first

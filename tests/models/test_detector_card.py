@@ -114,6 +114,8 @@ CHANGED = {
         ("split", "groups", [None, {"train": "x"}]),
         ("split", "groups_in_more_than_one_subset", [None, "no", 10**30]),
         ("split", "note", [3, [], {}]),
+        ("split", "medium", [3, "a\nb", []]),
+        ("split", "crop_recipe", ["none", [], {}, {"detector": "centerface"}]),
         ("split", "ratios", [None, [], {"train": "x"}, {"train": 0.5}]),
         ("split", "fold", [None, 3, {"number": 1}]),
         ("split", "image_sizes", [None, {}, {"shorter_side": [1], "proportions": [1, 2]}]),

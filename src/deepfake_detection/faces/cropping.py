@@ -3,15 +3,17 @@
 import hashlib
 import json
 from math import ceil
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field
 
 from deepfake_detection.faces.detection import Face
 from deepfake_detection.parameters import CropParameters, FaceDetectionParameters
-from deepfake_detection.parameters.base import Block
+from deepfake_detection.parameters.base import Block, Number, Share
+from deepfake_detection.parameters.faces import DetectionSize
 
 # Five landmarks in a picture of 112×112 pixels: ArcFace's template (Deng et al. 2019, 1801.07698)
 _TEMPLATE = np.array(
@@ -24,11 +26,11 @@ _FILE_ENDINGS = {"png": ".png", "jpeg": ".jpg"}
 class CropRecipe(Block):
     """All that determines the crop of a face in a picture; a detector carries its own."""
 
-    detector: str
-    weights_sha256: str  # of the face detector
-    detection_size: int
-    min_score: float
-    min_size: float
+    detector: Annotated[str, Field(max_length=200)]
+    weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # of the face detector
+    detection_size: DetectionSize
+    min_score: Annotated[Share, Field(gt=0)]
+    min_size: Annotated[Number, Field(ge=1)]
     crop: CropParameters
 
     @classmethod

@@ -58,8 +58,10 @@ def describe_split(
 def _common_value(image_index: pd.DataFrame, column: str) -> str | None:
     """What a column says of every image, if it says the same."""
     # an index of an older version does not have it
-    found = set(image_index.get(column, [None]))
-    return found.pop() if len(found) == 1 and found != {None} else None
+    if column not in image_index or image_index[column].isna().any():
+        return None
+    found = set(image_index[column])
+    return found.pop() if len(found) == 1 else None
 
 
 def count_images(split: pd.DataFrame) -> dict[str, dict[str, int]]:

@@ -14,9 +14,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.dataclasses import dataclass
 
 from deepfake_detection.errors import first_line, in_line
+from deepfake_detection.faces.cropping import CropRecipe
 from deepfake_detection.models import run_identity
 from deepfake_detection.models.backbones import list_backbones
-from deepfake_detection.parameters import PreprocessingParameters
+from deepfake_detection.parameters import CropParameters, PreprocessingParameters
 from deepfake_detection.parameters.base import Label, require
 
 # Raised when older readers could not read a new file.
@@ -60,6 +61,16 @@ class _Fold(_Part):
     of: Count
 
 
+# Blocks of parameters, in which a later version may have further keys
+class _Crop(CropParameters):
+    model_config = _Part.model_config
+
+
+class _CropRecipe(CropRecipe):
+    model_config = _Part.model_config
+    crop: _Crop
+
+
 class _Split(_Part):
     method: Line
     fingerprint: Line
@@ -71,6 +82,8 @@ class _Split(_Part):
     groups_in_more_than_one_subset: Count = 0
     note: str | None = None
     image_sizes: _ImageSizes = _ImageSizes(shorter_side=[1, 1], proportions=[1, 1])
+    medium: Line | None = None
+    crop_recipe: _CropRecipe | None = None
 
 
 class _Settings(_Part):

@@ -7,7 +7,7 @@ from pydantic import Field
 from deepfake_detection.parameters.base import Block, Count, Number, Pixels, Share, Side, Whole
 
 # A network searches a picture of at most this side: 4096² take about 8 GB
-_DetectionSize = Annotated[Whole, Field(ge=64, le=4096)]
+DetectionSize = Annotated[Whole, Field(ge=64, le=4096)]
 
 
 class CropParameters(Block):
@@ -33,7 +33,7 @@ class FaceDetectionParameters(Block):
 
     detector: Literal["centerface", "yunet"]
     yunet: YunetParameters
-    detection_size: _DetectionSize
+    detection_size: DetectionSize
     min_score: Annotated[Share, Field(gt=0)]
     min_size: Annotated[Number, Field(ge=1)]
 
