@@ -112,6 +112,24 @@ def test_tracks_of_labelled_fakes_need_labels_of_their_own(extracted, tmp_path):
     assert index["source"].str.endswith("#0").all()
 
 
+def test_photographs_have_the_sources_of_images_and_videos_are_their_own(tmp_path):
+    portrait = make_image(Source.read("main", 3), "real", 0, seed=0, size=160)[0]
+    for name in ("real/0.png", "real/1.png", "real/2.png", "fake/0.png"):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        portrait.save(tmp_path / "data" / name)
+    clip = tmp_path / "data/fake/clip_1.mp4"
+    write_video(clip, 2, pictures=[np.asarray(portrait)] * 2, size=(160, 160))
+    rules = {
+        "classes": {"real": "real", "fake": "fake"},
+        "source": {"rule": "consecutive", "size": 2, "pattern": None},
+    }
+    index, _ = extract_faces(tmp_path / "data", tmp_path, face_settings(), image_set(**rules))
+    assert index.groupby("file")["source"].first().to_dict() == {
+        "real/0.png": "real/0", "real/1.png": "real/0", "real/2.png": "real/1",
+        "fake/0.png": "fake/0", "fake/clip_1.mp4": "fake/clip_1",
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def two_people(tmp_path_factory):
     """A clip of two people, the larger one being track 0, and a real clip of one."""

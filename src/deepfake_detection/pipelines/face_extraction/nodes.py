@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.faces.face_set import FaceSet
+from deepfake_detection.images.files import is_video
 from deepfake_detection.images.layouts import LabelledFiles, read_layout
-from deepfake_detection.images.sources_and_groups import name_groups
+from deepfake_detection.images.sources_and_groups import name_groups, name_sources
 from deepfake_detection.parameters import FaceExtractionParameters, ImageSetParameters
 from deepfake_detection.pipelines.face_extraction.contact_sheet import draw_crops
 from deepfake_detection.reports.words import counted
@@ -133,6 +134,14 @@ def _label(
 ) -> pd.DataFrame:
     """Give each face class, label, source, group and official subset of its file or track."""
     labels = files.rename(columns={"path": "file"}).drop(columns=["reason", "medium"])
+    # photographs may be frames of one video: the rule of images holds for them
+    photographs = labels[
+        labels["source"].isna() & labels["label"].notna() & ~labels["file"].map(is_video)
+    ]
+    labels.loc[photographs.index, "source"] = name_sources(
+        photographs["file"], photographs["class_name"], photographs["label"].notna(),
+        image_set.source, photographs["folder"],
+    )  # fmt: skip
     by_track = labels["track"].notna()
     each = found["track"].where(found["file"].isin(labels.loc[by_track, "file"])).astype("Int64")
     index = (
