@@ -90,6 +90,8 @@ class YuNet:
         self.weights_sha256 = _check_weights(path, settings.yunet.sha256)
         self._settings = settings
         cv2.setNumThreads(threads)
+        # it warns of its own defaults at each start
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         try:
             self._network = cv2.FaceDetectorYN.create(
                 str(path), "", (_STRIDE, _STRIDE), settings.min_score, _SAME_FACE
