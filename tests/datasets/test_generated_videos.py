@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from kedro.io import DatasetError
 
 from deepfake_detection.datasets.filming import write_videos
 from deepfake_detection.datasets.generated_videos import GeneratedVideosDataset
@@ -36,5 +37,6 @@ def test_the_same_settings_give_the_same_bytes_in_another_process(tmp_path):
 @pytest.mark.parametrize("wrong", [{"sources": 3}, {"size": 99}, {"size": 2000}, {"frames": 0}])
 def test_settings_out_of_range_are_named(tmp_path, wrong):
     dataset = GeneratedVideosDataset(filepath=str(tmp_path / "videos"), **(SETTINGS | wrong))
-    with pytest.raises(UserError, match=next(iter(wrong))):
+    with pytest.raises(DatasetError, match=next(iter(wrong))) as caught:
         dataset.load()
+    assert isinstance(caught.value.__cause__, UserError)
