@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from deepfake_detection.errors import UserError, suggest
+from deepfake_detection.images.files import files_below
 from deepfake_detection.images.layouts.base import LabelledFiles, Layout, to_table
 from deepfake_detection.images.layouts.registry import LAYOUTS
 from deepfake_detection.parameters import ImageSetParameters
@@ -74,6 +75,8 @@ def _choose(folder: Path, image_set: ImageSetParameters, *, videos: bool) -> typ
             log.info("%s looks like the layout %s", folder, name)
             return layout
     if videos:
+        if next(files_below(folder), None) is None:
+            raise UserError(f"{folder} holds no files")
         raise UserError(
             f"{folder} looks like no layout that is known here. Name its class folders in "
             "parameter 'classes', or its layout in 'layout' (unlabelled takes files without "
