@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple, TypeVar
@@ -84,6 +84,12 @@ class Layout(ABC):
         Raises:
             UserError: If the folder is not of this layout.
         """
+
+    def note_passed(self, passed: Mapping[str, int]) -> None:
+        """Add a note on files that are passed over: how many of each kind."""
+        if passed:
+            said = ", ".join(f"{what} ({count:,})" for what, count in passed.items())
+            self.notes.append(f"Passed over: {said}")
 
     def leave_out(
         self, files: list[T], class_of: Callable[[T], str], known: Collection[str] = ()

@@ -93,9 +93,7 @@ class DataSetLayout(Layout):
         self._note_places(taken)
         self.compare(by_video)
         self._note_groups(taken, groups)
-        if self.passed:
-            said = ", ".join(f"{count:,} {what}" for what, count in self.passed.items())
-            self.notes.append(f"Passed over: {said}")
+        self.note_passed(self.passed)
         rows = [
             FileRow(
                 path, each.class_name, each.label, None, f"{each.class_name}/{each.video}", group,

@@ -88,9 +88,7 @@ class Table(Layout):
             )
         if missing := natsorted(known.keys() - found, alg=ns.PATH):
             self.notes.append(f"{len(missing):,} of them are missing, such as {missing[0]}")
-        if passed:
-            said = ", ".join(f"{count:,} {what}" for what, count in passed.items())
-            self.notes.append(f"Passed over: {said}")
+        self.note_passed(passed)
         return self.leave_out(rows, lambda row: row.class_name)
 
     def _find(self) -> Path:

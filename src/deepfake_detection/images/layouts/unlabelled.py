@@ -33,7 +33,5 @@ class Unlabelled(Layout):
             )
         passed: Counter[str] = Counter()
         files = list_files(self.folder, passed)
-        if passed:
-            said = ", ".join(f"{count:,} {what}" for what, count in passed.items())
-            self.notes.append(f"Passed over: {said}")
+        self.note_passed(passed)
         return [FileRow(path, medium="video" if is_video(path) else None) for path in files]

@@ -191,11 +191,9 @@ def _log_lost(lost: pd.DataFrame) -> None:
     whole = lost[lost["frame"].isna()]
     for file, reason in whole[["file", "reason"]].head(_SHOWN).itertuples(index=False):
         log.warning("%s: %s", file, reason)
-    if len(lost):
-        log.warning(
-            "lost_faces lists %s and %s that gave no face, with their reasons",
-            counted(whole["file"].nunique(), "file"), counted(len(lost) - len(whole), "frame"),
-        )  # fmt: skip
+    found = {"file": whole["file"].nunique(), "frame": len(lost) - len(whole)}
+    if said := [counted(number, what) for what, number in found.items() if number]:
+        log.warning("lost_faces lists %s that gave no face, with their reasons", " and ".join(said))
 
 
 def draw_contact_sheet(face_index: pd.DataFrame, faces: Path) -> Figure:
