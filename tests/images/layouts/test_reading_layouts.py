@@ -1,10 +1,12 @@
+import re
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from layout_samples import CLASSES, put_tree, read, said
-from picture_samples import make_image_set
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.images.layouts import LAYOUTS, FileRow, Layout, read_layout
+from deepfake_detection.images.layouts import LAYOUTS, FileRow, Layout
 from deepfake_detection.images.scanning import find_files
 
 
@@ -173,19 +175,15 @@ def test_files_without_labels_are_for_face_extraction_alone(tmp_path):
         read(tmp_path, "unlabelled", videos=False)
 
 
-def test_a_layout_of_ones_own_is_a_class_and_a_line(tmp_path, monkeypatch):
-    class Mine(Layout):
-        name = "mine"
-
-        @classmethod
-        def recognises(cls, folder, image_set):  # noqa: ARG003
-            return (folder / "mine.txt").exists()
-
-        def read(self, *, videos):  # noqa: ARG002
-            return [FileRow("0.png", "made", 1, source="made/0", group="0")]
-
-    monkeypatch.setitem(LAYOUTS, "mine", Mine)
-    put_tree(tmp_path, "0.png", "mine.txt")
-    found = read_layout(tmp_path, make_image_set(CLASSES))
-    assert found.layout == "mine"
-    assert found.files["label"].to_list() == [1]
+def test_the_documented_layout_of_ones_own_works(tmp_path, monkeypatch):
+    document = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(class NamedClips.*?)```", document, re.DOTALL)
+    names = {"Layout": Layout, "FileRow": FileRow}
+    exec(program, names)  # noqa: S102
+    monkeypatch.setitem(LAYOUTS, "named_clips", names["NamedClips"])
+    put_tree(tmp_path, "clips/anna_fake_3.mp4", "clips/anna_real_1.mp4", "clips/bob_real_1.mp4")
+    table = read(tmp_path)
+    assert table.attrs["layout"] == "named_clips"
+    assert table["label"].to_list() == [1, 0, 0]
+    assert table["group"].to_list() == ["anna", "anna", "bob"]
+    assert table["source"].is_unique
