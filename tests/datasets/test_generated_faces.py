@@ -2,6 +2,7 @@ import hashlib
 import importlib
 import json
 import logging
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -234,6 +235,14 @@ class TestDataset:
             faces(seed=4).load()
         assert files_in(tmp_path / "faces") == before
         assert faces().exists()
+
+    def test_what_a_killed_process_left_is_removed_after_a_day(self, faces, tmp_path):
+        left = [tmp_path / f".faces-{name}" for name in ("old", "young")]
+        for each in left:
+            each.mkdir()
+        os.utime(left[0], (1, 1))
+        faces().load()
+        assert [each.exists() for each in left] == [False, True]
 
     def test_a_run_beside_this_one_may_be_faster(self, faces, monkeypatch):
         def overtaken(folder, **settings):

@@ -2,8 +2,10 @@ import hashlib
 import io
 import os
 import re
+import subprocess
 from contextlib import suppress
 from itertools import combinations
+from pathlib import Path
 
 import imagehash
 import numpy as np
@@ -96,6 +98,29 @@ def test_links_to_folders_and_files_are_followed(folder, tmp_path, put_files):
     assert found == ["real/0.png", "real/1.png", "real/linked/5.png", "real/linked/deep/6.png"]
 
 
+def test_a_folder_that_cannot_be_read_is_a_row_and_depth_has_no_limit(folder, monkeypatch):
+    images = folder("fake/0.png", "real/0.png", "real/closed/1.png")
+    deep = images / "real"
+    for _ in range(1200):
+        deep /= "d"
+        deep.mkdir()
+    (deep / "2.png").touch()
+    iterdir = Path.iterdir
+
+    def refuse(path):
+        if path.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    found = [path for path, name in find_files(images, CLASSES) if name == "real"]
+    rejected = list_rejected_images(scan_images(images, images_of()))
+    monkeypatch.undo()
+    subprocess.run(["rm", "-r", deep.parents[1198]], check=True)  # too deep for Python's rmtree
+    assert found == ["real/0.png", "real/closed", f"real/{'d/' * 1200}2.png"]
+    assert set(rejected["path"]) == {"fake/0.png", *found}
+
+
 @pytest.fixture(scope="module")
 def scanned(tmp_path_factory, photograph, encode, put_files):
     """One scan of a folder with images of many types, and with files of every kind of damage."""
@@ -111,8 +136,10 @@ def scanned(tmp_path_factory, photograph, encode, put_files):
         "fake/2.jpg": images["fake/2.jpg"][:-30],
         "fake/3.jpg": encode(Image.new("1", (101, 100)), "PNG"),
         "loose.png": encode(photograph()),
+        "fake/big.jpg": b"",
     }
     folder = put_files(tmp_path_factory.mktemp("scanned"), images)
+    os.truncate(folder / "fake/big.jpg", 700_000_000)  # takes no space
     (folder / "fake/4.jpg").unlink()
     (folder / "fake/4.jpg").symlink_to(folder / "gone.jpg")
     if hasattr(os, "mkfifo"):
@@ -130,10 +157,11 @@ def test_each_unusable_file_is_listed_with_its_reason(scanned):
     reasons = dict(zip(rejected["path"], rejected["reason"], strict=True))
     expected = {
         "real/4.png", "real/notes.txt", "fake/2.jpg", "fake/3.jpg", "fake/4.jpg", "fake/pipe",
-        "fake/?.jpg", "loose.png",
+        "fake/?.jpg", "loose.png", "fake/big.jpg",
     }  # fmt: skip
     assert expected - {"fake/pipe", "fake/?.jpg"} <= set(reasons) <= expected
     assert len(set(reasons.values())) == len(reasons)
+    assert "700,000,000" in reasons["fake/big.jpg"]
     assert "101×100" in reasons["fake/3.jpg"]
     assert "max_pixels" in reasons["fake/3.jpg"]
 

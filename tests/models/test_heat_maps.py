@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from detector_samples import build_detector
+from detector_samples import build_detector, make_overflowing_detector
 from PIL import Image
 from torch import nn
 
 from deepfake_detection import Detector
+from deepfake_detection.errors import UserError
 from deepfake_detection.models.heat_maps import GridLayer, HeatMaps, overlay
 
 
@@ -147,6 +148,19 @@ def test_the_sign_comes_from_known_verdicts_or_scoring_and_not_from_the_pass_tha
     assert np.array_equal(known[1:], maps.explain(marked, "real"))
     monkeypatch.setattr(Detector, "logits", lambda _, pixels, **__: np.full(len(pixels), -1.0))
     assert np.array_equal(maps.explain(marked), maps.explain(marked, "real"))
+
+
+def test_a_heat_map_is_finite_or_refused():
+    detector, pixels = make_overflowing_detector(), np.zeros((2, 32, 32, 3), np.uint8)
+    pixels[1, ..., 0] = 255
+    assert np.isfinite(detector.logits(pixels)).all()
+    maps = HeatMaps(detector)
+    lost, kept = maps.explain(pixels, errors="record")
+    assert np.isnan(lost).all()
+    np.testing.assert_allclose(kept, maps.explain(pixels[1:])[0], atol=1e-4)
+    assert kept.max() in (0, 1)
+    with pytest.raises(UserError):
+        maps.explain(pixels)
 
 
 def test_batches_are_small_and_change_nothing():

@@ -5,18 +5,21 @@ import base64
 import io
 import json
 from dataclasses import asdict
+from types import SimpleNamespace
 from unittest.mock import AsyncMock
 
 import numpy as np
 import pytest
+from detector_samples import make_overflowing_detector
 from picture_samples import png_of_size
 from PIL import Image
 
 from deepfake_detection.images.preprocessing import crop_pixels, seen_box
 from deepfake_detection.images.reading import open_picture
-from deepfake_detection.models.heat_maps import HeatMaps, heat_layer
+from deepfake_detection.models.heat_maps import NOT_FINITE, HeatMaps, heat_layer
 from deepfake_detection.models.scoring import TRAINED_ON_IT
 from deepfake_detection.page.app import Limits, make_app
+from deepfake_detection.page.scoring import ImageScorer
 
 
 def scored(page, body):
@@ -71,6 +74,14 @@ def test_heat_map_is_that_of_the_verdict_and_covers_the_scored_part(page, detect
     assert shown.shape == (32, 32, 4)
     assert shown[..., 3].max() > 100
     np.testing.assert_allclose(shown[..., 3].astype(int), expected[..., 3].astype(int), atol=2)
+
+
+def test_a_heat_map_that_is_not_finite_is_said_beside_the_verdict(encode):
+    detector, decoder = make_overflowing_detector(), SimpleNamespace(open=open_picture)
+    answer = ImageScorer(detector, "cpu", decoder)(encode(Image.new("RGB", (40, 40))))
+    assert answer["verdict"] == "fake"
+    assert answer["heat_map"] is None
+    assert NOT_FINITE in answer["warning"]
 
 
 def test_a_training_image_is_recognised(page, trained_picture):

@@ -14,13 +14,23 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from deepfake_detection.models.detector import FAKE, REAL, Detector, Normalise, to_batch
+from deepfake_detection.errors import UserError
+from deepfake_detection.models.detector import (
+    FAKE,
+    REAL,
+    Detector,
+    Errors,
+    Normalise,
+    to_batch,
+)
 from deepfake_detection.models.devices import keeping_memory, use_ieee_float32
 
 # What is explained: one class, the detector's own verdict, or a class for each picture (1 fake)
 Towards = Literal["fake", "real", "verdict"] | Sequence[int] | np.ndarray[Any, Any]
 Heat = np.ndarray[Any, np.dtype[np.float32]]
 
+# Why a verdict has no heat map: finite weights can be so large that gradients are not
+NOT_FINITE = "the network's numbers for it are not finite"
 # For callers without parameters; the pipeline takes it from `explanation.smallest_grid`
 SMALLEST_GRID = 7
 # Perceptually uniform, and readable with any kind of colour vision
@@ -130,13 +140,15 @@ class HeatMaps:
         towards: Towards = "verdict",
         *,
         batch_size: int = 16,
+        errors: Errors = "raise",
     ) -> Heat:
         """Heat maps of pixels, uint8 [n, crop, crop, 3], as `crop_pixels` gives them.
 
         `towards` is what the heat contributes to: `fake`, `real`, the detector's verdict on each
         picture (scored here in fp32), or the verdicts that are known already: [n], 1 fake.
         The maps are float32 [n, crop, crop], in [0, 1]: relative to the hottest place of the
-        picture; 0 everywhere if nothing contributes.
+        picture; 0 everywhere if nothing contributes. Where the network's numbers for a heat map are
+        not finite, a UserError says so; with `errors="record"`, that map is NaN everywhere.
         """
         network = self._detector.network.to(self._device)
         heat = np.empty((len(pixels), self._crop, self._crop), np.float32)
@@ -148,6 +160,8 @@ class HeatMaps:
                 heat[at : at + batch_size] = self._explain_batch(
                     network, batch, signs[at : at + batch_size]
                 )
+        if errors == "raise" and np.isnan(heat).any():
+            raise UserError(f"no heat map: {NOT_FINITE}")
         return heat
 
     def _explain_batch(
@@ -195,9 +209,11 @@ class HeatMaps:
 
 
 def _scaled(heat: Tensor, crop: int) -> Heat:
-    """From [n, 1, grid, grid], 0 or more, to the picture's size and [0, 1]."""
+    """From [n, 1, grid, grid], 0 or more, to the picture's size and [0, 1]; or to NaN alone."""
     fine = interpolate(heat, (crop, crop), mode="bilinear", align_corners=False)[:, 0]
     hottest = fine.amax(dim=(1, 2), keepdim=True)
+    # amax passes NaN on, so this tells of every place
+    fine = torch.where(hottest.isfinite(), fine, torch.nan)
     return np.asarray((fine / torch.where(hottest > 0, hottest, 1.0)).cpu().numpy())
 
 

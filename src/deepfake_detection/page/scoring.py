@@ -42,8 +42,9 @@ class ImageScorer:
 
         Returns:
             As `Score`, and: sentence (verdict and threshold in words); heat_map (data URI of a PNG
-            with an alpha channel, or None); box (left, top, right and bottom of the part that was
-            scored and that the heat map covers, as shares of width and height).
+            with an alpha channel, or None; the warning says if it is not finite); box (left, top,
+            right and bottom of the part that was scored and that the heat map covers, as shares of
+            width and height).
 
         Raises:
             UnreadablePictureError: As `DecodingProcess.open`.
@@ -55,11 +56,16 @@ class ImageScorer:
             raise UserError(score.error)
         known = hashlib.sha256(content).digest() in self._detector.hashes_trained_on
         warnings = [score.warning, TRAINED_ON_IT if known else None]
+        heat_map = None
+        try:
+            heat_map = self._draw_heat_map(image)
+        except UserError as error:
+            warnings.append(str(error))
         return asdict(score) | {
             "sentence": f"Fake probability {probability(score.fake_probability)}. The verdict is "
             f"fake from {probability(score.threshold)} on.",
             "warning": "; ".join(filter(None, warnings)) or None,
-            "heat_map": self._draw_heat_map(image),
+            "heat_map": heat_map,
             "box": seen_box(image.size, self._detector.preprocessing),
         }
 

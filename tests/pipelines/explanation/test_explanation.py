@@ -6,14 +6,15 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
-from detector_samples import build_detector
+from detector_samples import build_detector, make_overflowing_detector
 from explanation_samples import EVALUATION, make_explanation, make_predictions, put_pictures
 from page_elements import words_in
+from PIL import Image
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.preprocessing import crop_pixels
 from deepfake_detection.images.reading import read_picture
-from deepfake_detection.models.heat_maps import SMALLEST_GRID, HeatMaps
+from deepfake_detection.models.heat_maps import NOT_FINITE, SMALLEST_GRID, HeatMaps
 from deepfake_detection.pipelines.explanation.nodes import (
     draw_false_case_measures,
     draw_heat_maps,
@@ -32,9 +33,9 @@ ROWS = [
 ]
 
 
-def explain(folder, predictions):
+def explain(folder, predictions, detector=DETECTOR):
     settings = make_explanation(), EVALUATION
-    return explain_cases(DETECTOR, METRICS, predictions, folder, *settings)
+    return explain_cases(detector, METRICS, predictions, folder, *settings)
 
 
 @pytest.fixture
@@ -96,6 +97,18 @@ def test_pictures_that_cannot_be_read_are_named_and_stop_nothing(folder):
     figure = draw_heat_maps(list(cases.values()), folder, make_explanation())
     assert "missing\n\nfake/0.png" in words_in(figure)
     assert "unreadable\n\nreal/5.png" in words_in(figure)
+
+
+def test_a_heat_map_that_is_not_finite_is_named_and_not_drawn(folder, caplog):
+    for path, _, _ in ROWS:
+        Image.new("RGB", (60, 40), "black" if path == "fake/0.png" else "red").save(folder / path)
+    cases = explain(folder, make_predictions(ROWS), make_overflowing_detector())
+    assert [case.path for case in cases if case.heat is None] == ["fake/0.png"]
+    assert [case.problem for case in cases if case.problem] == [NOT_FINITE]
+    assert NOT_FINITE in caplog.text
+    figure = draw_heat_maps(cases, folder, make_explanation())
+    assert sum(len(axes.images) for axes in figure.axes) == 2 * len(cases) - 1
+    assert NOT_FINITE in " ".join(words_in(figure).split())
 
 
 def test_without_predictions_there_is_nothing_to_explain(tmp_path):

@@ -1,5 +1,6 @@
 """Images to scores, source scores and a submission."""
 
+import copy
 import io
 import json
 import logging
@@ -7,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -173,6 +175,13 @@ def test_folder_list_and_single_file_give_the_same_scores(tmp_path, score):
     assert alone["logit"].tolist() == pytest.approx(scores["logit"][:1].tolist(), abs=1e-5)
 
 
+def test_a_list_is_split_at_line_ends_alone(tmp_path):
+    names = ["a\u2028b.png", "a\x85b.png", "a blank follows.png ", "=1.png", "quoted.png"]
+    lines = [*names[:-1], f'"{names[-1]}"', ""]
+    (tmp_path / "list.txt").write_bytes("\r\n".join(lines).encode())
+    assert list_files(tmp_path / "list.txt") == [(name, tmp_path / name) for name in names]
+
+
 @pytest.mark.parametrize("content", [b"\n# nothing\n", b"\xff\xfe\x00bad"])
 def test_a_list_without_paths_is_refused(tmp_path, content):
     (tmp_path / "list.txt").write_bytes(content)
@@ -239,10 +248,14 @@ def test_an_interrupted_scoring_goes_on_to_the_same_table(
     assert again["logit"][3] == pytest.approx(whole["logit"][3], abs=1e-5)
 
 
-def test_other_settings_do_not_resume(interrupted, score, states, caplog):
+def test_other_settings_or_weights_do_not_resume(interrupted, detector, score, states, caplog):
     folder, _ = interrupted
     caplog.set_level(logging.INFO)
     score(folder, flip=True)
+    assert str(states.folder) not in caplog.text
+    trained_again = replace(detector, network=copy.deepcopy(detector.network))
+    next(trained_again.network.parameters()).data += 1e-3
+    score_pictures(folder, trained_again, states, parameters())
     assert str(states.folder) not in caplog.text
     # what a score does not depend on
     score(folder, source={"rule": "image", "size": 1, "pattern": None})

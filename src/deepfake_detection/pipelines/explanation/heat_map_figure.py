@@ -18,6 +18,7 @@ from deepfake_detection.reports.tiles import (
     load_picture,
     tiled_figure,
 )
+from deepfake_detection.reports.words import folded
 
 _TITLE = "Heat maps of verdicts"
 _ROWS: dict[Kind, str] = {
@@ -42,7 +43,7 @@ def draw_cases(cases: list[ExplainedCase], folder: Path, columns: int) -> Figure
     """A row for each kind of case: picture and heat map side by side, words beneath.
 
     At most `columns` cases of a kind. A missing or unreadable picture is named on a grey tile,
-    without a heat map.
+    without a heat map; a grey tile says why another has none.
     """
     with drawing():
         if not cases:
@@ -76,13 +77,17 @@ def _add_head(figure: Figure) -> None:
 def _add_case(figure: Figure, case: ExplainedCase, folder: Path, left: float, top: float) -> None:
     picture = load_picture(folder, case.path, _TILE_PIXELS)
     add_picture(figure, picture, case.path, left, top, _TILE)
+    beside = left + _TILE + _BETWEEN
     if picture.image is not None and case.heat is not None:
         laid = Picture(overlay(picture.image, case.heat, case.box))
-        axes = add_picture(figure, laid, case.path, left + _TILE + _BETWEEN, top, _TILE)
+        axes = add_picture(figure, laid, case.path, beside, top, _TILE)
         if not case.heat.any():
             axes.text(
                 0.5, 0.05, "no evidence", transform=axes.transAxes, ha="center",
                 fontsize=6.8, color="white", bbox={"facecolor": "black", "linewidth": 0},
             )  # fmt: skip
+    elif picture.image is not None:
+        missing = Picture(None, f"no heat map:\n{folded(case.problem, 22, 4)}")
+        add_picture(figure, missing, case.path, beside, top, _TILE)
     beneath = top + _TILE + 0.07
     add_caption(figure, case.path, case.source, case.fake_probability, left, beneath)

@@ -18,7 +18,7 @@ from deepfake_detection.metrics.caveats import check_same_run
 from deepfake_detection.metrics.subsets import headline_predictions
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.devices import choose_device
-from deepfake_detection.models.heat_maps import HeatMaps
+from deepfake_detection.models.heat_maps import NOT_FINITE, Heat, HeatMaps
 from deepfake_detection.parameters import EvaluationParameters, ExplanationParameters
 from deepfake_detection.pipelines.explanation.comparing import check_guesses, compare_false_cases
 from deepfake_detection.pipelines.explanation.heat_map_figure import draw_cases
@@ -39,7 +39,8 @@ def explain_cases(
 
     Kind by kind, the most confident verdicts. The examples come first, no two of one source, since
     images of one source are nearly the same; then more of the errors. The verdict explained is the
-    stored one. A missing or unreadable picture has no heat map, but a `problem`.
+    stored one. A missing or unreadable picture has no heat map, but a `problem`; so has one whose
+    heat map is not finite.
 
     Raises:
         UserError: If the predictions or the metrics are of another detector.
@@ -68,16 +69,24 @@ def explain_cases(
         cases.append(case)
     if pixels:
         found = heat_maps.explain(
-            np.stack(pixels), np.array(verdicts), batch_size=evaluation.batch_size
+            np.stack(pixels), np.array(verdicts), batch_size=evaluation.batch_size, errors="record"
         )
         heats = iter(found)
-        cases = [case if case.problem else replace(case, heat=next(heats)) for case in cases]
+        cases = [case if case.problem else _add_heat(case, next(heats)) for case in cases]
+        if lost := int(np.isnan(found).any(axis=(1, 2)).sum()):
+            log.warning("%d of %d pictures have no heat map: %s", lost, len(found), NOT_FINITE)
     grid = heat_maps.layer.grid
     log.info(
         "Explained %d pictures at layer %s: heat maps of %d×%d places",
         len(pixels), heat_maps.layer.name, grid, grid,
     )  # fmt: skip
     return cases
+
+
+def _add_heat(case: ExplainedCase, heat: Heat) -> ExplainedCase:
+    if np.isnan(heat).any():
+        return replace(case, problem=NOT_FINITE)
+    return replace(case, heat=heat)
 
 
 def _choose_rows(
