@@ -8,9 +8,9 @@ import pandas as pd
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.metrics.finished_scores import FinishedScores
-from deepfake_detection.models.backbones import fetch_weights
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.detector_file import DetectorFile, DetectorSlot
+from deepfake_detection.models.initial_weights import fetch_weights
 from deepfake_detection.models.run_identity import describe_weights, fingerprint_of, identify_run
 from deepfake_detection.parameters import (
     Backbones,
