@@ -119,7 +119,13 @@ def project(tmp_path_factory):
         ),
         ("--tags training --nodes fetch_initial_weights", ["no nodes"]),
         ("--params training.epochs=0", ["'training.epochs'"]),
+        ("--params training.epoch=3", ["'training.epoch'", "'epochs'"]),
+        ("--params trainin.epochs=3", ["'trainin'", "'training'"]),
+        ("--params training.schedule.name=linear", ["'training.schedule.name'"]),
+        ("--params training.optimizer.betas=[0.9,0.999],split.ratios.train=0.9", ["sum to 1.3"]),
+        ("--params model=resnet81", ["'resnet81'", "resnet18"]),
         ("--params qqq=0", ["'qqq'"]),
+        ("--runner deepfake_detection.runners.DaskRunner", ["address="]),
     ],
 )
 def test_what_is_mistyped_ends_in_one_line(project, monkeypatch, options, named):

@@ -81,7 +81,12 @@ def test_a_block_in_a_file_whose_name_is_close_to_a_known_one_is_refused(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("text", "named"), [("model: resnet18\nmodel: vgg16\n", "model"), ("a: [1\n", "parameters.yml")]
+    ("text", "named"),
+    [
+        ("model: resnet18\nmodel: vgg16\n", "model"),
+        ("studies: {mine: My own}\nmine: {one: {}, one: {model: vgg16}}\n", " one"),
+        ("a: [1\n", "parameters.yml"),
+    ],
 )
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path, text, named):
     project = make_project(tmp_path / "project")

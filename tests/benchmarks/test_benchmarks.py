@@ -18,6 +18,8 @@ from deepfake_detection.parameters import TrainingParameters
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 sys.path.append(str(FOLDER))
 
+import face_extraction_speed  # noqa: E402
+import scoring_speed  # noqa: E402
 import timing  # noqa: E402
 import training_speed  # noqa: E402
 from training_speed import BareStep, PlainRecipe, ProjectTraining  # noqa: E402
@@ -44,9 +46,12 @@ def images(tmp_path_factory, photograph, encode, put_files):
     ],
 )
 def test_a_script_writes_a_table_and_a_figure(task, options, others, images, tmp_path):
-    sample = ["--count", "5"] if task == "training" else ["--images", images]
-    command = [FOLDER / f"{task}_speed.py", *TINY, "--output", tmp_path, *options, *sample]
-    subprocess.run([sys.executable, *command], check=True)
+    if task == "scoring":
+        workloads = scoring_speed.WORKLOADS
+        timing.run_benchmark(task, options_for(images, tmp_path), scoring_speed.measure, workloads)
+    else:
+        command = [FOLDER / f"{task}_speed.py", *TINY, "--output", tmp_path, *options]
+        subprocess.run([sys.executable, *command, "--count", "5"], check=True)
     (row,) = pd.read_csv(tmp_path / f"{task}_speed.csv").to_dict("records")
     assert (row["backbone"], row["crop"], row["batch_size"]) == (MODEL, 32, BATCH)
     assert (row["precision"], row["repeats"], row["compile"]) == ("fp32", 2, False)
@@ -135,12 +140,12 @@ def test_the_plain_recipe_has_the_gradients_of_this_project(images, tmp_path):
     assert (plain_means - own_means).norm() <= 1e-2 * plain_means.norm()
 
 
-def test_face_extraction_is_measured_in_all_its_parts(tmp_path):
+def test_face_extraction_is_measured_in_all_its_parts(tmp_path, monkeypatch):
     options = ["--frames", "4", "--key-frames", "3", "--repeats", "1", "--videos", "1"]
-    subprocess.run(
-        [sys.executable, FOLDER / "face_extraction_speed.py", *options, "--output", tmp_path],
-        check=True,
+    monkeypatch.setattr(
+        sys, "argv", ["face_extraction_speed.py", *options, "--output", str(tmp_path)]
     )
+    face_extraction_speed.main()
     table = pd.read_csv(tmp_path / "face_extraction_speed.csv")
     assert table["key_frames_every"].tolist() == [3]
     assert (table.drop(columns="key_frames_every") > 0).all(axis=None)

@@ -1,5 +1,6 @@
 """A whole project in a temporary folder, small enough to run in seconds."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from demo_project import make_project
+from filelock import FileLock
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
@@ -34,10 +36,17 @@ def kedro():
 @pytest.fixture(scope="session")
 def demo_run(tmp_path_factory, kedro):
     """The main job on generated faces, once: the project and what the command said. Read only."""
-    project = make_project(tmp_path_factory.mktemp("demo") / "project")
-    done = kedro(project, "run", "--env", "demo")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return project, done
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # that of all test processes
+        folder = folder.parent
+    project, said = folder / "demo" / "project", folder / "demo.json"
+    with FileLock(folder / "demo.lock"):
+        if not said.exists():
+            done = kedro(make_project(project), "run", "--env", "demo")
+            assert done.returncode == 0, done.stdout + done.stderr
+            said.write_text(json.dumps([done.stdout, done.stderr]))
+    return project, subprocess.CompletedProcess("", 0, *json.loads(said.read_text()))
 
 
 @pytest.fixture(scope="session")

@@ -31,12 +31,12 @@ def _assert_same_weights(first, second, moment):
 def test_killed_at_any_moment_it_goes_on_to_the_same_weights(
     project, start, run_here, kills, caplog
 ):
-    training = {"epochs": 8, "checkpoint": {"minutes": 0}}
+    training = {"epochs": 4, "checkpoint": {"minutes": 0}}
     run_here(project, "training", training=training)
     uninterrupted = latest(project, DETECTOR)
     seconds = pd.read_csv(latest(project, HISTORY))["seconds"].sum()
     for _ in range(kills):
-        process = start(epochs=8)
+        process = start(epochs=4)
         wait_for(process, "Training")
         # sometimes in the first epoch, sometimes when it is done
         moment = random.uniform(0, 1.1 * seconds)  # noqa: S311

@@ -141,18 +141,16 @@ def test_the_choice_names_the_folders_of_a_grouped_run(made):
     assert first["inflation"] == pytest.approx(table["torn"] - table["plain"])
 
 
-def test_the_printed_command_writes_the_report_of_the_chosen_run(studied, kedro):
+def test_the_printed_command_writes_the_report_of_the_chosen_run(studied, run_here):
     choice = choice_of(studied)
     # the audit of the study's split was missing once
     pipelines = "leakage_audit,evaluation,robustness,reporting"
     page = latest(studied, "data/demo/08_reporting/studies/mine/page.html").read_text()
     assert f"kedro run --pipelines {pipelines} --params {choice['use']}" in page
-    done = kedro(
-        studied, "run", "--env", "demo", "--pipelines", pipelines, "--params", choice["use"]
-    )
-    assert done.returncode == 0, done.stderr
-    run = choice["use"].split(",")[0].removeprefix("run=")
-    assert latest(studied, f"data/demo/08_reporting/{run}/report.html").stat().st_size > 100_000
+    use = dict(each.split("=") for each in choice["use"].split(","))
+    run_here(studied, *pipelines.split(","), **use)
+    report = latest(studied, f"data/demo/08_reporting/{use['run']}/report.html")
+    assert report.stat().st_size > 100_000
 
 
 def test_what_is_finished_is_not_made_again_and_what_changed_is(studied, run_here, caplog):
@@ -289,13 +287,3 @@ def test_a_row_that_does_not_fit_is_named_before_anything_runs(block, said, tmp_
 def test_a_mistyped_row_on_the_command_line_is_named(studied, run_here):
     with pytest.raises(UserError, match=r"'plane'.*'plain'"):
         run_here(studied, "mine", mine={"plane": {"training": {"epochs": 1}}})
-
-
-def test_a_name_that_stands_twice_ends_in_one_line(tmp_path, kedro):
-    project = make_project(tmp_path / "project")
-    file = project / "conf/demo/parameters_studies.yml"
-    file.write_text("studies: {mine: My own}\nmine: {one: {}, one: {model: vgg16}}\n")
-    done = kedro(project, "run", "--env", "demo", "--pipelines", "mine")
-    assert done.returncode == 1
-    assert " one" in done.stderr
-    assert "Traceback" not in done.stdout + done.stderr

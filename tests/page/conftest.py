@@ -42,28 +42,12 @@ def final_file(detector, detector_file):
 
 
 @pytest.fixture(scope="session")
-def started(detector_file, final_file, tmp_path_factory):
-    """Two servers, started at once since each takes seconds: with small limits, and defaults."""
+def page(detector_file, tmp_path_factory):
+    """A page with limits small enough to be reached."""
     limits = [
         "--max-megabytes", "0.3", "--max-megapixels", "1", "--max-waiting", "2",
-        "--upload-seconds", "5",
+        "--upload-seconds", "3",
     ]  # fmt: skip
-    servers = [
-        start_page(tmp_path_factory.mktemp("page"), str(file), *options)
-        for file, options in ((detector_file, limits), (final_file, []))
-    ]
-    yield servers
-    for server in servers:
-        server.end()
-
-
-@pytest.fixture(scope="session")
-def page(started):
-    """A page with limits small enough to be reached."""
-    return started[0].wait()
-
-
-@pytest.fixture(scope="session")
-def final_page(started):
-    """The page of the detector trained on all images; one test stops it."""
-    return started[1].wait()
+    server = start_page(tmp_path_factory.mktemp("page"), str(detector_file), *limits)
+    yield server.wait()
+    server.end()

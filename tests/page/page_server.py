@@ -65,8 +65,11 @@ class PageServer:
         self.process.communicate()
 
 
-def start_page(folder, *arguments):
-    """Start the page at a free port, in an empty folder where its temporary files would be too."""
+def start_page(folder, *arguments, first=""):
+    """Start the page at a free port, in an empty folder where its temporary files would be too.
+
+    `first` is code that its process runs before.
+    """
     empty = folder / "empty"
     empty.mkdir(parents=True)
     environment = os.environ | {
@@ -74,7 +77,7 @@ def start_page(folder, *arguments):
     }  # fmt: skip
     with (folder / "stderr").open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-c", WATCHED, *arguments, "--port", "0", "--no-browser"],
+            [sys.executable, "-c", first + WATCHED, *arguments, "--port", "0", "--no-browser"],
             cwd=empty, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True,
         )  # fmt: skip
     return PageServer(process, empty)

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from page_server import start_page
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.page.command import find_newest_detector, main
@@ -20,8 +21,8 @@ def refused(*arguments):
     return done.output
 
 
-def test_final_detector_is_served_until_ctrl_c(final_file, final_page):
-    server = final_page
+def test_final_detector_is_served_until_ctrl_c(final_file, tmp_path):
+    server = start_page(tmp_path, str(final_file)).wait()
     assert str(final_file) in server.said[0]
     assert f"http://127.0.0.1:{server.port}" in server.said[1]
     before = server.complaints()

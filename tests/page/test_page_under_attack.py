@@ -41,9 +41,11 @@ def endless(encode):
 
 @pytest.fixture(scope="module")
 def hasty(detector_file, tmp_path_factory):
-    """A page that decodes for two seconds, and lets two images wait."""
+    """A page that decodes for two seconds, lets two images wait, and requests for four seconds."""
     limits = ["--decode-seconds", "2", "--max-waiting", "2", "--max-megapixels", "50"]
-    server = start_page(tmp_path_factory.mktemp("hasty"), str(detector_file), *limits)
+    sooner = "from deepfake_detection.page import app\napp._WAITING_SECONDS = 4\n"
+    folder = tmp_path_factory.mktemp("hasty")
+    server = start_page(folder, str(detector_file), *limits, first=sooner)
     yield server.wait()
     server.end()
 
@@ -181,7 +183,7 @@ def test_connections_that_wait_for_long_or_are_too_many_are_closed(hasty, pictur
         time.sleep(0.5)
         assert count_connections(hasty) <= 128
         assert seconds_of(hasty, picture) < 2
-        time.sleep(11)
+        time.sleep(5)
         assert count_connections(hasty) == 0
     assert "Traceback" not in hasty.complaints()
 
@@ -217,10 +219,10 @@ def test_decoding_process_starts_again_after_it_has_ended(picture):
         assert decoder.open(picture).tobytes() == expected
 
 
-def test_decoding_process_ends_with_the_page(detector_file, tmp_path):
-    server = start_page(tmp_path, str(detector_file)).wait()
-    (child,) = psutil.Process(server.process.pid).children()
-    server.end()
+def test_decoding_process_ends_with_the_page(hasty, picture):
+    assert hasty.score(picture)[0] == 200
+    (child,) = psutil.Process(hasty.process.pid).children()
+    hasty.process.kill()
     child.wait(30)
 
 

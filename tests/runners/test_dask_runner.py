@@ -4,7 +4,6 @@ import logging
 import os
 import re
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -155,14 +154,6 @@ def test_a_scheduler_that_is_not_there_is_named(address, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_scheduler_that_is_lost_is_named(tmp_path, when_starts):
-    pipeline = Pipeline([Node(nodes.wait_for_permission, "run", "nothing", name="slow")])
-    with start_cluster(tmp_path, workers=1) as cluster:
-        when_starts("slow", lambda _: cluster.scheduler.kill())
-        with pytest.raises(UserError, match=re.escape(cluster.address)):
-            DaskRunner(cluster.address).run(pipeline, given(run="lost"))
-
-
 def test_a_folder_that_a_worker_lacks_is_named(cluster, monkeypatch):
     monkeypatch.setattr("kedro.framework.project.PACKAGE_NAME", "any")
     monkeypatch.setattr(f"{RUNNER}.find_kedro_project", lambda _: Path("/elsewhere"))
@@ -247,11 +238,9 @@ def test_a_training_goes_on_after_ctrl_c_and_after_its_worker_is_killed(
     assert len(pd.read_csv(history)) == 20
 
 
-def test_the_command_line_knows_the_runner(tmp_path):
-    command = ["-m", "kedro", "run", "--runner", "deepfake_detection.runners.DaskRunner"]
-    project = make_project(tmp_path / "project")
-    done = subprocess.run(
-        [sys.executable, *command], cwd=project, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert re.fullmatch("Error: .*address=.*\n", done.stderr)
+def test_a_scheduler_that_is_lost_is_named(cluster, when_starts):
+    """The last test, since no other can follow on this cluster."""
+    pipeline = Pipeline([Node(nodes.wait_for_permission, "run", "nothing", name="slow")])
+    when_starts("slow", lambda _: cluster.scheduler.kill())
+    with pytest.raises(UserError, match=re.escape(cluster.address)):
+        DaskRunner(cluster.address).run(pipeline, given(run="lost"))

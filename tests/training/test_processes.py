@@ -188,7 +188,7 @@ run_task(make_task(Path({folder!r}), epochs=100_000, devices=2))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of a terminal")
-@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
+@pytest.mark.parametrize("name", [pytest.param("SIGINT", marks=pytest.mark.slow), "SIGKILL"])
 def test_all_processes_end_with_the_one_that_started_them(tmp_path, name):
     # here, so that the other process starts none of joblib's, which stay for a while
     make_task(tmp_path)
