@@ -5,7 +5,7 @@ Fake is the positive class; precision, recall and F1 are given for both classes,
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,10 @@ from deepfake_detection.metrics.intervals import (
 )
 from deepfake_detection.models.detector import CLASS_NAMES
 
+# Of each kind of fake against all real ones, and their mean over the kinds
+AUC_OF_KIND, MEAN_AUC = "roc_auc_of_kind", "mean_roc_auc_of_kinds"
+_AREAS = ("roc_auc", "average_precision", AUC_OF_KIND, MEAN_AUC)
+
 COUNTS = ("true_negatives", "false_positives", "false_negatives", "true_positives")
 
 _NO_INTERVAL = {
@@ -46,7 +50,7 @@ class Metric:
     """A row of the metric table.
 
     Attributes:
-        level: `image`, or `source` (logits averaged over each source).
+        level: `image`, or `source` (see `SourceScore`).
         class_name: `fake` or `real`, or a kind of fake by its class folder; None for both classes.
         value: In [0, 1], or a count, or log loss in nats; NaN where it is undefined.
         low: Lower end of its confidence interval; NaN where it has none.
@@ -82,6 +86,16 @@ class Scored:
         names = ("label", "predicted", "logit", "group", "class_name")
         labels, predicted, logits, groups, kinds = (rows[name].to_numpy() for name in names)
         return cls(labels, predicted, logits.astype(np.float64) / temperature, groups, kinds, level)
+
+    def take(self, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> "Scored":
+        """Only these rows."""
+        arrays = (self.labels, self.predicted, self.logits, self.groups, self.kinds)
+        return Scored(*(each[rows] for each in arrays), self.level)
+
+    @property
+    def fake_kinds(self) -> list[str]:
+        """The class folders of the fakes."""
+        return sorted(set(self.kinds[self.labels == 1]))
 
     @property
     def probabilities(self) -> Floats:
@@ -125,36 +139,25 @@ class Measured:
     known_by: int | None = None
     reason: str | None = None
 
+    def counted(self, influence: Floats, groups: Groups) -> tuple[Floats, Groups]:
+        """Influences and groups of the rows that play a part in it."""
+        return (
+            (influence, groups)
+            if self.counts is None
+            else (influence[self.counts], groups[self.counts])
+        )
+
     def interval(self, groups: Groups, confidence: float) -> tuple[float, float]:
         """Its interval; not a number where it has none."""
         if self.influence is None:
             return UNKNOWN
-        counts = np.ones(len(groups), dtype=bool) if self.counts is None else self.counts
-        influence, groups = self.influence[counts], groups[counts]
-        given = (self.value, influence, groups, confidence)
+        given = (self.value, *self.counted(self.influence, groups), confidence)
         if self.metric == "log_loss":
             return positive_interval(*given)
-        if self.metric in ("roc_auc", "average_precision"):
+        if self.metric in _AREAS:
             return area_interval(*given, known_by=self.known_by)
         counted = self.metric != "brier_score"
         return interval(*given, counted=counted, known_by=self.known_by)
-
-
-def average_over_sources(
-    predictions: pd.DataFrame, threshold: float, temperature: float
-) -> pd.DataFrame:
-    """One row for each source and subset: the mean logit, and what follows from it.
-
-    Columns: subset, class_name, label, source, logit, group, fake_probability, predicted.
-    """
-    keys = ["subset", "class_name", "label", "source"]
-    grouped = predictions.groupby(keys, sort=False, as_index=False)
-    # a pattern may put images of one source into several groups; the first then stands for it
-    sources = grouped.agg(logit=("logit", "mean"), group=("group", "first"))
-    probability = expit(sources["logit"] / temperature)
-    return sources.assign(
-        fake_probability=probability, predicted=(probability >= threshold).astype("int64")
-    )
 
 
 def measure(
@@ -172,19 +175,23 @@ def measure(
     divided by the temperature here.
     """
     scored = Scored.of(rows, level, temperature)
-    for each in (
-        _mean("accuracy", scored.right),
-        *(_compare_classes(metric, scored) for metric in _COMPARING),
-        _measure_equal_error(scored),
-        *_measure_probabilities(scored),
-        _measure_calibration(scored, calibration_bins),
-        *_measure_classes(scored),
-        *_count(scored),
-    ):
+    for each in measure_all(scored, calibration_bins):
         ends = each.interval(scored.groups, confidence)
         yield Metric(
             each.metric, subset, level, each.class_name, each.value, *ends, each.n, each.reason
         )
+
+
+def measure_all(scored: Scored, calibration_bins: int) -> Iterator[Measured]:
+    """All metrics of one subset at one level, before their intervals."""
+    yield _mean("accuracy", scored.right)
+    for metric in _COMPARING:
+        yield _compare_classes(metric, scored)
+    yield _measure_equal_error(scored)
+    yield from _measure_probabilities(scored)
+    yield _measure_calibration(scored, calibration_bins)
+    yield from _measure_classes(scored)
+    yield from _count(scored)
 
 
 def measure_comparable(scored: Scored) -> Iterator[Measured]:
@@ -194,6 +201,7 @@ def measure_comparable(scored: Scored) -> Iterator[Measured]:
     yield _compare_classes("roc_auc", scored)
     yield from _measure_probabilities(scored)
     yield from _measure_recalls(scored)
+    yield from _measure_kinds(scored)
 
 
 def _share(
@@ -317,6 +325,7 @@ def _measure_classes(scored: Scored) -> Iterator[Measured]:
         both = there.astype(int) + called.astype(int)
         yield _share("f1", name, 2 * right, both, len(labels), f"{none_there} and {none_called}")
     yield from of_kinds
+    yield from _measure_kinds(scored)
 
 
 def _measure_recalls(scored: Scored) -> Iterator[Measured]:
@@ -325,9 +334,35 @@ def _measure_recalls(scored: Scored) -> Iterator[Measured]:
         name, there = CLASS_NAMES[index], labels == index
         reason = f"there are no {name} {level}s"
         yield _share("recall", name, right * there, there, int(there.sum()), reason)
-    for kind in sorted(set(scored.kinds[labels == 1])):
+    for kind in scored.fake_kinds:
         there = (scored.kinds == kind) & (labels == 1)
         yield _share("recall_of_kind", str(kind), right * there, there, int(there.sum()))
+
+
+def _measure_kinds(scored: Scored) -> Iterator[Measured]:
+    """ROC AUC of each kind of fake against all real ones, and its mean over several kinds."""
+    kinds = [_compare_kind(scored, kind) for kind in scored.fake_kinds]
+    yield from kinds
+    # the mean of one is itself
+    if len(kinds) < 2:
+        return
+    value = float(np.mean([each.value for each in kinds]))
+    if reason := next((each.reason for each in kinds if each.reason), None):
+        yield Measured(MEAN_AUC, None, value, len(scored.labels), reason=reason)
+        return
+    influence = np.mean([each.influence for each in kinds], axis=0)
+    known_by = min(each.known_by or 0 for each in kinds)
+    yield Measured(MEAN_AUC, None, value, len(scored.labels), influence, known_by=known_by)
+
+
+def _compare_kind(scored: Scored, kind: str) -> Measured:
+    among = (scored.labels == 0) | (scored.kinds == kind)
+    found = _compare_classes("roc_auc", scored.take(among))
+    influence = None
+    if found.influence is not None:
+        influence = np.zeros(len(among))
+        influence[among] = found.influence
+    return replace(found, metric=AUC_OF_KIND, class_name=kind, influence=influence, counts=among)
 
 
 def _count(scored: Scored) -> Iterator[Measured]:

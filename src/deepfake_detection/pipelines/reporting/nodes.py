@@ -58,7 +58,7 @@ def describe_scored_detector(
     named = {"training_history": training_history} if _RUN in training_history else {}
     check_same_run(description[_RUN], metrics=metrics, predictions=predictions, **named)
     check_rows(metrics, metric_table=metric_table)
-    check_same_calibration(description["threshold"], description["temperature"], metrics)
+    check_same_calibration(description, metrics)
     return description
 
 
