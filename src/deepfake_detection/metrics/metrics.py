@@ -28,8 +28,9 @@ from deepfake_detection.metrics.intervals import (
 )
 from deepfake_detection.models.detector import CLASS_NAMES
 
-# Of each kind of fake against all real ones, and their mean over the kinds
-AUC_OF_KIND, MEAN_AUC = "roc_auc_of_kind", "mean_roc_auc_of_kinds"
+# Of each kind of fake (its ROC AUC is against all real ones), and the means over several kinds
+RECALL_OF_KIND, AUC_OF_KIND = "recall_of_kind", "roc_auc_of_kind"
+MEAN_RECALL, MEAN_AUC = "mean_recall_of_kinds", "mean_roc_auc_of_kinds"
 _AREAS = ("roc_auc", "average_precision", AUC_OF_KIND, MEAN_AUC)
 
 COUNTS = ("true_negatives", "false_positives", "false_negatives", "true_positives")
@@ -89,8 +90,8 @@ class Scored:
 
     def take(self, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> "Scored":
         """Only these rows."""
-        arrays = (self.labels, self.predicted, self.logits, self.groups, self.kinds)
-        return Scored(*(each[rows] for each in arrays), self.level)
+        labels, predicted, logits = self.labels[rows], self.predicted[rows], self.logits[rows]
+        return Scored(labels, predicted, logits, self.groups[rows], self.kinds[rows], self.level)
 
     @property
     def fake_kinds(self) -> list[str]:
@@ -141,11 +142,8 @@ class Measured:
 
     def counted(self, influence: Floats, groups: Groups) -> tuple[Floats, Groups]:
         """Influences and groups of the rows that play a part in it."""
-        return (
-            (influence, groups)
-            if self.counts is None
-            else (influence[self.counts], groups[self.counts])
-        )
+        counts = slice(None) if self.counts is None else self.counts
+        return influence[counts], groups[counts]
 
     def interval(self, groups: Groups, confidence: float) -> tuple[float, float]:
         """Its interval; not a number where it has none."""
@@ -201,7 +199,7 @@ def measure_comparable(scored: Scored) -> Iterator[Measured]:
     yield _compare_classes("roc_auc", scored)
     yield from _measure_probabilities(scored)
     yield from _measure_recalls(scored)
-    yield from _measure_kinds(scored)
+    yield from _measure_areas_of_kinds(scored)
 
 
 def _share(
@@ -325,7 +323,7 @@ def _measure_classes(scored: Scored) -> Iterator[Measured]:
         both = there.astype(int) + called.astype(int)
         yield _share("f1", name, 2 * right, both, len(labels), f"{none_there} and {none_called}")
     yield from of_kinds
-    yield from _measure_kinds(scored)
+    yield from _measure_areas_of_kinds(scored)
 
 
 def _measure_recalls(scored: Scored) -> Iterator[Measured]:
@@ -334,25 +332,31 @@ def _measure_recalls(scored: Scored) -> Iterator[Measured]:
         name, there = CLASS_NAMES[index], labels == index
         reason = f"there are no {name} {level}s"
         yield _share("recall", name, right * there, there, int(there.sum()), reason)
+    recalls = []
     for kind in scored.fake_kinds:
         there = (scored.kinds == kind) & (labels == 1)
-        yield _share("recall_of_kind", str(kind), right * there, there, int(there.sum()))
+        recalls.append(_share(RECALL_OF_KIND, str(kind), right * there, there, int(there.sum())))
+    yield from recalls
+    yield from _average_kinds(MEAN_RECALL, recalls, int((labels == 1).sum()))
 
 
-def _measure_kinds(scored: Scored) -> Iterator[Measured]:
-    """ROC AUC of each kind of fake against all real ones, and its mean over several kinds."""
-    kinds = [_compare_kind(scored, kind) for kind in scored.fake_kinds]
-    yield from kinds
-    # the mean of one is itself
+def _measure_areas_of_kinds(scored: Scored) -> Iterator[Measured]:
+    areas = [_compare_kind(scored, kind) for kind in scored.fake_kinds]
+    yield from areas
+    yield from _average_kinds(MEAN_AUC, areas, len(scored.labels))
+
+
+def _average_kinds(metric: str, kinds: list[Measured], n: int) -> Iterator[Measured]:
+    """The mean over kinds of fake, each counted equally; nothing for one, since it is itself."""
     if len(kinds) < 2:
         return
     value = float(np.mean([each.value for each in kinds]))
-    if reason := next((each.reason for each in kinds if each.reason), None):
-        yield Measured(MEAN_AUC, None, value, len(scored.labels), reason=reason)
-        return
-    influence = np.mean([each.influence for each in kinds], axis=0)
-    known_by = min(each.known_by or 0 for each in kinds)
-    yield Measured(MEAN_AUC, None, value, len(scored.labels), influence, known_by=known_by)
+    reason = next((each.reason for each in kinds if each.reason), None)
+    influences = [each.influence for each in kinds if each.influence is not None]
+    influence = None if reason else np.asarray(np.mean(influences, axis=0))
+    known = [each.known_by for each in kinds if each.known_by]
+    counts = np.any([each.counts for each in kinds if each.counts is not None], axis=0)
+    yield Measured(metric, None, value, n, influence, counts, min(known, default=None), reason)
 
 
 def _compare_kind(scored: Scored, kind: str) -> Measured:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
+from scipy.special import expit, log_expit
 from sklearn.metrics import roc_auc_score
 
 from deepfake_detection.errors import UserError
@@ -46,6 +46,21 @@ class SourceScore:
         share = {"top_share": self.top_share} if self.rule == "top_share" else {}
         return {"rule": self.rule, **share, **({"areas": dict(self.areas)} if self.areas else {})}
 
+    def in_words(self, image: str = "image") -> str:
+        """What the score of a source is."""
+        top = f"{100 * self.top_share:g} % highest logits"
+        return {
+            "mean_logit": f"the mean logit of its {image}s",
+            "mean_probability": f"the mean fake probability of its {image}s",
+            "top_share": f"the mean of the {top} of its {image}s",
+        }[self.rule]
+
+    @property
+    def comparison(self) -> str:
+        """Each rule with its ROC AUC on validation; empty where validation did not choose."""
+        areas = ((rule, self.areas[rule]) for rule in RULES if rule in self.areas)
+        return ", ".join(f"{rule.replace('_', ' ')} {area:.4f}" for rule, area in areas)
+
     def combine(self, logits: pd.Series, sources: pd.Series, temperature: float) -> pd.Series:
         """The logit of each source, before the temperature, in the order of their first images.
 
@@ -53,9 +68,10 @@ class SourceScore:
         """
         by_source = logits.groupby(sources, sort=False)
         if self.rule == "mean_probability":
-            scaled = logits / temperature
-            fake, real = (-np.logaddexp(0, sign * scaled) for sign in (-1, 1))
-            return temperature * (_log_mean(fake, sources) - _log_mean(real, sources))
+            fake, real = (
+                _log_mean(log_expit(sign * logits / temperature), sources) for sign in (1, -1)
+            )
+            return temperature * (fake - real)
         if self.rule == "top_share":
             # 0.1 * 30 is a little above 3
             taken = np.ceil(self.top_share * by_source.transform("size") - 1e-9).clip(lower=1)
@@ -67,7 +83,7 @@ class SourceScore:
 def _log_mean(logarithms: pd.Series, sources: pd.Series) -> pd.Series:
     """Logarithm of the mean of each source, finite however small the values are."""
     by_source = logarithms.groupby(sources, sort=False)
-    relative = np.exp(logarithms - by_source.transform("max"))
+    relative = (logarithms - by_source.transform("max")).apply(np.exp)
     return by_source.max() + np.log(relative.groupby(sources, sort=False).mean())
 
 
@@ -130,10 +146,9 @@ def choose_source_score(
         )
         for rule in RULES
     }
-    chosen = max(RULES, key=areas.__getitem__)
+    chosen = SourceScore(max(RULES, key=areas.__getitem__), share, areas)
     log.info(
-        "The score of a source is its %s, with the highest ROC AUC by source on validation (%s)",
-        chosen.replace("_", " "),
-        ", ".join(f"{rule.replace('_', ' ')} {area:.4f}" for rule, area in areas.items()),
-    )
-    return SourceScore(chosen, share, areas)
+        "The score of a source is %s, by the ROC AUC on validation, by source: %s",
+        chosen.in_words(), chosen.comparison,
+    )  # fmt: skip
+    return chosen

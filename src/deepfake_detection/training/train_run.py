@@ -81,9 +81,10 @@ def train_run(
 ) -> TrainedRun:
     """Train one run, from the beginning or from its last checkpoint.
 
-    `split` has a row for each image: path, sha256, class_name, label, source, subset. `initial_weights` is
-    a state dict, empty for random weights. `best_so_far` takes the best epoch if the loss becomes
-    infinite or NaN. `build` builds the network and names its head, as `build_backbone`.
+    `split` has a row for each image: path, sha256, class_name, label, source, subset.
+    `initial_weights` is a state dict, empty for random weights. `best_so_far` takes the best epoch
+    if the loss becomes infinite or NaN. `build` builds the network and names its head, as
+    `build_backbone`.
 
     Raises:
         UserError: If split and summary don't belong together, the loss is not finite, the device is
