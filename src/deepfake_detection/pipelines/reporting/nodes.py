@@ -194,7 +194,7 @@ def write_report(
         "calibration_notes": calibration.get("notes", []),
         "levels": levels,
         "source_score": source_score,
-        "kinds": tables.tabulate_kinds(metric_table, levels),
+        "fake_kinds": tables.tabulate_kinds(metric_table, levels),
         "metrics": metrics,
         "footnotes": footnotes,
         "confidence": evaluation.confidence,
