@@ -24,10 +24,10 @@ from sklearn.metrics import (
 
 from deepfake_detection.metrics.metrics import (
     COUNTS,
-    average_over_sources,
     bin_reliability,
     measure,
 )
+from deepfake_detection.metrics.source_scores import SourceScore, score_sources
 
 
 def _table(labels, logits):
@@ -174,7 +174,7 @@ def test_one_video_faked_in_several_ways_is_several_sources():
     predictions["label"] = (predictions["class_name"] != "real").astype(int)
     predictions["source"] = predictions["class_name"] + "/video_7"
     predictions = predictions.assign(subset="test", group="video_7")
-    sources = average_over_sources(predictions, threshold=0.5, temperature=1.0)
+    sources = score_sources(predictions, 0.5, 1.0, SourceScore())
     assert sorted(sources["class_name"]) == classes
     assert sources["logit"].tolist() == [1.5] * 3
     assert sources["fake_probability"].to_numpy() == pytest.approx(expit(1.5))

@@ -12,6 +12,7 @@ from deepfake_detection.pipelines.reporting.tables import (
     tabulate_robustness,
 )
 from deepfake_detection.reports.parts import Cell
+from deepfake_detection.reports.words import name_levels
 
 
 def test_metrics_have_a_column_for_each_subset_and_level_and_each_note_once():
@@ -19,7 +20,7 @@ def test_metrics_have_a_column_for_each_subset_and_level_and_each_note_once():
     metrics = measure(both)
     accuracy = (metrics["metric"] == "accuracy") & (metrics["level"] == "image")
     metrics.loc[accuracy, ["value", "low", "high"]] = [0.875, 0.8123, 0.9345]
-    table, notes = tabulate_metrics(metrics)
+    table, notes = tabulate_metrics(metrics, name_levels(None))
     # validation's own note stands at its head, since each cell there has one
     assert table.head == [
         "Metric", Cell("test", "by image", thing="test"), Cell("test", "by source", thing="test"),
@@ -35,7 +36,7 @@ def test_metrics_have_a_column_for_each_subset_and_level_and_each_note_once():
     assert "Recall of kind, fake_face2face" in rows
     # a note of all metrics stands at the head of the column
     metrics = measure(predict_at_random("test", 30)).assign(note="seen in training")
-    table, notes = tabulate_metrics(metrics)
+    table, notes = tabulate_metrics(metrics, name_levels(None))
     assert notes == ["seen in training"]
     assert [cell.note for cell in table.head[1:]] == [1, 1]
     assert not any(cell.note for row in table.rows for cell in row[1:] if cell)
