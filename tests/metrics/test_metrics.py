@@ -168,6 +168,31 @@ def test_recall_is_given_for_each_kind_of_fake():
     assert found["recall_of_kind", "fake_b"] == 1 / 3
 
 
+@settings(deadline=None)
+@given(predictions)
+def test_the_area_of_each_kind_of_fake_is_that_against_all_real_images(drawn):
+    table = _table(*_arrays(drawn))
+    rows = {(m.metric, m.class_name): m for m in _rows(table)}
+    real = table[table["label"] == 0]
+    areas = []
+    for kind in table.loc[table["label"] == 1, "class_name"].unique():
+        row = rows["roc_auc_of_kind", kind]
+        part = pd.concat([real, table[table["class_name"] == kind]])
+        if real.empty or part["logit"].nunique() == 1:
+            assert math.isnan(row.value)
+            assert row.note
+            continue
+        areas.append(roc_auc_score(part["label"], part["logit"]))
+        assert row.value == pytest.approx(areas[-1])
+        assert row.n == len(part)
+        assert (
+            math.isnan(row.low) or 0 <= row.low <= row.value + 1e-9 <= row.high + 2e-9 <= 1 + 3e-9
+        )
+    if len(areas) == 2:
+        (mean,) = (each.value for each in rows.values() if each.metric == "mean_roc_auc_of_kinds")
+        assert mean == pytest.approx(np.mean(areas))
+
+
 def test_one_video_faked_in_several_ways_is_several_sources():
     classes = ["deepfake", "face2face", "real"]
     predictions = pd.DataFrame({"class_name": classes * 2, "logit": [-1.0] * 3 + [4.0] * 3})

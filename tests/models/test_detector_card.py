@@ -119,6 +119,10 @@ CHANGED = {
         ("split", "ratios", [None, [], {"train": "x"}, {"train": 0.5}]),
         ("split", "fold", [None, 3, {"number": 1}]),
         ("split", "image_sizes", [None, {}, {"shorter_side": [1], "proportions": [1, 2]}]),
+        ("calibration", "source_score", [
+            3, {}, {"rule": "best"}, {"rule": "top_share", "top_share": 0},
+            {"rule": "mean_logit", "areas": {"mean_logit": 2}},
+        ]),
         ("vouched_by", "images", [-1, 4.5, None]),
     ]
     for value in values

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 RULES = ("mean_logit", "mean_probability", "top_share")
 # One video faked in two ways is two sources
 _KEYS = ["subset", "class_name", "label", "source"]
+# Behind the name of a video: one of its face tracks (`face_extraction.tracks: all`)
+_TRACK = r"#\d+$"
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ def score_sources(
 ) -> pd.DataFrame:
     """One row for each source and subset: its logit, and what follows from it.
 
+    Face tracks of one video are one row: it is fake if one of them is, and has their highest logit.
+
     Columns: subset, class_name, label, source, logit, group, fake_probability, predicted.
     """
     grouped = predictions.groupby(_KEYS, sort=False, as_index=False)
@@ -105,10 +109,21 @@ def score_sources(
     sources = grouped.agg(group=("group", "first"))
     logits = score.combine(predictions["logit"], number_sources(predictions), temperature)
     sources.insert(len(_KEYS), "logit", logits.to_numpy())
+    sources = _join_tracks(sources)
     probability = expit(sources["logit"] / temperature)
     return sources.assign(
         fake_probability=probability, predicted=(probability >= threshold).astype("int64")
     )
+
+
+def _join_tracks(sources: pd.DataFrame) -> pd.DataFrame:
+    names = sources["source"].str.replace(_TRACK, "", regex=True)
+    if names.equals(sources["source"]):
+        return sources
+    videos = sources.assign(source=names)
+    videos["logit"] = videos.groupby(["subset", "source"])["logit"].transform("max")
+    by_label = videos.sort_values("label", ascending=False, kind="stable")
+    return by_label.drop_duplicates(["subset", "source"]).sort_index().reset_index(drop=True)
 
 
 def choose_source_score(
