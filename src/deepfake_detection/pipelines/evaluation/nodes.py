@@ -40,6 +40,11 @@ def take_all_images(
 def _compare_crops(image_index: pd.DataFrame, recipe: Mapping[str, Any] | None) -> None:
     """Warn if faces were cropped in another way than those of the detector's training."""
     texts = set(image_index["crop_recipe"].dropna())
+    if recipe and not texts:
+        log.warning(
+            "The detector was trained on crops by face_extraction, and these images were cropped "
+            "elsewhere, or not at all, which changes its scores"
+        )
     other = [each for text in texts if (each := json.loads(text)) != recipe]
     if not other:
         return
