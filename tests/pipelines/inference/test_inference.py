@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from dataclasses import replace
 from collections.abc import Callable
 
 import numpy as np
@@ -249,7 +250,7 @@ def test_other_settings_do_not_resume(interrupted, score, states, caplog):
     assert str(states.folder) in caplog.text
 
 
-def test_sources_are_scored_by_their_mean_logit(tmp_path, detector, score):
+def test_sources_are_scored_by_the_rule_of_the_detector(tmp_path, detector, score):
     names = [f"{video}_{frame}.png" for video in ("a", "b") for frame in range(3)]
     folder = fill(tmp_path / "frames", names)
     (folder / "b_0.png").write_bytes(b"broken")
@@ -262,6 +263,11 @@ def test_sources_are_scored_by_their_mean_logit(tmp_path, detector, score):
     assert sources["logit"][0] == pytest.approx(of_a["logit"].mean())
     expected = detector.probabilities(sources["logit"].to_numpy())
     assert np.allclose(sources["fake_probability"], expected)
+    top = {"source_score": {"rule": "top_share", "top_share": 0.3}}
+    other = replace(detector, card=replace(detector.card, calibration=top))
+    highest = average_sources(scores, other)
+    assert highest["logit"][0] == pytest.approx(of_a["logit"].max())
+    assert highest["images"].tolist() == [3, 2]
     unknown = score(folder)
     assert average_sources(unknown, detector).empty
 
