@@ -170,27 +170,42 @@ def test_recall_is_given_for_each_kind_of_fake():
 
 @settings(deadline=None)
 @given(predictions)
-def test_the_area_of_each_kind_of_fake_is_that_against_all_real_images(drawn):
+def test_the_area_of_a_kind_is_that_of_its_fakes_and_all_real_ones(drawn):
     table = _table(*_arrays(drawn))
     rows = {(m.metric, m.class_name): m for m in _rows(table)}
-    real = table[table["label"] == 0]
-    areas = []
-    for kind in table.loc[table["label"] == 1, "class_name"].unique():
-        row = rows["roc_auc_of_kind", kind]
-        part = pd.concat([real, table[table["class_name"] == kind]])
-        if real.empty or part["logit"].nunique() == 1:
-            assert math.isnan(row.value)
-            assert row.note
-            continue
-        areas.append(roc_auc_score(part["label"], part["logit"]))
-        assert row.value == pytest.approx(areas[-1])
-        assert row.n == len(part)
-        assert (
-            math.isnan(row.low) or 0 <= row.low <= row.value + 1e-9 <= row.high + 2e-9 <= 1 + 3e-9
+    kinds = sorted(set(table.loc[table["label"] == 1, "class_name"]))
+    for kind in kinds:
+        among = table[(table["label"] == 0) | (table["class_name"] == kind)]
+        found = rows["roc_auc_of_kind", kind]
+        assert found.n == len(among)
+        if among["label"].nunique() == 2 and among["logit"].nunique() > 1:
+            assert found.value == pytest.approx(roc_auc_score(among["label"], among["logit"]))
+        else:
+            assert math.isnan(found.value)
+            assert found.note
+    for metric in ("roc_auc", "recall"):
+        values = [rows[f"{metric}_of_kind", kind].value for kind in kinds]
+        mean = rows.get((f"mean_{metric}_of_kinds", None))
+        assert (mean is None) == (len(kinds) < 2)
+        if mean:
+            assert mean.value == pytest.approx(np.mean(values), nan_ok=True)
+
+
+def test_the_interval_of_one_kind_alone_is_that_of_all_fakes_and_of_two_alike_no_wider():
+    generator = np.random.default_rng(1)
+    labels = np.arange(240) // 3 % 2
+    table = _table(labels, generator.normal(1.5 * labels - 0.75))
+    one = table.assign(class_name=np.where(labels == 1, "fake_a", "real"))
+    rows = {(m.metric, m.class_name): m for m in _rows(one)}
+    for name in ("value", "low", "high", "n"):
+        assert getattr(rows["roc_auc_of_kind", "fake_a"], name) == getattr(
+            rows["roc_auc", None], name
         )
-    if len(areas) == 2:
-        (mean,) = (each.value for each in rows.values() if each.metric == "mean_roc_auc_of_kinds")
-        assert mean == pytest.approx(np.mean(areas))
+    rows = {(m.metric, m.class_name): m for m in _rows(table)}
+    mean = rows["mean_roc_auc_of_kinds", None]
+    kinds = [rows["roc_auc_of_kind", f"fake_{kind}"] for kind in "ab"]
+    assert mean.high - mean.low < max(each.high - each.low for each in kinds)
+    assert mean.low < mean.value < mean.high
 
 
 def test_one_video_faked_in_several_ways_is_several_sources():

@@ -98,6 +98,9 @@ REFUSED = {
     "computed_on": [None, [], {"device": []}, {"threads": 1.5}],
     "calibration": [
         None, [], {"fitted": "threshold"}, {"fitted": ["x"]}, {"fitted": None}, {"notes": [3]},
+        {"source_score": {}}, {"source_score": {"rule": "best"}}, {"source_score": "top_share"},
+        {"source_score": {"rule": "top_share", "top_share": 0.0}},
+        {"source_score": {"rule": "mean_logit", "areas": {"mean_logit": NAN}}},
     ],
     "vouched_by": [None, [], {"images": "many"}, {"best_validation_accuracy": 0.5}],
     "format_version": [None, "1", 2, 99, [], "x\ny", 10**400],
