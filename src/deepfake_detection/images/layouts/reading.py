@@ -72,7 +72,8 @@ def _choose(folder: Path, image_set: ImageSetParameters, *, videos: bool) -> typ
         return LAYOUTS[image_set.layout]
     for name, layout in LAYOUTS.items():
         if layout.recognises(folder, image_set):
-            log.info("%s looks like the layout %s", folder, name)
+            if name != "class_folders":
+                log.info("%s looks like the layout %s", folder, name)
             return layout
     if videos:
         if next(files_below(folder), None) is None:

@@ -273,20 +273,23 @@ def _log_metrics(metrics: dict[str, Any]) -> None:
         figures = ", ".join(f"{name} {_say(figure)}" for name, figure in shown.items())
         basis = explain_subset(subset, metrics["split_method"], metrics["chosen_on_validation"])
         log.info("Score on %s: %s%s", subset, figures, f" ({basis})" if basis else "")
-        recalls, areas = images["recall_of_kind"], images["roc_auc_of_kind"]
-        # of one kind, all fakes are told already
-        if len(areas) > 1:
-            each = (
-                f"{kind} ROC AUC {_say(areas[kind])}, recall {_say(recalls[kind])}"
-                for kind in areas
-            )
-            log.info("Each kind of fake on %s: %s", subset, "; ".join(each))
-        by_source = levels["sources"]
-        if by_source["accuracy"]["n"] < images["accuracy"]["n"]:
-            log.info(
-                "By source (%s) on %s: accuracy %s, ROC AUC %s",
-                SourceScore.of(metrics).rule.replace("_", " "), subset,
-                _say(by_source["accuracy"]), _say(by_source["roc_auc"]),
-            )  # fmt: skip
+    _log_kinds_and_sources(metrics, *list(metrics["subsets"].items())[-1])
     if metrics["note"]:
         log.info("%s", metrics["note"])
+
+
+def _log_kinds_and_sources(metrics: dict[str, Any], subset: str, levels: dict[str, Any]) -> None:
+    images, by_source = levels["images"], levels["sources"]
+    recalls, areas = images["recall_of_kind"], images["roc_auc_of_kind"]
+    # of one kind, all fakes are told already
+    if len(areas) > 1:
+        each = (
+            f"{kind} ROC AUC {_say(areas[kind])}, recall {_say(recalls[kind])}" for kind in areas
+        )
+        log.info("Each kind of fake on %s: %s", subset, "; ".join(each))
+    if by_source["accuracy"]["n"] < images["accuracy"]["n"]:
+        log.info(
+            "By source (%s) on %s: accuracy %s, ROC AUC %s",
+            SourceScore.of(metrics).rule.replace("_", " "), subset,
+            _say(by_source["accuracy"]), _say(by_source["roc_auc"]),
+        )  # fmt: skip
