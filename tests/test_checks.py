@@ -6,11 +6,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from demo_project import change_yaml, make_project
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-from deepfake_detection.checks import check_devices, check_extras, check_given_paths
+from deepfake_detection.checks import (
+    check_devices,
+    check_extras,
+    check_given_paths,
+    check_weights,
+)
 from deepfake_detection.config_loader import StudyConfigLoader
 from deepfake_detection.errors import UserError
 from deepfake_detection.pipelines import evaluation, export, inference, training
@@ -64,6 +70,14 @@ def test_devices_that_this_machine_lacks_are_named(given, named):
     pipeline += inference.create_pipeline() + studies.create_pipeline(fine_tuning)
     with pytest.raises(UserError, match=named):
         check_devices(loader.own, loader.studies, pipeline)
+
+
+def test_a_file_of_weights_that_does_not_fit_is_named_before_anything_runs(tmp_path):
+    torch.save({"module.weight": torch.zeros(3)}, tmp_path / "w.pth")
+    loader = read_parameters(training={"weights": str(tmp_path / "w.pth")})
+    check_weights(loader.own, loader.studies, evaluation.create_pipeline())
+    with pytest.raises(UserError, match=r"training\.weights"):
+        check_weights(loader.own, loader.studies, training.create_pipeline())
 
 
 @pytest.mark.parametrize("devices", [1, "all", 9999])

@@ -132,6 +132,7 @@ backbones: { default: { std: { 1: [0.0] }, mean: { 2: [a] } }, vgg16: [224] }
 calibration:
   threshold: { rule: [f1], value: [50], false_positive_rate: [-0.1] }
   temperature: { rule: [2], bounds: { 0: [0, 2], 1: [0.5] } }
+  source_score: { rule: [mean, null], top_share: [0, 1.5, true] }
 evaluation: { device: ["cuda:"], calibration_bins: [0], few_groups: [0] }
 explanation:
   { false_cases: [0], smallest_grid: [1], fewest_groups: [1], regions: { mouth: { right: [1.2] } } }

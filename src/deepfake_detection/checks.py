@@ -100,6 +100,26 @@ def check_sizes(studies: Sequence[StudyParameters], pipeline: Pipeline) -> None:
             raise UserError(f"study {name}: {error}") from None
 
 
+def check_weights(
+    parameters: ProjectParameters, studies: Sequence[StudyParameters], pipeline: Pipeline
+) -> None:
+    """Check that local files of weights fit, before images are read."""
+    from deepfake_detection.models.initial_weights import fetch_weights
+
+    wanted = {
+        (run.model, run.training.weights): f"study {name}: "
+        for name, run in runs_in(studies, pipeline)
+    }
+    if "params:training" in pipeline.inputs():
+        wanted[parameters.model, parameters.training.weights] = ""
+    for (model, weights), label in wanted.items():
+        if weights not in ("imagenet", "none"):
+            try:
+                fetch_weights(model, weights)
+            except UserError as error:
+                raise UserError(f"{label}{error}") from None
+
+
 def check_extras(pipeline: Pipeline) -> None:
     """Check that the packages are installed that only a pipeline with this input needs."""
     for entry, (extra, packages) in _EXTRAS.items():

@@ -84,6 +84,7 @@ class ProjectHooks:
         # a cluster's machines have other devices, and nodes check those themselves
         if "DaskRunner" not in str(run_params.get("runner")):
             checks.check_devices(self._parameters, self._studies, pipeline)
+            checks.check_weights(self._parameters, self._studies, pipeline)
         checks.check_sizes(self._studies, pipeline)
         checks.fix_versions(pipeline, catalog)
         self._datasets = {name: catalog.get(name) for name in pipeline.datasets()}

@@ -24,10 +24,10 @@ from sklearn.metrics import (
 
 from deepfake_detection.metrics.metrics import (
     COUNTS,
-    average_over_sources,
     bin_reliability,
     measure,
 )
+from deepfake_detection.metrics.source_scores import SourceScore, score_sources
 
 
 def _table(labels, logits):
@@ -168,13 +168,53 @@ def test_recall_is_given_for_each_kind_of_fake():
     assert found["recall_of_kind", "fake_b"] == 1 / 3
 
 
+@settings(deadline=None)
+@given(predictions)
+def test_the_area_of_a_kind_is_that_of_its_fakes_and_all_real_ones(drawn):
+    table = _table(*_arrays(drawn))
+    rows = {(m.metric, m.class_name): m for m in _rows(table)}
+    kinds = sorted(set(table.loc[table["label"] == 1, "class_name"]))
+    for kind in kinds:
+        among = table[(table["label"] == 0) | (table["class_name"] == kind)]
+        found = rows["roc_auc_of_kind", kind]
+        assert found.n == len(among)
+        if among["label"].nunique() == 2 and among["logit"].nunique() > 1:
+            assert found.value == pytest.approx(roc_auc_score(among["label"], among["logit"]))
+        else:
+            assert math.isnan(found.value)
+            assert found.note
+    for metric in ("roc_auc", "recall"):
+        values = [rows[f"{metric}_of_kind", kind].value for kind in kinds]
+        mean = rows.get((f"mean_{metric}_of_kinds", None))
+        assert (mean is None) == (len(kinds) < 2)
+        if mean:
+            assert mean.value == pytest.approx(np.mean(values), nan_ok=True)
+
+
+def test_the_interval_of_one_kind_alone_is_that_of_all_fakes_and_of_two_alike_no_wider():
+    generator = np.random.default_rng(1)
+    labels = np.arange(240) // 3 % 2
+    table = _table(labels, generator.normal(1.5 * labels - 0.75))
+    one = table.assign(class_name=np.where(labels == 1, "fake_a", "real"))
+    rows = {(m.metric, m.class_name): m for m in _rows(one)}
+    for name in ("value", "low", "high", "n"):
+        assert getattr(rows["roc_auc_of_kind", "fake_a"], name) == getattr(
+            rows["roc_auc", None], name
+        )
+    rows = {(m.metric, m.class_name): m for m in _rows(table)}
+    mean = rows["mean_roc_auc_of_kinds", None]
+    kinds = [rows["roc_auc_of_kind", f"fake_{kind}"] for kind in "ab"]
+    assert mean.high - mean.low < max(each.high - each.low for each in kinds)
+    assert mean.low < mean.value < mean.high
+
+
 def test_one_video_faked_in_several_ways_is_several_sources():
     classes = ["deepfake", "face2face", "real"]
     predictions = pd.DataFrame({"class_name": classes * 2, "logit": [-1.0] * 3 + [4.0] * 3})
     predictions["label"] = (predictions["class_name"] != "real").astype(int)
     predictions["source"] = predictions["class_name"] + "/video_7"
     predictions = predictions.assign(subset="test", group="video_7")
-    sources = average_over_sources(predictions, threshold=0.5, temperature=1.0)
+    sources = score_sources(predictions, 0.5, 1.0, SourceScore())
     assert sorted(sources["class_name"]) == classes
     assert sources["logit"].tolist() == [1.5] * 3
     assert sources["fake_probability"].to_numpy() == pytest.approx(expit(1.5))

@@ -1,13 +1,9 @@
 """Backbones: heads, weights, sizes."""
 
-import pickle
 import re
-from pathlib import Path
-from urllib.error import URLError
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.models.backbones import (
@@ -15,7 +11,6 @@ from deepfake_detection.models.backbones import (
     build_network,
     check_backbone,
     check_crop,
-    fetch_weights,
     list_backbones,
     replace_heads,
     split_parameters,
@@ -75,48 +70,6 @@ def test_weights_of_another_network_are_refused():
     other = build_network("resnet34", transform_input=True).state_dict()
     with pytest.raises(UserError, match=r"training\.weights.*resnet18"):
         build_backbone("resnet18", other, transform_input=True)
-
-
-@pytest.mark.parametrize(("name", "save"), [("w.safetensors", save_file), ("w.pth", torch.save)])
-def test_weights_are_read_from_a_local_file(tmp_path, name, save):
-    weights = build_network("shufflenet_v2_x0_5", transform_input=True).state_dict()
-    save(weights, tmp_path / name)
-    read = fetch_weights("shufflenet_v2_x0_5", str(tmp_path / name))
-    assert read.keys() == weights.keys()
-    assert all(torch.equal(read[name], weights[name]) for name in weights)
-
-
-class _Trap:
-    def __reduce__(self):
-        return (Path.touch, (Path("trap_was_sprung"),))
-
-
-def test_an_unreadable_file_of_weights_is_named_and_no_code_in_it_is_run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("trap.pth").write_bytes(pickle.dumps({"weight": _Trap()}))
-    Path("text.pth").write_text("no weights")
-    cut = Path("truncated.safetensors")
-    save_file({"weight": torch.zeros(100)}, cut)
-    cut.write_bytes(cut.read_bytes()[:60])
-    for name in ("trap.pth", "text.pth", cut.name, "missing.pth"):
-        with pytest.raises(UserError, match=name):
-            fetch_weights("resnet18", name)
-    assert not Path("trap_was_sprung").exists()
-
-
-def test_imagenet_weights_that_are_out_of_reach_or_damaged_say_the_way_out(tmp_path, monkeypatch):
-    def no_network(*_, **__):
-        raise URLError("no network")
-
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
-    file = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
-    for part in (str(file.parent), str(file)):
-        with pytest.raises(UserError, match=r"^.*training\.weights=none.*$") as caught:
-            fetch_weights("resnet18", "imagenet")
-        assert part in str(caught.value)
-        assert "\n" not in str(caught.value)
-        file.write_bytes(b"half a download")
 
 
 def test_backbones_are_classification_networks_and_others_list_close_names():

@@ -98,6 +98,9 @@ REFUSED = {
     "computed_on": [None, [], {"device": []}, {"threads": 1.5}],
     "calibration": [
         None, [], {"fitted": "threshold"}, {"fitted": ["x"]}, {"fitted": None}, {"notes": [3]},
+        {"source_score": {}}, {"source_score": {"rule": "best"}}, {"source_score": "top_share"},
+        {"source_score": {"rule": "top_share", "top_share": 0.0}},
+        {"source_score": {"rule": "mean_logit", "areas": {"mean_logit": NAN}}},
     ],
     "vouched_by": [None, [], {"images": "many"}, {"best_validation_accuracy": 0.5}],
     "format_version": [None, "1", 2, 99, [], "x\ny", 10**400],
@@ -119,6 +122,10 @@ CHANGED = {
         ("split", "ratios", [None, [], {"train": "x"}, {"train": 0.5}]),
         ("split", "fold", [None, 3, {"number": 1}]),
         ("split", "image_sizes", [None, {}, {"shorter_side": [1], "proportions": [1, 2]}]),
+        ("calibration", "source_score", [
+            3, {}, {"rule": "best"}, {"rule": "top_share", "top_share": 0},
+            {"rule": "mean_logit", "areas": {"mean_logit": 2}},
+        ]),
         ("vouched_by", "images", [-1, 4.5, None]),
     ]
     for value in values
@@ -345,5 +352,8 @@ def test_a_file_of_the_current_format_as_it_was_first_written_is_read(sound, tmp
     path = put(tmp_path / "x.safetensors", tensors, card)
     assert use(path) is not None
     detector = Detector.load(path)
+    # a parameter that came later has the value that repeats what was done before
+    rule = {"rule": "mean_logit", "top_share": 0.25}
+    card["settings"]["calibration"]["source_score"] = rule
     assert json.loads(json.dumps({"format_version": 1} | detector.describe())) == card
     assert [row.tobytes().hex() for row in detector.trained_on] == HASHES[:2]

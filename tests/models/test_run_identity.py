@@ -137,7 +137,12 @@ def test_results_of_another_run_are_named(name, result):
 
 def test_metrics_of_another_calibration_are_named():
     metrics = {"threshold": 0.5, "temperature": 1.5}
-    check_same_calibration(0.5, 1.5, metrics)
-    for other in ((0.4, 1.5), (0.5, 1)):
+    rule = {"source_score": {"rule": "mean_logit"}}
+    # files of older versions do not name the source score
+    for same in (metrics, metrics | {"calibration": {}}, metrics | {"calibration": rule}):
+        check_same_calibration(same, metrics)
+        check_same_calibration(same, metrics | rule)
+    top = {"source_score": {"rule": "top_share", "top_share": 0.5}}
+    for other in ({"threshold": 0.4}, {"temperature": 1}, {"calibration": top}):
         with pytest.raises(UserError, match="metrics"):
-            check_same_calibration(*other, metrics)
+            check_same_calibration(metrics | other, metrics)

@@ -103,12 +103,17 @@ def test_scores_are_found_by_run_calibration_and_evaluation(tmp_path):
     _put_scores(tmp_path, "2026-01-02", 0.2, **own)
     _put_scores(tmp_path, "2026-01-03", 0.3, **own | {"threshold": 0.9})
     _put_scores(tmp_path, "2026-01-04", 0.4, **own | {"run_fingerprint": "b"})
+    top = {"rule": "top_share", "top_share": 0.5}
+    _put_scores(tmp_path, "2026-01-02b", 0.5, **own | {"source_score": top})
     (tmp_path / "metrics.json/2026-01-05").mkdir()
     (tmp_path / "metrics.json/2026-01-05/metrics.json").write_text("{")
 
     scores = FinishedScoresDataset(filepath=str(tmp_path)).load()
     found = scores.find(card, EVALUATION)
+    # those of an older version do not name the source score
     assert found.read_metric_table()["value"].tolist() == [0.2]
+    other = replace(card, calibration={"source_score": top})
+    assert scores.find(other, EVALUATION).read_metric_table()["value"].tolist() == [0.5]
     assert found.read_predictions()["class_name"].tolist() == ["NA"]
     assert scores.find(card, EVALUATION.model_copy(update={"confidence": 0.9})) is None
     assert scores.find_metric_table("a")["value"].tolist() == [0.3]

@@ -1,4 +1,4 @@
-"""Threshold and temperature of a detector, fitted on its validation subset."""
+"""Threshold, temperature and source score of a detector, fitted on its validation subset."""
 
 import logging
 import math
@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from sklearn.metrics import roc_curve
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.metrics.intervals import Floats, Labels
+from deepfake_detection.metrics.source_scores import SourceScore, choose_source_score
 from deepfake_detection.models.detector import CLASS_NAMES, Detector
 from deepfake_detection.parameters import (
     CalibrationParameters,
@@ -35,13 +37,15 @@ class Fitted:
 
 
 def calibrate(
-    detector: Detector, logits: Floats, labels: Labels, calibration: CalibrationParameters
+    detector: Detector, validation: pd.DataFrame, calibration: CalibrationParameters
 ) -> Detector:
-    """The same detector with the threshold and the temperature that its parameters ask for.
+    """The same detector with threshold, temperature and source score as its parameters ask for.
 
-    Logits are of validation images, fake minus real, without temperature: [n].
-    A UserError says that they are not finite.
+    There is a row for each validation image: label, logit (fake minus real, without temperature),
+    class_name and source. A UserError says that logits are not finite, or what has no choice.
     """
+    logits: Floats = validation["logit"].to_numpy(dtype=np.float64)
+    labels: Labels = validation["label"].to_numpy(dtype=np.int64)
     if not np.isfinite(logits).all():
         raise UserError(
             "the validation logits of this detector are not finite, so that no threshold can be "
@@ -49,6 +53,7 @@ def calibrate(
         )
     temperature = fit_temperature(logits, labels, calibration.temperature)
     threshold = fit_threshold(logits / temperature.value, labels, calibration.threshold)
+    source_score = choose_source_score(validation, temperature.value, calibration.source_score)
     fits = {"threshold": threshold, "temperature": temperature}
     card = replace(
         detector.card,
@@ -57,6 +62,7 @@ def calibrate(
         calibration={
             "fitted": [name for name, fit in fits.items() if fit.fitted],
             "notes": [fit.note for fit in fits.values() if fit.note],
+            "source_score": source_score.as_json(),
         },
     )
     log.info(
@@ -75,7 +81,10 @@ def choices_on_validation(calibration: Mapping[str, Any]) -> str:
 
     The calibration is that of its card; empty for one made before there was any.
     """
-    *first, last = ["the epoch", *(f"the {name}" for name in calibration.get("fitted", []))]
+    fitted = [*calibration.get("fitted", [])]
+    if SourceScore.of(calibration).areas:
+        fitted.append("rule of source scores")
+    *first, last = ["the epoch", *(f"the {name}" for name in fitted)]
     return f"{', '.join(first)} and {last}" if first else last
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.metrics.source_scores import SourceScore
 
 EXTERNAL = "external"
 
@@ -51,10 +52,15 @@ def check_rows(metrics: Mapping[str, Any] | pd.DataFrame, **tables: Any) -> None
             )
 
 
-def check_same_calibration(
-    threshold: float, temperature: float, metrics: Mapping[str, Any]
-) -> None:
+def check_same_calibration(description: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
     """Raise a `UserError` if a detector was calibrated again since its metrics were taken."""
+    threshold, temperature = description["threshold"], description["temperature"]
+    rule, before = SourceScore.of(description.get("calibration", {})), SourceScore.of(metrics)
+    if rule.as_json() != before.as_json():
+        raise UserError(
+            f"'metrics' were taken with the source score {before.rule}, and the detector has "
+            f"{rule.rule}, as calibrated since. Run kedro run --pipelines evaluation first"
+        )
     if (metrics["threshold"], metrics["temperature"]) != (threshold, temperature):
         raise UserError(
             f"'metrics' were taken at threshold {metrics['threshold']:g} and temperature "

@@ -57,8 +57,7 @@ def measure_differences(
         difference, ends, differing = one.value - other.value, UNKNOWN, 0
         reason = one.reason or other.reason
         if one.influence is not None and other.influence is not None:
-            counts = slice(None) if one.counts is None else one.counts
-            influence, groups = (one.influence - other.influence)[counts], scored.groups[counts]
+            influence, groups = one.counted(one.influence - other.influence, scored.groups)
             ends = difference_interval(difference, influence, groups, confidence)
             # the influences of two unequal scores may cancel out but for their rounding
             differing = int((np.abs(sum_over_groups(influence, groups)) > 1e-12).sum())

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from deepfake_detection.metrics.source_scores import SourceScore
 from deepfake_detection.models.detector import DetectorCard
 from deepfake_detection.parameters import EvaluationParameters
 
@@ -37,10 +38,13 @@ class FinishedScores:
             threshold=card.threshold,
             temperature=card.temperature,
             evaluation=evaluation.model_dump(mode="json"),
+            source_score=SourceScore.of(card.calibration).as_json(),
         )
 
     def _newest(self, **wanted: Any) -> Scores | None:
         for scores in self.versions:
-            if all(scores.metrics.get(name) == value for name, value in wanted.items()):
+            # an older version does not name it
+            found = {**scores.metrics, "source_score": SourceScore.of(scores.metrics).as_json()}
+            if all(found.get(name) == value for name, value in wanted.items()):
                 return scores
         return None

@@ -5,7 +5,7 @@ Fake is the positive class; precision, recall and F1 are given for both classes,
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,11 @@ from deepfake_detection.metrics.intervals import (
 )
 from deepfake_detection.models.detector import CLASS_NAMES
 
+# Of each kind of fake (its ROC AUC is against all real ones), and the means over several kinds
+RECALL_OF_KIND, AUC_OF_KIND = "recall_of_kind", "roc_auc_of_kind"
+MEAN_RECALL, MEAN_AUC = "mean_recall_of_kinds", "mean_roc_auc_of_kinds"
+_AREAS = ("roc_auc", "average_precision", AUC_OF_KIND, MEAN_AUC)
+
 COUNTS = ("true_negatives", "false_positives", "false_negatives", "true_positives")
 
 _NO_INTERVAL = {
@@ -46,7 +51,7 @@ class Metric:
     """A row of the metric table.
 
     Attributes:
-        level: `image`, or `source` (logits averaged over each source).
+        level: `image`, or `source` (see `SourceScore`).
         class_name: `fake` or `real`, or a kind of fake by its class folder; None for both classes.
         value: In [0, 1], or a count, or log loss in nats; NaN where it is undefined.
         low: Lower end of its confidence interval; NaN where it has none.
@@ -82,6 +87,16 @@ class Scored:
         names = ("label", "predicted", "logit", "group", "class_name")
         labels, predicted, logits, groups, kinds = (rows[name].to_numpy() for name in names)
         return cls(labels, predicted, logits.astype(np.float64) / temperature, groups, kinds, level)
+
+    def take(self, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> "Scored":
+        """Only these rows."""
+        labels, predicted, logits = self.labels[rows], self.predicted[rows], self.logits[rows]
+        return Scored(labels, predicted, logits, self.groups[rows], self.kinds[rows], self.level)
+
+    @property
+    def fake_kinds(self) -> list[str]:
+        """The class folders of the fakes."""
+        return sorted(set(self.kinds[self.labels == 1]))
 
     @property
     def probabilities(self) -> Floats:
@@ -125,36 +140,22 @@ class Measured:
     known_by: int | None = None
     reason: str | None = None
 
+    def counted(self, influence: Floats, groups: Groups) -> tuple[Floats, Groups]:
+        """Influences and groups of the rows that play a part in it."""
+        counts = slice(None) if self.counts is None else self.counts
+        return influence[counts], groups[counts]
+
     def interval(self, groups: Groups, confidence: float) -> tuple[float, float]:
         """Its interval; not a number where it has none."""
         if self.influence is None:
             return UNKNOWN
-        counts = np.ones(len(groups), dtype=bool) if self.counts is None else self.counts
-        influence, groups = self.influence[counts], groups[counts]
-        given = (self.value, influence, groups, confidence)
+        given = (self.value, *self.counted(self.influence, groups), confidence)
         if self.metric == "log_loss":
             return positive_interval(*given)
-        if self.metric in ("roc_auc", "average_precision"):
+        if self.metric in _AREAS:
             return area_interval(*given, known_by=self.known_by)
         counted = self.metric != "brier_score"
         return interval(*given, counted=counted, known_by=self.known_by)
-
-
-def average_over_sources(
-    predictions: pd.DataFrame, threshold: float, temperature: float
-) -> pd.DataFrame:
-    """One row for each source and subset: the mean logit, and what follows from it.
-
-    Columns: subset, class_name, label, source, logit, group, fake_probability, predicted.
-    """
-    keys = ["subset", "class_name", "label", "source"]
-    grouped = predictions.groupby(keys, sort=False, as_index=False)
-    # a pattern may put images of one source into several groups; the first then stands for it
-    sources = grouped.agg(logit=("logit", "mean"), group=("group", "first"))
-    probability = expit(sources["logit"] / temperature)
-    return sources.assign(
-        fake_probability=probability, predicted=(probability >= threshold).astype("int64")
-    )
 
 
 def measure(
@@ -172,19 +173,23 @@ def measure(
     divided by the temperature here.
     """
     scored = Scored.of(rows, level, temperature)
-    for each in (
-        _mean("accuracy", scored.right),
-        *(_compare_classes(metric, scored) for metric in _COMPARING),
-        _measure_equal_error(scored),
-        *_measure_probabilities(scored),
-        _measure_calibration(scored, calibration_bins),
-        *_measure_classes(scored),
-        *_count(scored),
-    ):
+    for each in measure_all(scored, calibration_bins):
         ends = each.interval(scored.groups, confidence)
         yield Metric(
             each.metric, subset, level, each.class_name, each.value, *ends, each.n, each.reason
         )
+
+
+def measure_all(scored: Scored, calibration_bins: int) -> Iterator[Measured]:
+    """All metrics of one subset at one level, before their intervals."""
+    yield _mean("accuracy", scored.right)
+    for metric in _COMPARING:
+        yield _compare_classes(metric, scored)
+    yield _measure_equal_error(scored)
+    yield from _measure_probabilities(scored)
+    yield _measure_calibration(scored, calibration_bins)
+    yield from _measure_classes(scored)
+    yield from _count(scored)
 
 
 def measure_comparable(scored: Scored) -> Iterator[Measured]:
@@ -194,6 +199,7 @@ def measure_comparable(scored: Scored) -> Iterator[Measured]:
     yield _compare_classes("roc_auc", scored)
     yield from _measure_probabilities(scored)
     yield from _measure_recalls(scored)
+    yield from _measure_areas_of_kinds(scored)
 
 
 def _share(
@@ -317,6 +323,7 @@ def _measure_classes(scored: Scored) -> Iterator[Measured]:
         both = there.astype(int) + called.astype(int)
         yield _share("f1", name, 2 * right, both, len(labels), f"{none_there} and {none_called}")
     yield from of_kinds
+    yield from _measure_areas_of_kinds(scored)
 
 
 def _measure_recalls(scored: Scored) -> Iterator[Measured]:
@@ -325,9 +332,41 @@ def _measure_recalls(scored: Scored) -> Iterator[Measured]:
         name, there = CLASS_NAMES[index], labels == index
         reason = f"there are no {name} {level}s"
         yield _share("recall", name, right * there, there, int(there.sum()), reason)
-    for kind in sorted(set(scored.kinds[labels == 1])):
+    recalls = []
+    for kind in scored.fake_kinds:
         there = (scored.kinds == kind) & (labels == 1)
-        yield _share("recall_of_kind", str(kind), right * there, there, int(there.sum()))
+        recalls.append(_share(RECALL_OF_KIND, str(kind), right * there, there, int(there.sum())))
+    yield from recalls
+    yield from _average_kinds(MEAN_RECALL, recalls, int((labels == 1).sum()))
+
+
+def _measure_areas_of_kinds(scored: Scored) -> Iterator[Measured]:
+    areas = [_compare_kind(scored, kind) for kind in scored.fake_kinds]
+    yield from areas
+    yield from _average_kinds(MEAN_AUC, areas, len(scored.labels))
+
+
+def _average_kinds(metric: str, kinds: list[Measured], n: int) -> Iterator[Measured]:
+    """The mean over kinds of fake, each counted equally; nothing for one, since it is itself."""
+    if len(kinds) < 2:
+        return
+    value = float(np.mean([each.value for each in kinds]))
+    reason = next((each.reason for each in kinds if each.reason), None)
+    influences = [each.influence for each in kinds if each.influence is not None]
+    influence = None if reason else np.asarray(np.mean(influences, axis=0))
+    known = [each.known_by for each in kinds if each.known_by]
+    counts = np.any([each.counts for each in kinds if each.counts is not None], axis=0)
+    yield Measured(metric, None, value, n, influence, counts, min(known, default=None), reason)
+
+
+def _compare_kind(scored: Scored, kind: str) -> Measured:
+    among = (scored.labels == 0) | (scored.kinds == kind)
+    found = _compare_classes("roc_auc", scored.take(among))
+    influence = None
+    if found.influence is not None:
+        influence = np.zeros(len(among))
+        influence[among] = found.influence
+    return replace(found, metric=AUC_OF_KIND, class_name=kind, influence=influence, counts=among)
 
 
 def _count(scored: Scored) -> Iterator[Measured]:

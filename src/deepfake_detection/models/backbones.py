@@ -1,27 +1,25 @@
 """Backbones: any classification network of torchvision, with a two-class head."""
 
-import logging
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
-from pathlib import Path
-from typing import Any
-from urllib.error import URLError
+from typing import Any, TypeVar
 
 import torch
 import torchvision
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from deepfake_detection.errors import UserError, first_line
 
-log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _IMAGENET_CLASSES = 1000
 _LARGEST_CROP = 1024
+# Of batches that batch norm has seen: files of older versions lack it, and nothing here uses it
+COUNTER = "num_batches_tracked"
 
 
 @cache
@@ -126,75 +124,39 @@ def _on_meta_device(model: str, transform_input: bool) -> nn.Module:
             return build_network(model, transform_input=transform_input).to("meta")
 
 
-def fetch_weights(model: str, weights: str) -> dict[str, Tensor]:
-    """Get the weights that training starts from: a state dict on the CPU, empty for random ones.
-
-    `weights` is `imagenet`, `none`, or the path of a local file (.safetensors, or .pth). A
-    UserError says what to do if they cannot be fetched or read.
-    """
-    if weights == "none":
-        return {}
-    return _fetch_imagenet(model) if weights == "imagenet" else _read_weights(Path(weights))
-
-
-def _fetch_imagenet(model: str) -> dict[str, Tensor]:
-    published = torchvision.models.get_model_weights(model)
-    # the first published ones were trained at the usual sizes, later ones often at larger ones
-    entry = getattr(published, "IMAGENET1K_V1", published.DEFAULT)
-    file = Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rsplit("/", 1)[-1]
-    if not file.exists():
-        log.info("Fetching ImageNet weights of %s into %s", model, file)
-    try:
-        return dict(entry.get_state_dict(weights_only=True, check_hash=True, progress=True))
-    # a damaged file leads weights_only's unpickler into several kinds of errors
-    except Exception as error:
-        fetched = file.exists() and not isinstance(error, URLError)
-        reason = f"{file} is damaged: delete it" if fetched else f"{entry.url} cannot be fetched"
-        raise UserError(
-            f"ImageNet weights of {model}: {reason} ({first_line(error)}). Put the file "
-            f"{file.name} into {file.parent}, or give a local file with "
-            "--params training.weights=PATH, or train without with --params training.weights=none."
-        ) from error
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise UserError(
-            f"parameter 'training.weights': there is no file {path}. "
-            "Use imagenet, none, or the path of a .safetensors or .pth file."
-        )
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    # weights_only makes torch raise several kinds of errors for files that are not plain weights
-    except Exception as error:
-        raise UserError(
-            f"parameter 'training.weights': {path} is no readable file of weights "
-            f"({first_line(error)}). Use a .safetensors file, or a .pth file with a state dict."
-        ) from error
-
-
 def build_backbone(
     model: str, weights: Mapping[str, Tensor], *, transform_input: bool
 ) -> tuple[nn.Module, list[str]]:
     """Build a backbone with a two-class head, and name its head's layers.
 
-    `weights` is a state dict of the network with 1000 classes or with two (a UserError says that it
-    does not fit); empty for random ones. `transform_input`: see `build_network`.
+    `weights` is a state dict of the network with 1000 classes, with two, or without a head (a
+    UserError says that it does not fit); empty for random ones. `transform_input`: see
+    `build_network`.
     """
     network = build_network(model, transform_input=transform_input)
     if not weights:
         return network, replace_heads(network)
-    weights = _rename_densenet(weights) if model.startswith("densenet") else weights
-    problem = _load(network, weights)
+    weights = rename_densenet(weights) if model.startswith("densenet") else weights
+    problem = _load(network, _complete(network, weights))
     heads = replace_heads(network)
-    if problem and _load(network, weights):
+    if problem and _load(network, _complete(network, weights, heads)):
         raise UserError(
             f"parameter 'training.weights': the weights do not fit {model}: {problem}. "
-            "They must be of the same network, with 1000 classes or two."
+            "They must be of the same network, with 1000 classes, two, or without a head."
         )
     return network, heads
+
+
+def _complete(
+    network: nn.Module, weights: Mapping[str, Tensor], heads: Sequence[str] = ()
+) -> dict[str, Tensor]:
+    """Weights with the network's own values of what files may lack: counters, and all heads."""
+    own = network.state_dict()
+    ours = [name for name in own if name.startswith(tuple(f"{head}." for head in heads))]
+    if any(name in weights for name in ours):
+        ours = []
+    ours += [name for name in own if name.endswith(COUNTER)]
+    return {name: own[name] for name in ours} | dict(weights)
 
 
 def build_detecting_network(
@@ -218,6 +180,19 @@ def expect_tensors(model: str, *, transform_input: bool) -> dict[str, Tensor]:
     with torch.device("meta"):
         replace_heads(network)
     return dict(network.state_dict())
+
+
+def expect_body(model: str) -> dict[str, Tensor]:
+    """What any file of weights of a backbone has: all tensors but heads and counters."""
+    network = _on_meta_device(model, False)
+    state = network.state_dict()
+    with torch.device("meta"):
+        heads = tuple(f"{head}." for head in replace_heads(network))
+    return {
+        name: value
+        for name, value in state.items()
+        if not name.startswith(heads) and not name.endswith(COUNTER)
+    }
 
 
 class _SkipInitialisation(TorchFunctionMode):
@@ -260,6 +235,6 @@ _DENSENET_NAME = re.compile(
 )
 
 
-def _rename_densenet(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    # torchvision's files of densenet have names with a dot too many
+def rename_densenet(weights: Mapping[str, T]) -> dict[str, T]:
+    """Names of today: torchvision's files of densenet have a dot too many in theirs."""
     return {_DENSENET_NAME.sub(r"\1\2", name): value for name, value in weights.items()}

@@ -91,9 +91,16 @@ class _Settings(_Part):
     calibration: dict[str, dict[str, Any]] = {}
 
 
+class _SourceScore(_Part):
+    rule: Literal["mean_logit", "mean_probability", "top_share"]
+    top_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    areas: dict[str, Share] = {}
+
+
 class _Calibration(_Part):
     fitted: list[Literal["threshold", "temperature"]] = []
     notes: list[str] = []
+    source_score: _SourceScore = _SourceScore(rule="mean_logit")
 
 
 class _VouchedBy(_Part):

@@ -21,7 +21,9 @@ MACHINE_SETTINGS = frozenset({"device", "devices", "precision", "compile", "chec
 # Parameters that came after the first detectors, by dotted name: the value that repeats what was
 # done before. Older files read as if they had it, and at this value a parameter is left out of the
 # identity, so that the fingerprints of earlier runs stay what they are.
-VALUES_BEFORE: Mapping[str, Any] = {}
+VALUES_BEFORE: Mapping[str, Any] = {
+    "calibration.source_score": {"rule": "mean_logit", "top_share": 0.25},
+}
 
 # Settings that were renamed or removed, by dotted name: the new name, or None.
 _RENAMED = {

@@ -11,14 +11,12 @@ from deepfake_detection.parameters.base import (
     Whole,
 )
 from deepfake_detection.parameters.blocks import (
-    AugmentationParameters, BackboneParameters, Backbones, CalibrationParameters,
-    CheckpointParameters, Colour, EarlyStoppingParameters, EvaluationParameters,
-    ExplanationParameters, ExportParameters, FinalTrainingParameters, Fold, GroupRule,
-    ImageSetParameters, InferenceParameters, LayoutOptions, LeakageParameters,
-    LossParameters,
-    OptimizerParameters, PreprocessingParameters, Ratios, RegionParameters, RegionsParameters,
-    ReportingParameters, RobustnessParameters, ScheduleParameters, SourceRule, SplitParameters,
-    Spread, SubmissionParameters, TemperatureParameters, ThresholdParameters, TrainingParameters,
+    AugmentationParameters, BackboneParameters, Backbones, CheckpointParameters, Colour,
+    EarlyStoppingParameters, ExplanationParameters, ExportParameters, FinalTrainingParameters, Fold,
+    GroupRule, ImageSetParameters, InferenceParameters, LayoutOptions, LeakageParameters,
+    LossParameters, OptimizerParameters, PreprocessingParameters, Ratios, RegionParameters,
+    RegionsParameters, ReportingParameters, ScheduleParameters, SourceRule, SplitParameters,
+    Spread, SubmissionParameters, TrainingParameters,
 )
 from deepfake_detection.parameters.faces import (
     CropParameters, FaceDetectionParameters, FaceExtractionParameters,
@@ -26,4 +24,8 @@ from deepfake_detection.parameters.faces import (
 from deepfake_detection.parameters.project import (
     ProjectParameters, PublishedResult, RunParameters, StudyOptions, StudyParameters,
     describe_problems,
+)
+from deepfake_detection.parameters.scores import (
+    CalibrationParameters, EvaluationParameters, RobustnessParameters, SourceScoreParameters,
+    TemperatureParameters, ThresholdParameters,
 )

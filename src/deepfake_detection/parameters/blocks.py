@@ -2,13 +2,13 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 # ruff: noqa: I001
 # fmt: off
 from deepfake_detection.parameters.base import (
     Answer, Block, Count, Device, Devices, Distinct, Label, Number, Pattern, Pixels, Precision,
-    Rate, Seed, Share, Side, Whole, require,
+    Rate, Seed, Share, Side, Whole,
 )
 # fmt: on
 
@@ -274,59 +274,6 @@ class FinalTrainingParameters(Block):
     """Training on all labelled images: block `final_training`."""
 
     epochs: Count | None
-
-
-class ThresholdParameters(Block):
-    """The fake probability from which a picture is called fake."""
-
-    rule: Literal["fixed", "equal_error", "best_f1", "false_positive_rate"]
-    value: Share
-    false_positive_rate: Share
-
-
-class TemperatureParameters(Block):
-    """What logits are divided by."""
-
-    rule: Literal["none", "scaling"]
-    bounds: tuple[Annotated[Number, Field(ge=1e-6, lt=1)], Annotated[Number, Field(gt=1, le=1e6)]]
-
-
-class CalibrationParameters(Block):
-    """How threshold and temperature are chosen on the validation subset: block `calibration`."""
-
-    threshold: ThresholdParameters
-    temperature: TemperatureParameters
-
-
-class EvaluationParameters(Block):
-    """How a detector is scored: block `evaluation`."""
-
-    batch_size: Count
-    confidence: Annotated[float, Field(gt=0, lt=1)]
-    calibration_bins: Count
-    few_groups: Count
-    label_issues: Count
-    device: Device
-
-
-_changes = require(
-    lambda factor: factor != 1,
-    "1 changes nothing; the undistorted picture is scored in any case",
-)
-_Factor = Annotated[Number, Field(gt=0), AfterValidator(_changes)]
-
-
-class RobustnessParameters(Block):
-    """The distortions under which scored pictures are scored again: block `robustness`."""
-
-    subset: Literal["auto", "validation", "test"]
-    jpeg: Annotated[list[Annotated[Whole, Field(ge=1, le=95)]], Distinct]
-    blur: Annotated[list[Annotated[Number, Field(gt=0, le=100)]], Distinct]
-    scaling: Annotated[list[Annotated[Number, Field(gt=0, lt=1)]], Distinct]
-    noise: Annotated[list[Annotated[Number, Field(gt=0, le=255)]], Distinct]
-    brightness: Annotated[list[_Factor], Distinct]
-    most_images: Count | None
-    seed: Seed
 
 
 class ReportingParameters(Block):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from deepfake_detection.parameters import blocks, faces
+from deepfake_detection.parameters import blocks, faces, scores
 from deepfake_detection.parameters.base import Block, Count, Distinct, Seed, Share, Whole
 
 
@@ -36,7 +36,7 @@ class RunParameters(Block):
     backbones: blocks.Backbones
     split: blocks.SplitParameters
     training: blocks.TrainingParameters
-    calibration: blocks.CalibrationParameters
+    calibration: scores.CalibrationParameters
 
     @property
     def preprocessing(self) -> blocks.PreprocessingParameters:
@@ -78,9 +78,9 @@ class ProjectParameters(Block):
     leakage: blocks.LeakageParameters
     training: blocks.TrainingParameters
     final_training: blocks.FinalTrainingParameters
-    calibration: blocks.CalibrationParameters
-    evaluation: blocks.EvaluationParameters
-    robustness: blocks.RobustnessParameters
+    calibration: scores.CalibrationParameters
+    evaluation: scores.EvaluationParameters
+    robustness: scores.RobustnessParameters
     explanation: blocks.ExplanationParameters
     reporting: blocks.ReportingParameters
     inference: blocks.InferenceParameters

@@ -102,6 +102,13 @@ def percent(share: float) -> str:
     return f"{tenths / 10:.1f} %"
 
 
+def name_levels(medium: object) -> dict[str, str]:
+    """What pages call the levels of scores; `medium` is that of a split summary."""
+    if medium == "video":
+        return {"image": "frame", "source": "video"}
+    return {"image": "image", "source": "source"}
+
+
 def counted(number: int, singular: str, plural: str | None = None) -> str:
     """A number with its noun: `1 image`, `2,400 images`."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"

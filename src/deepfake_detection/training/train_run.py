@@ -81,9 +81,10 @@ def train_run(
 ) -> TrainedRun:
     """Train one run, from the beginning or from its last checkpoint.
 
-    `split` has a row for each image: path, sha256, class_name, label, subset. `initial_weights` is
-    a state dict, empty for random weights. `best_so_far` takes the best epoch if the loss becomes
-    infinite or NaN. `build` builds the network and names its head, as `build_backbone`.
+    `split` has a row for each image: path, sha256, class_name, label, source, subset.
+    `initial_weights` is a state dict, empty for random weights. `best_so_far` takes the best epoch
+    if the loss becomes infinite or NaN. `build` builds the network and names its head, as
+    `build_backbone`.
 
     Raises:
         UserError: If split and summary don't belong together, the loss is not finite, the device is
@@ -124,9 +125,10 @@ def train_run(
     if result.not_finite:
         raise UserError(_explain_loss(result, training, _keep(detector, best_so_far)))
     history = pd.DataFrame([asdict(epoch) for epoch in result.history])
-    validation = split.loc[split["subset"] == "validation", ["path", "label"]]
+    validation = split.loc[split["subset"] == "validation"]
     logits: Any = [] if result.validation_logits is None else result.validation_logits
-    validation = validation.assign(logit=logits).reset_index(drop=True)
+    validation = validation[["path", "class_name", "label", "source"]].assign(logit=logits)
+    validation = validation.reset_index(drop=True)
     history, validation = (table.assign(run_fingerprint=run) for table in (history, validation))
     return TrainedRun(history, validation, detector)
 

@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from face_samples import face_settings
+from picture_samples import make_image_set
 from PIL import Image
 from scipy.special import expit
 from sklearn.metrics import log_loss
 from torch import nn
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.faces.cropping import CropRecipe
 from deepfake_detection.images.fingerprints import fingerprint_of_split, pack_hashes
 from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.metrics.predicting import request_scored_pixels
@@ -25,6 +28,7 @@ from deepfake_detection.pipelines.evaluation.nodes import (
     predict_external,
     predict_split,
     put_beside,
+    take_all_images,
 )
 
 EVALUATION = EvaluationParameters(
@@ -118,6 +122,40 @@ def test_images_that_chose_the_epoch_are_named_in_a_set_from_elsewhere(
 ):
     predict_external(build_detector(trained_on=[]), split, stores, EVALUATION)
     assert "4 of these 12 images chose the epoch" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("of_detector", "of_images", "said"),
+    [
+        ({}, {}, None),
+        ({}, {"min_size": 40.0}, "min_size"),
+        ({}, {"crop": {"margin": 1.5}}, "crop"),
+        (None, {}, "made elsewhere"),
+        ({}, None, "elsewhere"),
+        (None, None, None),
+    ],
+)
+def test_faces_that_were_cropped_in_another_way_give_a_warning(
+    of_detector, of_images, said, split, caplog
+):
+    settings = face_settings()
+    recipe = CropRecipe.of(settings, settings.crop, "ab" * 32).model_dump()
+
+    def changed(changes):
+        crop = recipe["crop"] | (changes.get("crop", {}))
+        return recipe | {name: value for name, value in changes.items() if name != "crop"} | {
+            "crop": crop
+        }  # fmt: skip
+
+    described = {"fingerprint": "ab" * 32, "method": "group", "note": None}
+    if of_detector is not None:
+        described["crop_recipe"] = changed(of_detector)
+    images = split.assign(crop_recipe=None if of_images is None else json.dumps(changed(of_images)))
+    detector = detector_samples.build_detector(split=described)
+    take_all_images(images, detector, make_image_set({"real": "real", "fake": "fake"}))
+    warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert len(warnings) == (said is not None)
+    assert said is None or said in warnings[0]
 
 
 def test_the_table_and_the_json_say_the_same(build_detector, predict):

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 from detector_samples import make_sensitive_detector
 from onnx import numpy_helper
@@ -59,7 +60,7 @@ def test_such_weights_are_not_written(detector, value, tmp_path):
 def test_no_threshold_is_chosen_on_them(detector, value):
     asked = SimpleNamespace(threshold=None, temperature=None)
     with pytest.raises(UserError):
-        calibrate(detector, np.array([0.0, value, 1.0]), np.array([0, 1, 1]), asked)
+        calibrate(detector, pd.DataFrame({"logit": [0.0, value, 1.0], "label": [0, 1, 1]}), asked)
 
 
 def test_prepare_gives_no_verdict(exported_folder):

@@ -262,7 +262,7 @@ def test_other_settings_or_weights_do_not_resume(interrupted, detector, score, s
     assert str(states.folder) in caplog.text
 
 
-def test_sources_are_scored_by_their_mean_logit(tmp_path, detector, score):
+def test_sources_are_scored_by_the_rule_of_the_detector(tmp_path, detector, score):
     names = [f"{video}_{frame}.png" for video in ("a", "b") for frame in range(3)]
     folder = fill(tmp_path / "frames", names)
     (folder / "b_0.png").write_bytes(b"broken")
@@ -275,6 +275,11 @@ def test_sources_are_scored_by_their_mean_logit(tmp_path, detector, score):
     assert sources["logit"][0] == pytest.approx(of_a["logit"].mean())
     expected = detector.probabilities(sources["logit"].to_numpy())
     assert np.allclose(sources["fake_probability"], expected)
+    top = {"source_score": {"rule": "top_share", "top_share": 0.3}}
+    other = replace(detector, card=replace(detector.card, calibration=top))
+    highest = average_sources(scores, other)
+    assert highest["logit"][0] == pytest.approx(of_a["logit"].max())
+    assert highest["images"].tolist() == [3, 2]
     unknown = score(folder)
     assert average_sources(unknown, detector).empty
 

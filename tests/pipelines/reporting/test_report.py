@@ -172,6 +172,46 @@ def test_threshold_and_temperature_are_shown_with_what_validation_fitted(inputs,
     assert words.count("fitted on validation") == len(fitted)
 
 
+@pytest.mark.parametrize(
+    ("medium", "image", "source"),
+    [("video", "frame", "video"), ("photograph", "image", "source"), (None, "image", "source")],
+)
+def test_frames_and_videos_are_called_so_where_sources_are_videos(inputs, medium, image, source):
+    given = inputs(BOTH)
+    given["description"]["split"]["medium"] = medium
+    page = write_report(**given)
+    heads = re.findall(r'<th scope="col">(.*?)</th>', page, re.DOTALL)
+    beneath = [re.findall(r'class="beneath">(.*?)<', head) for head in heads]
+    levels = [words[0] for words in beneath if words and words[0].startswith("by ")]
+    # kinds of fake on test, then all metrics on test and validation
+    assert (
+        levels == [f"by {image}"] * 2 + [f"by {source}"] * 2 + [f"by {image}", f"by {source}"] * 2
+    )
+    elements = Elements(page)
+    assert {"fake-kinds", "source-score"} <= {
+        *elements.values("h3", "id"), *elements.values("p", "id")
+    }  # fmt: skip
+    sources = BOTH.loc[BOTH["subset"] == "test", "source"].nunique()
+    assert f"30 {image}s of {sources} {source}s" in headline(elements)
+    assert f"by {source}: " in headline(elements)
+
+
+def test_a_rule_that_validation_chose_is_shown_with_what_it_was_chosen_among(inputs):
+    given = inputs()
+    score = {
+        "rule": "top_share",
+        "top_share": 0.25,
+        "areas": {"mean_logit": 0.9, "top_share": 0.95},
+    }
+    given["description"]["calibration"] = {"source_score": score}
+    sentence = re.search(r'<p id="source-score">(.*?)</p>', write_report(**given), re.DOTALL)[1]
+    for told in ("25 %", "mean logit 0.9000", "top share 0.9500", "validation"):
+        assert told in sentence
+    given["description"]["calibration"] = {"source_score": {"rule": "mean_logit"}}
+    sentence = re.search(r'<p id="source-score">(.*?)</p>', write_report(**given), re.DOTALL)[1]
+    assert "validation" not in sentence
+
+
 def test_one_class_and_one_epoch_that_no_validation_chose_make_a_page(inputs):
     only_fakes = predict("test", [("fake/1.png", 1, 2.0), ("fake/2.png", 1, -1.0)])
     history = trained_for(1).assign(validation_loss=np.nan, validation_accuracy=np.nan)

@@ -8,10 +8,12 @@ from deepfake_detection.pipelines.reporting.tables import (
     list_notes,
     say_differences,
     say_weakest,
+    tabulate_kinds,
     tabulate_metrics,
     tabulate_robustness,
 )
 from deepfake_detection.reports.parts import Cell
+from deepfake_detection.reports.words import name_levels
 
 
 def test_metrics_have_a_column_for_each_subset_and_level_and_each_note_once():
@@ -19,7 +21,7 @@ def test_metrics_have_a_column_for_each_subset_and_level_and_each_note_once():
     metrics = measure(both)
     accuracy = (metrics["metric"] == "accuracy") & (metrics["level"] == "image")
     metrics.loc[accuracy, ["value", "low", "high"]] = [0.875, 0.8123, 0.9345]
-    table, notes = tabulate_metrics(metrics)
+    table, notes = tabulate_metrics(metrics, name_levels(None))
     # validation's own note stands at its head, since each cell there has one
     assert table.head == [
         "Metric", Cell("test", "by image", thing="test"), Cell("test", "by source", thing="test"),
@@ -35,10 +37,39 @@ def test_metrics_have_a_column_for_each_subset_and_level_and_each_note_once():
     assert "Recall of kind, fake_face2face" in rows
     # a note of all metrics stands at the head of the column
     metrics = measure(predict_at_random("test", 30)).assign(note="seen in training")
-    table, notes = tabulate_metrics(metrics)
+    table, notes = tabulate_metrics(metrics, name_levels(None))
     assert notes == ["seen in training"]
     assert [cell.note for cell in table.head[1:]] == [1, 1]
     assert not any(cell.note for row in table.rows for cell in row[1:] if cell)
+
+
+def test_each_kind_of_fake_of_the_headline_subset_has_a_row_and_their_mean_the_last():
+    rows = [
+        ("mean_recall_of_kinds", None, 0.7), ("recall_of_kind", "b", 0.6),
+        ("recall_of_kind", "a", 0.8), ("roc_auc_of_kind", "b", np.nan),
+        ("roc_auc_of_kind", "a", 0.9),
+        ("mean_roc_auc_of_kinds", None, np.nan), ("roc_auc", None, 0.5), ("recall", "fake", 0.5),
+    ]  # fmt: skip
+    metrics = pd.DataFrame(rows, columns=["metric", "class_name", "value"]).assign(n=9)
+    both = [
+        metrics.assign(subset=subset, level=level)
+        for subset in ("validation", "test") for level in ("image", "source")
+    ]  # fmt: skip
+    table = tabulate_kinds(pd.concat(both), name_levels("video"))
+    heads = [(cell.value, cell.beneath, cell.thing) for cell in table.head[1:]]
+    assert heads == [
+        (name, level, "test")
+        for level in ("by frame", "by video")
+        for name in ("Recall", "ROC AUC")
+    ]  # fmt: skip
+    shown = [[row[0], *(cell.value for cell in row[1:])] for row in table.rows]
+    assert shown == [
+        ["b", *["0.6000", "undefined"] * 2], ["a", *["0.8000", "0.9000"] * 2],
+        ["mean of all kinds", *["0.7000", "undefined"] * 2],
+    ]  # fmt: skip
+    assert not tabulate_kinds(
+        metrics.assign(subset="test", level="image").head(0), name_levels(None)
+    ).rows
 
 
 def test_images_are_counted_by_subset_from_train_to_test():

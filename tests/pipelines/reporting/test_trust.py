@@ -2,6 +2,7 @@ import pytest
 from reporting_samples import SPLIT, audit_leaks, predict_at_random, report_inputs
 
 from deepfake_detection.pipelines.reporting.trust import weigh_leaks, weigh_trust
+from deepfake_detection.reports.words import name_levels
 
 HERE = {"fingerprint": SPLIT}
 FOUND = {
@@ -74,6 +75,7 @@ def test_only_what_lowers_the_trust_is_a_warning_and_comes_first(
         given["description"] | description,
         given["split_summary"] | summary,
         audit_leaks(),
+        name_levels(None),
     )
     tones = [statement.tone for statement in statements]
     assert tones == sorted(tones, reverse=True)

@@ -34,9 +34,9 @@ def make_predictions(draw, scale=1, offset=0, images=120):
     return table.assign(group=table["source"])
 
 
-def pool(*predictions):
+def pool(*predictions, **score):
     study = make_study({"folds": len(predictions), "one": {}})
-    results = {f"metrics:{name}": make_metrics(study, name, {}) for name in study.runs}
+    results = {f"metrics:{name}": make_metrics(study, name, {}) | score for name in study.runs}
     runs = zip(study.runs, predictions, strict=True)
     results |= {f"predictions:{name}": each for name, each in runs}
     return pool_folds(study, EVALUATION, **results)
@@ -56,6 +56,10 @@ def test_metrics_that_rank_scores_are_means_over_folds_of_different_scales(poole
     areas = [roc_auc_score(fold["label"], fold["logit"]) for _, fold in images.groupby("fold")]
     found = value(metrics, "roc_auc")
     assert found["value"] == pytest.approx(np.mean(areas))
+    of_kind = metrics[(metrics["metric"] == "roc_auc_of_kind") & (metrics["level"] == "image")]
+    # there is one kind, so that it is the same
+    for name in ("value", "low", "high"):
+        assert of_kind[name].tolist() == pytest.approx([found[name]])
     # all logits on one scale say less
     assert roc_auc_score(images["label"], images["logit"]) < np.mean(areas) - 0.01
     assert 0.01 < found["high"] - found["low"] < 0.06
@@ -78,6 +82,18 @@ def test_metrics_of_verdicts_are_measured_on_all_images(pooled):
     assert set(metrics["level"]) == {"image", "source"}
     assert set(issues["row"]) == {"one"}
     assert set(issues["seed"]) == {BASE["training"]["seed"]}
+
+
+def test_sources_are_scored_by_the_rule_of_each_detector(pooled):
+    top = pool(
+        *map(make_predictions, range(3)), source_score={"rule": "top_share", "top_share": 0.3}
+    )
+    images, metrics, _ = top
+    # two of four images of a source
+    highest = images.sort_values("logit").groupby(["fold", "source", "class_name"]).tail(2)
+    by_source = highest.groupby(["fold", "source", "label"])["logit"].mean().reset_index()
+    right = (by_source["logit"] >= 0) == by_source["label"]
+    assert value(metrics, "accuracy", "source")["value"] == pytest.approx(right.mean())
 
 
 def test_a_fold_without_one_class_is_left_out_of_the_mean():

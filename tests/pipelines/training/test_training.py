@@ -41,6 +41,7 @@ def split(tmp_path):
     (tmp_path / "images").mkdir()
     split = pd.DataFrame({"label": [0, 1] * 12, "subset": ["train"] * 16 + ["validation"] * 8})
     split["class_name"] = split["label"].map({0: "real", 1: "fake"})
+    split["source"] = [f"{name}/{number // 4}" for number, name in enumerate(split["class_name"])]
     split["path"] = [f"{number}.png" for number in range(24)]
     files = [tmp_path / "images" / path for path in split["path"]]
     for number, (file, label) in enumerate(zip(files, split["label"], strict=True)):
@@ -151,7 +152,8 @@ def test_the_detector_knows_its_images_and_its_best_epoch_and_is_calibrated_on_i
 
     plain = calibrate_detector(detector, table, make_calibration())
     assert (plain.card.threshold, plain.card.temperature) == (0.5, 1.0)
-    assert plain.card.calibration == {"fitted": [], "notes": []}
+    rule = {"rule": "mean_logit"}
+    assert plain.card.calibration == {"fitted": [], "notes": [], "source_score": rule}
     rules = make_calibration("equal_error", "scaling")
     fitted = calibrate_detector(detector, table, rules)
     assert fitted.card.run_fingerprint == plain.card.run_fingerprint

@@ -125,7 +125,9 @@ class Table(Layout):
             described = self._describe_row(where, texts)
             rows = known.setdefault(name, [])
             if described is not None:
-                rows.append(described._replace(track=track))
+                # a video's tracks share its name, whatever their classes
+                source = texts.get("source") or None if track is not None else described.source
+                rows.append(described._replace(track=track, source=source))
         return known
 
     def _describe_row(self, where: str, row: dict[str, str]) -> FileRow | None:

@@ -1,4 +1,4 @@
-"""Threshold and temperature of a detector, without training again."""
+"""Threshold, temperature and source score of a detector, without training again."""
 
 from deepfake_detection.pipelines.calibration.pipeline import create_pipeline
 

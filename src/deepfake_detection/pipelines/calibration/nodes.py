@@ -1,8 +1,7 @@
-"""The node of `calibration`: threshold and temperature from validation logits."""
+"""The node of `calibration`: threshold, temperature and source score from validation logits."""
 
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
 from deepfake_detection.metrics.calibration import calibrate
@@ -16,19 +15,18 @@ def calibrate_detector(
     validation_logits: pd.DataFrame,
     calibration: CalibrationParameters,
 ) -> Detector:
-    """Set threshold and temperature on the validation subset that chose the epoch.
+    """Set threshold, temperature and source score on the validation subset that chose the epoch.
 
     The network is the same, and it stays a detector of its run.
 
     Raises:
-        UserError: If the logits are of another run.
+        UserError: If the logits are of another run, or a choice cannot be made on them.
     """
     card = uncalibrated_detector.card
     check_same_run(card.run_fingerprint, validation_logits=validation_logits)
     settings = card.settings | {"calibration": calibration.model_dump(mode="json")}
     return calibrate(
         replace(uncalibrated_detector, card=replace(card, settings=settings)),
-        validation_logits["logit"].to_numpy(dtype=np.float64),
-        validation_logits["label"].to_numpy(dtype=np.int64),
+        validation_logits,
         calibration,
     )

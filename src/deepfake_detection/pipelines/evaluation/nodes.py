@@ -14,8 +14,9 @@ from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.metrics.calibration import choices_on_validation
 from deepfake_detection.metrics.caveats import EXTERNAL, check_same_run, explain_subset, join_notes
 from deepfake_detection.metrics.finished_scores import FinishedScores
-from deepfake_detection.metrics.metrics import average_over_sources, measure
+from deepfake_detection.metrics.metrics import measure
 from deepfake_detection.metrics.predicting import KEPT_COLUMNS, check_split, predict
+from deepfake_detection.metrics.source_scores import SourceScore, score_sources
 from deepfake_detection.models.detector import CLASS_NAMES, Detector
 from deepfake_detection.parameters import EvaluationParameters, ImageSetParameters
 from deepfake_detection.pipelines.evaluation.label_issues import rank_label_issues
@@ -39,6 +40,11 @@ def take_all_images(
 def _compare_crops(image_index: pd.DataFrame, recipe: Mapping[str, Any] | None) -> None:
     """Warn if faces were cropped in another way than those of the detector's training."""
     texts = set(image_index["crop_recipe"].dropna())
+    if recipe and not texts:
+        log.warning(
+            "The detector was trained on crops by face_extraction, and these images were cropped "
+            "elsewhere, or not at all, which changes its scores"
+        )
     other = [each for text in texts if (each := json.loads(text)) != recipe]
     if not other:
         return
@@ -120,7 +126,8 @@ def make_metrics(
     """
     card = detector.card
     chosen = choices_on_validation(card.calibration)
-    sources = average_over_sources(predictions, card.threshold, card.temperature)
+    source_score = SourceScore.of(card.calibration)
+    sources = score_sources(predictions, card.threshold, card.temperature, source_score)
     rows = [
         metric
         for level, table in (("image", predictions), ("source", sources))
@@ -146,6 +153,7 @@ def make_metrics(
         "split_fingerprint": card.split["fingerprint"],
         "threshold": card.threshold,
         "temperature": card.temperature,
+        "source_score": source_score.as_json(),
         "chosen_on_validation": chosen,
         "split_method": method,
         "note": card.split["note"],
@@ -219,7 +227,10 @@ def list_label_issues(
     They are candidates for images in the wrong class folder; many are the detector's own errors.
     Columns as in `rank_label_issues`.
     """
-    issues = rank_label_issues(predictions, detector.card.temperature, evaluation.label_issues)
+    card = detector.card
+    issues = rank_label_issues(
+        predictions, card.temperature, evaluation.label_issues, SourceScore.of(card.calibration)
+    )
     if len(issues):
         first = issues.iloc[0]
         log.info(
@@ -262,5 +273,20 @@ def _log_metrics(metrics: dict[str, Any]) -> None:
         figures = ", ".join(f"{name} {_say(figure)}" for name, figure in shown.items())
         basis = explain_subset(subset, metrics["split_method"], metrics["chosen_on_validation"])
         log.info("Score on %s: %s%s", subset, figures, f" ({basis})" if basis else "")
+        recalls, areas = images["recall_of_kind"], images["roc_auc_of_kind"]
+        # of one kind, all fakes are told already
+        if len(areas) > 1:
+            each = (
+                f"{kind} ROC AUC {_say(areas[kind])}, recall {_say(recalls[kind])}"
+                for kind in areas
+            )
+            log.info("Each kind of fake on %s: %s", subset, "; ".join(each))
+        by_source = levels["sources"]
+        if by_source["accuracy"]["n"] < images["accuracy"]["n"]:
+            log.info(
+                "By source (%s) on %s: accuracy %s, ROC AUC %s",
+                SourceScore.of(metrics).rule.replace("_", " "), subset,
+                _say(by_source["accuracy"]), _say(by_source["roc_auc"]),
+            )  # fmt: skip
     if metrics["note"]:
         log.info("%s", metrics["note"])

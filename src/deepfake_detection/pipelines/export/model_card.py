@@ -9,16 +9,26 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from deepfake_detection.metrics.calibration import choices_on_validation
-from deepfake_detection.metrics.metrics import COUNTS
+from deepfake_detection.metrics.metrics import (
+    AUC_OF_KIND,
+    COUNTS,
+    MEAN_AUC,
+    MEAN_RECALL,
+    RECALL_OF_KIND,
+)
+from deepfake_detection.metrics.source_scores import SourceScore
 from deepfake_detection.models.detector import DetectorCard
 from deepfake_detection.pipelines.export.agreement import Agreement
 from deepfake_detection.pipelines.export.onnx_model import INPUT, OUTPUT
 from deepfake_detection.reports.settings import flatten_settings
-from deepfake_detection.reports.words import counted, printable
+from deepfake_detection.reports.words import counted, name_levels, printable
 
 _NAMES = {
     "roc_auc": "ROC AUC",
-    "recall_of_kind": "Recall of",
+    RECALL_OF_KIND: "Recall of",
+    AUC_OF_KIND: "ROC AUC of",
+    MEAN_RECALL: "Mean recall of all kinds of fake",
+    MEAN_AUC: "Mean ROC AUC of all kinds of fake",
     "recall": "Recall of",
     "precision": "Precision of",
     "f1": "F1 of",
@@ -84,6 +94,8 @@ def render_model_card(
         subsets=_SUBSETS,
         recipe=flatten_settings(card.settings.get("training", {})),
         vouched_by=flatten_settings(card.vouched_by),
+        levels=(levels := name_levels(card.split.get("medium"))),
+        source_score=SourceScore.of(card.calibration).in_words(levels["image"]),
         chosen=choices_on_validation(card.calibration),
         subset=subset,
         metrics=[] if metric_table is None else list(_describe_metrics(metric_table)),
@@ -102,7 +114,11 @@ def _describe_metrics(table: pd.DataFrame) -> Iterable[dict[str, Any]]:
         yield {
             "name": _NAMES.get(str(metric), str(metric).replace("_", " ").capitalize()),
             # a kind of fake by its class folder, else fake or real; NaN for both classes
-            "of": class_name if metric == "recall_of_kind" else _CLASSES.get(str(class_name), ""),
+            "of": (
+                class_name
+                if metric in (RECALL_OF_KIND, AUC_OF_KIND)
+                else _CLASSES.get(str(class_name), "")
+            ),
             **{level: _write_figure(by_level.get(level)) for level in ("image", "source")},
         }
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
 from deepfake_detection.images.split_summary import describe_split
-from deepfake_detection.models.backbones import fetch_weights
+from deepfake_detection.metrics.source_scores import SourceScore
 from deepfake_detection.models.detector import Detector, DetectorCard
+from deepfake_detection.models.initial_weights import fetch_weights
 from deepfake_detection.models.run_identity import MACHINE_SETTINGS
 from deepfake_detection.parameters import (
     FinalTrainingParameters,
@@ -156,10 +157,11 @@ def train_final_detector(
     card, of_run = trained.detector.card, final_run.card
     repeated = of_run.run_fingerprint[:12]
     fitted = of_run.calibration.get("fitted", [])
+    source_score = SourceScore.of(of_run.calibration)
     notes = [
         f"the {name} was fitted on the validation subset of run {repeated}, on another detector "
         "with the same settings"
-        for name in fitted
+        for name in [*fitted, *(["rule of source scores"] if source_score.areas else [])]
     ]
     log.info(
         "This detector has no score of its own: all images trained it. Its settings were scored in "
@@ -170,7 +172,11 @@ def train_final_detector(
         card,
         threshold=of_run.threshold,
         temperature=of_run.temperature,
-        calibration={"fitted": fitted, "notes": [*of_run.calibration.get("notes", []), *notes]},
+        calibration={
+            "fitted": fitted,
+            "notes": [*of_run.calibration.get("notes", []), *notes],
+            "source_score": source_score.as_json(),
+        },
         settings=card.settings | {"calibration": of_run.settings.get("calibration", {})},
         vouched_by={
             "run_fingerprint": of_run.run_fingerprint,

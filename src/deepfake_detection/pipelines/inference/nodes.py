@@ -17,6 +17,7 @@ from deepfake_detection.errors import UserError
 from deepfake_detection.file_lock import only_once
 from deepfake_detection.images.sources_and_groups import name_sources
 from deepfake_detection.interruptions import explaining_interruptions
+from deepfake_detection.metrics.source_scores import SourceScore
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.scoring import (
     Score,
@@ -157,15 +158,17 @@ def _log_scores(scores: pd.DataFrame, detector: Detector) -> None:
 
 
 def average_sources(scores: pd.DataFrame, detector: Detector) -> pd.DataFrame:
-    """Score each source by the mean logit of its images.
+    """Score each source by the rule of the detector (see `SourceScore`).
 
     Returns:
         A row for each source: source, images, fake_probability, verdict, threshold, logit,
         known_fakes, detector. No rows if sources are unknown.
     """
     read = scores[scores["error"].isna() & scores["source"].notna()]
-    grouped = read.groupby("source", sort=False)["logit"]
-    table = grouped.agg(images="size", logit="mean").reset_index()
+    sizes = read.groupby("source", sort=False).size()
+    score = SourceScore.of(detector.card.calibration)
+    logits = score.combine(read["logit"], read["source"], detector.card.temperature)
+    table = pd.DataFrame({"images": sizes, "logit": logits}).rename_axis("source").reset_index()
     probability = detector.probabilities(table["logit"].to_numpy(dtype=float))
     threshold = detector.card.threshold
     return table.assign(

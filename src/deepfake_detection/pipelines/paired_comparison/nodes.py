@@ -12,8 +12,8 @@ from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.metrics.calibration import choices_on_validation
 from deepfake_detection.metrics.caveats import join_notes
 from deepfake_detection.metrics.differences import Difference, measure_differences
-from deepfake_detection.metrics.metrics import average_over_sources
 from deepfake_detection.metrics.predicting import predict
+from deepfake_detection.metrics.source_scores import SourceScore, score_sources
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import EvaluationParameters
 
@@ -68,7 +68,7 @@ def compare_predictions(
     cards = (detector.card, other_detector.card)
     temperatures = (cards[0].temperature, cards[1].temperature)
     sources = [
-        average_over_sources(each, card.threshold, card.temperature)
+        score_sources(each, card.threshold, card.temperature, SourceScore.of(card.calibration))
         for each, card in zip(pair, cards, strict=True)
     ]
     rows: list[Difference] = []

@@ -22,9 +22,9 @@ def count_outcomes(predictions: pd.DataFrame) -> dict[str, Any]:
 
 
 def pick_cards(
-    metric_table: pd.DataFrame, predictions: pd.DataFrame, confidence: float
+    metric_table: pd.DataFrame, predictions: pd.DataFrame, confidence: float, source: str
 ) -> list[Card]:
-    """The four headline figures of the headline subset."""
+    """The four headline figures of the headline subset; pages call a source `source`."""
     counts = count_outcomes(predictions)
     subset, fakes, real = counts["subset"], counts["fakes"], counts["real"]
     missed, false_positives = fakes - counts["detected"], real - counts["accepted"]
@@ -40,7 +40,7 @@ def pick_cards(
         ("ROC AUC", "roc_auc", None, subset, "0.5 is guessing, 1 is perfect"),
     )  # fmt: skip
     return [
-        _card(name, table, (metric, class_name), thing, beneath, confidence)
+        _card(name, table, (metric, class_name), thing, beneath, confidence, source)
         for name, metric, class_name, thing, beneath in figures
     ]
 
@@ -52,6 +52,7 @@ def _card(
     thing: str,
     beneath: str,
     confidence: float,
+    source: str,
 ) -> Card:
     row = _find(table, key, "image")
     if row is None or pd.isna(row["value"]):
@@ -64,7 +65,7 @@ def _card(
         lines.insert(0, f"{100 * confidence:g} % CI {written(low)} to {written(high)}")
     by_source = _find(table, key, "source")
     if by_source is not None and not pd.isna(by_source["value"]):
-        lines.append(f"by source: {written(by_source['value'])}")
+        lines.append(f"by {source}: {written(by_source['value'])}")
     return Card(name, written(row["value"]), tuple(lines), thing)
 
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from deepfake_detection.metrics.cases import FALSE_KINDS, ExplainedCase
 from deepfake_detection.metrics.caveats import check_rows, check_same_calibration, check_same_run
 from deepfake_detection.metrics.metrics import bin_reliability
+from deepfake_detection.metrics.source_scores import SourceScore
 from deepfake_detection.metrics.subsets import scored_subsets
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import EvaluationParameters, ReportingParameters
@@ -22,6 +23,7 @@ from deepfake_detection.reports.effects import draw_effects
 from deepfake_detection.reports.embedded_figures import PageFigure, describe_figure, embed_figure
 from deepfake_detection.reports.robustness_figure import draw_robustness
 from deepfake_detection.reports.settings import flatten_settings
+from deepfake_detection.reports.words import name_levels
 
 _PACKAGE = "deepfake_detection.pipelines.reporting"
 _REJECTED_SHOWN = 20
@@ -58,7 +60,7 @@ def describe_scored_detector(
     named = {"training_history": training_history} if _RUN in training_history else {}
     check_same_run(description[_RUN], metrics=metrics, predictions=predictions, **named)
     check_rows(metrics, metric_table=metric_table)
-    check_same_calibration(description["threshold"], description["temperature"], metrics)
+    check_same_calibration(description, metrics)
     return description
 
 
@@ -156,7 +158,9 @@ def write_report(
     """
     calibration, history = description.get("calibration", {}), _named_history(training_history)
     notes = [description["split"].get("note"), split_summary.get("note")]
-    metrics, footnotes = tables.tabulate_metrics(metric_table)
+    levels = name_levels(description["split"].get("medium"))
+    source_score = SourceScore.of(calibration)
+    metrics, footnotes = tables.tabulate_metrics(metric_table, levels)
     robustness_table = _of_run(robustness_table, description)
     measures = _of_run(false_case_measures, description)
     shown = {
@@ -169,8 +173,10 @@ def write_report(
         "eyebrow": "Deepfake detection report",
         "heading": description["backbone"],
         "notes": list(dict.fromkeys(note for note in notes if note)),
-        "cards": headline.pick_cards(metric_table, predictions, evaluation.confidence),
-        "statements": weigh_trust(predictions, description, split_summary, leakage_summary),
+        "cards": headline.pick_cards(
+            metric_table, predictions, evaluation.confidence, levels["source"]
+        ),
+        "statements": weigh_trust(predictions, description, split_summary, leakage_summary, levels),
         "sections": {id_: title for id_, title in _SECTIONS.items() if shown.get(id_, 1)},
         "figures": page_figures,
         "description": description,
@@ -186,6 +192,9 @@ def write_report(
         "reliability": _bin_subsets(predictions, evaluation),
         "fitted": calibration.get("fitted", []),
         "calibration_notes": calibration.get("notes", []),
+        "levels": levels,
+        "source_score": source_score,
+        "fake_kinds": tables.tabulate_kinds(metric_table, levels),
         "metrics": metrics,
         "footnotes": footnotes,
         "confidence": evaluation.confidence,

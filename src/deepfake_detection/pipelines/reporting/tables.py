@@ -10,15 +10,26 @@ from typing import Any
 
 import pandas as pd
 
+from deepfake_detection.metrics.metrics import (
+    AUC_OF_KIND,
+    MEAN_AUC,
+    MEAN_RECALL,
+    RECALL_OF_KIND,
+)
 from deepfake_detection.metrics.subsets import in_reading_order
 from deepfake_detection.reports.parts import Cell, Table
 from deepfake_detection.reports.words import counted, percent
 
 TOO_FEW = "too few"
+# no class folder has such a name
+MEAN = "mean of all kinds"
 _UNDISTORTED = "none"
 _NAMES = {
     "roc_auc": "ROC AUC",
     "f1": "F1",
+    AUC_OF_KIND: "ROC AUC of kind",
+    MEAN_RECALL: "Mean recall of the kinds",
+    MEAN_AUC: "Mean ROC AUC of the kinds",
     "true_positives": "Fakes detected",
     "true_negatives": "Real images accepted",
 }
@@ -41,8 +52,38 @@ def count_images(split_summary: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     }
 
 
-def tabulate_metrics(metric_table: pd.DataFrame) -> tuple[Table, list[str]]:
+def tabulate_kinds(metric_table: pd.DataFrame, levels: Mapping[str, str]) -> Table:
+    """Recall and ROC AUC of each kind of fake on the headline subset, and their means.
+
+    `levels` as in `name_levels`.
+    """
+    subset = next(iter(in_reading_order(metric_table["subset"].astype(str))), "")
+    cells: _Cells = {}
+    columns = {
+        (level, name): Cell(_name_metric(name), f"by {word}", thing=subset)
+        for level, word in levels.items()
+        for name in ("recall", "roc_auc")
+    }
+    metrics = {
+        RECALL_OF_KIND: "recall", AUC_OF_KIND: "roc_auc", MEAN_RECALL: "recall", MEAN_AUC: "roc_auc"
+    }  # fmt: skip
+    shown = metric_table["metric"].isin(metrics) & (metric_table["subset"] == subset)
+    table = metric_table[shown].reindex(columns=[*metric_table.columns.union(["low", "high"])])
+    for _, row in table.iterrows():
+        kind = row["class_name"] if isinstance(row["class_name"], str) else MEAN
+        column = columns[str(row["level"]), metrics[row["metric"]]]
+        cells[kind, column] = Cell(_value(row), _interval_and_n(row))
+    # the means last
+    cells = dict(sorted(cells.items(), key=lambda cell: cell[0][0] == MEAN))
+    return _widen(f"Each kind of fake, {subset}", "Kind of fake", list(columns.values()), cells)
+
+
+def tabulate_metrics(
+    metric_table: pd.DataFrame, levels: Mapping[str, str]
+) -> tuple[Table, list[str]]:
     """All metrics, a column for each subset and level, and the footnotes in order.
+
+    `levels` as in `name_levels`.
 
     A note shared by a whole column stands at its head; any other at its cell. NaN in class_name,
     value, note, low and high stands for none; low and high may lack.
@@ -64,7 +105,7 @@ def tabulate_metrics(metric_table: pd.DataFrame) -> tuple[Table, list[str]]:
     columns = []
     for (subset, level), part in sorted(parts, key=lambda part: subsets.index(part[0][0])):
         shared = _shared_note(part["note"])
-        column = Cell(subset, f"by {level}", note=number(shared), thing=subset)
+        column = Cell(subset, f"by {levels[str(level)]}", note=number(shared), thing=subset)
         columns.append(column)
         for name, (_, row) in zip(_name_metrics(part), part.iterrows(), strict=True):
             note = number(row["note"] if row["note"] != shared else None)

@@ -23,13 +23,14 @@ def weigh_trust(
     description: Mapping[str, Any],
     split_summary: Mapping[str, Any],
     leakage_summary: Mapping[str, Any],
+    levels: Mapping[str, str],
 ) -> list[Statement]:
     """What limits or supports the trust in the score, the warnings first."""
     statements = [
-        _weigh_split(split_summary),
+        _weigh_split(split_summary, levels),
         weigh_leaks(leakage_summary, split_summary),
         _weigh_selection(predictions, description),
-        _state("size", count_outcomes(predictions)),
+        _state("size", {**count_outcomes(predictions), "levels": levels}),
         _state("scope", {}),
     ]
     if shared := split_summary.get("shared_source_numbers"):
@@ -39,9 +40,13 @@ def weigh_trust(
     return sorted(statements, key=lambda statement: statement.tone != "warning")
 
 
-def _weigh_split(split_summary: Mapping[str, Any]) -> Statement:
+def _weigh_split(split_summary: Mapping[str, Any], levels: Mapping[str, str]) -> Statement:
     has_test = sum(split_summary["images"].get("test", {}).values()) > 0
-    facts = {"shared": split_summary["groups_in_more_than_one_subset"], "has_test": has_test}
+    facts = {
+        "shared": split_summary["groups_in_more_than_one_subset"],
+        "has_test": has_test,
+        "levels": levels,
+    }
     if split_summary["method"] == "individual":
         return _state("split_individual", facts, "warning")
     if split_summary["method"] == "official":

@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfake_detection.metrics.intervals import (
-    UNKNOWN,
-    area_interval,
-    average_precision_influence,
-    roc_auc_influence,
+from deepfake_detection.metrics.intervals import UNKNOWN, area_interval
+from deepfake_detection.metrics.metrics import (
+    AUC_OF_KIND,
+    MEAN_AUC,
+    Measured,
+    Metric,
+    Scored,
+    measure,
+    measure_all,
 )
-from deepfake_detection.metrics.metrics import Metric, Scored, average_over_sources, measure
+from deepfake_detection.metrics.source_scores import SourceScore, score_sources
 from deepfake_detection.parameters import EvaluationParameters, StudyParameters
 from deepfake_detection.pipelines.evaluation.label_issues import rank_label_issues
 from deepfake_detection.pipelines.studies.tables import select_results
@@ -28,11 +32,9 @@ OUT_OF_FOLD = "out_of_fold"
 # Metrics that compare scores with each other, or with one scale. Detectors of different folds share
 # none, so these are averaged over folds instead of measured on all images.
 _AVERAGED = {
-    "roc_auc": roc_auc_influence,
-    "average_precision": average_precision_influence,
-    "equal_error_rate": None,
-    "expected_calibration_error": None,
-}
+    "roc_auc", AUC_OF_KIND, MEAN_AUC, "average_precision", "equal_error_rate",
+    "expected_calibration_error",
+}  # fmt: skip
 
 
 def pool_folds(
@@ -49,15 +51,20 @@ def pool_folds(
     """
     metrics, predictions = (select_results(results, kind) for kind in ("metrics", "predictions"))
     pooled: dict[str, list[pd.DataFrame]] = {"image": [], "source": []}
+    rules: list[SourceScore] = []
     for name, run in study.runs.items():
         card, scored = metrics[name], predictions[name]
         scored = scored[scored["subset"] == "test"].assign(subset=OUT_OF_FOLD)
-        by_source = average_over_sources(scored, card["threshold"], card["temperature"])
+        rules.append(SourceScore.of(card))
+        by_source = score_sources(scored, card["threshold"], card["temperature"], rules[-1])
         fold = run.split.fold and run.split.fold.number
         place = {"row": run.row, "seed": run.training.seed, "fold": fold}
         for level, table in (("image", scored), ("source", by_source)):
             tempered = table.assign(logit=table["logit"] / card["temperature"])
             pooled[level].append(pd.DataFrame(place, index=tempered.index).join(tempered))
+    # where the validation folds chose unlike rules, sources are compared by their mean logit
+    alike = len({(each.rule, each.top_share) for each in rules}) == 1
+    rule = rules[0] if alike else SourceScore()
     measured, issues = [], []
     for level, tables in pooled.items():
         for (row, seed), rows in pd.concat(tables).groupby(["row", "seed"], sort=False):
@@ -65,7 +72,7 @@ def pool_folds(
             metrics_here = list(measure_folds(rows, level, evaluation))
             measured += [place | asdict(metric) for metric in metrics_here]
             if level == "image":
-                ranked = rank_label_issues(rows, 1.0, evaluation.label_issues)
+                ranked = rank_label_issues(rows, 1.0, evaluation.label_issues, rule)
                 issues.append(pd.DataFrame(place, index=ranked.index).join(ranked))
                 for each in metrics_here:
                     if each.metric in ("accuracy", "roc_auc"):
@@ -93,36 +100,40 @@ def measure_folds(
         "calibration_bins": evaluation.calibration_bins,
         "temperature": 1.0,
     }
-    by_fold = [
-        (Scored.of(rows, level, 1.0), {each.metric: each.value for each in measured})
-        for _, rows in pooled.groupby("fold")
-        for measured in [measure(rows, OUT_OF_FOLD, level, **given)]
-    ]
+    by_fold = []
+    for _, rows in pooled.groupby("fold"):
+        scored = Scored.of(rows, level, 1.0)
+        found = measure_all(scored, evaluation.calibration_bins)
+        by_fold.append((scored, {(each.metric, each.class_name): each for each in found}))
     for metric in measure(pooled, OUT_OF_FOLD, level, **given):
-        name = metric.metric
-        folds = [(each, values[name]) for each, values in by_fold if pd.notna(values.get(name))]
-        if name in _AVERAGED and folds:
+        folds = [
+            (scored, each)
+            for scored, found in by_fold
+            if (each := found.get((metric.metric, metric.class_name))) and pd.notna(each.value)
+        ]
+        if metric.metric in _AVERAGED and folds:
             yield _average(metric, folds, evaluation.confidence)
         else:
             yield metric
 
 
-def _average(metric: Metric, folds: list[tuple[Scored, float]], confidence: float) -> Metric:
+def _average(metric: Metric, folds: list[tuple[Scored, Measured]], confidence: float) -> Metric:
     """The mean over folds; interval from the mean of their influences (LeDell et al. 2015)."""
-    scored = [each for each, _ in folds]
-    value = float(np.mean([each for _, each in folds]))
+    value = float(np.mean([each.value for _, each in folds]))
     ends = UNKNOWN
-    if influence := _AVERAGED[metric.metric]:
+    parts = [
+        each.counted(each.influence, scored.groups)
+        for scored, each in folds
+        if each.influence is not None
+    ]
+    if parts:
+        influences, groups = zip(*parts, strict=True)
         ends = area_interval(
             value,
-            np.concatenate([influence(each.labels, each.logits) for each in scored]) / len(folds),
-            np.concatenate([each.groups for each in scored]),
+            np.concatenate(influences) / len(folds),
+            np.concatenate(groups),
             confidence,
-            known_by=sum(_groups_of_smaller_class(each) for each in scored),
+            known_by=sum(each.known_by or 0 for _, each in folds),
         )
     note = "; ".join(filter(None, (f"mean of {len(folds)} folds", metric.note)))
     return replace(metric, value=value, low=ends[0], high=ends[1], note=note)
-
-
-def _groups_of_smaller_class(scored: Scored) -> int:
-    return min(len(np.unique(scored.groups[scored.labels == each])) for each in (0, 1))

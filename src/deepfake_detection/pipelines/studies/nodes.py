@@ -8,10 +8,15 @@ import pandas as pd
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.metrics.finished_scores import FinishedScores
-from deepfake_detection.models.backbones import fetch_weights
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.detector_file import DetectorFile, DetectorSlot
-from deepfake_detection.models.run_identity import describe_weights, fingerprint_of, identify_run
+from deepfake_detection.models.initial_weights import fetch_weights
+from deepfake_detection.models.run_identity import (
+    complete_settings,
+    describe_weights,
+    fingerprint_of,
+    identify_run,
+)
 from deepfake_detection.parameters import (
     Backbones,
     EvaluationParameters,
@@ -166,7 +171,8 @@ def _is_of_run(metrics: dict[str, Any], run: RunParameters, split_summary: dict[
     )
     return bool(
         metrics["run_fingerprint"] == fingerprint_of(identity)
-        and metrics["settings"].get("calibration") == run.calibration.model_dump(mode="json")
+        and complete_settings(metrics["settings"]).get("calibration")
+        == run.calibration.model_dump(mode="json")
     )
 
 

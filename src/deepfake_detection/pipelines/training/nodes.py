@@ -8,9 +8,9 @@ from torch import Tensor
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
-from deepfake_detection.models.backbones import fetch_weights
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.detector_file import DetectorSlot
+from deepfake_detection.models.initial_weights import fetch_weights
 from deepfake_detection.parameters import Backbones, TrainingParameters
 from deepfake_detection.training.build_detector import RunSettings
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
