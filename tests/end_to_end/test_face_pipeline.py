@@ -12,15 +12,14 @@ from deepfake_detection import Detector
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory, kedro):
-    """A project that went all the way, the extraction in a process of its own."""
+def project(tmp_path_factory):
+    """A project that went all the way."""
     project = make_project(tmp_path_factory.mktemp("faces") / "project")
-    done = kedro(project, "run", "--env", "demo", "--pipelines", "face_extraction")
-    assert done.returncode == 0, done.stdout + done.stderr
     bootstrap_project(project)
     params = {"data_preparation": {"images": "faces"}, "split": {"method": "official"}}
-    with KedroSession.create(project_path=project, env="demo", runtime_params=params) as session:
-        session.run()
+    for pipelines, given in (["face_extraction"], {}), (["__default__"], params):
+        with KedroSession.create(project, env="demo", runtime_params=given) as session:
+            session.run(pipeline_names=pipelines)
     return project
 
 

@@ -142,6 +142,7 @@ HARMLESS = {
     "no fakes": lambda card: card | {"classes": {}},
     "odd names": lambda card: card | {"classes": {"a\nb\x1b[2J|<b>": "fake", "=1+1": "real"}},
     "odd texts": inside("split", note="a\nb\x1b[2J<script>", seed=[{}], own={"a": [None]}),
+    "no note": lambda card: card | {"split": {"method": "group", "fingerprint": "ab" * 32}},
     "odd versions": lambda card: card | {"versions": {"<b>\n": "\u202e"}},
     "odd settings": lambda card: card | {"settings": {"training": {"a": [{"b": None}]}}},
     "odd rule": lambda card: card | {"settings": {"calibration": {"temperature": {"rule": [1]}}}},

@@ -174,9 +174,7 @@ def test_what_cannot_travel_and_wrong_runner_params_are_named(monkeypatch):
         DaskRunner("tcp://127.0.0.1:8786")
 
 
-def test_what_a_lost_worker_had_saved_is_written_anew_under_the_same_version(
-    cluster, tmp_path, caplog
-):
+def test_what_a_lost_worker_had_saved_is_written_anew_under_the_same_version(cluster, tmp_path):
     version = Version(None, "2026-01-01T00.00.00.000Z")
     first, second = tmp_path / "first.csv", tmp_path / "second.csv"
     catalog = given(rows=3)
@@ -185,7 +183,8 @@ def test_what_a_lost_worker_had_saved_is_written_anew_under_the_same_version(
     make = Node(nodes.make_table_twice, "rows", ["first", "second"], name="make")
     pipeline = Pipeline([make, Node(len, "first", "length")])
     results = DaskRunner(cluster.address).run(pipeline, catalog)
-    assert caplog.text.count("make on tcp://") == 2
+    # the first worker may end before it tells of the node
+    assert Path(f"{second}.died").exists()
     assert results["length"].load() == 3
     assert [path.name for path in [*first.iterdir(), *second.iterdir()]] == [version.save] * 2
 
