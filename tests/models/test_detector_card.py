@@ -346,5 +346,8 @@ def test_a_file_of_the_current_format_as_it_was_first_written_is_read(sound, tmp
     path = put(tmp_path / "x.safetensors", tensors, card)
     assert use(path) is not None
     detector = Detector.load(path)
+    # a parameter that came later, at the value that repeats what was done before
+    rule = {"rule": "mean_logit", "top_share": 0.25}
+    card["settings"]["calibration"]["source_score"] = rule
     assert json.loads(json.dumps({"format_version": 1} | detector.describe())) == card
     assert [row.tobytes().hex() for row in detector.trained_on] == HASHES[:2]

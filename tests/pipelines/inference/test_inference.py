@@ -6,8 +6,8 @@ import logging
 import os
 import signal
 import threading
-from dataclasses import replace
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd

@@ -46,7 +46,8 @@ def test_metrics_have_a_column_for_each_subset_and_level_and_each_note_once():
 def test_each_kind_of_fake_of_the_headline_subset_has_a_row_and_their_mean_the_last():
     rows = [
         ("mean_recall_of_kinds", None, 0.7), ("recall_of_kind", "b", 0.6),
-        ("recall_of_kind", "a", 0.8), ("roc_auc_of_kind", "b", np.nan), ("roc_auc_of_kind", "a", 0.9),
+        ("recall_of_kind", "a", 0.8), ("roc_auc_of_kind", "b", np.nan),
+        ("roc_auc_of_kind", "a", 0.9),
         ("mean_roc_auc_of_kinds", None, np.nan), ("roc_auc", None, 0.5), ("recall", "fake", 0.5),
     ]  # fmt: skip
     metrics = pd.DataFrame(rows, columns=["metric", "class_name", "value"]).assign(n=9)
@@ -57,7 +58,8 @@ def test_each_kind_of_fake_of_the_headline_subset_has_a_row_and_their_mean_the_l
     table = tabulate_kinds(pd.concat(both), name_levels("video"))
     heads = [(cell.value, cell.beneath, cell.thing) for cell in table.head[1:]]
     assert heads == [
-        (name, level, "test") for level in ("by frame", "by video") for name in ("Recall", "ROC AUC")
+        (name, level, "test")
+        for level in ("by frame", "by video") for name in ("Recall", "ROC AUC")
     ]  # fmt: skip
     shown = [[row[0], *(cell.value for cell in row[1:])] for row in table.rows]
     assert shown == [
