@@ -1,6 +1,7 @@
 """The demo's videos all the way: extraction, preparation, training, report."""
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -41,6 +42,18 @@ def test_scores_are_of_frames_and_of_videos(project):
     counts = dict(zip(test["level"], test["n"], strict=True))
     assert counts["source"] == 6
     assert counts["image"] == 24
+    kinds = table[(table["subset"] == "test") & (table["metric"] == "roc_auc_of_kind")]
+    counts = kinds.set_index(["class_name", "level"])["n"].to_dict()
+    # of each kind and of real ones, two videos of four frames each
+    assert counts == {
+        (kind, level): n
+        for kind in ("Deepfakes", "Face2Face") for level, n in (("image", 16), ("source", 4))
+    }  # fmt: skip
+    page = latest(project, f"data/demo/08_reporting/{MODEL}/report.html").read_text()
+    heads = re.findall(r'class="beneath">(by \w+)<', page)
+    assert set(heads) == {"by frame", "by video"}
+    # drawn faces are warned of
+    assert re.search(r'<p class="[^"]*caution', page)
 
 
 def test_the_detector_knows_its_crop_recipe(project):

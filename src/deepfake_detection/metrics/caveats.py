@@ -57,9 +57,13 @@ def check_same_calibration(description: Mapping[str, Any], metrics: Mapping[str,
     threshold, temperature = description["threshold"], description["temperature"]
     rule, before = SourceScore.of(description.get("calibration", {})), SourceScore.of(metrics)
     if rule.as_json() != before.as_json():
+        then, now = (
+            f"{each.rule}, {'chosen on validation' if each.areas else 'set'}"
+            for each in (before, rule)
+        )
         raise UserError(
-            f"'metrics' were taken with the source score {before.rule}, and the detector has "
-            f"{rule.rule}, as calibrated since. Run kedro run --pipelines evaluation first"
+            f"'metrics' were taken with another source score ({then}) than the detector has now "
+            f"({now}): it was calibrated again. Run kedro run --pipelines evaluation first"
         )
     if (metrics["threshold"], metrics["temperature"]) != (threshold, temperature):
         raise UserError(

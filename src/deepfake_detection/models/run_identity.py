@@ -83,7 +83,7 @@ def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in VALUES_BEFORE.items():
         block, key = _find(completed, name)
         if block:
-            block.setdefault(key, value)
+            block.setdefault(key, deepcopy(value))
     threshold, _ = _find(completed, "calibration.threshold.rule")
     if threshold.get("rule") in _RENAMED_RULES:
         threshold["rule"] = _RENAMED_RULES[threshold["rule"]]
