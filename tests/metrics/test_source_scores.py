@@ -179,8 +179,9 @@ def test_the_choice_is_of_validation_rows_alone_and_stands_in_metrics():
 
 def test_face_tracks_of_a_video_have_one_score():
     rows = [
-        ("real", 0, "two#0", 3.0), ("real", 0, "two#0", 1.0), ("fake", 1, "two#1", -1.0),
-        ("real", 0, "one#0", -4.0), ("real", 0, "one#1", -5.0), ("real", 0, "plain", 0.5),
+        ("real", 0, "two#track_00", 3.0), ("real", 0, "two#track_00", 1.0),
+        ("fake", 1, "two#track_01", -1.0), ("real", 0, "one#track_00", -4.0),
+        ("real", 0, "one#track_01", -5.0), ("real", 0, "plain", 0.5),
     ]  # fmt: skip
     predictions = pd.DataFrame(rows, columns=["class_name", "label", "source", "logit"])
     predictions = predictions.assign(subset="test", group=predictions["source"].str[:3])

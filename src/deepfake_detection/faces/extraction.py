@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,7 +13,6 @@ from typing import Any
 from PIL import Image
 
 from deepfake_detection.atomic_write import atomic_write, naming_disk_errors
-from deepfake_detection.errors import first_line
 from deepfake_detection.faces import video
 from deepfake_detection.faces.cropping import cut_crop, file_ending, save_options
 from deepfake_detection.faces.detection import Face, FaceDetector
@@ -20,6 +20,7 @@ from deepfake_detection.faces.tracking import Tracker, choose_largest
 from deepfake_detection.faces.video import Frame, UnreadableVideoError
 from deepfake_detection.images.files import is_video
 from deepfake_detection.images.reading import (
+    MissingReaderError,
     TooManyPixelsError,
     UnreadablePictureError,
     read_picture,
@@ -82,14 +83,14 @@ def extract_faces_of_file(
     record: dict[str, Any] = {"medium": None, "file_sha256": None}
     try:
         status = path.stat()
-        record |= {"bytes": status.st_size, "modified": status.st_mtime_ns}
+        record |= _describe_file(path, status)
         record["file_sha256"] = video.hash_file(path)
+        report_progress()
         record["medium"], frames = _open(path, settings, findings, threads)
         _find_faces(frames, target / _UNFINISHED, settings, detector, findings, report_progress)
+    # other errors, as of a disk or of a process that has ended, are not of the file: no record
     except (UnreadablePictureError, UnreadableVideoError) as error:
         findings.lose(None, str(error))
-    except OSError as error:
-        findings.lose(None, f"cannot be read ({error.strerror or first_line(error)})")
     with naming_disk_errors(target):
         record["faces"] = _keep_tracks(findings, target, settings)
         record |= {"frames": findings.frames, "lost": findings.lost}
@@ -102,18 +103,18 @@ def _open(
     path: Path, settings: FaceExtractionParameters, findings: _Findings, threads: int
 ) -> tuple[str, Iterator[Frame]]:
     """Whether a file is a video or a photograph, and its chosen frames."""
+    not_a_picture = None
     if not is_video(path.name):
         try:
             return "photograph", iter([Frame(0, 0.0, read_picture(path, settings.max_pixels))])
-        except TooManyPixelsError:
+        except (TooManyPixelsError, MissingReaderError):
             raise
         except UnreadablePictureError as error:
             not_a_picture = error
-        try:
-            return "video", _choose_frames(path, settings, findings, threads)
-        except UnreadableVideoError:
-            raise not_a_picture from None
-    return "video", _choose_frames(path, settings, findings, threads)
+    try:
+        return "video", _choose_frames(path, settings, findings, threads)
+    except UnreadableVideoError as error:
+        raise not_a_picture or error from None
 
 
 def _choose_frames(
@@ -202,12 +203,19 @@ def _keep_tracks(
     return rows
 
 
+def _describe_file(path: Path, status: os.stat_result) -> dict[str, Any]:
+    """What tells a file from others, and from what it was before."""
+    at = os.fsencode(path.absolute()).decode("utf-8", "backslashreplace")
+    return {"file": at, "bytes": status.st_size, "modified": status.st_mtime_ns}
+
+
 def read_record(path: Path, target: Path) -> dict[str, Any] | None:
     """What was found in a file; None if it is not in `target`, whole, for the file as it is now."""
     try:
         record: dict[str, Any] = json.loads((target / RECORD).read_text(encoding="utf-8"))
         status = path.stat()
-        if (record.get("bytes"), record.get("modified")) != (status.st_size, status.st_mtime_ns):
+        described = _describe_file(path, status)
+        if {name: record.get(name) for name in described} != described:
             return None
         whole = all((target / row["crop"]).stat().st_size > 0 for row in record["faces"])
     except (OSError, ValueError, KeyError, TypeError):

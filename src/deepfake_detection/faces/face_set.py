@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 # Where no terminal shows the progress bar
 _SECONDS_BETWEEN_LINES = 60
+# Raise it when a change makes other crops out of the same files and parameters
+_VERSION = 1
 # They change no crop
 _NOT_IN_FINGERPRINT = {"processes", "seconds_without_progress", "yunet"}
 
@@ -44,7 +46,10 @@ class FaceSet:
         """
         weights = make_face_detector(settings).weights_sha256
         recipe = CropRecipe.of(settings, settings.crop, weights)
-        chosen = settings.model_dump(exclude=_NOT_IN_FINGERPRINT) | {"weights": weights}
+        chosen = settings.model_dump(exclude=_NOT_IN_FINGERPRINT) | {
+            "weights": weights,
+            "version": _VERSION,
+        }
         return cls(parent / fingerprint_of(chosen)[:12], recipe, settings)
 
     def extract(self, folder: Path, files: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -47,7 +47,10 @@ class _Worker(Generic[Item]):
                 return False, None
             self.end()
             self._check_started(f"not ready after {_SECONDS_TO_START:g} seconds")
-            return True, f"no progress in {self._patience:g} seconds"
+            return True, (
+                f"no progress in {self._patience:g} seconds "
+                "(face_extraction.seconds_without_progress)"
+            )
         try:
             done, error = self.pipe.recv()
         except (EOFError, OSError):

@@ -11,13 +11,16 @@ from deepfake_detection.faces.detection import Face, overlap
 _MOST_MISSED = 3
 # A face that moved farther than this, in widths of a face, is another one
 _FARTHEST = 1.0
+# Widths of one person's face between two chosen frames
+_ZOOM = 1.5
 
 
 class Tracker:
     """Assigns the faces of each frame to tracks, frame after frame.
 
     A face continues the track whose last face it overlaps most, or, where none overlaps, whose
-    landmarks are nearest; the sum over all faces of a frame is optimal (Hungarian algorithm).
+    landmarks are nearest; the sum over all faces of a frame is optimal (Hungarian algorithm). Where
+    there is one face and was one of about its size, it is the same person, wherever it is.
     """
 
     def __init__(self) -> None:
@@ -36,8 +39,10 @@ class Tracker:
             alike = np.array(
                 [[_similarity(self._last[track][0], face) for track in active] for face in faces]
             )
+            # a lone face that jumps is the same person: chosen frames may be far apart
+            lone = alike.shape == (1, 1) and _of_one_size(self._last[active[0]][0], faces[0])
             for row, column in zip(*linear_sum_assignment(-alike), strict=True):
-                if alike[row, column] > 0:
+                if alike[row, column] > 0 or lone:
                     tracks[row] = active[column]
         for number, face in enumerate(faces):
             if tracks[number] < 0:
@@ -56,6 +61,10 @@ def _similarity(one: Face, other: Face) -> float:
         return 1 + shared
     distance = np.linalg.norm(one.landmarks - other.landmarks, axis=1).mean()
     return max(0.0, 1 - float(distance) / (_FARTHEST * (one.width + other.width) / 2))
+
+
+def _of_one_size(one: Face, other: Face) -> bool:
+    return max(one.width, other.width) <= _ZOOM * min(one.width, other.width)
 
 
 def choose_largest(tracks: Sequence[int], faces: Sequence[Face]) -> int:

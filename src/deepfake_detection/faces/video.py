@@ -20,6 +20,10 @@ _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,mxf,dv,gif,ivf,"
     "nut,rm,wtv,h264,hevc,m4v,yuv4mpegpipe"
 )
+# Of a stored pixel, width / height; analogue formats have 0.9 to 1.5, and a header may say anything
+_WIDEST_PIXEL = 4.0
+# Decoders of several frames at a time, which would leave out others than they are told
+_DELAYING = frozenset({"libdav1d", "libaom-av1", "av1"})
 _TURNS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
 # of a header that says more than the file holds; the last frame has a duration too
 _TOLERANCE, _SECONDS_OF_TOLERANCE = 0.02, 0.5
@@ -48,6 +52,7 @@ class Timeline:
     seconds: NDArray[np.float64]  # after the first frame
     promised_frames: int  # by the header; 0: it does not say
     promised_seconds: float  # the same of its duration
+    pixel_shape: float  # width / height of a stored pixel
 
     @property
     def complaint(self) -> str | None:
@@ -111,7 +116,12 @@ def read_timeline(path: Path, max_pixels: int) -> Timeline:
             if packet.is_keyframe:
                 keys.append(number)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        said = (stream.frames or 0, _promised_seconds(container, stream))
+        shape = float(stream.sample_aspect_ratio or 1)
+        said = (
+            stream.frames or 0,
+            _promised_seconds(container, stream),
+            shape if 1 / _WIDEST_PIXEL <= shape <= _WIDEST_PIXEL else 1.0,
+        )
         time_base = stream.time_base
     if not shown:
         raise UnreadableVideoError("a video without frames")
@@ -196,7 +206,7 @@ def _decode(
             if not decoding:
                 stream.codec_context.flush_buffers()
                 decoding = True
-            if len(timeline.times):
+            if len(timeline.times) and stream.codec_context.name not in _DELAYING:
                 # frames that no other needs are left out, unless they are wanted
                 stream.codec_context.skip_frame = (
                     "DEFAULT" if packet.pts is None or packet.pts in chosen else "NONREF"
@@ -233,13 +243,16 @@ def _to_frame(decoded: Any, number: int, timeline: Timeline, max_pixels: int) ->
         return _lost(timeline, number, "damaged")
     if decoded.width * decoded.height > max_pixels:
         return _lost(timeline, number, f"more pixels than max_pixels ({max_pixels})")
-    return Frame(number, float(timeline.seconds[number]), _to_picture(decoded))
+    image = _to_picture(decoded, timeline.pixel_shape)
+    return Frame(number, float(timeline.seconds[number]), image)
 
 
-def _to_picture(decoded: Any) -> Image.Image:
+def _to_picture(decoded: Any, pixel_shape: float) -> Image.Image:
     """Upright 8-bit RGB of square pixels, by FFmpeg's conversion."""
     frame = _deinterlace(decoded) if decoded.interlaced_frame else decoded
     image = Image.fromarray(frame.to_ndarray(format="rgb24"))
+    if (width := round(image.width * pixel_shape)) != image.width:
+        image = image.resize((width, image.height), Image.Resampling.BILINEAR)
     # degrees counter-clockwise, a multiple of 90 on phones
     turns = round(decoded.rotation / 90) % 4
     return image.transpose(_TURNS[turns - 1]) if turns else image

@@ -5,6 +5,7 @@ from pathlib import Path, PurePath
 
 from deepfake_detection.errors import UserError
 
+NOT_UTF8 = "the file's name is not valid UTF-8: rename it"
 _SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 _VIDEO_SUFFIXES = frozenset(
     {
@@ -51,6 +52,15 @@ def _is_folder(path: Path) -> bool:
 def is_system_file(path: Path) -> bool:
     """Whether a file of this relative path is hidden, Thumbs.db or desktop.ini."""
     return any(part.startswith(".") for part in path.parts) or path.name.lower() in _SYSTEM_FILES
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file's name can be written to a table."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_video(name: str) -> bool:

@@ -56,6 +56,10 @@ class UnreadablePictureError(Exception):
     """A file that cannot be used as a picture; the message is the reason."""
 
 
+class MissingReaderError(UnreadablePictureError):
+    """A picture whose type needs a package that is not installed."""
+
+
 class TooManyPixelsError(UnreadablePictureError):
     """A picture above the limit of pixels; it was not decoded."""
 
@@ -87,7 +91,7 @@ def open_picture(
         raise
     except UnreadablePictureError:
         if content.startswith(_HEIC_STARTS, 4) and "HEIF" not in _types():
-            raise UnreadablePictureError(
+            raise MissingReaderError(
                 "a HEIC picture, for which pillow-heif is missing (extra `heic`)"
             ) from None
         if (pixels := _strip_png(content)) is None:

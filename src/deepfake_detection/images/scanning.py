@@ -12,7 +12,7 @@ from natsort import natsorted, ns
 from PIL import Image
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.images.files import files_below, is_system_file
+from deepfake_detection.images.files import NOT_UTF8, files_below, is_system_file, is_utf8
 from deepfake_detection.images.image_statistics import ImageStatistics, measure_statistics
 from deepfake_detection.images.parallel import map_in_processes
 from deepfake_detection.images.reading import UnreadablePictureError, open_picture, read_content
@@ -126,11 +126,8 @@ def scan_files(
 
 def _scan_file(folder: Path, max_pixels: int, file: tuple[str, str, str | None]) -> ScannedFile:
     path, class_name, reason = file
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        shown = path.encode("utf-8", "replace").decode()
-        return ScannedFile(shown, class_name, "the file's name is not valid UTF-8: rename it")
+    if not is_utf8(path):
+        return ScannedFile(path.encode("utf-8", "replace").decode(), class_name, NOT_UTF8)
     if reason is not None:
         return ScannedFile(path, class_name, reason)
     try:

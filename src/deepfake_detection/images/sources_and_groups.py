@@ -9,7 +9,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.parameters import GroupRule, SourceRule
+from deepfake_detection.parameters import GroupRule, ImageSetParameters, SourceRule
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +146,22 @@ def _match(names: pd.Series, pattern: str, parameter: str) -> pd.Series:
             "inside the class folder."
         )
     return matched
+
+
+def group_faces(faces: pd.DataFrame, image_set: ImageSetParameters) -> pd.DataFrame:
+    """Faces with the groups of the rule `group`, where the layout gives none (`group_rule`).
+
+    Columns used: file, source, file_sha256, class_name, folder, group, group_rule.
+    """
+    by_rule = faces["group_rule"].astype(bool)
+    rest = faces[by_rule]
+    if rest.empty:
+        return faces
+    groups = name_groups(
+        rest["file"], rest["source"], rest["file_sha256"], rest["class_name"], image_set.group,
+        rest["folder"],
+    )  # fmt: skip
+    return faces.assign(group=faces["group"].astype(object).where(~by_rule, groups))
 
 
 def join_over_identical(groups: pd.Series, sha256s: pd.Series) -> pd.Series:

@@ -139,14 +139,15 @@ def take_official_subsets(image_index: pd.DataFrame, split: SplitParameters) -> 
     """Take the subset that the data set gives each image; None leaves an image out.
 
     Without an official validation subset, groups of train become one, in the proportion of the
-    ratios of train and validation. Where `allow_shared_groups` is set and one group holds most of
-    train, sources are drawn instead.
+    ratios of train and validation. Where `allow_shared_groups` is set and groups are so large that
+    a class would get less than half of its share, sources are drawn instead.
 
     `image_index` has the columns sha256, class_name, source, group and official_subset; the result
     has its index.
 
     Raises:
-        UserError: If there is no official split, or a group stands in two of its subsets.
+        UserError: If there is no official split, a group stands in two of its subsets, or train or
+            validation has one label only.
     """
     subsets = image_index["official_subset"].astype(object)
     subsets = subsets.where(subsets.notna(), None)
@@ -167,6 +168,15 @@ def take_official_subsets(image_index: pd.DataFrame, split: SplitParameters) -> 
     if "validation" not in given and split.ratios.validation > 0:
         train = image_index[subsets == "train"]
         subsets[train.index] = _draw_validation(train, split)
+    for name in ("train", "validation"):
+        classes = image_index.loc[subsets == name, ["class_name", "label"]]
+        if classes["label"].nunique() == 1:
+            lacking = "real" if classes["label"].iloc[0] else "fake"
+            raise UserError(
+                f"the official {name} subset holds no {lacking} image, only class "
+                f"{', '.join(classes['class_name'].unique())}: add what is missing, or set "
+                "split.method=group"
+            )
     return subsets
 
 
@@ -205,10 +215,18 @@ def _draw_validation(train: pd.DataFrame, split: SplitParameters) -> pd.Series:
     drawn = split.model_copy(update={"method": "group", "ratios": ratios})
     log.info("The official split has no validation: %.0f %% of train become it", 100 * share)
     try:
-        return draw_subsets(train, drawn)
+        subsets = draw_subsets(train, drawn)
     except UserError:
         if not split.allow_shared_groups:
             raise
+    else:
+        held = pd.crosstab(train["class_name"], subsets == "validation", normalize="index")[True]
+        if held.min() >= share / 2 or not split.allow_shared_groups:
+            log.info(
+                "Validation holds %s",
+                ", ".join(f"{100 * part:.0f} % of {name}" for name, part in held.items()),
+            )
+            return subsets
     log.warning("Groups of train are too large to divide: validation is drawn by source instead")
     return draw_subsets(
         train.assign(group=join_over_identical(train["source"], train["sha256"])), drawn

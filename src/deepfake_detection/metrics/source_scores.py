@@ -20,7 +20,7 @@ RULES = ("mean_logit", "mean_probability", "top_share")
 # One video faked in two ways is two sources
 _KEYS = ["subset", "class_name", "label", "source"]
 # Behind the name of a video: one of its face tracks (`face_extraction.tracks: all`)
-_TRACK = r"#\d+$"
+_TRACK = r"#track_\d+$"
 
 
 @dataclass(frozen=True)
@@ -145,22 +145,17 @@ def choose_source_score(
             f"{asked} the validation logits of this run, from an older version, do not name the "
             f"sources: set one of {', '.join(RULES)}, or train again"
         )
-    numbers = number_sources(validation)
-    labels = validation["label"].groupby(numbers, sort=False).first()
-    if labels.nunique() < 2:
-        held = "no image" if labels.empty else "images of one class only"
+    if validation["label"].nunique() < 2:
+        held = "no image" if validation.empty else "images of one class only"
         raise UserError(
             f"{asked} the validation subset holds {held}: set one of {', '.join(RULES)}, or "
             "change the split"
         )
-    areas = {
-        rule: float(
-            roc_auc_score(
-                labels, SourceScore(rule, share).combine(validation["logit"], numbers, temperature)
-            )
-        )
-        for rule in RULES
-    }
+    by_group = validation.assign(subset="validation", group=validation["source"])
+    areas = {}
+    for rule in RULES:
+        scored = score_sources(by_group, 0.5, temperature, SourceScore(rule, share))
+        areas[rule] = float(roc_auc_score(scored["label"], scored["logit"]))
     chosen = SourceScore(max(RULES, key=areas.__getitem__), share, areas)
     log.info(
         "The score of a source is %s, by the ROC AUC on validation, by source: %s",

@@ -109,7 +109,7 @@ def test_tracks_of_labelled_fakes_need_labels_of_their_own(extracted, tmp_path):
     index, _ = extract_faces(
         videos / "original_sequences", tmp_path, face_settings(tracks="all"), unlabelled
     )
-    assert index["source"].str.endswith("#0").all()
+    assert index["source"].str.endswith(".mp4#track_00").all()
 
 
 def test_photographs_have_the_sources_of_images_and_videos_are_their_own(tmp_path):
@@ -126,7 +126,7 @@ def test_photographs_have_the_sources_of_images_and_videos_are_their_own(tmp_pat
     index, _ = extract_faces(tmp_path / "data", tmp_path, face_settings(), image_set(**rules))
     assert index.groupby("file")["source"].first().to_dict() == {
         "real/0.png": "real/0", "real/1.png": "real/0", "real/2.png": "real/1",
-        "fake/0.png": "fake/0", "fake/clip_1.mp4": "fake/clip_1",
+        "fake/0.png": "fake/0", "fake/clip_1.mp4": "fake/clip_1.mp4",
     }  # fmt: skip
 
 
@@ -156,7 +156,7 @@ def test_a_table_labels_each_track(two_people, tmp_path):
     assert lost.empty
     found = index.groupby(["file", "track"]).first()
     assert found["label"].to_dict() == {("one.mp4", 0): 0, ("two.mp4", 0): 0, ("two.mp4", 1): 1}
-    assert found.loc["two.mp4", "source"].tolist() == ["two#0", "two#1"]
+    assert found.loc["two.mp4", "source"].tolist() == ["two.mp4#track_00", "two.mp4#track_01"]
     assert found["group"].tolist() == ["a", "b", "b"]
     prepared, _ = prepare(tmp_path, index)
     assert prepared["label"].tolist() == index["label"].tolist()

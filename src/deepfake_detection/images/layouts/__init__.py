@@ -3,8 +3,16 @@
 A layout is a class in a module of its own, and a line in `registry`.
 """
 
-from deepfake_detection.images.layouts.base import FileRow, LabelledFiles, Layout
+from deepfake_detection.images.layouts.base import FileRow, LabelledFiles, Layout, to_table
 from deepfake_detection.images.layouts.reading import keep_official_subset, read_layout
 from deepfake_detection.images.layouts.registry import LAYOUTS
 
-__all__ = ["LAYOUTS", "FileRow", "LabelledFiles", "Layout", "keep_official_subset", "read_layout"]
+__all__ = [
+    "LAYOUTS",
+    "FileRow",
+    "LabelledFiles",
+    "Layout",
+    "keep_official_subset",
+    "read_layout",
+    "to_table",
+]

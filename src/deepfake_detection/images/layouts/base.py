@@ -14,6 +14,15 @@ from deepfake_detection.parameters import ImageSetParameters
 
 T = TypeVar("T")
 
+# What tables and folders of data sets call labels and subsets, in small letters
+LABEL_NAMES = {
+    "real": 0, "0": 0, "0.0": 0, "false": 0, "fake": 1, "1": 1, "1.0": 1, "true": 1,
+}  # fmt: skip
+SUBSET_NAMES = {
+    "train": "train", "training": "train", "val": "validation", "valid": "validation",
+    "validation": "validation", "dev": "validation", "test": "test", "testing": "test",
+}  # fmt: skip
+
 COLUMNS = [
     "path", "class_name", "label", "reason", "source", "group", "official_subset", "medium",
     "folder", "track",

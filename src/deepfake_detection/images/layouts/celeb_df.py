@@ -13,7 +13,7 @@ from deepfake_detection.images.layouts.data_set import (
     PassedOver,
     Taken,
     below_media_folder,
-    find_list,
+    find_lists,
     read_text,
     video_name,
 )
@@ -43,7 +43,7 @@ class CelebDf(DataSetLayout):
 
     def __init__(self, folder: Path, image_set: ImageSetParameters) -> None:
         super().__init__(folder, image_set)
-        path = find_list(self, _LIST, ("",))
+        path = find_lists(self, [_LIST], [""]).get(_LIST)
         self.tested = {} if path is None else _read_list(path)
         self.published = _V2
 

@@ -7,7 +7,7 @@ from natsort import natsorted, ns
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.files import files_below, is_system_file, is_video
-from deepfake_detection.images.layouts.base import FileRow, Layout
+from deepfake_detection.images.layouts.base import SUBSET_NAMES, FileRow, Layout
 from deepfake_detection.images.scanning import find_files
 from deepfake_detection.parameters import ImageSetParameters
 
@@ -35,10 +35,6 @@ class ClassFolders(Layout):
         return self.leave_out(rows, lambda row: row.class_name)
 
 
-_SUBSETS = {
-    "train": "train", "training": "train", "val": "validation", "valid": "validation",
-    "validation": "validation", "dev": "validation", "test": "test", "testing": "test",
-}  # fmt: skip
 _LABELS = {
     **dict.fromkeys(("real", "reals", "original", "originals", "authentic", "pristine"), 0),
     **dict.fromkeys(
@@ -78,6 +74,9 @@ class SubsetFolders(Layout):
             self.notes.append(f"{path.name}: {subset}")
             rows += self._read_loose(path)
             for inside in _folders(path):
+                if self.image_set.classes.get(inside.name, "") is None:
+                    self.notes.append(f"{path.name}/{inside.name}: left out, since classes says so")
+                    continue
                 found = self._class_of(inside.name)
                 if found is None:
                     raise self._unknown(inside, "real or fake")
@@ -114,8 +113,8 @@ class SubsetFolders(Layout):
     def _subset_of(self, name: str) -> str | None:
         given = self.options.folder_names.get(name)
         if given is not None:
-            return given if given in _SUBSETS else None
-        return _SUBSETS.get(name.lower())
+            return given if given in SUBSET_NAMES else None
+        return SUBSET_NAMES.get(name.lower())
 
     def _class_of(self, name: str) -> tuple[str, int] | None:
         given = self.options.folder_names.get(name) or self.image_set.classes.get(name)

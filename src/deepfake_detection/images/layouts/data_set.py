@@ -260,20 +260,26 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path} is not a text in UTF-8") from None
 
 
-def find_list(layout: Layout, name: str, places: Iterable[str]) -> Path | None:
-    """An official list: in `layout_options.lists`, else in one of these places of the folder.
+def find_lists(layout: Layout, names: Iterable[str], places: Iterable[str]) -> dict[str, Path]:
+    """Official lists by name: in `layout_options.lists`, else in these places of the folder.
 
     Raises:
-        UserError: If `layout_options.lists` is given and missing.
+        UserError: If `layout_options.lists` is given and has none of them.
     """
-    if (given := layout.options.lists) is not None:
-        at = Path(given)
-        if not at.exists():
-            raise UserError(f"parameter 'layout_options.lists': there is no {at}")
-        path = at / name if at.is_dir() else at if at.name == name else at.parent / name
-        return path if path.is_file() else None
-    paths = (layout.folder / place / name for place in places)
-    return next((path for path in paths if path.is_file()), None)
+    found = {}
+    given = layout.options.lists
+    for name in names:
+        if given is None:
+            paths = [layout.folder / place / name for place in places]
+        else:
+            paths = [Path(given) / name, Path(given).parent / name]
+        if path := next((path for path in paths if path.is_file()), None):
+            found[name] = path
+    if given is not None and not found:
+        raise UserError(f"parameter 'layout_options.lists': {given} has none of {', '.join(names)}")
+    if missing := [name for name in names if name not in found] if found else []:
+        layout.notes.append(f"Official lists that are missing: {', '.join(missing)}")
+    return found
 
 
 def _first(names: list[str]) -> str:

@@ -11,7 +11,7 @@ from deepfake_detection.images.layouts.data_set import (
     PassedOver,
     Taken,
     below_media_folder,
-    find_list,
+    find_lists,
     read_text,
 )
 from deepfake_detection.parameters import ImageSetParameters
@@ -40,10 +40,9 @@ class DeeperForensics(DataSetLayout):
     def __init__(self, folder: Path, image_set: ImageSetParameters) -> None:
         super().__init__(folder, image_set)
         self.listed: dict[str, str] = {}
-        for name, subset in _LISTS.items():
-            path = find_list(self, name, ("lists/splits", ""))
-            for match in _FAKE.finditer(read_text(path) if path else ""):
-                self.listed[match.group()] = subset
+        for name, path in find_lists(self, _LISTS, ["lists/splits", ""]).items():
+            for match in _FAKE.finditer(read_text(path)):
+                self.listed[match.group()] = _LISTS[name]
         # subsets by target and by actor; one that stands in two has none
         found = defaultdict(set)
         for name, subset in self.listed.items():

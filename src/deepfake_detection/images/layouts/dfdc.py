@@ -2,12 +2,14 @@
 
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.layouts.base import LABEL_NAMES, SUBSET_NAMES
 from deepfake_detection.images.layouts.data_set import (
     SIDE_FOLDERS,
     DataSetLayout,
@@ -20,8 +22,6 @@ from deepfake_detection.images.layouts.data_set import (
 from deepfake_detection.parameters import ImageSetParameters
 
 _PUBLISHED = {"train": 119_154, "validation": 4_000, "test": 5_000}
-_LABELS = {"real": 0, "fake": 1, "0": 0, "1": 1}
-_SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 _DEPTHS = ("", "*/", "*/*/")
 
 
@@ -121,21 +121,21 @@ def _read_csv(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _facts(path: Path, name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    label = _LABELS.get(str(facts.get("label", facts.get("is_fake", ""))).lower())
+    label = LABEL_NAMES.get(str(facts.get("label", facts.get("is_fake", ""))).lower())
     if label is None:
         raise UserError(f"{path}: '{name}' has no label, which should be REAL or FAKE")
     original = facts.get("original")
     return {
         "label": label,
         "original": _stem(original) if label and original else None,
-        "subset": _SPLITS.get(str(facts.get("split")).lower()),
+        "subset": SUBSET_NAMES.get(str(facts.get("split")).lower()),
     }
 
 
 def _subset_of(place: PurePosixPath) -> str | None:
     """The subset that a folder's name names: `dfdc_train_part_0`, `test`."""
-    names = [part.lower() for part in place.parts]
-    return next((each for each in _PUBLISHED if any(each in name for name in names)), None)
+    words = {word for part in place.parts for word in re.split(r"[^a-z]+", part.lower())}
+    return next((subset for word, subset in SUBSET_NAMES.items() if word in words), None)
 
 
 def _stem(name: str) -> str:

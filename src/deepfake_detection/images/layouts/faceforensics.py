@@ -14,7 +14,7 @@ from deepfake_detection.images.layouts.data_set import (
     PassedOver,
     Taken,
     below_media_folder,
-    find_list,
+    find_lists,
     read_text,
 )
 from deepfake_detection.parameters import ImageSetParameters
@@ -170,12 +170,9 @@ class _FaceForensicsTree(DataSetLayout):
 
     def _read_lists(self) -> dict[str, str]:
         subsets: dict[str, str] = {}
-        for name, subset in _LISTS.items():
-            path = find_list(self, name, _LIST_FOLDERS)
-            if path is None:
-                continue
+        for name, path in find_lists(self, _LISTS, _LIST_FOLDERS).items():
             for number in _numbers(path):
-                if subsets.setdefault(number, subset) != subset:
+                if subsets.setdefault(number, _LISTS[name]) != _LISTS[name]:
                     raise UserError(f"{path}: video {number} stands in another list too")
         return subsets
 
@@ -217,7 +214,7 @@ def _in_tree(parts: tuple[str, ...]) -> tuple[str, ...]:
         return (tree, *parts[1:])
     if first == "original":
         return ("original_sequences", "youtube", *parts[1:])
-    if first == "actors":
+    if first in ("actors", "youtube"):
         return ("original_sequences", *parts)
     return ("manipulated_sequences", *parts) if first in _NAMES else parts
 

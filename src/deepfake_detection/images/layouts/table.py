@@ -14,7 +14,7 @@ from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
 
 from deepfake_detection.errors import UserError, first_line
 from deepfake_detection.images.files import is_video
-from deepfake_detection.images.layouts.base import FileRow, Layout
+from deepfake_detection.images.layouts.base import LABEL_NAMES, SUBSET_NAMES, FileRow, Layout
 from deepfake_detection.images.layouts.data_set import list_files
 from deepfake_detection.parameters import ImageSetParameters
 
@@ -30,11 +30,6 @@ _COLUMNS = {
     "subset": ("subset", "split", "set"),
     "track": ("track",),
 }
-_LABELS = {"real": 0, "0": 0, "0.0": 0, "false": 0, "fake": 1, "1": 1, "1.0": 1, "true": 1}
-_SUBSETS = {
-    "train": "train", "training": "train", "val": "validation", "valid": "validation",
-    "validation": "validation", "dev": "validation", "test": "test", "testing": "test", "": None,
-}  # fmt: skip
 
 
 class Table(Layout):
@@ -112,6 +107,8 @@ class Table(Layout):
     def _describe(self, path: Path, table: pd.DataFrame) -> dict[str, list[FileRow]]:
         """Rows by path; none of a class that `classes` leaves out."""
         known: dict[str, list[FileRow]] = {}
+        labels: dict[str, int | None] = {}
+        left_out: Counter[str] = Counter()
         tracks: dict[str, set[int | None]] = {}
         for number, row in enumerate(table.to_dict("records"), 1):
             name = _relative(str(row["path"]), self.folder)
@@ -124,18 +121,33 @@ class Table(Layout):
             there.add(track)
             described = self._describe_row(where, texts)
             rows = known.setdefault(name, [])
-            if described is not None:
+            if described is None:
+                left_out[texts["class"]] += 1
+            else:
+                if labels.setdefault(described.class_name, described.label) != described.label:
+                    raise UserError(
+                        f"{where}: class '{described.class_name}' has both labels. Give real and "
+                        "fake ones classes of their own, or leave out the column class"
+                    )
                 # a video's tracks share its name, whatever their classes
                 source = texts.get("source") or None if track is not None else described.source
                 rows.append(described._replace(track=track, source=source))
+        for name, count in left_out.items():
+            self.notes.append(f"Left out, since classes gives it null: {name} ({count:,} rows)")
         return known
 
     def _describe_row(self, where: str, row: dict[str, str]) -> FileRow | None:
         class_name = row.get("class", "")
         if class_name in self.image_set.classes and self.image_set.classes[class_name] is None:
             return None
-        said = row.get("label") or self.image_set.classes.get(class_name) or class_name
-        label = _LABELS.get(said.lower())
+        of_class = self.image_set.classes.get(class_name) or class_name
+        said = row.get("label") or of_class
+        label = LABEL_NAMES.get(said.lower())
+        if label is not None and LABEL_NAMES.get(of_class.lower(), label) != label:
+            raise UserError(
+                f"{where}: label '{said}' contradicts class '{class_name}' ({of_class}): here, 1 "
+                "means fake and 0 means real"
+            )
         if label is None:
             raise UserError(
                 f"{where}: '{said}' is no label: it should be real or fake, 0 (real) or 1 (fake); "
@@ -143,12 +155,12 @@ class Table(Layout):
             )
         class_name = class_name or ("fake" if label else "real")
         subset = row.get("subset", "").lower()
-        if subset not in _SUBSETS:
+        if subset and subset not in SUBSET_NAMES:
             raise UserError(f"{where}: '{subset}' is no subset: train, validation or test")
         source, group = row.get("source"), row.get("group")
         return FileRow(
             "", class_name, label, None, f"{class_name}/{source}" if source else None,
-            group or None, _SUBSETS[subset],
+            group or None, SUBSET_NAMES.get(subset),
         )  # fmt: skip
 
 
@@ -243,6 +255,8 @@ def _relative(path: str, folder: Path) -> str:
     if "\\" in plain and not (folder / plain).exists():
         plain = plain.replace("\\", "/")
     at = Path(plain)
-    if at.is_absolute() and at.is_relative_to(folder):
-        at = at.relative_to(folder)
+    if at.is_absolute():
+        here = folder.resolve()
+        at = at if at.is_relative_to(folder) else at.parent.resolve() / at.name
+        at = next((at.relative_to(up) for up in (folder, here) if at.is_relative_to(up)), at)
     return re.sub(r"^(\./)+", "", at.as_posix())

@@ -20,7 +20,7 @@ from deepfake_detection.images.duplicates import (
 )
 from deepfake_detection.images.layouts import keep_official_subset, read_layout
 from deepfake_detection.images.scanning import scan_files
-from deepfake_detection.images.sources_and_groups import name_groups, name_sources
+from deepfake_detection.images.sources_and_groups import group_faces, name_groups, name_sources
 from deepfake_detection.images.split_summary import SUBSETS, describe_split
 from deepfake_detection.images.splitting import draw_subsets, take_official_subsets
 from deepfake_detection.parameters import (
@@ -85,14 +85,24 @@ def scan_faces(
             "difference: kedro run --pipelines face_extraction makes one of one recipe"
         )
     options = image_set.layout_options
+    classes = list(face_index["class_name"].unique())
+    if absent := [name for name in options.leave_out if name not in classes]:
+        log.info(
+            "layout_options.leave_out: there are no faces of %s; classes: %s",
+            ", ".join(absent), ", ".join(classes),
+        )  # fmt: skip
     faces = face_index[~face_index["class_name"].isin(options.leave_out)].reset_index(drop=True)
+    if faces.empty:
+        raise UserError(
+            f"parameter 'layout_options.leave_out' leaves no faces: {', '.join(classes)} are there"
+        )
     if faces["label"].isna().any():
         file = faces.loc[faces["label"].isna(), "file"].iloc[0]
         raise UserError(
             f"faces of {file} have no label: name the layout of the videos with "
             "data_preparation.layout, and run kedro run --pipelines face_extraction again"
         )
-    faces = keep_official_subset(faces, options.official_subset)
+    faces = group_faces(keep_official_subset(faces, options.official_subset), image_set)
     files = [(path, name, None) for path, name in faces[["path", "class_name"]].to_numpy()]
     scanned = pd.DataFrame(list(scan_files(training_images, files, image_set.max_pixels)))
     columns = ["label", "source", "group", "official_subset", "medium", "crop_recipe"]

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.faces.face_set import FaceSet
-from deepfake_detection.images.files import is_video
-from deepfake_detection.images.layouts import LabelledFiles, read_layout
-from deepfake_detection.images.sources_and_groups import name_groups, name_sources
+from deepfake_detection.images.files import NOT_UTF8, is_utf8
+from deepfake_detection.images.layouts import FileRow, LabelledFiles, read_layout, to_table
+from deepfake_detection.images.sources_and_groups import group_faces, name_sources
 from deepfake_detection.parameters import FaceExtractionParameters, ImageSetParameters
 from deepfake_detection.pipelines.face_extraction.contact_sheet import draw_crops
 from deepfake_detection.reports.words import counted
@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 INDEX_COLUMNS = [
     "path", "sha256", "file", "file_sha256", "medium", "frame", "seconds", "track", "left", "top",
     "right", "bottom", "landmarks", "score", "crop_size", "face_pixels", "class_name", "label",
-    "source", "group", "official_subset", "crop_recipe", "crop_recipe_fingerprint",
+    "source", "group", "official_subset", "folder", "group_rule", "crop_recipe",
+    "crop_recipe_fingerprint",
 ]  # fmt: skip
 LOST_COLUMNS = ["file", "frame", "seconds", "reason"]
 _SHOWN = 5
@@ -54,7 +55,7 @@ def extract_faces(
     usable = listed.files[listed.files["reason"].isna()]
     rows: list[dict[str, Any]] = []
     lost = [
-        {"file": path, "frame": None, "seconds": None, "reason": reason}
+        {"file": _printable(path), "frame": None, "seconds": None, "reason": reason}
         for path, reason in listed.files.loc[
             listed.files["reason"].notna(), ["path", "reason"]
         ].itertuples(index=False)
@@ -86,11 +87,14 @@ def extract_faces(
 def _list_files(videos: Path, image_set: ImageSetParameters) -> tuple[Path, LabelledFiles]:
     """The folder and its files; of a single file its folder and itself, without a label."""
     if videos.is_dir():
-        return videos, read_layout(videos, image_set, videos=True)
-    alone = image_set.model_copy(update={"layout": "unlabelled"})
-    listed = read_layout(videos.parent, alone, videos=True)
-    files = listed.files[listed.files["path"] == videos.name]
-    return videos.parent, LabelledFiles(listed.layout, files, listed.notes)
+        listed = read_layout(videos, image_set, videos=True)
+        listed.files.loc[~listed.files["path"].map(is_utf8), "reason"] = NOT_UTF8
+        return videos, listed
+    return videos.parent, LabelledFiles("unlabelled", to_table([FileRow(videos.name)]), [])
+
+
+def _printable(path: str) -> str:
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def _check_tracks(files: pd.DataFrame, settings: FaceExtractionParameters) -> None:
@@ -135,8 +139,9 @@ def _label(
     """Give each face class, label, source, group and official subset of its file or track."""
     labels = files.rename(columns={"path": "file"}).drop(columns=["reason", "medium"])
     # photographs may be frames of one video: the rule of images holds for them
+    videos = set(found.loc[found["medium"] == "video", "file"])
     photographs = labels[
-        labels["source"].isna() & labels["label"].notna() & ~labels["file"].map(is_video)
+        labels["source"].isna() & labels["label"].notna() & ~labels["file"].isin(videos)
     ]
     labels.loc[photographs.index, "source"] = name_sources(
         photographs["file"], photographs["class_name"], photographs["label"].notna(),
@@ -153,18 +158,11 @@ def _label(
         )
         .drop(columns="labelled_track")
     )
-    unnamed = index["source"].isna()
-    index.loc[unnamed, "source"] = [
-        str(Path(file).with_suffix("")) for file in index.loc[unnamed, "file"]
-    ]
-    ungrouped = index["group"].isna()
-    if ungrouped.any():
-        rest = index[ungrouped]
-        index.loc[ungrouped, "group"] = name_groups(
-            rest["file"], rest["source"], rest["file_sha256"], rest["folder"], image_set.group
-        )
+    index["source"] = index["source"].fillna(index["file"])
+    index["group_rule"] = index["group"].isna()
+    index = group_faces(index, image_set)
     if all_tracks:
-        index["source"] = index["source"] + "#" + index["track"].astype(str)
+        index["source"] += index["track"].map("#track_{:02}".format)
     return index
 
 
