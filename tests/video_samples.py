@@ -36,6 +36,7 @@ def write_video(
     turn=0,
     container_format=None,
     codec_options=None,
+    pixel_shape=None,
 ):
     """Write a video; `times` are presentation times of the frames in milliseconds."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +47,8 @@ def write_video(
         stream.codec_context.thread_count = 1
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
+        if pixel_shape:
+            stream.codec_context.sample_aspect_ratio = pixel_shape
         if turn:
             stream.set_display_rotation(turn)
         for number in range(frames):

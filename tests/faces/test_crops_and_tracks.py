@@ -168,6 +168,13 @@ def test_a_missing_face_keeps_its_track_for_three_frames():
     assert tracker.add([face]) == [1]
 
 
+def test_a_lone_face_that_jumps_is_the_same_person_unless_its_size_differs():
+    tracker = Tracker()
+    places = [(0, 0), (400, 10), (20, 300)]
+    assert [tracker.add([face_at(*place, 60)]) for place in places] == [[0]] * 3
+    assert tracker.add([face_at(900, 900, 20)]) == [1]
+
+
 def test_the_largest_track_is_that_of_the_largest_and_surest_faces():
     small, large, unsure = face_at(0, 0, 20), face_at(0, 0, 30), face_at(0, 0, 36, score=0.4)
     assert choose_largest([0, 1, 0], [small, large, small]) == 1

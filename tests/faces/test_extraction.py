@@ -1,6 +1,7 @@
 """Faces of files: crops, records, what is lost and why, and going on after an end."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from deepfake_detection.errors import UserError
 from deepfake_detection.faces.detection import make_face_detector
 from deepfake_detection.faces.extraction import RECORD, extract_faces_of_file, read_record
 from deepfake_detection.faces.face_set import FaceSet
+from deepfake_detection.images import reading
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +159,42 @@ def test_a_record_counts_only_for_the_file_and_crops_that_it_is_of(portrait, tmp
     extract(path, target)
     portrait.resize((190, 190)).save(path)
     assert read_record(path, target) is None
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), PermissionError(13, "no")])
+def test_what_is_not_the_fault_of_the_file_leaves_no_record(videos, tmp_path, error):
+    path = next(videos.rglob("000.mp4"))
+
+    def fail():
+        raise error
+
+    changed = face_settings()
+    with pytest.raises(OSError, match=error.strerror):
+        extract_faces_of_file(
+            path, tmp_path / "crops", changed, make_face_detector(changed), report_progress=fail
+        )
+    assert read_record(path, tmp_path / "crops") is None
+    assert len(extract(path, tmp_path / "crops")["faces"]) == 4
+
+
+def test_a_file_of_the_same_name_size_and_time_elsewhere_is_another(portrait, tmp_path):
+    paths = [tmp_path / name / "photo.bmp" for name in ("one", "other")]
+    for path, picture in zip(paths, (portrait, portrait.transpose(0)), strict=True):
+        path.parent.mkdir()
+        picture.save(path)
+        os.utime(path, ns=(10**18, 10**18))
+    extract(paths[0], tmp_path / "crops")
+    assert read_record(paths[0], tmp_path / "crops") is not None
+    assert read_record(paths[1], tmp_path / "crops") is None
+
+
+def test_a_heic_photograph_without_its_package_is_no_video(tmp_path, monkeypatch):
+    path = tmp_path / "photo.heic"
+    path.write_bytes(b"\0\0\0\x1cftypheic" + bytes(200))
+    monkeypatch.setattr(reading, "_types", lambda: ("JPEG", "PNG"))
+    record = extract(path, tmp_path / "crops")
+    assert record["medium"] is None
+    assert "pillow-heif" in reasons(record)[0]
 
 
 def test_an_interrupted_set_is_completed_and_the_same(videos, tmp_path):

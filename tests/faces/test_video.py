@@ -1,5 +1,7 @@
 """Frames of videos: which are chosen, that they are the right ones, and what broken files give."""
 
+from fractions import Fraction
+
 import numpy as np
 import psutil
 import pytest
@@ -96,6 +98,25 @@ def test_frames_of_each_kind_of_file_are_in_order(tmp_path, name):
     found = read(path)
     assert [number_of(frame.image) for frame in found] == list(range(12))
     assert found[0].image.size == CODECS[name].get("size", (64, 48))
+
+
+def test_chosen_frames_of_av1_are_those_of_decoding_everything(tmp_path):
+    options = {"preset": "10", "g": "20", "svtav1-params": "lp=1"}
+    path = write_video(
+        tmp_path / "a.mp4", 60, codec="libsvtav1", size=(96, 64), codec_options=options
+    )
+    everything = decode_all(path)
+    wanted = list(range(3, 60, 7))
+    for frame in read(path, wanted):
+        assert np.array_equal(np.asarray(frame.image), everything[frame.number])
+
+
+def test_stored_pixels_that_are_no_squares_become_squares(tmp_path):
+    path = write_video(tmp_path / "wide.mp4", 2, pixel_shape=Fraction(3, 2))
+    assert read(path)[0].image.size == (96, 48)
+    assert read(write_video(tmp_path / "odd.mp4", 2, pixel_shape=Fraction(50)))[0].image.size == (
+        64, 48,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("turn", [90, 180, -90])

@@ -129,3 +129,24 @@ def test_no_group_stands_in_two_subsets_for_random_pair_lists(pairs, seed):
     for each, subset in zip(related, subsets, strict=True):
         for name in each:
             assert subset_of.setdefault(name, subset) == subset
+
+
+@pytest.mark.parametrize("subset", ["train", "validation"])
+def test_a_subset_of_one_label_is_named(subset):
+    index = two_of_each({"train": 4, "validation": 2, "test": 3})
+    index.loc[(index["official_subset"] == subset) & (index["label"] == 0), "official_subset"] = (
+        None
+    )
+    with pytest.raises(UserError, match=f"{subset}.*real"):
+        take_official_subsets(index, parameters())
+
+
+def test_where_a_chain_leaves_validation_too_little_sources_are_drawn():
+    rows = [("real", "chain", "train"), ("fake", "chain", "train")] * 40
+    rows += [("real", "alone", "train"), ("fake", "alone", "train")] + [("real", "t", "test")] * 4
+    index = index_of([*rows, *[("fake", "t", "test")] * 4])
+    strict = take_official_subsets(index, parameters())
+    assert (strict == "validation").sum() == 2
+    subsets = take_official_subsets(index, parameters(allow_shared_groups=True))
+    for label in (0, 1):
+        assert ((subsets == "validation") & (index["label"] == label)).sum() == 8

@@ -175,6 +175,20 @@ def test_the_flat_tree_of_others_is_read_too(tmp_path):
     assert set(table["class_name"]) == {"youtube", *METHODS}
 
 
+def test_originals_may_lie_in_a_folder_named_after_youtube(tmp_path):
+    files = ["youtube/c23/videos/000.mp4", "Deepfakes/c23/videos/000_003.mp4"]
+    assert read(put_tree(tmp_path, *files))["label"].to_dict() == {files[0]: 0, files[1]: 1}
+
+
+def test_given_lists_have_to_be_there_and_some_may_be_missing(tmp_path):
+    put_tree(tmp_path / "data", *paths())
+    put_tree(tmp_path / "lists", "notes.txt")
+    with pytest.raises(UserError, match=r"layout_options\.lists.*train\.json"):
+        read(tmp_path / "data", lists=str(tmp_path / "lists"))
+    put_tree(tmp_path / "lists", train__json=lists()["train__json"])
+    assert "val.json, test.json" in said(read(tmp_path / "data", lists=str(tmp_path / "lists")))
+
+
 def test_trees_of_shorter_names_are_read_too(tmp_path):
     files = ["original/youtube/c40/videos/000.mp4",
              "original/actors/c40/videos/01__kitchen_pan.mp4",

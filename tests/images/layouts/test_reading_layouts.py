@@ -155,6 +155,40 @@ def test_a_table_that_does_not_fit_is_named(tmp_path, text, named):
         read(tmp_path, "table", table="t.csv")
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("path,label,class\n0.png,1,real\n", "row 1.*real"),
+        ("path,label,class\n0.png,0,fake_deepfake\n", "row 1.*fake_deepfake"),
+        ("path,label,class\n0.png,1,celeb\n1.png,0,celeb\n", "row 2.*celeb"),
+    ],
+)
+def test_a_label_that_contradicts_its_class_is_named(tmp_path, text, named):
+    put_tree(tmp_path, "0.png", "1.png", labels__csv=text)
+    with pytest.raises(UserError, match=named):
+        read(tmp_path, "table")
+
+
+def test_classes_with_null_are_left_out_of_subset_folders_and_tables(tmp_path):
+    classes = {"real": "real", "fake": "fake", "deepfakes": None}
+    put_tree(tmp_path / "tree", *(f"train/{name}/0.png" for name in classes))
+    table = read(tmp_path / "tree", "subset_folders", classes=classes)
+    assert set(table["class_name"]) == {"real", "fake"}
+    assert "deepfakes" in said(table)
+    text = "path,class\n0.png,real\n1.png,deepfakes\n"
+    put_tree(tmp_path / "table", "0.png", "1.png", labels__csv=text)
+    table = read(tmp_path / "table", "table", classes=classes)
+    assert set(table["class_name"]) == {"real"}
+    assert "deepfakes" in said(table)
+
+
+def test_absolute_paths_through_a_link_are_of_the_folder(tmp_path):
+    put_tree(tmp_path / "real", "0.png")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    put_tree(tmp_path / "real", labels__csv=f"path,label\n{tmp_path / 'link' / '0.png'},1\n")
+    assert read(tmp_path / "real", "table")["label"].to_dict() == {"0.png": 1}
+
+
 def test_two_tables_need_a_name(tmp_path):
     text = "path,label\n0.png,1\n"
     put_tree(tmp_path, "0.png", a__csv=text, b__csv=text)

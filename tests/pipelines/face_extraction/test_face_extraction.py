@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 
 import numpy as np
 import pandas as pd
@@ -130,6 +131,46 @@ def test_photographs_have_the_sources_of_images_and_videos_are_their_own(tmp_pat
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("layout", ["class_folders", "table"])
+def test_groups_by_a_rule_follow_the_parameter_without_a_new_extraction(tmp_path, layout):
+    for number, name in enumerate(("real/000", "fake/000", "real/001", "fake/001")):
+        portrait = make_image(Source.read("main", number), "real", 0, seed=0, size=160)[0]
+        path = tmp_path / f"data/{name}.mp4"
+        write_video(path, 1, pictures=[np.asarray(portrait)], size=(160, 160))
+    rows = "".join(f"{kind}/00{n}.mp4,{kind}\n" for kind in ("real", "fake") for n in (0, 1))
+    (tmp_path / "data/labels.csv").write_text("path,label\n" + rows)
+    rules = {"layout": layout, "classes": {"real": "real", "fake": "fake"}}
+    index, _ = extract_faces(tmp_path / "data", tmp_path, face_settings(), image_set(**rules))
+    assert index["group"].nunique() == 4
+    same = {"group": {"rule": "same_number", "pattern": None}}
+    prepared, _ = prepare(tmp_path, index, **rules, **same)
+    assert prepared.groupby("group")["source"].nunique().tolist() == [2, 2]
+
+
+def test_names_that_tables_cannot_hold_are_lost_alone(tmp_path):
+    portrait = make_image(Source.read("main", 3), "real", 0, seed=0, size=160)[0]
+    (tmp_path / "data/real").mkdir(parents=True)
+    portrait.save(tmp_path / "data/real/0.png")
+    (tmp_path / "data/real" / os.fsdecode(b"\xff.png")).write_bytes(b"")
+    portrait.save(tmp_path / "data/0.png")
+    unlabelled = image_set(layout="unlabelled")
+    index, lost = extract_faces(tmp_path / "data", tmp_path, face_settings(), unlabelled)
+    assert index["file"].tolist() == ["0.png", "real/0.png"]
+    assert "UTF-8" in lost["reason"].item()
+    index.to_parquet(tmp_path / "index.parquet")
+    lost.to_csv(tmp_path / "lost.csv")
+
+
+def test_a_single_file_is_read_without_its_folder(two_people, tmp_path, caplog):
+    caplog.set_level("INFO")
+    for number in range(3):
+        (two_people / f"{number}.txt").touch()
+    index, lost = extract_faces(two_people / "one.mp4", tmp_path, face_settings(), image_set())
+    assert set(index["file"]) == {"one.mp4"}
+    assert lost.empty
+    assert ".txt" not in caplog.text
+
+
 @pytest.fixture(scope="module")
 def two_people(tmp_path_factory):
     """A clip of two people, the larger one being track 0, and a real clip of one."""
@@ -215,6 +256,17 @@ def test_classes_can_be_left_out_without_a_new_extraction(extracted):
     options = image_set().layout_options.model_dump() | {"leave_out": ["Face2Face"]}
     index, _ = prepare(faces, face_index, layout_options=options)
     assert set(index["class_name"]) == {"youtube", "Deepfakes"}
+
+
+def test_leaving_out_all_classes_is_an_error_and_an_absent_one_is_said(extracted, caplog):
+    _, faces, face_index, _ = extracted
+    caplog.set_level("INFO")
+    options = image_set().layout_options.model_dump()
+    prepare(faces, face_index, layout_options=options | {"leave_out": ["FaceSwap"]})
+    assert "FaceSwap" in caplog.text
+    everything = list(face_index["class_name"].unique())
+    with pytest.raises(UserError, match="leave_out"):
+        prepare(faces, face_index, layout_options=options | {"leave_out": everything})
 
 
 def test_an_official_subset_can_be_chosen_without_a_new_extraction(extracted):
