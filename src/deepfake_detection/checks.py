@@ -23,6 +23,8 @@ _HINTS = {
     "other_detector": "there is no detector to compare with: give --params other_detector=FILE",
     "pictures_to_check": "there are no pictures in {path} to check the export on: give --params "
     "images=FOLDER",
+    "face_index": "there are no extracted faces ({path}): kedro run --pipelines face_extraction "
+    "--params videos=FOLDER makes them (with the same face_set and --env)",
 }
 # Commands with a path given
 _EXAMPLES = {

@@ -76,6 +76,10 @@ class FaceSet:
         missing = [file for file in files if read_record(folder / file, self.folder / file) is None]
         cores = joblib.cpu_count()
         processes = min(self.settings.processes or cores, len(missing))
+        if done := len(files) - len(missing):
+            log.info(
+                "Faces of %s of %s files were extracted before", f"{done:,}", f"{len(files):,}"
+            )
         if not missing:
             return {}
         threads = max(1, cores // processes)

@@ -180,3 +180,9 @@ def test_wilddeepfake_has_sequences_and_official_folders(tmp_path):
         0, "test"
     ]  # fmt: skip
     assert "tar.gz" in said(table)
+
+
+def test_wilddeepfake_sequences_without_their_number_are_not_taken(tmp_path):
+    files = ["fake_train/fake/131/0.png", "fake_train/1/fake/131/0.png", "real_test/2/real/0/0.png"]
+    table = read(put_tree(tmp_path, *files), videos=False)
+    assert table["label"].isna().to_dict() == {files[0]: True, files[1]: False, files[2]: False}

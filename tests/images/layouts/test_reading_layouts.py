@@ -169,6 +169,13 @@ def test_a_label_that_contradicts_its_class_is_named(tmp_path, text, named):
         read(tmp_path, "table")
 
 
+def test_equal_sources_of_two_classes_are_one_group(tmp_path):
+    text = "path,label,source,group\n0.png,0,anna,\n1.png,1,anna,\n2.png,1,anna,other\n"
+    table = read(put_tree(tmp_path, "0.png", "1.png", "2.png", labels__csv=text), "table")
+    assert table["source"].to_list() == ["real/anna", "fake/anna", "fake/anna"]
+    assert table["group"].to_list() == ["anna", "anna", "other"]
+
+
 def test_classes_with_null_are_left_out_of_subset_folders_and_tables(tmp_path):
     classes = {"real": "real", "fake": "fake", "deepfakes": None}
     put_tree(tmp_path / "tree", *(f"train/{name}/0.png" for name in classes))

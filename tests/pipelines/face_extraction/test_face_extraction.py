@@ -207,9 +207,10 @@ def test_tracks_without_a_row_and_rows_without_a_track_are_lost(two_people, tmp_
     table = "path,track,label\ntwo.mp4,1,fake\ntwo.mp4,7,fake\none.mp4,0,real\n"
     index, lost = extract_labelled(two_people, tmp_path, table)
     assert set(zip(index["file"], index["track"], strict=True)) == {("two.mp4", 1), ("one.mp4", 0)}
-    assert lost["frame"].isna().tolist() == [False, False, False, True]
-    assert lost["reason"].str.contains("track 0").tolist() == [True, True, True, False]
-    assert "track 7" in lost["reason"].iloc[-1]
+    assert lost["file"].tolist() == ["two.mp4", "two.mp4"]
+    assert lost["frame"].isna().all()
+    assert "track 0 (3 faces)" in lost["reason"].iloc[0]
+    assert "track 7" in lost["reason"].iloc[1]
 
 
 @pytest.mark.parametrize(

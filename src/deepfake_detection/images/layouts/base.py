@@ -98,7 +98,7 @@ class Layout(ABC):
         """Add a note on files that are passed over: how many of each kind."""
         if passed:
             said = ", ".join(f"{what} ({count:,})" for what, count in passed.items())
-            self.notes.append(f"Passed over: {said}")
+            self.notes.append(f"Not taken for images or videos to use: {said}")
 
     def leave_out(
         self, files: list[T], class_of: Callable[[T], str], known: Collection[str] = ()

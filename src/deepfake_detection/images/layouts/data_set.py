@@ -164,25 +164,30 @@ class DataSetLayout(Layout):
             missing = f"; nothing of {', '.join(lacking)}" if lacking else ""
             self.notes.append(f"This is a part of {self.title}{missing}")
 
-    def compare_lists(self, listed: Mapping[str, str], there: Iterable[str], where: str) -> None:
+    def compare_lists(
+        self, listed: Mapping[str, str], there: Iterable[str], where: str, what: str = "videos"
+    ) -> None:
         """Note which videos of official lists are missing, and which are in none.
 
         Args:
             listed: Subsets by video.
             there: The videos that are there.
             where: What the lists are called.
+            what: What they list.
         """
         found = set(there)
         missing = natsorted(listed.keys() - found)
         extra = natsorted(found - listed.keys())
         sizes = Counter(listed[name] for name in found if name in listed)
         said = ", ".join(f"{sizes[name]} {name}" for name in ("train", "validation", "test"))
-        self.notes.append(f"Official subsets ({where}): {said} videos")
+        self.notes.append(f"Official subsets ({where}): {said} {what}")
         if missing:
-            self.notes.append(f"{len(missing)} listed videos are not here: {_first(missing)}")
+            self.notes.append(
+                f"Listed {what} that are not here ({len(missing)}): {_first(missing)}"
+            )
         if extra:
             self.notes.append(
-                f"{len(extra)} videos stand in no official list and have no official subset: "
+                f"In no official list, and without an official subset ({len(extra)} {what}): "
                 f"{_first(extra)}"
             )
 
@@ -200,8 +205,8 @@ class DataSetLayout(Layout):
         group, size = sizes.most_common(1)[0]
         if len(group_of) > 2 and size > _CHAIN * len(group_of):
             self.notes.append(
-                f"A chain of shared {self.related_to} joins {size:,} of {len(group_of):,} videos "
-                f"into one group ({group}): a grouped split cannot divide them"
+                f"A chain of videos that share {self.related_to} joins {size:,} of "
+                f"{len(group_of):,} into one group ({group}): a grouped split cannot divide them"
             )
         subsets: dict[str, set[str]] = {}
         for name, subset in group_of.values():

@@ -99,7 +99,7 @@ class Dfdc(DataSetLayout):
             )
         lone = sum(len(set(each.related)) == 1 for each in videos.values() if each.label)
         if lone:
-            self.notes.append(f"{lone:,} fakes name no original: each is a group of its own")
+            self.notes.append(f"Fakes that name no original, each a group of its own: {lone:,}")
 
 
 def _read_json(path: Path) -> dict[str, dict[str, Any]]:

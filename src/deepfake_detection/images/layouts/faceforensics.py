@@ -149,7 +149,9 @@ class _FaceForensicsTree(DataSetLayout):
             return
         originals = [video for name, video in videos if name == "youtube"]
         if originals:
-            self.compare_lists(self.subsets, originals, "720, 140 and 140 originals are published")
+            self.compare_lists(
+                self.subsets, originals, "720, 140 and 140 are published", "originals"
+            )
         torn = [
             video
             for (_, video), each in videos.items()

@@ -160,7 +160,7 @@ class Table(Layout):
         source, group = row.get("source"), row.get("group")
         return FileRow(
             "", class_name, label, None, f"{class_name}/{source}" if source else None,
-            group or None, SUBSET_NAMES.get(subset),
+            group or source or None, SUBSET_NAMES.get(subset),
         )  # fmt: skip
 
 

@@ -30,9 +30,9 @@ class WildDeepfake(DataSetLayout):
     def describe(self, path: PurePosixPath) -> Taken | PassedOver | str:
         """Read `fake_train/1/fake/131/942.png`."""
         match = _FOLDER.fullmatch(path.parts[0])
-        if match is None or len(path.parts) < 4:
+        name, subset = (match.group(1).lower(), match.group(2).lower()) if match else ("", "")
+        if len(path.parts) < 4 or path.parts[2].lower() != name:
             return "not as fake_train/1/fake/131/942.png"
-        name, subset = match.group(1).lower(), match.group(2).lower()
         number = path.parts[1]
         sequence = [part for part in path.parts[2:-1] if part.lower() != name]
         video = "/".join((subset, number, *sequence))
@@ -42,7 +42,11 @@ class WildDeepfake(DataSetLayout):
     def compare(self, videos: Mapping[tuple[str, str], Taken]) -> None:
         """Compare with the published numbers of sequences."""
         self.compare_counts(videos)
-        packed = sum(1 for folder in _folders(self.folder) for _ in folder.glob("*.tar.gz"))
+        packed = sum(
+            not archive.with_name(archive.name.removesuffix(".tar.gz")).is_dir()
+            for folder in _folders(self.folder)
+            for archive in folder.glob("*.tar.gz")
+        )
         if packed:
             self.notes.append(f"{packed} archives (.tar.gz) are not unpacked, and not read")
 

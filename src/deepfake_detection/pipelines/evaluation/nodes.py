@@ -20,6 +20,7 @@ from deepfake_detection.metrics.source_scores import SourceScore, score_sources
 from deepfake_detection.models.detector import CLASS_NAMES, Detector
 from deepfake_detection.parameters import EvaluationParameters, ImageSetParameters
 from deepfake_detection.pipelines.evaluation.label_issues import rank_label_issues
+from deepfake_detection.reports.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +110,8 @@ def measure_predictions(
     for subset, groups in predictions.groupby("subset", sort=False)["group"].nunique().items():
         if groups < few:
             log.warning(
-                "%s holds only %d groups of images (few: below %d): read its intervals as rough",
-                subset, groups, few,
+                "%s holds only %s of images (few: below %d): read its intervals as rough",
+                subset, counted(groups, "group"), few,
             )  # fmt: skip
     return table, metrics
 
@@ -180,11 +181,14 @@ def compare_with_own_split(
         return beside
     by_image = beside[(beside["level"] == "image") & beside["class_name"].isna()]
     for line in by_image[by_image["metric"].isin(["accuracy", "roc_auc"])].to_dict("records"):
+        own_figures, external = (
+            _figures({name: line[f"{whose}_{name}"] for name in _FIGURES})
+            for whose in ("own", "external")
+        )
         log.info(
-            "Own %s to this set: %s %.4f (%.2f–%.2f) to %.4f (%.2f–%.2f)",
-            line["own_subset"], line["metric"].replace("roc_auc", "ROC AUC"),
-            *(line[f"{whose}_{name}"] for whose in ("own", "external")
-              for name in ("value", "low", "high")),
+            "Own %s to this set: %s %s to %s",
+            line["own_subset"], line["metric"].replace("roc_auc", "ROC AUC"), _say(own_figures),
+            _say(external),
         )  # fmt: skip
     return beside
 
@@ -241,11 +245,16 @@ def list_label_issues(
     return issues
 
 
+def _figures(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Value, interval and number of a row; None for what is not a number."""
+    return {name: None if math.isnan(row[name]) else row[name] for name in _FIGURES}
+
+
 def _nest(table: pd.DataFrame) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for row in table.to_dict("records"):
         level = nested.setdefault(str(row["subset"]), {}).setdefault(f"{row['level']}s", {})
-        figures = {name: None if math.isnan(row[name]) else row[name] for name in _FIGURES}
+        figures = _figures(row)
         if isinstance(row["class_name"], str):
             level.setdefault(row["metric"], {})[row["class_name"]] = figures
         else:
@@ -273,7 +282,8 @@ def _log_metrics(metrics: dict[str, Any]) -> None:
         figures = ", ".join(f"{name} {_say(figure)}" for name, figure in shown.items())
         basis = explain_subset(subset, metrics["split_method"], metrics["chosen_on_validation"])
         log.info("Score on %s: %s%s", subset, figures, f" ({basis})" if basis else "")
-    _log_kinds_and_sources(metrics, *list(metrics["subsets"].items())[-1])
+    headline = "test" if "test" in metrics["subsets"] else list(metrics["subsets"])[-1]
+    _log_kinds_and_sources(metrics, headline, metrics["subsets"][headline])
     if metrics["note"]:
         log.info("%s", metrics["note"])
 

@@ -1,6 +1,7 @@
 """Nodes of `face_extraction`: face index, lost faces and contact sheet."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def extract_faces(
     index["crop_size"] = settings.crop.size
     index["crop_recipe"] = face_set.recipe.model_dump_json()
     index["crop_recipe_fingerprint"] = face_set.recipe.fingerprint
-    _log_found(index, lost_faces, len(usable), frames, face_set.folder)
+    _log_found(index, lost_faces, usable["path"].nunique(), frames, face_set.folder)
     return index[INDEX_COLUMNS], lost_faces
 
 
@@ -119,13 +120,19 @@ def _split_unlabelled(
     by_track = files[files["track"].notna()]
     labelled = set(zip(by_track["path"], by_track["track"], strict=True))
     partly = {file for file, _ in labelled}
-    found, lost = [], []
+    found: list[dict[str, Any]] = []
+    unnamed: Counter[tuple[str, int]] = Counter()
     for row in rows:
-        if row["file"] not in partly or (row["file"], row["track"]) in labelled:
+        track = (row["file"], row["track"])
+        if row["file"] not in partly or track in labelled:
             found.append(row)
         else:
-            reason = f"the table has no row for its track {row['track']}"
-            lost.append({key: row[key] for key in LOST_COLUMNS[:-1]} | {"reason": reason})
+            unnamed[track] += 1
+    lost = [
+        {"file": file, "frame": None, "seconds": None,
+         "reason": f"the table has no row for its track {track} ({counted(number, 'face')})"}
+        for (file, track), number in unnamed.items()
+    ]  # fmt: skip
     missing = labelled - {(row["file"], row["track"]) for row in rows}
     for file, track in sorted(missing):
         reason = f"no face of track {track}, which the table labels"
@@ -182,6 +189,9 @@ def _log_found(
             counted(part["file"].nunique(), "file"), part["face_pixels"].min(),
             part["face_pixels"].max(), part["face_pixels"].median(),
         )  # fmt: skip
+    if index["label"].nunique() == 1 and index["label"].notna().all():
+        only = "fake" if index["label"].iloc[0] else "real"
+        log.warning("All faces are %s: a detector learns from real and fake ones", only)
     _log_lost(lost)
 
 
