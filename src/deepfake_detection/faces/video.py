@@ -80,14 +80,12 @@ def import_av() -> ModuleType:
 def choose_evenly(timeline: Timeline, count: int) -> list[int]:
     """The middle frames of `count` equal parts of a video; all frames where there are fewer."""
     total = len(timeline.seconds)
-    return sorted({int((part + 0.5) * total / count) for part in range(count)} & set(range(total)))
+    return sorted({int((part + 0.5) * total / count) for part in range(count)})
 
 
 def choose_by_time(timeline: Timeline, step: float) -> list[int]:
     """A frame every `step` seconds: the first one that is not earlier."""
     seconds = timeline.seconds
-    if not len(seconds):
-        return []
     wanted = np.arange(0, seconds[-1] + 1e-6, step)
     return sorted(set(np.searchsorted(seconds, wanted - 1e-6).tolist()) & set(range(len(seconds))))
 

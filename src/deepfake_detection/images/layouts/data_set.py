@@ -66,9 +66,9 @@ class DataSetLayout(Layout):
         """Which of the files are read; for what the parameters choose from."""
         return taken
 
+    @abstractmethod
     def compare(self, videos: Mapping[tuple[str, str], Taken]) -> None:
         """Add notes on what is there of the data set, by class and video."""
-        self.compare_counts(videos)
 
     def read(self, *, videos: bool) -> list[FileRow]:
         """List the files in natural order; those that are passed over are counted in `notes`."""
@@ -85,7 +85,10 @@ class DataSetLayout(Layout):
                 rejected[path] = found
         if not taken:
             first = next((f": {path} ({why})" for path, why in rejected.items()), "")
-            raise UserError(f"{self.folder} holds no file of {self.title}{first}. {self.expected}")
+            raise UserError(
+                f"{self.folder} holds no file of {self.title}{first}. docs/data.md describes the "
+                f"layout {self.name}"
+            )
         taken = self.leave_out(self.select(taken), lambda each: each[1].class_name, self.published)
         taken = self._choose_media(taken, videos=videos)
         groups = join_related([each.related for _, each in taken])
@@ -102,11 +105,6 @@ class DataSetLayout(Layout):
             for (path, each), group in zip(taken, groups, strict=True)
         ]  # fmt: skip
         return [*rows, *(FileRow(path, reason=reason) for path, reason in rejected.items())]
-
-    @property
-    def expected(self) -> str:
-        """How the folder should look, for an error."""
-        return f"The layout {self.name} is described in docs/data.md"
 
     def _choose_media(
         self, taken: list[tuple[str, Taken]], *, videos: bool
