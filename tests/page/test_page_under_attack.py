@@ -205,8 +205,8 @@ def test_a_network_of_nan_gives_an_error_and_no_verdict(detector, picture):
     assert list(json.loads(body["body"])) == ["error"]
 
 
-def test_decoding_process_starts_again_after_it_has_ended(picture):
-    with closing(DecodingProcess(1, 30)) as decoder:
+def test_decoding_process_starts_again_after_it_has_ended(picture, endless):
+    with closing(DecodingProcess(50, 30)) as decoder:
         expected = Image.open(io.BytesIO(picture)).convert("RGB").tobytes()
         assert decoder.open(picture).tobytes() == expected
         decoder.close()
@@ -214,7 +214,7 @@ def test_decoding_process_starts_again_after_it_has_ended(picture):
         # the next pictures are answered, whatever came before
         decoder._seconds = 0
         with pytest.raises(SlowPictureError):
-            decoder.open(picture)
+            decoder.open(endless)
         decoder._seconds = 30
         assert decoder.open(picture).tobytes() == expected
 
