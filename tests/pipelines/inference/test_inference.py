@@ -23,10 +23,10 @@ from PIL import Image
 
 from deepfake_detection import Detector
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.listing import list_files
 from deepfake_detection.interruptions import InterruptedWorkError
 from deepfake_detection.models.scoring import ScoringCheckpoints
 from deepfake_detection.parameters import InferenceParameters
-from deepfake_detection.pipelines.inference.listing import list_files
 from deepfake_detection.pipelines.inference.nodes import (
     average_sources,
     score_pictures,
