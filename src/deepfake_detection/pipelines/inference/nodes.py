@@ -102,6 +102,7 @@ def _score_files(
             device=inference.device,
             precision=inference.precision,
             max_pixels=inference.max_pixels,
+            faces="given",
         )
         unsaved: list[tuple[str, Score]] = []
         for score in scores:
