@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import pty
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -126,6 +128,19 @@ def test_exit_codes(files, detector_file, arguments, code):
     done = _run(files / path, "--detector", detector_file, *others)
     assert done.exit_code == code
     assert isinstance(done.exception, SystemExit | None)
+
+
+def test_a_terminal_gets_a_table(files, detector_file):
+    ours, theirs = pty.openpty()
+    picture = files / "grey.jpg"
+    command = [sys.executable, "-c", _RUN, picture, "--detector", detector_file, "--given"]
+    done = subprocess.run([*map(str, command)], stdout=theirs, timeout=120, check=False)
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    assert done.returncode == 0
+    assert "grey.jpg" in shown
+    assert "verdict" in shown
+    assert "," not in shown.splitlines()[1]
 
 
 def test_it_is_installed():

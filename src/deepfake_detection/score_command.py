@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _COLUMNS = ("path", "verdict", "fake_probability", "threshold", "faces", "warning", "error")
-_FACE_COLUMNS = ("face", "frames", "left", "top", "right", "bottom", "pixels")
+_EDGES = ("left", "top", "right", "bottom")
+_FACE_COLUMNS = ("face", "frames", *_EDGES, "pixels")
 _NOTHING_READ = 2
 
 
@@ -71,29 +73,48 @@ def main(
     from deepfake_detection.models.detector import Detector
 
     loaded = Detector.load(detector)
+    if note := loaded.card.split.get("note"):
+        log.warning("%s", note.strip())
     chosen = _choose_faces(loaded, given=given, margin=margin)
     scores = _score_files(loaded, path, frames, faces=chosen, device=device)
     form = form or ("table" if sys.stdout.isatty() else "csv")
     columns = _COLUMNS + (_FACE_COLUMNS if faces == "all" else ())
-    table = Table(*columns)
     writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
     if form == "csv":
         writer.writeheader()
+    told: list[dict[str, Any]] = []
     read = False
     for name, score in scores:
         read = read or _was_read(score)
+        rows = list(_rows(name, score, each_face=faces == "all"))
         if form == "json":
             click.echo(json.dumps(_without_nan(asdict(score) | {"path": name})))
-            continue
-        for row in _rows(name, score, each_face=faces == "all"):
-            if form == "csv":
-                writer.writerow({key: escape_cell(value) for key, value in row.items()})
-            else:
-                cells = (printable(str(row.get(column, ""))) for column in columns)
-                table.add_row(*map(escape, cells))
+        elif form == "csv":
+            writer.writerows({key: escape_cell(cell) for key, cell in row.items()} for row in rows)
+        else:
+            told += rows
     if form == "table":
-        Console().print(table)
+        _print_table(told, threshold=loaded.card.threshold, each_face=faces == "all")
     sys.exit(0 if read else _NOTHING_READ)
+
+
+def _print_table(rows: list[dict[str, Any]], *, threshold: float, each_face: bool) -> None:
+    """A table for the terminal: the same as CSV in fewer columns."""
+    caption = f"fake from a probability of {threshold:.3g} on"
+    if each_face:
+        caption += "; box: left, top, right, bottom, where a face is seen first"
+    table = Table(box=SIMPLE, caption=caption, caption_justify="left")
+    own = ("face", "frames", "box", "pixels") if each_face else ("faces",)
+    for name in ("path", "verdict", "probability", *own, "remark"):
+        table.add_column(name, overflow="fold", no_wrap=name not in ("path", "remark"))
+    for row in rows:
+        cells = [row["path"], row["verdict"], row["fake_probability"]]
+        cells += [row.get(name, "") for name in own]
+        if "left" in row:
+            cells[-2] = " ".join(str(row[edge]) for edge in _EDGES)
+        cells.append("; ".join(filter(None, (row["warning"], row["error"]))))
+        table.add_row(*(escape(printable(str(cell))) for cell in cells))
+    Console().print(table)
 
 
 def _choose_faces(
@@ -157,7 +178,7 @@ def _rows(name: str, score: Score | VideoScore, *, each_face: bool) -> Iterator[
         yield row
         return
     for number, (face, first, frames) in enumerate(faces):
-        box = dict(zip(("left", "top", "right", "bottom"), map(round, first.box), strict=True))
+        box = dict(zip(_EDGES, map(round, first.box), strict=True))
         yield row | box | {
             "face": number, "frames": frames, "pixels": round(first.pixels),
             "verdict": face.verdict, "fake_probability": _number(face.fake_probability),
