@@ -182,6 +182,21 @@ def test_a_list_is_split_at_line_ends_alone(tmp_path):
     assert list_files(tmp_path / "list.txt") == [(name, tmp_path / name) for name in names]
 
 
+def test_a_table_is_a_list_and_windows_separators_are_understood(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/1.png").touch()
+    (tmp_path / "table.csv").write_bytes('\ufeffnote;path\r\nx;"a\\1.png"\r\ny;2.png\r\n'.encode())
+    assert [path for _, path in list_files(tmp_path / "table.csv")] == [
+        tmp_path / "a/1.png",
+        tmp_path / "2.png",
+    ]
+    (tmp_path / "list.txt").write_text("a\\1.png")
+    assert list_files(tmp_path / "list.txt") == [("a\\1.png", tmp_path / "a/1.png")]
+    (tmp_path / "other.csv").write_text("file\na.png\n")
+    with pytest.raises(UserError, match="path"):
+        list_files(tmp_path / "other.csv")
+
+
 @pytest.mark.parametrize("content", [b"\n# nothing\n", b"\xff\xfe\x00bad"])
 def test_a_list_without_paths_is_refused(tmp_path, content):
     (tmp_path / "list.txt").write_bytes(content)
