@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 from PIL import Image
 
-from deepfake_detection.faces.finding import FaceFinder, FoundFace
+from deepfake_detection.faces.detection import Face
+from deepfake_detection.faces.finding import FaceFinder
 from deepfake_detection.images.preprocessing import crop_pixels
 from deepfake_detection.images.reading import (
     UnreadablePictureError,
@@ -42,6 +43,7 @@ class PreparedImage:
             error.
         size: Width and height of the upright image in pixels; None if it could not be read.
         faces: Those of `pixels`; empty if the image was taken whole.
+        crops: SHA-256 of each face's crop, as extraction would save it.
     """
 
     path: str | None
@@ -49,7 +51,8 @@ class PreparedImage:
     size: tuple[int, int] | None = None
     sha256: bytes | None = None
     error: str | None = None
-    faces: tuple[FoundFace, ...] = ()
+    faces: tuple[Face, ...] = ()
+    crops: tuple[bytes, ...] = ()
 
 
 def prepare_image(
@@ -83,7 +86,8 @@ def prepare_image(
             return replace(prepared, error=reason)
         if not (look and find_faces.is_crop(picture, faces)):
             pixels = tuple(crop_pixels(face.crop, preprocessing) for face in faces)
-            return replace(prepared, pixels=pixels, faces=tuple(faces))
+            found, crops = zip(*((face.face, face.sha256) for face in faces), strict=True)
+            return replace(prepared, pixels=pixels, faces=found, crops=crops)
     return replace(prepared, pixels=(crop_pixels(picture, preprocessing),))
 
 

@@ -157,10 +157,10 @@ def score_faces(
     """The scores of the faces that were found, of their finite logits."""
     return tuple(
         FaceScore(
-            tuple(found.face.box.tolist()), found.face.width, *judge(detector, logit), logit,
-            TRAINED_ON_IT if found.sha256 in detector.hashes_trained_on else None,
+            tuple(face.box.tolist()), face.width, *judge(detector, logit), logit,
+            TRAINED_ON_IT if crop in detector.hashes_trained_on else None,
         )
-        for found, logit in zip(prepared.faces, logits, strict=True)
+        for face, crop, logit in zip(prepared.faces, prepared.crops, logits, strict=True)
     )  # fmt: skip
 
 

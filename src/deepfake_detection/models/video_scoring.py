@@ -126,7 +126,7 @@ class _Search:
             )
             if found.error is not None:
                 self.lost.append((frame.seconds, found.error))
-            tracks = tracker.add([each.face for each in found.faces])
+            tracks = tracker.add(found.faces)
             yield replace(frame, image=None), found, tracks or [0] * len(found.pixels)
 
     def score(
