@@ -58,11 +58,15 @@ _NOTHING_READ = 2
     "--margin", type=click.FloatRange(0.5, 5),
     help="Cut faces with this margin, for a detector that does not know how its crops were cut.",
 )  # fmt: skip
+@click.option(
+    "--yunet", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="YuNet's weights, for a detector that was trained on the faces that it found.",
+)  # fmt: skip
 @click.option("--frames", type=click.IntRange(min=1), default=32, help="That are taken of a video.")
 @click.option("--device", callback=check_device, default="auto", help="Or cpu, cuda, cuda:N, mps.")
 def main(
     path: Path, detector: Path, form: str | None, faces: str, margin: float | None,
-    frames: int, device: str, *, given: bool,
+    yunet: Path | None, frames: int, device: str, *, given: bool,
 ) -> None:  # fmt: skip
     """Score PATH: a picture, a video, a folder, a list of paths (.txt), or - for standard input.
 
@@ -75,7 +79,7 @@ def main(
     loaded = Detector.load(detector)
     if note := loaded.card.split.get("note"):
         log.warning("%s", note.strip())
-    chosen = _choose_faces(loaded, given=given, margin=margin)
+    chosen = _choose_faces(loaded, given=given, margin=margin, yunet=yunet)
     scores = _score_files(loaded, path, frames, faces=chosen, device=device)
     form = form or ("table" if sys.stdout.isatty() else "csv")
     columns = _COLUMNS + (_FACE_COLUMNS if faces == "all" else ())
@@ -118,7 +122,7 @@ def _print_table(rows: list[dict[str, Any]], *, threshold: float, each_face: boo
 
 
 def _choose_faces(
-    detector: Detector, *, given: bool, margin: float | None
+    detector: Detector, *, given: bool, margin: float | None, yunet: Path | None
 ) -> Faces | FaceFinder | None:
     from deepfake_detection.faces.finding import FaceFinder
 
@@ -126,6 +130,8 @@ def _choose_faces(
         return "given"
     if margin is not None:
         return FaceFinder.with_margin(margin, size=detector.preprocessing.resize)
+    if yunet is not None and detector.crop_recipe is not None:
+        return FaceFinder(detector.crop_recipe, yunet_file=yunet)
     if detector.crop_recipe is None:
         log.warning(
             "The detector does not know how its training crops were cut: pictures are scored "

@@ -152,11 +152,19 @@ def test_a_recipe_of_another_face_detector_is_refused(frame):
     )
     with pytest.raises(UserError, match="centerface"):
         other.score(frame)
-    yunet = build_detector(
-        split=detector.card.split | {"crop_recipe": recipe | {"detector": "yunet"}}
-    )
-    with pytest.raises(UserError, match="YuNet"):
-        yunet.score(frame)
+    for name in ("yunet", "a later one"):
+        other = build_detector(
+            split=detector.card.split | {"crop_recipe": recipe | {"detector": name}}
+        )
+        with pytest.raises(UserError, match=name):
+            other.score(frame)
+
+
+def test_a_recipe_of_a_later_version_is_read(frame, detector):
+    recipe = detector.card.split["crop_recipe"]
+    later = recipe | {"later": 1, "crop": recipe["crop"] | {"later": 1}}
+    split = detector.card.split | {"crop_recipe": later}
+    assert build_detector(split=split).crop_recipe == detector.crop_recipe
 
 
 def test_a_face_that_was_trained_on_is_told_also_in_its_photograph(frame, detector):

@@ -8,9 +8,9 @@ from typing import Self
 
 from PIL import Image
 
-from deepfake_detection.errors import UserError
+from deepfake_detection.errors import UserError, in_line
 from deepfake_detection.faces.cropping import CropRecipe, crop_side, encode_crop
-from deepfake_detection.faces.detection import Face, FaceDetector, make_face_detector
+from deepfake_detection.faces.detection import DETECTORS, Face, FaceDetector, make_face_detector
 from deepfake_detection.parameters import (
     CropParameters,
     FaceDetectionParameters,
@@ -48,9 +48,13 @@ class FaceFinder:
         self, recipe: CropRecipe, *, yunet_file: Path | None = None, threads: int = 1
     ) -> None:
         self.recipe = recipe
+        if recipe.detector not in DETECTORS:
+            name = in_line(recipe.detector)
+            raise UserError(f"the detector was trained on faces that {name} found: unknown here")
         if recipe.detector == "yunet" and yunet_file is None:
             raise UserError(
-                "the detector was trained on faces that YuNet found: name the file of its weights"
+                "the detector was trained on faces that YuNet found: name the file of its weights "
+                "(deepfake-score --yunet FILE, FaceFinder(detector.crop_recipe, yunet_file=…))"
             )
         settings = FaceDetectionParameters(
             detector=recipe.detector,
