@@ -113,10 +113,12 @@ def test_a_folder_that_cannot_be_read_is_a_row_and_depth_has_no_limit(folder, mo
         return iterdir(path)
 
     monkeypatch.setattr(Path, "iterdir", refuse)
-    found = [path for path, name in find_files(images, CLASSES) if name == "real"]
-    rejected = list_rejected_images(scan_images(images, images_of()))
-    monkeypatch.undo()
-    subprocess.run(["rm", "-r", deep.parents[1198]], check=True)  # too deep for Python's rmtree
+    try:
+        found = [path for path, name in find_files(images, CLASSES) if name == "real"]
+        rejected = list_rejected_images(scan_images(images, images_of()))
+    finally:
+        monkeypatch.undo()
+        subprocess.run(["rm", "-r", deep.parents[1198]], check=True)  # too deep for Python's rmtree
     assert found == ["real/0.png", "real/closed", f"real/{'d/' * 1200}2.png"]
     assert set(rejected["path"]) == {"fake/0.png", *found}
 

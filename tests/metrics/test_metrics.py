@@ -27,7 +27,8 @@ from deepfake_detection.metrics.metrics import (
     bin_reliability,
     measure,
 )
-from deepfake_detection.metrics.source_scores import SourceScore, score_sources
+from deepfake_detection.metrics.source_scores import score_sources
+from deepfake_detection.models.source_score import SourceScore
 
 
 def _table(labels, logits):

@@ -1,16 +1,14 @@
 """CSV tables in the catalog."""
 
-import re
 from typing import Any, ClassVar
 
 import pandas as pd
 from kedro_datasets.pandas import CSVDataset
 
-# What a spreadsheet takes for a formula, and what pandas reads as missing
-_ESCAPED = re.compile(r"[-=+@'#].*|n/?a|nan|null|none|<na>", re.IGNORECASE)
+from deepfake_detection.reports.csv_cells import escape_cell, unescape_cell
+
 # Text that may look like numbers. Not in the catalog: Kedro takes any key `path` for a file
 _TEXT = ("path", "other_path")
-_MARK = "'"
 
 
 class CsvTableDataset(CSVDataset):
@@ -31,33 +29,13 @@ class CsvTableDataset(CSVDataset):
         types = dict.fromkeys(_TEXT, str)
         if isinstance(given := self._load_args.get("dtype", {}), dict):
             self._load_args["dtype"] = types | given
-        return _change_text(super().load(), _unescape)
+        return _change_text(super().load(), unescape_cell)
 
     def save(self, data: pd.DataFrame) -> None:
         """Write the table."""
-        super().save(_change_text(data, _escape))
+        super().save(_change_text(data, escape_cell))
 
 
 def _change_text(table: pd.DataFrame, change: Any) -> pd.DataFrame:
     text = [str(name) for name in table if table[name].dtype in (object, "str")]
     return table.assign(**{name: table[name].map(change, na_action="ignore") for name in text})
-
-
-def _escape(value: Any) -> Any:
-    if not isinstance(value, str) or (value.isprintable() and not _ESCAPED.fullmatch(value)):
-        return value
-    return _MARK + "".join(
-        each if each.isprintable() and each != "\\" else each.encode("unicode_escape").decode()
-        for each in value
-    )
-
-
-def _unescape(value: Any) -> Any:
-    if not isinstance(value, str) or not value.startswith(_MARK):
-        return value
-    # other characters than those of escapes are kept as they are
-    return re.sub(
-        r"\\(\\|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4}|[nrt])",
-        lambda found: found[0].encode("ascii").decode("unicode_escape"),
-        value.removeprefix(_MARK),
-    )

@@ -1,6 +1,7 @@
 """Crops of faces, and the recipe by which they are made."""
 
 import hashlib
+import io
 import json
 from math import ceil
 from typing import Annotated, Any, Self
@@ -62,7 +63,7 @@ def cut_crop(image: Image.Image, face: Face, crop: CropParameters) -> Image.Imag
     """
     if crop.align == "none":
         left, top, right, bottom = face.box
-        half = max(right - left, bottom - top) * crop.margin / 2
+        half = _half_side(face, crop)
         centre = np.array([left + right, top + bottom]) / 2
         corners = np.array([centre - half, centre + half])
         region, offset = _cut_region(image, corners, crop.border)
@@ -72,13 +73,36 @@ def cut_crop(image: Image.Image, face: Face, crop: CropParameters) -> Image.Imag
     return _align(image, face, crop)
 
 
-def _align(image: Image.Image, face: Face, crop: CropParameters) -> Image.Image:
+def encode_crop(image: Image.Image, face: Face, crop: CropParameters) -> bytes:
+    """The file of a face's crop."""
+    buffer = io.BytesIO()
+    cut_crop(image, face, crop).save(buffer, **save_options(crop))
+    return buffer.getvalue()
+
+
+def crop_side(face: Face, crop: CropParameters) -> float:
+    """Pixels of the picture along a side of a face's crop."""
+    if crop.align == "none":
+        return _half_side(face, crop) * 2
+    return float(abs(_similarity(face, crop)[0])) * crop.size
+
+
+def _half_side(face: Face, crop: CropParameters) -> float:
+    left, top, right, bottom = face.box
+    return float(max(right - left, bottom - top) * crop.margin / 2)
+
+
+def _similarity(face: Face, crop: CropParameters) -> tuple[complex, complex]:
+    """Turn and shift: z ↦ turn · z + shift over complex numbers maps the crop to the picture."""
     template = (0.5 + (_TEMPLATE - 0.5) / crop.margin) * crop.size
-    # a similarity is z ↦ turn · z + shift over complex numbers; this one maps crop to picture
     here, there = template @ [1, 1j], face.landmarks @ [1, 1j]
     centred = here - here.mean()
     turn = np.vdot(centred, there) / np.vdot(centred, centred)
-    shift = there.mean() - turn * here.mean()
+    return turn, there.mean() - turn * here.mean()
+
+
+def _align(image: Image.Image, face: Face, crop: CropParameters) -> Image.Image:
+    turn, shift = _similarity(face, crop)
     corners = turn * (np.array([0, 1, 1j, 1 + 1j]) * crop.size) + shift
     bounds = np.array(
         [[corners.real.min(), corners.imag.min()], [corners.real.max(), corners.imag.max()]]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,7 +39,7 @@ class Face:
 
 
 class FaceDetector(Protocol):
-    """Finds the faces of a picture."""
+    """Finds the faces of a picture. Several threads may call it at once."""
 
     # SHA-256 of its weights, for the crop recipe
     weights_sha256: str
@@ -89,6 +90,7 @@ class YuNet:
         path = Path(settings.yunet.file or "")
         self.weights_sha256 = _check_weights(path, settings.yunet.sha256)
         self._settings = settings
+        self._lock = Lock()
         cv2.setNumThreads(threads)
         # it warns of its own defaults at each start
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
@@ -105,8 +107,10 @@ class YuNet:
     def __call__(self, image: Image.Image) -> list[Face]:
         """Find faces: see `FaceDetector`."""
         shrunk, scale = _shrink(image, self._settings.detection_size)
-        self._network.setInputSize(shrunk.size)
-        _, found = self._network.detect(np.asarray(shrunk)[:, :, ::-1].copy())
+        # the network keeps the size of the picture
+        with self._lock:
+            self._network.setInputSize(shrunk.size)
+            _, found = self._network.detect(np.asarray(shrunk)[:, :, ::-1].copy())
         found = np.empty((0, 15)) if found is None else np.asarray(found, np.float64)
         boxes = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:4]], axis=1)
         # it names eyes and corners of the mouth as the person does: the right one is on our left

@@ -1,7 +1,6 @@
 """The faces of one file, a video or a photograph, as crops with a record."""
 
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -10,12 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from deepfake_detection.atomic_write import atomic_write, naming_disk_errors
 from deepfake_detection.faces import video
-from deepfake_detection.faces.cropping import cut_crop, file_ending, save_options
+from deepfake_detection.faces.cropping import encode_crop, file_ending
 from deepfake_detection.faces.detection import Face, FaceDetector
+from deepfake_detection.faces.finding import find_large_faces
 from deepfake_detection.faces.tracking import Tracker, choose_largest
 from deepfake_detection.faces.video import Frame, UnreadableVideoError
 from deepfake_detection.images.files import is_video
@@ -29,8 +27,6 @@ from deepfake_detection.parameters import FaceExtractionParameters
 
 RECORD = ".faces.json"
 _UNFINISHED = ".unfinished"
-# faces in a frame, the largest ones: a crowd is no subject
-_MOST_FACES = 16
 
 
 @dataclass(frozen=True)
@@ -146,15 +142,11 @@ def _find_faces(
             findings.lose(frame, frame.reason or "")
             continue
         findings.frames += 1
-        found = detector(frame.image)
-        large = [face for face in found if face.width >= settings.min_size]
-        if not large:
-            widest = max((face.width for face in found), default=0.0)
-            small = f"{widest:.0f} pixels across are less than min_size ({settings.min_size:g})"
-            findings.lose(frame, f"its largest face is too small: {small}" if found else "no face")
-        large = sorted(large, key=lambda face: -face.width)[:_MOST_FACES]
+        large, reason = find_large_faces(detector, frame.image, settings.min_size)
+        if reason:
+            findings.lose(frame, reason)
         for number, (face, track) in enumerate(zip(large, tracker.add(large), strict=True)):
-            content = _encode(cut_crop(frame.image, face, settings.crop), settings)
+            content = encode_crop(frame.image, face, settings.crop)
             crop = folder / f"{frame.number:06}_{number}"
             with naming_disk_errors(crop):
                 crop.write_bytes(content)
@@ -162,12 +154,6 @@ def _find_faces(
             findings.faces.append(
                 FoundFace(Frame(frame.number, frame.seconds), face, track, crop, sha256)
             )
-
-
-def _encode(crop: Image.Image, settings: FaceExtractionParameters) -> bytes:
-    buffer = io.BytesIO()
-    crop.save(buffer, **save_options(settings.crop))
-    return buffer.getvalue()
 
 
 def _keep_tracks(

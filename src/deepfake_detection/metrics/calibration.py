@@ -14,8 +14,9 @@ from sklearn.metrics import roc_curve
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.metrics.intervals import Floats, Labels
-from deepfake_detection.metrics.source_scores import SourceScore, choose_source_score
+from deepfake_detection.metrics.source_scores import choose_source_score
 from deepfake_detection.models.detector import CLASS_NAMES, Detector
+from deepfake_detection.models.source_score import SourceScore
 from deepfake_detection.parameters import (
     CalibrationParameters,
     TemperatureParameters,

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.metrics.source_scores import SourceScore
+from deepfake_detection.models.source_score import SourceScore
 
 EXTERNAL = "external"
 

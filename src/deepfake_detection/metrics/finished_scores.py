@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from deepfake_detection.metrics.source_scores import SourceScore
 from deepfake_detection.models.detector import DetectorCard
+from deepfake_detection.models.source_score import SourceScore
 from deepfake_detection.parameters import EvaluationParameters
 
 

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.faces.cropping import CropRecipe
+from deepfake_detection.faces.finding import FaceFinder
 from deepfake_detection.images.pixel_cache import PixelArray, prefetch_batches
 from deepfake_detection.models.detector_file import DetectorCard, Hashes, read_detector_file
 from deepfake_detection.models.devices import (
@@ -25,6 +27,12 @@ from deepfake_detection.models.devices import (
 )
 from deepfake_detection.models.image_inputs import is_single
 from deepfake_detection.models.scoring import Score, score_images
+from deepfake_detection.models.video_scoring import (
+    LARGEST_FRAME,
+    FrameChoice,
+    VideoScore,
+    score_video,
+)
 from deepfake_detection.parameters import PreprocessingParameters
 from deepfake_detection.parameters.base import Label
 
@@ -35,6 +43,7 @@ REAL, FAKE = 0, 1
 CLASS_NAMES: tuple[Label, Label] = ("real", "fake")
 
 Errors = Literal["raise", "record"]
+Faces = Literal["find", "given"]
 Float64s = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -47,6 +56,7 @@ class ScoreOptions(TypedDict, total=False):
     precision: str
     max_pixels: int | None
     errors: Errors
+    faces: Faces | FaceFinder | None
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,23 @@ class Detector:
     def preprocessing(self) -> PreprocessingParameters:
         """Sizes and normalisation of its images."""
         return PreprocessingParameters.model_validate(self.card.preprocessing)
+
+    @property
+    def crop_recipe(self) -> CropRecipe | None:
+        """How the crops that it was trained on were made; None if they were made elsewhere."""
+        recipe = self.card.split.get("crop_recipe")
+        # a later version may have further keys
+        return recipe and CropRecipe.model_validate(recipe, extra="ignore")
+
+    @cached_property
+    def face_finder(self) -> FaceFinder:
+        """Finds and cuts faces by its own recipe; a UserError if that is unknown."""
+        if self.crop_recipe is None:
+            raise UserError(
+                "the detector does not know how its training crops were cut: it scores crops of "
+                'one face (faces="given"), or faces found with FaceFinder.with_margin(…)'
+            )
+        return FaceFinder(self.crop_recipe)
 
     def describe(self) -> dict[str, Any]:
         """Return the card as a plain dictionary."""
@@ -115,6 +142,7 @@ class Detector:
         precision: str = "fp32",
         max_pixels: int | None = None,
         errors: Errors = "raise",
+        faces: Faces | FaceFinder | None = None,
     ) -> Score | list[Score]:
         """Score one image or several.
 
@@ -129,13 +157,19 @@ class Detector:
             precision: fp32, bf16, or auto (bf16 if the device is faster with it).
             max_pixels: Files of more pixels (width × height) are not opened; None: Pillow's own
                 limit against decompression bombs.
-            errors: `raise`; or `record`: an image that cannot be read gets a score with `error`.
+            errors: `raise`; or `record`: an image that cannot be read gets a score with `error`,
+                and so does one without a face.
+            faces: `given`: an image is a crop of one face. `find`: faces are found and cut as those
+                of the training images were. Or a `FaceFinder`, which does so in another way. None:
+                `find`, except for images that are such crops already, if the detector knows how
+                its training crops were cut; `given` if not.
 
         Returns:
             A score for one image; a list of scores, in order, for several.
 
         Raises:
-            UserError: If an image cannot be read, or this machine lacks the device.
+            UserError: If an image cannot be read or has no face, this machine lacks the device, or
+                faces cannot be found.
             TypeError: If an image is of another type or dtype.
             ValueError: If an array or tensor has another shape, or floats outside of 0…1.
         """
@@ -145,7 +179,7 @@ class Detector:
         for score in self.score_each(
             several,
             flip=flip, batch_size=batch_size, device=device, precision=precision,
-            max_pixels=max_pixels,
+            max_pixels=max_pixels, faces=faces,
         ):  # fmt: skip
             if errors == "raise" and score.error is not None:
                 raise UserError(f"{score.path or 'an image in memory'}: {score.error}")
@@ -161,6 +195,7 @@ class Detector:
         device: str = "auto",
         precision: str = "fp32",
         max_pixels: int | None = None,
+        faces: Faces | FaceFinder | None = None,
     ) -> Iterator[Score]:
         """Score images in order, in constant memory; arguments as for `score`.
 
@@ -168,7 +203,56 @@ class Detector:
         `error`.
         """
         forward = Forward(self, device, precision)
-        return score_images(self, forward, images, flip, batch_size, max_pixels)
+        finder, look = self._choose_finder(faces)
+        return score_images(self, forward, images, flip, batch_size, max_pixels, finder, look=look)
+
+    def score_video(
+        self,
+        path: str | Path,
+        *,
+        frames: int = 32,
+        every_seconds: float | None = None,
+        flip: bool = False,
+        batch_size: int = 64,
+        device: str = "auto",
+        precision: str = "fp32",
+        max_pixels: int = LARGEST_FRAME,
+        errors: Errors = "raise",
+        faces: Faces | FaceFinder | None = None,
+    ) -> VideoScore:
+        """Score a video: as a whole, each of its face tracks, and each face of a chosen frame.
+
+        Args:
+            path: Of a file that FFmpeg can read.
+            frames: The middle frames of so many equal parts; all, where it has fewer.
+            every_seconds: Instead of that, a frame every so many seconds.
+            flip: As for `score`, and so are batch_size, device and precision.
+            batch_size: Frames in a batch.
+            device: auto, cpu, cuda, cuda:N or mps.
+            precision: fp32, bf16 or auto.
+            max_pixels: Videos with larger frames (width × height) are not read.
+            errors: `raise`; or `record`: a video without a score has the reason in `error`.
+            faces: As for `score`. With `given`, each frame is a crop of one face.
+
+        Raises:
+            UserError: If the video cannot be read or has no face, PyAV or the face detector is
+                missing, or this machine lacks the device.
+        """
+        forward = Forward(self, device, precision)
+        options = FrameChoice(frames, every_seconds, max_pixels)
+        finder, _ = self._choose_finder(faces)
+        score = score_video(self, forward, Path(path), options, flip, batch_size, finder)
+        if errors == "raise" and score.error is not None:
+            raise UserError(f"{path}: {score.error}")
+        return score
+
+    def _choose_finder(self, faces: Faces | FaceFinder | None) -> tuple[FaceFinder | None, bool]:
+        """What finds faces, if anything does, and whether to look for crops of one face first."""
+        if faces is None:
+            return (self.face_finder, True) if self.crop_recipe else (None, False)
+        if faces == "given":
+            return None, False
+        return (self.face_finder if faces == "find" else faces), False
 
     def logits(
         self,

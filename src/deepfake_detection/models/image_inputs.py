@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from PIL import Image
 
+from deepfake_detection.faces.detection import Face
+from deepfake_detection.faces.finding import FaceFinder
 from deepfake_detection.images.preprocessing import crop_pixels
 from deepfake_detection.images.reading import (
     UnreadablePictureError,
@@ -33,27 +35,38 @@ _TAKEN = "a detector scores paths, PIL images, arrays and tensors"
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """An image as the network takes it, or the reason why it could not be read.
+    """An image as the network takes it, or the reason why it has no score.
 
     Attributes:
         path: Of its file, as it was given; None for an image in memory.
-        pixels: uint8, [crop, crop, 3]; None if there is an error.
-        size: Width and height of the upright image in pixels; None if there is an error.
+        pixels: uint8, [crop, crop, 3], of the image or of each of its faces; empty if there is an
+            error.
+        size: Width and height of the upright image in pixels; None if it could not be read.
+        faces: Those of `pixels`; empty if the image was taken whole.
+        crops: SHA-256 of each face's crop, as extraction would save it.
     """
 
     path: str | None
-    pixels: np.ndarray[Any, np.dtype[np.uint8]] | None = None
+    pixels: tuple[np.ndarray[Any, np.dtype[np.uint8]], ...] = ()
     size: tuple[int, int] | None = None
     sha256: bytes | None = None
     error: str | None = None
+    faces: tuple[Face, ...] = ()
+    crops: tuple[bytes, ...] = ()
 
 
 def prepare_image(
-    image: ImageInput, preprocessing: PreprocessingParameters, max_pixels: int | None = None
+    image: ImageInput,
+    preprocessing: PreprocessingParameters,
+    max_pixels: int | None = None,
+    find_faces: FaceFinder | None = None,
+    *,
+    look: bool = True,
 ) -> PreparedImage:
-    """Read, decode, resize and crop an image; `max_pixels` as for `Detector.score`.
+    """Read, decode, resize and crop an image or, with `find_faces`, its faces.
 
-    Of an image in memory, errors as from `to_image`.
+    With `look`, an image that is a crop of one face already is taken whole. `max_pixels` is as for
+    `Detector.score`. Of an image in memory, errors as from `to_image`.
     """
     path, sha256 = None, None
     try:
@@ -66,7 +79,16 @@ def prepare_image(
             picture = to_image(image)
     except UnreadablePictureError as error:
         return PreparedImage(path, error=str(error))
-    return PreparedImage(path, crop_pixels(picture, preprocessing), picture.size, sha256)
+    prepared = PreparedImage(path, (), picture.size, sha256)
+    if find_faces is not None:
+        faces, reason = find_faces(picture)
+        if reason is not None:
+            return replace(prepared, error=reason)
+        if not (look and find_faces.is_crop(picture, faces)):
+            pixels = tuple(crop_pixels(face.crop, preprocessing) for face in faces)
+            found, crops = zip(*((face.face, face.sha256) for face in faces), strict=True)
+            return replace(prepared, pixels=pixels, faces=found, crops=crops)
+    return replace(prepared, pixels=(crop_pixels(picture, preprocessing),))
 
 
 def is_single(images: ImageInput | Sequence[ImageInput]) -> bool:

@@ -10,11 +10,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import joblib
 import numpy as np
+from pydantic import TypeAdapter
 
 from deepfake_detection.images.input_shift import describe_input_shift
 from deepfake_detection.images.prefetch import batched, prefetch
@@ -22,6 +24,7 @@ from deepfake_detection.models.devices import keeping_memory
 from deepfake_detection.models.image_inputs import PreparedImage, prepare_image
 
 if TYPE_CHECKING:
+    from deepfake_detection.faces.finding import FaceFinder
     from deepfake_detection.models.detector import Detector, Forward
     from deepfake_detection.models.image_inputs import ImageInput
 
@@ -29,13 +32,37 @@ log = logging.getLogger(__name__)
 
 # A warning: such a score says nothing about new images
 TRAINED_ON_IT = "the detector was trained on this very file"
+NO_NUMBER = "the detector's network gives no finite number for this image"
 # Part of the name of a checkpoint: raised when older scores can no longer be read. 2: checksums.
 _FORMAT = 2
 
 
+Verdict = Literal["real", "fake"]
+
+
+@dataclass(frozen=True)
+class FaceScore:
+    """The score of one face of a picture.
+
+    Attributes:
+        box: Left, top, right and bottom, pixels of the upright picture; a part may lie outside.
+        pixels: Across the face in the picture, before its crop was resized.
+        fake_probability: In [0, 1].
+        logit: Fake minus real, before the temperature.
+        warning: Why the score is doubtful.
+    """
+
+    box: tuple[float, float, float, float]
+    pixels: float
+    fake_probability: float
+    verdict: Verdict
+    logit: float
+    warning: str | None = None
+
+
 @dataclass(frozen=True)
 class Score:
-    """The score of one image.
+    """The score of one image; of an image whose faces were found, that of the most fake face.
 
     Attributes:
         path: Of its file, as it was given; None for an image in memory.
@@ -44,18 +71,23 @@ class Score:
         logit: Fake minus real, before the temperature; NaN if there is an error.
         width: Of the upright image in pixels, as `height`; None if there is an error.
         warning: Why the score is doubtful, such as an image unlike the training images.
-        error: Why the image could not be read or has no verdict.
+        error: Why the image could not be read or has no verdict, such as `no face`.
+        faces: Each face that was found, the largest first; empty: the image was scored whole.
     """
 
     path: str | None
     fake_probability: float
-    verdict: Literal["real", "fake"] | None
+    verdict: Verdict | None
     threshold: float
     logit: float
     width: int | None
     height: int | None
     warning: str | None
     error: str | None
+    faces: tuple[FaceScore, ...] = ()
+
+
+_SCORES = TypeAdapter(Score)
 
 
 def score_images(
@@ -65,66 +97,107 @@ def score_images(
     flip: bool,
     batch_size: int,
     max_pixels: int | None,
+    find_faces: FaceFinder | None,
+    *,
+    look: bool,
 ) -> Iterator[Score]:
     """Score images in order, in constant memory; options as for `Detector.score`.
+
+    `find_faces` and `look` are as for `prepare_image`.
 
     While `forward`, the detector's network, computes a batch, the next one is decoded in as many
     threads as there are cores. `images` is consumed one batch ahead.
     """
     threads = joblib.cpu_count()
     prepared = prefetch(
-        partial(prepare_image, preprocessing=detector.preprocessing, max_pixels=max_pixels),
+        partial(
+            prepare_image,
+            preprocessing=detector.preprocessing,
+            max_pixels=max_pixels,
+            find_faces=find_faces,
+            look=look,
+        ),
         images,
         threads=threads,
         window=max(batch_size, threads),
     )
     with keeping_memory(forward.device):
         for batch in batched(prepared, batch_size):
-            pixels = [each.pixels for each in batch if each.pixels is not None]
-            logits = iter(_score_batch(forward, pixels, flip=flip))
+            pixels = [each for image in batch for each in image.pixels]
+            logits = score_pixels(forward, pixels, batch_size, flip=flip)
             for each in batch:
-                logit = next(logits) if each.error is None else math.nan
-                yield _make_score(detector, each, logit)
+                yield _make_score(detector, each, list(islice(logits, len(each.pixels))))
 
 
-def _score_batch(
-    forward: Forward, pixels: list[np.ndarray[Any, np.dtype[np.uint8]]], *, flip: bool
-) -> list[float]:
-    if not pixels:
-        return []
-    batch = np.stack(pixels)
-    logits = forward(batch)
-    if flip:
-        logits = (logits + forward(batch[:, :, ::-1])) / 2
-    return [float(logit) for logit in logits]
+def score_pixels(
+    forward: Forward,
+    pixels: list[np.ndarray[Any, np.dtype[np.uint8]]],
+    batch_size: int,
+    *,
+    flip: bool,
+) -> Iterator[float]:
+    """Logits (fake minus real) of pixels, uint8 [crop, crop, 3] each: a picture may have many."""
+    for part in batched(pixels, batch_size):
+        batch = np.stack(part)
+        logits = forward(batch)
+        if flip:
+            logits = (logits + forward(batch[:, :, ::-1])) / 2
+        yield from logits.tolist()
 
 
-def _make_score(detector: Detector, prepared: PreparedImage, logit: float) -> Score:
-    card, path = detector.card, prepared.path
-    if prepared.size is None:
-        error, nan = prepared.error, math.nan
-        return Score(path, nan, None, card.threshold, nan, None, None, None, error)
-    width, height = prepared.size
-    if not math.isfinite(logit):
-        error = "the detector's network gives no finite number for this image"
-        return Score(path, math.nan, None, card.threshold, math.nan, width, height, None, error)
+def judge(detector: Detector, logit: float) -> tuple[float, Verdict]:
+    """The fake probability of a finite logit, and the verdict."""
     probability = float(detector.probabilities(np.array(logit)))
-    warnings = describe_input_shift(
-        width, height, card.split.get("image_sizes"), detector.preprocessing.crop
-    )
-    if prepared.sha256 in detector.hashes_trained_on:
+    return probability, "fake" if probability >= detector.card.threshold else "real"
+
+
+def score_faces(
+    detector: Detector, prepared: PreparedImage, logits: Iterable[float]
+) -> tuple[FaceScore, ...]:
+    """The scores of the faces that were found, of their finite logits."""
+    return tuple(
+        FaceScore(
+            tuple(face.box.tolist()), face.width, *judge(detector, logit), logit,
+            TRAINED_ON_IT if crop in detector.hashes_trained_on else None,
+        )
+        for face, crop, logit in zip(prepared.faces, prepared.crops, logits, strict=True)
+    )  # fmt: skip
+
+
+def _make_score(detector: Detector, prepared: PreparedImage, logits: list[float]) -> Score:
+    card = detector.card
+    width, height = prepared.size or (None, None)
+    error = prepared.error
+    if error is None and not all(map(math.isfinite, logits)):
+        error = NO_NUMBER
+    if error is not None:
+        nan = math.nan
+        return Score(prepared.path, nan, None, card.threshold, nan, width, height, None, error)
+    faces = score_faces(detector, prepared, logits) if prepared.faces else ()
+    logit = max(logits)
+    probability, verdict = judge(detector, logit)
+    warnings = [] if faces else _describe_shift(detector, prepared)
+    known = prepared.sha256 in detector.hashes_trained_on
+    if known or any(face.warning for face in faces):
         warnings.append(TRAINED_ON_IT)
     return Score(
-        path=path,
+        path=prepared.path,
         fake_probability=probability,
-        verdict="fake" if probability >= card.threshold else "real",
+        verdict=verdict,
         threshold=card.threshold,
         logit=logit,
         width=width,
         height=height,
         warning="; ".join(warnings) or None,
         error=None,
+        faces=faces,
     )
+
+
+def _describe_shift(detector: Detector, prepared: PreparedImage) -> list[str]:
+    width, height = prepared.size or (0, 0)
+    sizes = detector.card.split.get("image_sizes")
+    return describe_input_shift(width, height, sizes, detector.preprocessing.crop)
 
 
 @dataclass
@@ -146,7 +219,7 @@ class ScoringCheckpoint:
             if checksum != _checksum(text):
                 continue
             row = json.loads(text)
-            self.scores[row["path"], row["stamp"]] = Score(**row["score"])
+            self.scores[row["path"], row["stamp"]] = _SCORES.validate_python(row["score"])
 
     def find(self, path: str) -> Score | None:
         """Return the score of an image, if there is one and the file has not changed since."""

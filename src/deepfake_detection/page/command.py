@@ -23,7 +23,8 @@ _MODELS = Path("data/06_models")
 _FILE = "detector.safetensors"
 
 
-def _check_device(_: click.Context, __: click.Parameter, value: str) -> str:
+def check_device(_: click.Context, __: click.Parameter, value: str) -> str:
+    """Require an option's value to be the name of a device."""
     try:
         return TypeAdapter(Device).validate_python(value)
     except ValidationError:
@@ -34,7 +35,7 @@ def _check_device(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.argument("detector", required=False, type=click.Path(path_type=Path))
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, help="On 127.0.0.1; 0: any.")
 @click.option("--no-browser", is_flag=True, help="Do not open the page.")
-@click.option("--device", callback=_check_device, default="auto", help="Or cpu, cuda, cuda:N, mps.")
+@click.option("--device", callback=check_device, default="auto", help="Or cpu, cuda, cuda:N, mps.")
 @click.option("--max-megabytes", type=_POSITIVE, default=20, help="Largest image file.")
 @click.option("--max-megapixels", type=_MEGAPIXELS, default=50, help="Largest width × height.")
 @click.option("--max-waiting", type=click.IntRange(min=1), default=8, help="Images in the queue.")

@@ -51,7 +51,7 @@ class ImageScorer:
             UserError: If the detector's network gives no finite number.
         """
         image = self._decoder.open(content)
-        score = self._detector.score(image, device=self._device, errors="record")
+        score = self._detector.score(image, device=self._device, errors="record", faces="given")
         if score.error:
             raise UserError(score.error)
         known = hashlib.sha256(content).digest() in self._detector.hashes_trained_on

@@ -19,7 +19,7 @@ from deepfake_detection.parameters.blocks import (
     Spread, SubmissionParameters, TrainingParameters,
 )
 from deepfake_detection.parameters.faces import (
-    CropParameters, FaceDetectionParameters, FaceExtractionParameters,
+    CropParameters, FaceDetectionParameters, FaceExtractionParameters, YunetParameters,
 )
 from deepfake_detection.parameters.project import (
     ProjectParameters, PublishedResult, RunParameters, StudyOptions, StudyParameters,

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from deepfake_detection.metrics.source_scores import SourceScore
+from deepfake_detection.models.source_score import SourceScore
 from deepfake_detection.pipelines.evaluation.label_issues import rank_label_issues
 
 

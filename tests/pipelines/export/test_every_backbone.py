@@ -57,7 +57,7 @@ def _measure_rounding(detector, paths):
     network = copy.deepcopy(detector.network).double()
     normalise = Normalise(detector.preprocessing)
     prepared = [prepare_image(path, detector.preprocessing) for path in paths]
-    pixels = np.stack([each.pixels for each in prepared])  # type: ignore[misc]
+    pixels = np.stack([each.pixels[0] for each in prepared])
     with torch.no_grad():
         logits = network(normalise(to_batch(pixels, "cpu").double())).numpy()
     exact = detector.probabilities(logits[:, 1] - logits[:, 0])

@@ -23,10 +23,10 @@ from PIL import Image
 
 from deepfake_detection import Detector
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.listing import list_files
 from deepfake_detection.interruptions import InterruptedWorkError
 from deepfake_detection.models.scoring import ScoringCheckpoints
 from deepfake_detection.parameters import InferenceParameters
-from deepfake_detection.pipelines.inference.listing import list_files
 from deepfake_detection.pipelines.inference.nodes import (
     average_sources,
     score_pictures,
@@ -180,6 +180,21 @@ def test_a_list_is_split_at_line_ends_alone(tmp_path):
     lines = [*names[:-1], f'"{names[-1]}"', ""]
     (tmp_path / "list.txt").write_bytes("\r\n".join(lines).encode())
     assert list_files(tmp_path / "list.txt") == [(name, tmp_path / name) for name in names]
+
+
+def test_a_table_is_a_list_and_windows_separators_are_understood(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/1.png").touch()
+    (tmp_path / "table.csv").write_bytes('\ufeffnote;path\r\nx;"a\\1.png"\r\ny;2.png\r\n'.encode())
+    assert [path for _, path in list_files(tmp_path / "table.csv")] == [
+        tmp_path / "a/1.png",
+        tmp_path / "2.png",
+    ]
+    (tmp_path / "list.txt").write_text("a\\1.png")
+    assert list_files(tmp_path / "list.txt") == [("a\\1.png", tmp_path / "a/1.png")]
+    (tmp_path / "other.csv").write_text("file\na.png\n")
+    with pytest.raises(UserError, match="path"):
+        list_files(tmp_path / "other.csv")
 
 
 @pytest.mark.parametrize("content", [b"\n# nothing\n", b"\xff\xfe\x00bad"])

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from deepfake_detection.metrics.source_scores import SourceScore, number_sources
+from deepfake_detection.metrics.source_scores import number_sources
+from deepfake_detection.models.source_score import SourceScore
 
 _COLUMNS = [
     "subset", "path", "class_name", "label", "source", "group",

@@ -16,8 +16,9 @@ from deepfake_detection.metrics.caveats import EXTERNAL, check_same_run, explain
 from deepfake_detection.metrics.finished_scores import FinishedScores
 from deepfake_detection.metrics.metrics import measure
 from deepfake_detection.metrics.predicting import KEPT_COLUMNS, check_split, predict
-from deepfake_detection.metrics.source_scores import SourceScore, score_sources
+from deepfake_detection.metrics.source_scores import score_sources
 from deepfake_detection.models.detector import CLASS_NAMES, Detector
+from deepfake_detection.models.source_score import SourceScore
 from deepfake_detection.parameters import EvaluationParameters, ImageSetParameters
 from deepfake_detection.pipelines.evaluation.label_issues import rank_label_issues
 from deepfake_detection.reports.words import counted

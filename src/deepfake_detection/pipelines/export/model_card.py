@@ -16,8 +16,8 @@ from deepfake_detection.metrics.metrics import (
     MEAN_RECALL,
     RECALL_OF_KIND,
 )
-from deepfake_detection.metrics.source_scores import SourceScore
 from deepfake_detection.models.detector import DetectorCard
+from deepfake_detection.models.source_score import SourceScore
 from deepfake_detection.pipelines.export.agreement import Agreement
 from deepfake_detection.pipelines.export.onnx_model import INPUT, OUTPUT
 from deepfake_detection.reports.settings import flatten_settings

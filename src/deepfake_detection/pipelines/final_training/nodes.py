@@ -12,10 +12,10 @@ from torch import Tensor
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
 from deepfake_detection.images.split_summary import describe_split
-from deepfake_detection.metrics.source_scores import SourceScore
 from deepfake_detection.models.detector import Detector, DetectorCard
 from deepfake_detection.models.initial_weights import fetch_weights
 from deepfake_detection.models.run_identity import MACHINE_SETTINGS
+from deepfake_detection.models.source_score import SourceScore
 from deepfake_detection.parameters import (
     FinalTrainingParameters,
     ImageSetParameters,

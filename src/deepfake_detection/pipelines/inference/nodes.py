@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.file_lock import only_once
+from deepfake_detection.images.listing import list_files
 from deepfake_detection.images.sources_and_groups import name_sources
 from deepfake_detection.interruptions import explaining_interruptions
-from deepfake_detection.metrics.source_scores import SourceScore
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.scoring import (
     Score,
@@ -25,8 +25,8 @@ from deepfake_detection.models.scoring import (
     ScoringCheckpoints,
     stamp_of,
 )
+from deepfake_detection.models.source_score import SourceScore
 from deepfake_detection.parameters import InferenceParameters, SourceRule
-from deepfake_detection.pipelines.inference.listing import list_files
 from deepfake_detection.reports.words import counted, printable
 
 log = logging.getLogger(__name__)
@@ -102,6 +102,7 @@ def _score_files(
             device=inference.device,
             precision=inference.precision,
             max_pixels=inference.max_pixels,
+            faces="given",
         )
         unsaved: list[tuple[str, Score]] = []
         for score in scores:

@@ -13,8 +13,9 @@ from deepfake_detection.metrics.calibration import choices_on_validation
 from deepfake_detection.metrics.caveats import join_notes
 from deepfake_detection.metrics.differences import Difference, measure_differences
 from deepfake_detection.metrics.predicting import predict
-from deepfake_detection.metrics.source_scores import SourceScore, score_sources
+from deepfake_detection.metrics.source_scores import score_sources
 from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.source_score import SourceScore
 from deepfake_detection.parameters import EvaluationParameters
 
 log = logging.getLogger(__name__)

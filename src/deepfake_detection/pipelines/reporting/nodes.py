@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from deepfake_detection.metrics.cases import FALSE_KINDS, ExplainedCase
 from deepfake_detection.metrics.caveats import check_rows, check_same_calibration, check_same_run
 from deepfake_detection.metrics.metrics import bin_reliability
-from deepfake_detection.metrics.source_scores import SourceScore
 from deepfake_detection.metrics.subsets import scored_subsets
 from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.source_score import SourceScore
 from deepfake_detection.parameters import EvaluationParameters, ReportingParameters
 from deepfake_detection.pipelines.reporting import cases, figures, galleries, headline, tables
 from deepfake_detection.pipelines.reporting.reliability import draw_reliability

@@ -21,7 +21,8 @@ from deepfake_detection.metrics.metrics import (
     measure,
     measure_all,
 )
-from deepfake_detection.metrics.source_scores import SourceScore, score_sources
+from deepfake_detection.metrics.source_scores import score_sources
+from deepfake_detection.models.source_score import SourceScore
 from deepfake_detection.parameters import EvaluationParameters, StudyParameters
 from deepfake_detection.pipelines.evaluation.label_issues import rank_label_issues
 from deepfake_detection.pipelines.studies.tables import select_results

@@ -1,5 +1,7 @@
 """List the files to score."""
 
+import csv
+import io
 from pathlib import Path
 
 from natsort import natsorted, ns
@@ -24,19 +26,37 @@ def list_files(path: Path) -> list[tuple[str, Path]]:
         names = [each.as_posix() for each in found if not is_system_file(each)]
         # sorted first: natural order does not tell 1.png from 01.png
         files = [(name, path / name) for name in natsorted(sorted(names), alg=ns.PATH)]
-    elif path.suffix.lower() == ".txt":
+    elif path.suffix.lower() in (".txt", ".csv"):
+        read = _read_lines if path.suffix.lower() == ".txt" else _read_column
         try:
-            lines = path.read_text(encoding="utf-8-sig").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = f"it cannot be read as UTF-8 text ({first_line(error)})"
-            raise UserError(f"{path} is not a list of paths: {reason}") from None
-        names = [_unquote(line.removesuffix("\r")) for line in lines]
-        files = [(name, path.parent / name) for name in names if name.strip() and name[0] != "#"]
+            names = read(path.read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} is no list of paths ({first_line(error)})") from None
+        files = [(name, _resolve(path.parent, name)) for name in names]
     else:
         files = [(path.name, path)]
     if not files:
         raise UserError(f"there are no pictures in {path}")
     return files
+
+
+def _read_lines(text: str) -> list[str]:
+    names = [_unquote(line.removesuffix("\r")) for line in text.split("\n")]
+    return [name for name in names if name.strip() and name[0] != "#"]
+
+
+def _read_column(text: str) -> list[str]:
+    header = text.partition("\n")[0]
+    reader = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=header.count))
+    if "path" not in (reader.fieldnames or ()):
+        raise ValueError("it has no column path")
+    return [row["path"] for row in reader if (row["path"] or "").strip()]
+
+
+def _resolve(folder: Path, name: str) -> Path:
+    if "\\" in name and not (folder / name).exists():
+        name = name.replace("\\", "/")
+    return folder / name
 
 
 def _unquote(line: str) -> str:

@@ -1,0 +1,221 @@
+"""Score a video by the faces of chosen frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from deepfake_detection.faces import video
+from deepfake_detection.faces.tracking import Tracker
+from deepfake_detection.images.prefetch import batched
+from deepfake_detection.models.devices import keeping_memory
+from deepfake_detection.models.image_inputs import PreparedImage, prepare_image
+from deepfake_detection.models.scoring import (
+    NO_NUMBER,
+    TRAINED_ON_IT,
+    FaceScore,
+    Verdict,
+    judge,
+    score_faces,
+    score_pixels,
+)
+from deepfake_detection.models.source_score import SourceScore
+
+if TYPE_CHECKING:
+    from deepfake_detection.faces.finding import FaceFinder
+    from deepfake_detection.models.detector import Detector, Forward
+
+# Pixels of a frame, width × height: 8K video has 33 million
+LARGEST_FRAME = 50_000_000
+# The score of a video is that of a track with at least this share of the longest track's frames:
+# a poster or a pattern that is taken for a face once says nothing
+_SHARE_OF_LONGEST = 0.25
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """A face in a frame."""
+
+    number: int  # of the frame, in the order of display, from 0
+    seconds: float  # after the first frame
+    face: FaceScore
+
+
+@dataclass(frozen=True)
+class TrackScore:
+    """One person's faces; the score is made of those of the frames by the detector's own rule."""
+
+    number: int  # from 0, in the order of appearance
+    fake_probability: float
+    verdict: Verdict
+    logit: float
+    frames: tuple[FrameScore, ...]
+
+
+@dataclass(frozen=True)
+class VideoScore:
+    """The score of a video: that of its most fake face track.
+
+    A track with less than a quarter of the longest track's frames has a score, but does not count.
+
+    Attributes:
+        path: As it was given.
+        fake_probability: In [0, 1]; NaN if there is an error.
+        verdict: `fake` if the probability is at least the threshold; None if there is an error.
+        logit: Fake minus real, before the temperature; NaN if there is an error.
+        searched: Number of frames that were decoded and searched.
+        tracks: In the order of appearance.
+        lost: Seconds (None: of the whole file) and reason of each frame that gave no face.
+        warning: Why the score is doubtful.
+        error: Why there is no verdict.
+    """
+
+    path: str
+    fake_probability: float
+    verdict: Verdict | None
+    threshold: float
+    logit: float
+    searched: int
+    tracks: tuple[TrackScore, ...]
+    lost: tuple[tuple[float | None, str], ...]
+    warning: str | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class FrameChoice:
+    """Which frames of a video are scored, see `Detector.score_video`."""
+
+    count: int
+    every_seconds: float | None
+    max_pixels: int
+
+
+@dataclass
+class _Search:
+    """The faces of a video's frames, and what was lost on the way."""
+
+    searched: int = 0
+    lost: list[tuple[float | None, str]] = field(default_factory=list)
+
+    def find(
+        self, path: Path, choice: FrameChoice, detector: Detector, find_faces: FaceFinder | None
+    ) -> Iterator[tuple[video.Frame, PreparedImage, list[int]]]:
+        """Frames with their faces, and the track of each; a frame given whole is track 0."""
+        timeline = video.read_timeline(path, choice.max_pixels)
+        if timeline.complaint:
+            self.lost.append((None, timeline.complaint))
+        if choice.every_seconds is None:
+            wanted = video.choose_evenly(timeline, choice.count)
+        else:
+            wanted = video.choose_by_time(timeline, choice.every_seconds)
+        tracker = Tracker()
+        for frame in video.read_frames(path, timeline, wanted, choice.max_pixels):
+            if frame.image is None:
+                self.lost.append((frame.seconds, frame.reason or ""))
+                continue
+            self.searched += 1
+            found = prepare_image(
+                frame.image, detector.preprocessing, find_faces=find_faces, look=False
+            )
+            if found.error is not None:
+                self.lost.append((frame.seconds, found.error))
+            tracks = tracker.add(found.faces)
+            yield replace(frame, image=None), found, tracks or [0] * len(found.pixels)
+
+    def score(
+        self,
+        detector: Detector,
+        frame: video.Frame,
+        found: PreparedImage,
+        tracks: list[int],
+        logits: list[float],
+    ) -> list[tuple[int, FrameScore]]:
+        """The faces of a frame, each with its track; none if the network gives no number."""
+        if not all(map(math.isfinite, logits)):
+            self.lost.append((frame.seconds, NO_NUMBER))
+            return []
+        faces = score_faces(detector, found, logits) if found.faces else ()
+        if found.size and not faces:
+            width, height = found.size
+            side = float(min(found.size))
+            faces = tuple(
+                FaceScore((0.0, 0.0, width, height), side, *judge(detector, logit), logit)
+                for logit in logits
+            )
+        return [
+            (track, FrameScore(frame.number, frame.seconds, face))
+            for track, face in zip(tracks, faces, strict=True)
+        ]
+
+
+def score_video(
+    detector: Detector,
+    forward: Forward,
+    path: Path,
+    choice: FrameChoice,
+    flip: bool,
+    batch_size: int,
+    find_faces: FaceFinder | None,
+) -> VideoScore:
+    """Score a video, in memory that its length does not change; see `Detector.score_video`.
+
+    With `find_faces` None, each frame is a crop of one face.
+    """
+    search = _Search()
+    rows: list[tuple[int, FrameScore]] = []
+    try:
+        with keeping_memory(forward.device):
+            found = search.find(path, choice, detector, find_faces)
+            for batch in batched(found, batch_size):
+                pixels = [each for _, image, _ in batch for each in image.pixels]
+                logits = score_pixels(forward, pixels, batch_size, flip=flip)
+                for frame, image, tracks in batch:
+                    rows += search.score(
+                        detector, frame, image, tracks, [*islice(logits, len(tracks))]
+                    )
+    except video.UnreadableVideoError as error:
+        return _without_verdict(detector, path, search, str(error))
+    if not rows:
+        reason = f"no face in {search.searched} frames" if search.searched else "no whole frame"
+        return _without_verdict(detector, path, search, reason)
+    return _make_score(detector, path, search, rows)
+
+
+def _make_score(
+    detector: Detector, path: Path, search: _Search, rows: list[tuple[int, FrameScore]]
+) -> VideoScore:
+    card = detector.card
+    by_track: dict[int, list[FrameScore]] = {}
+    for track, frame in rows:
+        by_track.setdefault(track, []).append(frame)
+    logits = SourceScore.of(card.calibration).combine(
+        pd.Series([frame.face.logit for _, frame in rows]),
+        pd.Series([track for track, _ in rows]),
+        card.temperature,
+    )
+    tracks = tuple(
+        TrackScore(number, *judge(detector, logits[number]), float(logits[number]), tuple(frames))
+        for number, frames in sorted(by_track.items())
+    )
+    longest = max(len(track.frames) for track in tracks)
+    counting = [each for each in tracks if len(each.frames) >= _SHARE_OF_LONGEST * longest]
+    chosen = max(counting, key=lambda track: track.logit)
+    known = any(frame.face.warning for _, frame in rows)
+    return VideoScore(
+        str(path), chosen.fake_probability, chosen.verdict, card.threshold, chosen.logit,
+        search.searched, tracks, tuple(search.lost), TRAINED_ON_IT if known else None, None,
+    )  # fmt: skip
+
+
+def _without_verdict(detector: Detector, path: Path, search: _Search, error: str) -> VideoScore:
+    threshold, lost = detector.card.threshold, tuple(search.lost)
+    return VideoScore(
+        str(path), math.nan, None, threshold, math.nan, search.searched, (), lost, None, error
+    )
