@@ -12,9 +12,9 @@ NAME = "deepfake_detection"
 # Each imports from those before it alone; those in one line don't import each other
 LAYERS = (
     {"errors"},
-    {"atomic_write", "file_lock", "interruptions"},
+    {"atomic_write", "csv_cells", "file_lock", "interruptions"},
     {"parameters"},
-    {"images"},
+    {"images", "command_options"},
     {"faces"},
     {"models"},
     {"metrics"},

@@ -17,9 +17,9 @@ from PIL import Image
 from video_samples import write_sound
 
 from deepfake_detection import Detector
+from deepfake_detection.csv_cells import unescape_cell
 from deepfake_detection.faces import video
 from deepfake_detection.models.detector_file import write_detector
-from deepfake_detection.reports.csv_cells import unescape_cell
 from deepfake_detection.score_command import main
 
 _ALL = ("--faces", "all")

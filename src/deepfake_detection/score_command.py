@@ -20,12 +20,12 @@ from rich.markup import escape
 from rich.table import Table
 from tqdm import tqdm
 
+from deepfake_detection.command_options import check_device
+from deepfake_detection.csv_cells import escape_cell
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.files import is_video
 from deepfake_detection.images.listing import list_files
 from deepfake_detection.images.reading import UnreadablePictureError, open_picture
-from deepfake_detection.page.command import check_device
-from deepfake_detection.reports.csv_cells import escape_cell
 from deepfake_detection.reports.words import printable
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import pandas as pd
 from kedro_datasets.pandas import CSVDataset
 
-from deepfake_detection.reports.csv_cells import escape_cell, unescape_cell
+from deepfake_detection.csv_cells import escape_cell, unescape_cell
 
 # Text that may look like numbers. Not in the catalog: Kedro takes any key `path` for a file
 _TEXT = ("path", "other_path")

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import TypeAdapter, ValidationError
 
+from deepfake_detection.command_options import check_device
 from deepfake_detection.errors import UserError, first_line
-from deepfake_detection.parameters import Device
 
 _ADDRESS = "127.0.0.1"
 _POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -21,14 +20,6 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 _MEGAPIXELS = click.FloatRange(min=0, min_open=True, max=178)
 _MODELS = Path("data/06_models")
 _FILE = "detector.safetensors"
-
-
-def check_device(_: click.Context, __: click.Parameter, value: str) -> str:
-    """Require an option's value to be the name of a device."""
-    try:
-        return TypeAdapter(Device).validate_python(value)
-    except ValidationError:
-        raise click.BadParameter(f"'{value}' is not auto, cpu, cuda, cuda:N or mps") from None
 
 
 @click.command(context_settings={"show_default": True})
