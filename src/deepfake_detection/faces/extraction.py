@@ -119,10 +119,7 @@ def _choose_frames(
     timeline = video.read_timeline(path, settings.max_pixels)
     if timeline.complaint:
         findings.lose(None, timeline.complaint)
-    if settings.every_seconds is None:
-        wanted = video.choose_evenly(timeline, settings.frames_per_video)
-    else:
-        wanted = video.choose_by_time(timeline, settings.every_seconds)
+    wanted = video.choose_frames(timeline, settings.frames_per_video, settings.every_seconds)
     return video.read_frames(path, timeline, wanted, settings.max_pixels, threads)
 
 

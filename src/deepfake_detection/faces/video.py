@@ -77,6 +77,13 @@ def import_av() -> ModuleType:
     return av
 
 
+def choose_frames(timeline: Timeline, count: int, every_seconds: float | None) -> list[int]:
+    """Numbers of frames, ascending: `count` of them, or one every so many seconds."""
+    if every_seconds is None:
+        return choose_evenly(timeline, count)
+    return choose_by_time(timeline, every_seconds)
+
+
 def choose_evenly(timeline: Timeline, count: int) -> list[int]:
     """The middle frames of `count` equal parts of a video; all frames where there are fewer."""
     total = len(timeline.seconds)

@@ -111,10 +111,7 @@ class _Search:
         timeline = video.read_timeline(path, choice.max_pixels)
         if timeline.complaint:
             self.lost.append((None, timeline.complaint))
-        if choice.every_seconds is None:
-            wanted = video.choose_evenly(timeline, choice.count)
-        else:
-            wanted = video.choose_by_time(timeline, choice.every_seconds)
+        wanted = video.choose_frames(timeline, choice.count, choice.every_seconds)
         tracker = Tracker()
         for frame in video.read_frames(path, timeline, wanted, choice.max_pixels):
             if frame.image is None:
