@@ -116,6 +116,7 @@ def test_a_picture_on_standard_input(files, detector_file, caplog):
         (["notes.odt"], 2),
         (["grey.jpg", "--margin", "9"], 2),
         (["grey.jpg", "--device", "tpu"], 2),
+        (["grey.jpg", "--margin", "1.3", "--given"], 2),
         (["grey.jpg", "--detector", "grey.jpg"], 1),
         # no face: it was read
         (["grey.jpg", "--margin", "1.3"], 0),

@@ -73,6 +73,8 @@ def main(
     Standard input is the content of one picture. A file has the score of its most fake face. Exit
     codes: 0 whatever the verdicts are, 2 if no file could be read, 1 for other errors.
     """
+    if given + (margin is not None) + (yunet is not None) > 1:
+        raise click.UsageError("--given, --margin and --yunet exclude each other")
     # torch takes seconds to import: --help and mistakes need not wait for it
     from deepfake_detection.models.detector import Detector
 
