@@ -37,7 +37,23 @@ NO_NUMBER = "the detector's network gives no finite number for this image"
 _FORMAT = 2
 
 
-Verdict = Literal["real", "fake"]
+Verdict = Literal["real", "fake", "unsure"]
+Doubt = Literal["unlike training", "near the threshold"]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class UnscoredFace:
+    """A face that was found and not scored.
+
+    Attributes:
+        box: As that of `FaceScore`, and so is `pixels`.
+        reason: Such as `too small: 20 pixels across are less than min_size (32)`.
+    """
+
+    box: Box
+    pixels: float
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -50,14 +66,19 @@ class FaceScore:
         fake_probability: In [0, 1].
         logit: Fake minus real, before the temperature.
         warning: Why the score is doubtful.
+        doubt: Why the verdict is `unsure`; None if it is not.
+        unlikeness: In [0, 1]: share of the validation images that are more like the training
+            images; None if the detector has no measure of it.
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     pixels: float
     fake_probability: float
     verdict: Verdict
     logit: float
     warning: str | None = None
+    doubt: Doubt | None = None
+    unlikeness: float | None = None
 
 
 @dataclass(frozen=True)
@@ -67,12 +88,15 @@ class Score:
     Attributes:
         path: Of its file, as it was given; None for an image in memory.
         fake_probability: In [0, 1]; NaN if there is an error.
-        verdict: `fake` if the probability is at least the threshold; None if there is an error.
+        verdict: `fake` if the probability is at least the threshold, `unsure` if there is a doubt;
+            None if there is an error.
         logit: Fake minus real, before the temperature; NaN if there is an error.
         width: Of the upright image in pixels, as `height`; None if there is an error.
         warning: Why the score is doubtful, such as an image unlike the training images.
         error: Why the image could not be read or has no verdict, such as `no face`.
-        faces: Each face that was found, the largest first; empty: the image was scored whole.
+        faces: Each face that was scored, the largest first; empty: the image was scored whole.
+        unscored: Each face that was found and not scored, the largest first.
+        doubt: As that of `FaceScore`, and so is `unlikeness`.
     """
 
     path: str | None
@@ -85,6 +109,9 @@ class Score:
     warning: str | None
     error: str | None
     faces: tuple[FaceScore, ...] = ()
+    unscored: tuple[UnscoredFace, ...] = ()
+    doubt: Doubt | None = None
+    unlikeness: float | None = None
 
 
 _SCORES = TypeAdapter(Score)

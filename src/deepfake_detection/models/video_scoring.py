@@ -19,6 +19,7 @@ from deepfake_detection.models.image_inputs import PreparedImage, prepare_image
 from deepfake_detection.models.scoring import (
     NO_NUMBER,
     TRAINED_ON_IT,
+    Doubt,
     FaceScore,
     Verdict,
     judge,
@@ -56,6 +57,8 @@ class TrackScore:
     verdict: Verdict
     logit: float
     frames: tuple[FrameScore, ...]
+    doubt: Doubt | None = None
+    unlikeness: float | None = None  # the median of its frames
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,15 @@ class VideoScore:
     Attributes:
         path: As it was given.
         fake_probability: In [0, 1]; NaN if there is an error.
-        verdict: `fake` if the probability is at least the threshold; None if there is an error.
+        verdict: `fake` if the probability is at least the threshold, `unsure` if there is a doubt;
+            None if there is an error.
         logit: Fake minus real, before the temperature; NaN if there is an error.
         searched: Number of frames that were decoded and searched.
         tracks: In the order of appearance.
         lost: Seconds (None: of the whole file) and reason of each frame that gave no face.
         warning: Why the score is doubtful.
         error: Why there is no verdict.
+        doubt: As that of `FaceScore`, and so is `unlikeness`.
     """
 
     path: str
@@ -86,6 +91,8 @@ class VideoScore:
     lost: tuple[tuple[float | None, str], ...]
     warning: str | None
     error: str | None
+    doubt: Doubt | None = None
+    unlikeness: float | None = None
 
 
 @dataclass(frozen=True)
