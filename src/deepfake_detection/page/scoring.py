@@ -14,8 +14,9 @@ from deepfake_detection.errors import UserError
 from deepfake_detection.faces.finding import FaceFinder
 from deepfake_detection.faces.video import ChosenFrames, Frame
 from deepfake_detection.images.preprocessing import seen_box
-from deepfake_detection.models.detector import Detector, Faces, Forward
+from deepfake_detection.models.detector import Detector, Faces
 from deepfake_detection.models.devices import choose_device
+from deepfake_detection.models.forward import Forward
 from deepfake_detection.models.heat_maps import HeatMaps, heat_layer
 from deepfake_detection.models.image_inputs import PreparedImage, prepare_image
 from deepfake_detection.models.score_json import as_json

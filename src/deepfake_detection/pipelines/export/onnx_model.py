@@ -13,7 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor, nn
 
 from deepfake_detection.errors import UserError, first_line
-from deepfake_detection.models.detector import FAKE, Detector, Normalise
+from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.forward import FAKE, Normalise
 from deepfake_detection.parameters import PreprocessingParameters
 
 INPUT, OUTPUT = "picture", "fake_probability"
