@@ -89,7 +89,16 @@ def face_page(face_detector, tmp_path_factory):
     folder = tmp_path_factory.mktemp("face_page")
     path = folder / "detector.safetensors"
     write_detector(face_detector, path)
-    limits = ["--max-clip-seconds", "5", "--max-clip-megabytes", "2", "--clip-decode-seconds", "5"]
+    limits = [
+        "--max-clip-seconds",
+        "5",
+        "--max-clip-megabytes",
+        "2",
+        "--clip-decode-seconds",
+        "5",
+        "--decode-seconds",
+        "1",
+    ]
     server = start_page(folder, str(path), *limits)
     yield server.wait()
     server.end()
