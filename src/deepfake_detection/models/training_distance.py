@@ -61,7 +61,7 @@ class TrainingDistance:
         least = _LEAST_VARIANCE * max(float(training.var(axis=0).mean()), 1e-12)
         fitted = cls(
             pca.mean_.astype(np.float32),
-            pca.components_.astype(np.float32),
+            np.ascontiguousarray(pca.components_, dtype=np.float32),
             np.maximum(variances, least).astype(np.float32),
             np.empty(0, np.float32),
         )
