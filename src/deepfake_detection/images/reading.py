@@ -170,7 +170,7 @@ def pillow_errors() -> Iterator[None]:
     except UnreadablePictureError:
         raise
     except Image.UnidentifiedImageError:
-        raise UnreadablePictureError("not an image, or of a type that Pillow cannot read") from None
+        raise UnreadablePictureError("not a picture, or of a type that cannot be read") from None
     except Image.DecompressionBombError as error:
         raise TooManyPixelsError(str(error)) from None
     # Pillow's decoders raise many types for a broken file (OSError, SyntaxError, struct.error,

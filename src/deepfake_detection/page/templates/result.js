@@ -59,7 +59,7 @@ function describe(answer) {
 }
 
 function describeNumber(answer) {
-  const unlike = answer.unlikeness === null || answer.unlikeness === undefined ? ""
+  const unlike = answer.doubt !== "unlike training" ? ""
     : ` It is less like the training images than ${Math.round(100 * answer.unlikeness)} % of the validation images.`;
   return `Fake probability ${inWords(answer.fake_probability)}. The verdict is fake from ${inWords(answer.threshold)} on.${unlike}`;
 }
