@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_COLUMNS = ("path", "verdict", "fake_probability", "threshold", "faces", "warning", "error")
+_COLUMNS = (
+    "path", "verdict", "doubt", "fake_probability", "threshold", "faces", "warning", "error",
+)  # fmt: skip
 _EDGES = ("left", "top", "right", "bottom")
 _FACE_COLUMNS = ("face", "frames", *_EDGES, "pixels")
 _NOTHING_READ = 2
@@ -60,8 +62,9 @@ def main(
 ) -> None:  # fmt: skip
     """Score PATH: a picture, a video, a folder, a list of paths (.txt), or - for standard input.
 
-    Standard input is the content of one picture. A file has the score of its most fake face. Exit
-    codes: 0 whatever the verdicts are, 2 if no file could be read, 1 for other errors.
+    Standard input is the content of one picture. Of several faces a fake one decides on the file,
+    else an unsure one, else a real one; of several such, the most fake. Exit codes: 0 whatever the
+    verdicts are, 2 if no file could be read, 1 for other errors.
     """
     # torch takes seconds to import: --help and mistakes need not wait for it
     from deepfake_detection.models.detector import Detector
@@ -108,7 +111,7 @@ def _print_table(rows: list[dict[str, Any]], *, threshold: float, each_face: boo
         cells += [row.get(name, "") for name in own]
         if "left" in row:
             cells[-2] = " ".join(str(row[edge]) for edge in _EDGES)
-        cells.append("; ".join(filter(None, (row["warning"], row["error"]))))
+        cells.append("; ".join(filter(None, (row["doubt"], row["warning"], row["error"]))))
         table.add_row(*(escape(printable(str(cell))) for cell in cells))
     Console().print(table)
 
@@ -149,7 +152,8 @@ def _rows(name: str, score: Score | VideoScore, *, each_face: bool) -> Iterator[
     """The rows of a table for one file."""
     faces = list(_faces(score))
     row = {
-        "path": name, "verdict": score.verdict or "", "threshold": score.threshold,
+        "path": name, "verdict": score.verdict or "", "doubt": score.doubt or "",
+        "threshold": score.threshold,
         "fake_probability": _number(score.fake_probability), "faces": len(faces),
         "warning": score.warning or "", "error": score.error or "",
     }  # fmt: skip
@@ -160,7 +164,8 @@ def _rows(name: str, score: Score | VideoScore, *, each_face: bool) -> Iterator[
         box = dict(zip(_EDGES, map(round, first.box), strict=True))
         yield row | box | {
             "face": number, "frames": frames, "pixels": round(first.pixels),
-            "verdict": face.verdict, "fake_probability": _number(face.fake_probability),
+            "verdict": face.verdict, "doubt": face.doubt or "",
+            "fake_probability": _number(face.fake_probability),
         }  # fmt: skip
 
 
