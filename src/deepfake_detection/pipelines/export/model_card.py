@@ -88,6 +88,7 @@ def render_model_card(
     return environment.get_template("model_card.md.j2").render(
         card=card,
         split=card.split,
+        recipe_of_crops=card.split.get("crop_recipe"),
         figures_method=card.vouched_by.get("split_method", card.split["method"]),
         method=_METHODS.get(card.split["method"], card.split["method"]),
         composition=_compose(card),
