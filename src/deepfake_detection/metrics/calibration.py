@@ -56,11 +56,14 @@ def calibrate(
     threshold = fit_threshold(logits / temperature.value, labels, calibration.threshold)
     source_score = choose_source_score(validation, temperature.value, calibration.source_score)
     fits = {"threshold": threshold, "temperature": temperature}
+    # of imported weights, of which validation chose no epoch
+    kept = {key: value for key, value in detector.card.calibration.items() if key == "epoch"}
     card = replace(
         detector.card,
         threshold=threshold.value,
         temperature=temperature.value,
-        calibration={
+        calibration=kept
+        | {
             "fitted": [name for name, fit in fits.items() if fit.fitted],
             "notes": [fit.note for fit in fits.values() if fit.note],
             "source_score": source_score.as_json(),
@@ -80,12 +83,14 @@ def calibrate(
 def choices_on_validation(calibration: Mapping[str, Any]) -> str:
     """What validation chose of a detector, in words: `the epoch and the threshold`.
 
-    The calibration is that of its card; empty for one made before there was any.
+    The calibration is that of its card; empty for one made before there was any. Empty, if
+    validation chose nothing of imported weights.
     """
     fitted = [*calibration.get("fitted", [])]
     if SourceScore.of(calibration).areas:
         fitted.append("rule of source scores")
-    *first, last = ["the epoch", *(f"the {name}" for name in fitted)]
+    epoch = ["the epoch"] if calibration.get("epoch", True) else []
+    *first, last = [*epoch, *(f"the {name}" for name in fitted)] or [""]
     return f"{', '.join(first)} and {last}" if first else last
 
 

@@ -11,6 +11,8 @@ from deepfake_detection.reports.words import counted, percent
 def describe_detector(detector: Detector) -> list[Statement]:
     """List what is known about a detector: warnings first, then its training."""
     card = detector.card
+    if card.imported_from is not None:
+        return list(_describe_imported(detector))
     training = [_describe_images(card, len(detector.trained_on)), *_describe_validation(card)]
     statements = [Statement("plain", "Training and validation", " ".join(training))]
     if _is_inflated(card):
@@ -26,6 +28,22 @@ def describe_detector(detector: Detector) -> list[Statement]:
         )
         statements.insert(0, Statement("warning", "Note on the training images", text))
     return statements
+
+
+def _describe_imported(detector: Detector) -> Iterator[Statement]:
+    card = detector.card
+    text = (
+        f"The weights of this {card.backbone} come from elsewhere ({card.imported_from}). Any "
+        "image may be one that it was trained on, and its score then says nothing about new "
+        f"images. Its kinds of fake, as told at the import: {', '.join(card.known_fakes)}."
+    )
+    yield Statement("warning", "Its training images are unknown", text)
+    chosen = choices_on_validation(card.calibration)
+    if chosen:
+        text = f"{counted(len(detector.validated_on), 'image')} chose {chosen}."
+    else:
+        text = "It is not calibrated: read its probabilities as scores."
+    yield Statement("plain", "Calibration", text)
 
 
 def _is_inflated(card: DetectorCard) -> bool:

@@ -54,7 +54,7 @@ def write_model_card(
     # a detector trained on all images has no metrics of its own
     scored = card.vouched_by.get("run_fingerprint", card.run_fingerprint)
     metric_table = finished_scores.find_metric_table(scored)
-    if metric_table is None:
+    if metric_table is None and card.imported_from is None:
         log.warning(
             "The model card has no metrics: there is no evaluation of run %s here. Where it was "
             "trained, kedro run --pipelines evaluation makes one",
