@@ -25,7 +25,8 @@ from timing import ROOT
 from deepfake_detection.datasets.forging import Source, make_image
 from deepfake_detection.faces.cropping import CropRecipe
 from deepfake_detection.faces.detection import make_face_detector
-from deepfake_detection.models.detector import Detector, Forward
+from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.forward import Forward
 from deepfake_detection.models.image_inputs import prepare_image
 from deepfake_detection.parameters import FaceExtractionParameters
 

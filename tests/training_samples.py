@@ -60,13 +60,17 @@ def make_training(**changes):
     return TrainingParameters.model_validate(settings | changes)
 
 
-def make_calibration(threshold="fixed", temperature="none", source_score="mean_logit", **changes):
-    """Rules of threshold, temperature and source score, with changes to those of the threshold."""
+def make_calibration(
+    threshold="fixed", temperature="none", source_score="mean_logit", error_rate=None,
+    unlike_share=None, **changes,
+):  # fmt: skip
+    """Rules of calibration, with changes to those of the threshold."""
     return CalibrationParameters.model_validate(
         {
             "threshold": {"rule": threshold, "value": 0.5, "false_positive_rate": 0.1} | changes,
             "temperature": {"rule": temperature, "bounds": [0.1, 10.0]},
             "source_score": {"rule": source_score, "top_share": 0.25},
+            "verdict": {"error_rate": error_rate, "unlike_share": unlike_share},
         }
     )
 

@@ -103,7 +103,7 @@ REFUSED = {
         {"source_score": {"rule": "mean_logit", "areas": {"mean_logit": NAN}}},
     ],
     "vouched_by": [None, [], {"images": "many"}, {"best_validation_accuracy": 0.5}],
-    "format_version": [None, "1", 2, 99, [], "x\ny", 10**400],
+    "format_version": [None, "1", 0, 3, True, 99, [], "x\ny", 10**400],
 }  # fmt: skip
 CHANGED = {
     f"{name}={str(value)[:40]!a}": lambda card, name=name, value=value: card | {name: value}
@@ -321,7 +321,7 @@ def test_any_change_of_a_card_is_refused_or_harmless(sound, tmp_path, data):
     use(put(tmp_path / "x.safetensors", tensors, card))
 
 
-def test_a_file_of_the_current_format_as_it_was_first_written_is_read(sound, tmp_path):
+def test_a_file_of_format_1_as_it_was_first_written_is_read(sound, tmp_path):
     """Card and tensors as the writer before the typed card put them, with all that it knew."""
     _, _, tensors = sound
     preprocessing = {"resize": 40, "crop": 32, "mean": COLOUR, "std": [0.25, 0.25, 0.25]}
@@ -355,6 +355,7 @@ def test_a_file_of_the_current_format_as_it_was_first_written_is_read(sound, tmp
     detector = Detector.load(path)
     # a parameter that came later has the value that repeats what was done before
     rule = {"rule": "mean_logit", "top_share": 0.25}
-    card["settings"]["calibration"]["source_score"] = rule
+    verdict = {"error_rate": None, "unlike_share": None}
+    card["settings"]["calibration"] |= {"source_score": rule, "verdict": verdict}
     assert json.loads(json.dumps({"format_version": 1} | detector.describe())) == card
     assert [row.tobytes().hex() for row in detector.trained_on] == HASHES[:2]

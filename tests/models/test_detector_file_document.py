@@ -41,7 +41,7 @@ def test_the_table_of_its_objects_has_every_key_that_is_checked_and_no_other():
         "preprocessing": PreprocessingParameters, "split": detector_card._Split,
         "crop_recipe": detector_card._CropRecipe, "crop": detector_card._Crop,
         "calibration": detector_card._Calibration, "source_score": detector_card._SourceScore,
-        "vouched_by": detector_card._VouchedBy,
+        "verdict": detector_card._Verdict, "vouched_by": detector_card._VouchedBy,
     }  # fmt: skip
     assert described == {name: set(model.model_fields) for name, model in models.items()}
 

@@ -22,7 +22,7 @@ from training_samples import (
     make_training,
 )
 
-from deepfake_detection.models.detector import FAKE, REAL, Normalise, to_batch
+from deepfake_detection.models.forward import FAKE, REAL, Normalise, to_batch
 from deepfake_detection.training.batches import BatchLoader, LabelledPixels, batch_order, fit_on
 from deepfake_detection.training.hardware import Processes
 from deepfake_detection.training.loop import train_network

@@ -8,7 +8,7 @@ import torch
 from detector_samples import make_sensitive_detector
 from training_samples import CPU, TRAIN, fit, make_task, run_task
 
-from deepfake_detection.models.detector import to_batch
+from deepfake_detection.models.forward import to_batch
 from deepfake_detection.models.heat_maps import HeatMaps
 from deepfake_detection.parameters import AugmentationParameters
 from deepfake_detection.training.augmentation import augment, draw

@@ -13,8 +13,9 @@ from scipy.special import expit
 from sklearn.metrics import roc_curve
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.metrics.intervals import Floats, Labels
+from deepfake_detection.metrics.intervals import Floats, Groups, Labels
 from deepfake_detection.metrics.source_scores import choose_source_score
+from deepfake_detection.metrics.unsure_interval import choose_unsure_interval
 from deepfake_detection.models.detector import CLASS_NAMES, Detector
 from deepfake_detection.models.source_score import SourceScore
 from deepfake_detection.parameters import (
@@ -43,7 +44,7 @@ def calibrate(
     """The same detector with threshold, temperature and source score as its parameters ask for.
 
     There is a row for each validation image: label, logit (fake minus real, without temperature),
-    class_name and source. A UserError says that logits are not finite, or what has no choice.
+    class_name, source, group. A UserError says that logits are not finite, or what has no choice.
     """
     logits: Floats = validation["logit"].to_numpy(dtype=np.float64)
     labels: Labels = validation["label"].to_numpy(dtype=np.int64)
@@ -56,6 +57,14 @@ def calibrate(
     threshold = fit_threshold(logits / temperature.value, labels, calibration.threshold)
     source_score = choose_source_score(validation, temperature.value, calibration.source_score)
     fits = {"threshold": threshold, "temperature": temperature}
+    unsure = choose_unsure_interval(
+        expit(logits / temperature.value),
+        labels,
+        _groups_of(validation),
+        threshold.value,
+        calibration.verdict.error_rate,
+    )
+    notes = [note for note in (threshold.note, temperature.note, unsure.note) if note]
     # of imported weights, of which validation chose no epoch
     kept = {key: value for key, value in detector.card.calibration.items() if key == "epoch"}
     card = replace(
@@ -65,8 +74,13 @@ def calibrate(
         calibration=kept
         | {
             "fitted": [name for name, fit in fits.items() if fit.fitted],
-            "notes": [fit.note for fit in fits.values() if fit.note],
+            "notes": notes,
             "source_score": source_score.as_json(),
+            "verdict": {
+                "error_rate": calibration.verdict.error_rate,
+                "unsure": unsure.ends and [*unsure.ends],
+                "unlike_from": _limit_distance(detector, calibration.verdict.unlike_share),
+            },
         },
     )
     log.info(
@@ -75,9 +89,25 @@ def calibrate(
         detector.card.run_fingerprint[:12], threshold.value, calibration.threshold.rule,
         temperature.value, calibration.temperature.rule,
     )  # fmt: skip
-    for note in card.calibration["notes"]:
+    if unsure.ends is not None and unsure.ends[0] < unsure.ends[1]:
+        log.info("Verdicts are unsure from a fake probability of %.4g to %.4g", *unsure.ends)
+    for note in notes:
         log.warning("%s", note)
     return replace(detector, card=card)
+
+
+def _groups_of(validation: pd.DataFrame) -> Groups:
+    """What is counted as one observation; of older versions' logits, the source or the image."""
+    names = [name for name in ("group", "source") if name in validation]
+    return np.asarray(validation[names[0]] if names else validation.index)
+
+
+def _limit_distance(detector: Detector, share: float | None) -> float | None:
+    """The training distance that this share of the validation images exceeds, if it is known."""
+    measure = detector.training_distance
+    if share is None or measure is None or not len(measure.validation):
+        return None
+    return float(np.quantile(measure.validation, 1 - share, method="higher"))
 
 
 def choices_on_validation(calibration: Mapping[str, Any]) -> str:
@@ -90,6 +120,8 @@ def choices_on_validation(calibration: Mapping[str, Any]) -> str:
     if SourceScore.of(calibration).areas:
         fitted.append("rule of source scores")
     epoch = ["the epoch"] if calibration.get("epoch", True) else []
+    if not epoch and not fitted and calibration.get("verdict", {}).get("unsure"):
+        fitted.append("interval of unsure scores")
     *first, last = [*epoch, *(f"the {name}" for name in fitted)] or [""]
     return f"{', '.join(first)} and {last}" if first else last
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from deepfake_detection.metrics.intervals import UNKNOWN, difference_interval, sum_over_groups
-from deepfake_detection.metrics.metrics import Scored, measure_comparable
+from deepfake_detection.metrics.metrics import measure_comparable
+from deepfake_detection.metrics.scored import Scored
 
 
 @dataclass(frozen=True)

@@ -5,34 +5,39 @@ Fake is the positive class; precision, recall and F1 are given for both classes,
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score, roc_curve
 
 from deepfake_detection.metrics.intervals import (
-    UNKNOWN,
     Floats,
-    Groups,
     Labels,
-    area_interval,
     average_precision_influence,
     balanced_accuracy_influence,
     interval,
-    positive_interval,
     roc_auc_influence,
     share_influence,
 )
+from deepfake_detection.metrics.scored import (
+    AUC_OF_KIND,
+    MEAN_AUC,
+    MEAN_RECALL,
+    RECALL_OF_KIND,
+    UNLIKENESS,
+    Measured,
+    Metric,
+    Scored,
+    mean,
+    share,
+)
 from deepfake_detection.models.detector import CLASS_NAMES
 
-# Of each kind of fake (its ROC AUC is against all real ones), and the means over several kinds
-RECALL_OF_KIND, AUC_OF_KIND = "recall_of_kind", "roc_auc_of_kind"
-MEAN_RECALL, MEAN_AUC = "mean_recall_of_kinds", "mean_roc_auc_of_kinds"
-_AREAS = ("roc_auc", "average_precision", AUC_OF_KIND, MEAN_AUC)
-
+# Share of the images that `accuracy_of_likest` counts
+_LIKEST = 0.9
+_BY_LABEL = ((1, CLASS_NAMES[1]), (0, CLASS_NAMES[0]))
 COUNTS = ("true_negatives", "false_positives", "false_negatives", "true_positives")
 
 _NO_INTERVAL = {
@@ -44,118 +49,6 @@ _NO_INTERVAL = {
         "no interval: chance alone makes it larger, the more so the fewer images there are"
     ),
 }
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A row of the metric table.
-
-    Attributes:
-        level: `image`, or `source` (see `SourceScore`).
-        class_name: `fake` or `real`, or a kind of fake by its class folder; None for both classes.
-        value: In [0, 1], or a count, or log loss in nats; NaN where it is undefined.
-        low: Lower end of its confidence interval; NaN where it has none.
-        n: Images or sources that it rests on.
-        note: Why it is undefined or has no interval, or what its subset also decided.
-    """
-
-    metric: str
-    subset: str
-    level: str
-    class_name: str | None
-    value: float
-    low: float
-    high: float
-    n: int
-    note: str | None = None
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One subset at one level: logits divided by the temperature, kinds are class folders; [n]."""
-
-    labels: Labels
-    predicted: Labels
-    logits: Floats
-    groups: Groups
-    kinds: np.ndarray[Any, Any]
-    level: str
-
-    @classmethod
-    def of(cls, rows: pd.DataFrame, level: str, temperature: float) -> "Scored":
-        """From a table with columns class_name, label, group, logit, predicted."""
-        names = ("label", "predicted", "logit", "group", "class_name")
-        labels, predicted, logits, groups, kinds = (rows[name].to_numpy() for name in names)
-        return cls(labels, predicted, logits.astype(np.float64) / temperature, groups, kinds, level)
-
-    def take(self, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> "Scored":
-        """Only these rows."""
-        labels, predicted, logits = self.labels[rows], self.predicted[rows], self.logits[rows]
-        return Scored(labels, predicted, logits, self.groups[rows], self.kinds[rows], self.level)
-
-    @property
-    def fake_kinds(self) -> list[str]:
-        """The class folders of the fakes."""
-        return sorted(set(self.kinds[self.labels == 1]))
-
-    @property
-    def probabilities(self) -> Floats:
-        """Of fake."""
-        return np.asarray(expit(self.logits))
-
-    @property
-    def right(self) -> Floats:
-        """1 where a row was called what it is, else 0."""
-        return np.asarray(self.labels == self.predicted, dtype=np.float64)
-
-    @property
-    def only_class(self) -> str | None:
-        """Why what compares both classes is undefined; None if both are there."""
-        one = len(np.unique(self.labels)) == 1
-        return f"all are {CLASS_NAMES[self.labels[0]]}" if one else None
-
-    @property
-    def no_order(self) -> str | None:
-        """Why what judges the order of scores is undefined; None if there is an order."""
-        return self.only_class or ("all scores are equal" if np.ptp(self.logits) == 0 else None)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A metric of one subset at one level, as in `Metric`, before its interval.
-
-    Attributes:
-        influence: Of each row on it, float64, [all rows]; None where it has no interval.
-        counts: Rows that play a part in it, bool, [all rows].
-        known_by: Groups that agree where nothing varies; all that count, if None.
-        reason: Why it is undefined or has no interval.
-    """
-
-    metric: str
-    class_name: str | None
-    value: float
-    n: int
-    influence: Floats | None = None
-    counts: np.ndarray[Any, np.dtype[np.bool_]] | None = None
-    known_by: int | None = None
-    reason: str | None = None
-
-    def counted(self, influence: Floats, groups: Groups) -> tuple[Floats, Groups]:
-        """Influences and groups of the rows that play a part in it."""
-        counts = slice(None) if self.counts is None else self.counts
-        return influence[counts], groups[counts]
-
-    def interval(self, groups: Groups, confidence: float) -> tuple[float, float]:
-        """Its interval; not a number where it has none."""
-        if self.influence is None:
-            return UNKNOWN
-        given = (self.value, *self.counted(self.influence, groups), confidence)
-        if self.metric == "log_loss":
-            return positive_interval(*given)
-        if self.metric in _AREAS:
-            return area_interval(*given, known_by=self.known_by)
-        counted = self.metric != "brier_score"
-        return interval(*given, counted=counted, known_by=self.known_by)
 
 
 def measure(
@@ -182,38 +75,26 @@ def measure(
 
 def measure_all(scored: Scored, calibration_bins: int) -> Iterator[Measured]:
     """All metrics of one subset at one level, before their intervals."""
-    yield _mean("accuracy", scored.right)
+    yield mean("accuracy", scored.right)
     for metric in _COMPARING:
         yield _compare_classes(metric, scored)
     yield _measure_equal_error(scored)
     yield from _measure_probabilities(scored)
     yield _measure_calibration(scored, calibration_bins)
     yield from _measure_classes(scored)
+    yield from _measure_sure(scored)
+    yield from measure_unlikeness(scored)
     yield from _count(scored)
 
 
 def measure_comparable(scored: Scored) -> Iterator[Measured]:
     """The metrics of which two detectors' differences have intervals."""
-    yield _mean("accuracy", scored.right)
+    yield mean("accuracy", scored.right)
     yield _compare_classes("balanced_accuracy", scored)
     yield _compare_classes("roc_auc", scored)
     yield from _measure_probabilities(scored)
     yield from _measure_recalls(scored)
     yield from _measure_areas_of_kinds(scored)
-
-
-def _share(
-    metric: str, name: str | None, part: Any, whole: Any, n: int, reason: str | None = None
-) -> Measured:
-    part, whole = np.asarray(part, dtype=float), np.asarray(whole, dtype=float)
-    if whole.sum() == 0:
-        return Measured(metric, name, math.nan, n, reason=reason)
-    value = float(part.sum() / whole.sum())
-    return Measured(metric, name, value, n, share_influence(part, whole), whole > 0)
-
-
-def _mean(metric: str, values: Floats) -> Measured:
-    return _share(metric, None, values, np.ones(len(values)), len(values))
 
 
 def _mean_recall(labels: Labels, right: Floats) -> float:
@@ -261,8 +142,8 @@ def equal_error_rate(labels: Labels, scores: Floats) -> float:
 def _measure_probabilities(scored: Scored) -> Iterator[Measured]:
     # finite in nats however sure the detector is
     losses = np.logaddexp(0, np.where(scored.labels == 1, -scored.logits, scored.logits))
-    yield _mean("log_loss", losses)
-    yield _mean("brier_score", (scored.probabilities - scored.labels) ** 2)
+    yield mean("log_loss", losses)
+    yield mean("brier_score", (scored.probabilities - scored.labels) ** 2)
 
 
 def _measure_calibration(scored: Scored, bins: int) -> Measured:
@@ -318,10 +199,10 @@ def _measure_classes(scored: Scored) -> Iterator[Measured]:
         there, called = labels == index, predicted == index
         right = there & called
         none_called, none_there = f"no {level} was called {name}", f"there are no {name} {level}s"
-        yield _share("precision", name, right, called, int(called.sum()), none_called)
+        yield share("precision", name, right, called, int(called.sum()), none_called)
         yield recall
         both = there.astype(int) + called.astype(int)
-        yield _share("f1", name, 2 * right, both, len(labels), f"{none_there} and {none_called}")
+        yield share("f1", name, 2 * right, both, len(labels), f"{none_there} and {none_called}")
     yield from of_kinds
     yield from _measure_areas_of_kinds(scored)
 
@@ -331,11 +212,11 @@ def _measure_recalls(scored: Scored) -> Iterator[Measured]:
     for index in (1, 0):
         name, there = CLASS_NAMES[index], labels == index
         reason = f"there are no {name} {level}s"
-        yield _share("recall", name, right * there, there, int(there.sum()), reason)
+        yield share("recall", name, right * there, there, int(there.sum()), reason)
     recalls = []
     for kind in scored.fake_kinds:
         there = (scored.kinds == kind) & (labels == 1)
-        recalls.append(_share(RECALL_OF_KIND, str(kind), right * there, there, int(there.sum())))
+        recalls.append(share(RECALL_OF_KIND, str(kind), right * there, there, int(there.sum())))
     yield from recalls
     yield from _average_kinds(MEAN_RECALL, recalls, int((labels == 1).sum()))
 
@@ -367,6 +248,28 @@ def _compare_kind(scored: Scored, kind: str) -> Measured:
         influence = np.zeros(len(among))
         influence[among] = found.influence
     return replace(found, metric=AUC_OF_KIND, class_name=kind, influence=influence, counts=among)
+
+
+def _measure_sure(scored: Scored) -> Iterator[Measured]:
+    """How many verdicts are sure, and how many of these are wrong, in all and in each class."""
+    if scored.verdicts is None:
+        return
+    sure = scored.verdicts != "unsure"
+    yield mean("sure_share", sure.astype(np.float64))
+    classes = ((None, sure), *((name, sure & (scored.labels == at)) for at, name in _BY_LABEL))
+    for name, among in classes:
+        reason = f"no verdict of {name or 'any'} {scored.level} is sure"
+        wrong = (1 - scored.right) * among
+        yield share("error_of_sure", name, wrong, among, int(among.sum()), reason)
+
+
+def measure_unlikeness(scored: Scored) -> Iterator[Measured]:
+    """How unlike training the images are, and the accuracy without the most unlike tenth."""
+    if scored.unlikeness is None:
+        return
+    yield mean(UNLIKENESS, scored.unlikeness)
+    likest = scored.unlikeness <= np.quantile(scored.unlikeness, _LIKEST)
+    yield share("accuracy_of_likest", None, scored.right * likest, likest, int(likest.sum()))
 
 
 def _count(scored: Scored) -> Iterator[Measured]:

@@ -52,7 +52,8 @@ def predict(
 
     Returns:
         A row for each image: path, class_name, label, source, group, subset, logit (fake minus
-        real), fake_probability, predicted (1 fake, 0 real), run_fingerprint.
+        real), fake_probability, predicted (1 fake, 0 real), verdict (real, fake, unsure),
+        unlikeness (in [0, 1], see `TrainingDistance`; NaN if unknown), run_fingerprint.
 
     Raises:
         UserError: If the detector was trained on some of them.
@@ -65,17 +66,20 @@ def predict(
             "Take them out of the image folder, or score another detector."
         )
     pixels = scored_pixels.open(split["sha256"].tolist(), detector.preprocessing)
-    logits = detector.logits(
+    logits, distances = detector.describe_pixels(
         pixels.array,
         pixels.rows(scored["sha256"].tolist()),
         batch_size=evaluation.batch_size,
         device=choose_device(evaluation.device),
     )
     probability = detector.probabilities(logits)
+    verdicts, _ = detector.verdict_rule.judge(probability, distances)
     predictions = scored[KEPT_COLUMNS].assign(
         logit=logits,
         fake_probability=probability,
         predicted=(probability >= detector.card.threshold).astype("int64"),
+        verdict=verdicts,
+        unlikeness=detector.unlikeness(distances),
         run_fingerprint=detector.card.run_fingerprint,
     )
     return predictions.reset_index(drop=True)

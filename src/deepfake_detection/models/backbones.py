@@ -16,7 +16,7 @@ from deepfake_detection.errors import UserError, first_line
 
 T = TypeVar("T")
 
-_IMAGENET_CLASSES = 1000
+_IMAGENET_CLASSES, _DETECTED_CLASSES = 1000, 2
 _LARGEST_CROP = 1024
 # Of batches that batch norm has seen: files of older versions lack it, and nothing here uses it
 COUNTER = "num_batches_tracked"
@@ -74,6 +74,21 @@ def replace_heads(network: nn.Module, classes: int = 2) -> list[str]:
     if not heads:
         raise ValueError(f"{type(network).__name__} has no layer with {_IMAGENET_CLASSES} outputs")
     return heads
+
+
+def find_head(network: nn.Module) -> nn.Module:
+    """The layer that gives the outputs of a two-class network: the last one with two outputs.
+
+    Auxiliary heads come before it.
+    """
+    heads = [
+        layer
+        for layer in network.modules()
+        if getattr(layer, "out_features", getattr(layer, "out_channels", None)) == _DETECTED_CLASSES
+    ]
+    if not heads:
+        raise ValueError(f"{type(network).__name__} has no layer with two outputs")
+    return heads[-1]
 
 
 def split_parameters(

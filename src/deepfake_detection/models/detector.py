@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, cast, overload
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from deepfake_detection.errors import UserError
@@ -20,13 +20,16 @@ from deepfake_detection.faces.finding import FaceFinder
 from deepfake_detection.images.pixel_cache import PixelArray, prefetch_batches
 from deepfake_detection.models.detector_file import DetectorCard, Hashes, read_detector_file
 from deepfake_detection.models.devices import (
-    choose_device,
-    choose_precision,
     keeping_memory,
-    use_ieee_float32,
 )
+from deepfake_detection.models.forward import Forward
 from deepfake_detection.models.image_inputs import is_single
 from deepfake_detection.models.scoring import Score, score_images
+from deepfake_detection.models.training_distance import (
+    Float32s,
+    TrainingDistance,
+)
+from deepfake_detection.models.verdicts import VerdictRule
 from deepfake_detection.models.video_scoring import (
     LARGEST_FRAME,
     FrameChoice,
@@ -39,7 +42,7 @@ from deepfake_detection.parameters.base import Label
 if TYPE_CHECKING:
     from deepfake_detection.models.image_inputs import ImageInput
 
-REAL, FAKE = 0, 1
+T = TypeVar("T")
 CLASS_NAMES: tuple[Label, Label] = ("real", "fake")
 
 Errors = Literal["raise", "record"]
@@ -67,12 +70,14 @@ class Detector:
         network: In evaluation mode; [n, 3, crop, crop] float32, normalised, to [n, 2] logits.
         trained_on: uint8, [images, 32]: SHA-256 of each training file.
         validated_on: uint8, [images, 32]: SHA-256 of each validation file.
+        training_distance: Tells images that are unlike the training images; None if not fitted.
     """
 
     network: nn.Module
     card: DetectorCard
     trained_on: Hashes
     validated_on: Hashes
+    training_distance: TrainingDistance | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> Detector:
@@ -103,6 +108,11 @@ class Detector:
                 'one face (faces="given"), or faces found with FaceFinder.with_margin(…)'
             )
         return FaceFinder(self.crop_recipe)
+
+    @property
+    def verdict_rule(self) -> VerdictRule:
+        """How probabilities and training distances become verdicts."""
+        return VerdictRule.of(self.card.threshold, self.card.calibration)
 
     def describe(self) -> dict[str, Any]:
         """Return the card as a plain dictionary."""
@@ -267,22 +277,50 @@ class Detector:
         They are computed in float32 and given as float64. `rows` are the images to score, in order.
         A UserError says that the network gives no finite number for one of them.
         """
-        chosen = np.arange(len(pixels)) if rows is None else np.asarray(list(rows), dtype=np.intp)
+        return self.describe_pixels(pixels, rows, batch_size=batch_size, device=device)[0]
+
+    def describe_pixels(
+        self,
+        pixels: PixelArray,
+        rows: Iterable[int] | None = None,
+        *,
+        batch_size: int = 64,
+        device: torch.device | str = "cpu",
+    ) -> tuple[Float64s, Float64s]:
+        """Logits as from `logits`, and distances from the training images, float64, [n].
+
+        Distances (see `TrainingDistance`) are NaN where the detector has no measure of them.
+        """
         forward = Forward(self, str(device), "fp32")
-        logits = [np.empty(0)]
-        batches = [chosen[at : at + batch_size] for at in range(0, len(chosen), batch_size)]
-        bar = tqdm(batches, desc="Scoring", unit="batch", leave=False, disable=None)
-        with keeping_memory(forward.device):
-            for read, _ in zip(prefetch_batches(pixels, batches), bar, strict=True):
-                logits.append(forward(read))
-        found = np.concatenate(logits)
+        outputs = [(np.empty(0), np.empty(0))]
+        outputs += _forward_all(forward, forward, pixels, rows, batch_size)
+        found, distances = map(np.concatenate, zip(*outputs, strict=True))
         if not np.isfinite(found).all():
             raise UserError(
                 f"the network of this detector ({self.card.backbone}) gives no finite number for "
                 f"{np.count_nonzero(~np.isfinite(found))} of {len(found)} images: train again, "
                 "with a lower learning rate or in fp32"
             )
-        return found
+        return found, distances
+
+    def features(
+        self,
+        pixels: PixelArray,
+        rows: Iterable[int] | None = None,
+        *,
+        batch_size: int = 64,
+        device: torch.device | str = "cpu",
+    ) -> Float32s:
+        """What the head is given of pixels, float32, [n, features]; arguments as for `logits`."""
+        forward = Forward(self, str(device), "fp32")
+        outputs = [*_forward_all(forward, forward.describe, pixels, rows, batch_size)]
+        return np.concatenate([features for _, features in outputs])
+
+    def unlikeness(self, distances: Float64s) -> Float64s:
+        """Share of the validation images that are nearer (see `TrainingDistance`), or NaN."""
+        if self.training_distance is None or not len(self.training_distance.validation):
+            return np.full(np.shape(distances), np.nan)
+        return self.training_distance.unlikeness(distances)
 
     def probabilities(self, logits: Float64s) -> Float64s:
         """Convert logits (fake minus real) to fake probabilities, with the temperature."""
@@ -290,49 +328,17 @@ class Detector:
         return np.asarray(torch.sigmoid(scaled))
 
 
-class Forward:
-    """A detector's network, moved to a device, from pixels to logits.
-
-    Device and precision: as for `Detector.score`. In bf16, the weights stay in fp32.
-    """
-
-    def __init__(self, detector: Detector, device: str, precision: str) -> None:
-        self.device = choose_device(device)
-        self._bf16 = choose_precision(precision, self.device, "precision") == "bf16"
-        use_ieee_float32(self.device)
-        network = detector.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._network: nn.Module = network.eval()
-        self._normalise = Normalise(detector.preprocessing).to(self.device)
-
-    @torch.inference_mode()
-    def __call__(self, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Float64s:
-        """Logits of fake minus real, float64 [n], of pixels, uint8 [n, crop, crop, 3]."""
-        batch = self._normalise(to_batch(pixels, self.device))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
-            outputs = self._network(batch)
-        # on the CPU: not every device has double precision
-        outputs = outputs.cpu().double()
-        return np.asarray(outputs[:, FAKE] - outputs[:, REAL])
-
-
-class Normalise(nn.Module):
-    """torchvision's ToTensor and Normalize in one step: uint8 [n, 3, h, w] to float32."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, preprocessing: PreprocessingParameters) -> None:
-        super().__init__()
-        for name in ("mean", "std"):
-            values = torch.tensor(getattr(preprocessing, name))
-            self.register_buffer(name, values.view(3, 1, 1))
-
-    def forward(self, batch: Tensor) -> Tensor:
-        """Normalise; floating-point input is in 0…255 too."""
-        # the first operation makes a new tensor, so the others may work in place
-        return (batch / 255).sub_(self.mean).div_(self.std)
-
-
-def to_batch(pixels: np.ndarray[Any, np.dtype[np.uint8]], device: torch.device | str) -> Tensor:
-    """Move pixels, uint8 [n, h, w, 3], to a device as [n, 3, h, w] in channels-last layout."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2)
+def _forward_all(
+    forward: Forward,
+    apply: Callable[[Any], T],
+    pixels: PixelArray,
+    rows: Iterable[int] | None,
+    batch_size: int,
+) -> Iterator[T]:
+    """Apply a network to chosen rows of pixels, all if None, batch by batch."""
+    chosen = np.arange(len(pixels)) if rows is None else np.asarray(list(rows), dtype=np.intp)
+    batches = [chosen[at : at + batch_size] for at in range(0, len(chosen), batch_size)]
+    bar = tqdm(batches, desc="Scoring", unit="batch", leave=False, disable=None)
+    with keeping_memory(forward.device):
+        for read, _ in zip(prefetch_batches(pixels, batches), bar, strict=True):
+            yield apply(read)

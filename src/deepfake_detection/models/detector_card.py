@@ -20,8 +20,8 @@ from deepfake_detection.models.backbones import list_backbones
 from deepfake_detection.parameters import CropParameters, PreprocessingParameters
 from deepfake_detection.parameters.base import Label, require
 
-# Raised when older readers could not read a new file.
-FORMAT_VERSION = 1
+# Raised when older readers could not read a new file. 2: training_distance.
+FORMAT_VERSION = 2
 # Bounds of a card: characters, blocks in blocks, whole numbers
 _LONGEST, _DEEPEST, _LARGEST = 5_000_000, 50, 2**63
 # `split.method` of a detector whose training images are unknown
@@ -33,6 +33,8 @@ _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+# The next number above 1 is above all probabilities
+Probability = Annotated[float, Field(ge=0, le=math.nextafter(1, 2))]
 # What is written to logs and tables as it is
 Line = Annotated[
     str, Field(max_length=200), AfterValidator(require(str.isprintable, "should be printable"))
@@ -105,11 +107,18 @@ class _SourceScore(_Part):
     areas: dict[str, Share] = {}
 
 
+class _Verdict(_Part):
+    error_rate: Share | None = None
+    unsure: Annotated[list[Probability], Field(min_length=2, max_length=2)] | None = None
+    unlike_from: Annotated[float, Field(ge=0)] | None = None
+
+
 class _Calibration(_Part):
     epoch: bool = True
     fitted: list[Literal["threshold", "temperature"]] = []
     notes: list[str] = []
     source_score: _SourceScore = _SourceScore(rule="mean_logit")
+    verdict: _Verdict = _Verdict()
 
 
 class _VouchedBy(_Part):
@@ -161,8 +170,8 @@ class DetectorCard:
         run_fingerprint: SHA-256 over `identity`, which determines the weights (`run_identity`).
         computed_on: Device, processes, precision and threads of its training.
         calibration: `fitted`: which of threshold and temperature were chosen on validation;
-            `notes`: remarks on them; `epoch`: whether validation chose the epoch (it did, if this
-            is missing).
+            `notes`: remarks on them; `source_score`: see `SourceScore`; `verdict`: see
+            `VerdictRule`; `epoch`: whether validation chose the epoch (it did, if this is missing).
         vouched_by: Of a detector trained on all images, which cannot be evaluated: the run that its
             settings and number of epochs come from. run_fingerprint, split_fingerprint,
             split_method, images (that it was trained on), best_epoch, best_validation_accuracy.
@@ -175,7 +184,7 @@ class DetectorCard:
         list[str], AfterValidator(require(["real", "fake"].__eq__, "should be real, fake"))
     ]
     classes: dict[Folder, Label]
-    threshold: Annotated[float, Field(ge=0, le=math.nextafter(1, 2))]
+    threshold: Probability
     temperature: Annotated[float, Field(ge=1e-6, le=1e6)]
     best_epoch: Count
     best_validation_accuracy: Share | None
@@ -223,10 +232,10 @@ def parse_card(text: str) -> DetectorCard:
             "its detector card is no JSON object"
         )
     version = content.pop("format_version", None)
-    if version != FORMAT_VERSION:
+    if isinstance(version, bool) or version not in range(1, FORMAT_VERSION + 1):
         raise ValueError(
             f"it is a detector file of format {in_line(version)[:20]}, and this version of "
-            f"deepfake-detection reads format {FORMAT_VERSION}"
+            f"deepfake-detection reads formats up to {FORMAT_VERSION}"
         )
     # fields with a default were added later, and older files lack them
     needed = {each.name for each in fields(DetectorCard) if each.default_factory is MISSING}

@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +21,14 @@ from deepfake_detection.atomic_write import atomic_write
 from deepfake_detection.errors import UserError, first_line, in_line
 from deepfake_detection.models.backbones import build_detecting_network, expect_tensors, try_crop
 from deepfake_detection.models.detector_card import FORMAT_VERSION, DetectorCard, parse_card
+from deepfake_detection.models.training_distance import TrainingDistance
 
 if TYPE_CHECKING:
     from deepfake_detection.models.detector import Detector
 
 _METADATA_KEY, _CHECKSUM_KEY = "deepfake_detection", "sha256"
 _TRAINED_ON, _VALIDATED_ON, _NETWORK = "trained_on", "validated_on", "network."
+_DISTANCE = "training_distance."
 # As safetensors names what the networks' weights are made of
 _DTYPES = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL"}
 
@@ -48,6 +50,9 @@ def write_detector(detector: Detector, path: Path) -> None:
     }
     tensors[_TRAINED_ON] = torch.from_numpy(detector.trained_on.copy())
     tensors[_VALIDATED_ON] = torch.from_numpy(detector.validated_on.copy())
+    if detector.training_distance is not None:
+        described = detector.training_distance.tensors()
+        tensors |= {f"{_DISTANCE}{name}": value for name, value in described.items()}
     content = {"format_version": FORMAT_VERSION} | asdict(detector.card)
     card = json.dumps(content, sort_keys=True, allow_nan=False)
     metadata = {_METADATA_KEY: card, _CHECKSUM_KEY: _digest(card, tensors)}
@@ -75,7 +80,9 @@ def find_detector_file(path: Path) -> Path:
     return versions[-1]
 
 
-def read_detector_file(path: Path) -> tuple[nn.Module, DetectorCard, Hashes, Hashes]:
+def read_detector_file(
+    path: Path,
+) -> tuple[nn.Module, DetectorCard, Hashes, Hashes, TrainingDistance | None]:
     """What `Detector.load` makes a detector of."""
     path = find_detector_file(path)
     with _opened(path) as file:
@@ -93,6 +100,10 @@ def read_detector_file(path: Path) -> tuple[nn.Module, DetectorCard, Hashes, Has
         tensors = {f"{_NETWORK}{name}": value for name, value in state.items()}
         hashes = {_TRAINED_ON: trained_on, _VALIDATED_ON: validated_on}
         tensors |= {name: torch.from_numpy(value) for name, value in hashes.items()}
+        distance = _read_distance(path, file)
+        if distance is not None:
+            described = distance.tensors()
+            tensors |= {f"{_DISTANCE}{name}": value for name, value in described.items()}
         metadata = file.metadata()
         # a file of an earlier version has none
         digest = _digest(metadata[_METADATA_KEY], tensors)
@@ -102,7 +113,7 @@ def read_detector_file(path: Path) -> tuple[nn.Module, DetectorCard, Hashes, Has
     network = build_detecting_network(
         card.backbone, state, len(card.class_names), transform_input=card.transform_input
     )
-    return network.eval(), card, trained_on, validated_on
+    return network.eval(), card, trained_on, validated_on, distance
 
 
 def _check_values(path: Path, state: Mapping[str, Tensor]) -> None:
@@ -119,7 +130,8 @@ def _check_values(path: Path, state: Mapping[str, Tensor]) -> None:
 def _check_shapes(path: Path, file: Any, card: DetectorCard, stored: dict[str, Tensor]) -> None:
     """Compare the names, shapes and types of the stored weights before any of them is read."""
     problem = f"{path} does not hold the weights of {card.backbone}"
-    there = set(file.keys()) - {_TRAINED_ON, _VALIDATED_ON}
+    others = {_TRAINED_ON, _VALIDATED_ON, *_names_of_distance()}
+    there = set(file.keys()) - others
     if other := sorted(there ^ stored.keys()):
         raise UserError(
             f"{problem}: {'too much' if other[0] in there else 'missing'}: {in_line(other[0])}"
@@ -143,6 +155,37 @@ def _read_hashes(path: Path, file: Any, name: str) -> Hashes:
         raise UserError(f"{path} is damaged: {name} holds no SHA-256 values, or too many")
     hashes: Hashes = file.get_tensor(name).numpy()
     return hashes
+
+
+def _names_of_distance() -> list[str]:
+    return [f"{_DISTANCE}{each.name}" for each in fields(TrainingDistance)]
+
+
+def _read_distance(path: Path, file: Any) -> TrainingDistance | None:
+    """What tells images unlike the training images; UserError if it does not fit together."""
+    names = _names_of_distance()
+    there = set(file.keys()) & set(names)
+    if not there:
+        return None
+    problem = f"{path} is damaged: its training_distance"
+    if there != set(names):
+        raise UserError(f"{problem} lacks {min(set(names) - there)}")
+    shapes = [file.get_slice(name).get_shape() for name in names]
+    kinds = {file.get_slice(name).get_dtype() for name in names}
+    mean, components, variances, validation = shapes
+    if (
+        kinds != {"F32"}
+        or [len(each) for each in shapes] != [1, 2, 1, 1]
+        or components[1:] != mean
+        or variances != [components[0] + 1]
+        or validation[0] > _MOST_HASHES
+    ):
+        raise UserError(f"{problem} has other shapes or types than those of this version")
+    values = [file.get_tensor(name).numpy() for name in names]
+    ascending = bool((np.diff(values[3]) >= 0).all())
+    if not all(np.isfinite(each).all() for each in values) or values[2].min() <= 0 or not ascending:
+        raise UserError(f"{problem} holds values that are not finite, positive or in order")
+    return TrainingDistance(*values)
 
 
 @contextmanager

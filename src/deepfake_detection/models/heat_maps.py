@@ -15,15 +15,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.models.detector import (
-    FAKE,
-    REAL,
-    Detector,
-    Errors,
-    Normalise,
-    to_batch,
-)
+from deepfake_detection.models.detector import Detector, Errors
 from deepfake_detection.models.devices import keeping_memory, use_ieee_float32
+from deepfake_detection.models.forward import FAKE, REAL, Normalise, to_batch
 
 # What is explained: one class, the detector's own verdict, or a class for each picture (1 fake)
 Towards = Literal["fake", "real", "verdict"] | Sequence[int] | np.ndarray[Any, Any]

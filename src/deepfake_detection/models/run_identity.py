@@ -23,6 +23,7 @@ MACHINE_SETTINGS = frozenset({"device", "devices", "precision", "compile", "chec
 # identity, so that the fingerprints of earlier runs stay what they are.
 VALUES_BEFORE: Mapping[str, Any] = {
     "calibration.source_score": {"rule": "mean_logit", "top_share": 0.25},
+    "calibration.verdict": {"error_rate": None, "unlike_share": None},
 }
 
 # Settings that were renamed or removed, by dotted name: the new name, or None.

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -22,10 +22,12 @@ from deepfake_detection.images.input_shift import describe_input_shift
 from deepfake_detection.images.prefetch import batched, prefetch
 from deepfake_detection.models.devices import keeping_memory
 from deepfake_detection.models.image_inputs import PreparedImage, prepare_image
+from deepfake_detection.models.verdicts import Doubt, Verdict, rank
 
 if TYPE_CHECKING:
     from deepfake_detection.faces.finding import FaceFinder
-    from deepfake_detection.models.detector import Detector, Forward
+    from deepfake_detection.models.detector import Detector
+    from deepfake_detection.models.forward import Forward
     from deepfake_detection.models.image_inputs import ImageInput
 
 log = logging.getLogger(__name__)
@@ -33,12 +35,10 @@ log = logging.getLogger(__name__)
 # A warning: such a score says nothing about new images
 TRAINED_ON_IT = "the detector was trained on this very file"
 NO_NUMBER = "the detector's network gives no finite number for this image"
-# Part of the name of a checkpoint: raised when older scores can no longer be read. 2: checksums.
-_FORMAT = 2
+# Part of the name of a checkpoint: raised when older scores can no longer be read. 3: verdicts.
+_FORMAT = 3
 
 
-Verdict = Literal["real", "fake", "unsure"]
-Doubt = Literal["unlike training", "near the threshold"]
 Box = tuple[float, float, float, float]
 
 
@@ -83,7 +83,9 @@ class FaceScore:
 
 @dataclass(frozen=True)
 class Score:
-    """The score of one image; of an image whose faces were found, that of the most fake face.
+    """The score of one image; of an image whose faces were found, that of one face.
+
+    That face is a fake one, else an unsure one, else a real one; of several the most fake.
 
     Attributes:
         path: Of its file, as it was given; None for an image in memory.
@@ -151,9 +153,16 @@ def score_images(
     with keeping_memory(forward.device):
         for batch in batched(prepared, batch_size):
             pixels = [each for image in batch for each in image.pixels]
-            logits = score_pixels(forward, pixels, batch_size, flip=flip)
+            outputs = score_pixels(forward, pixels, batch_size, flip=flip)
             for each in batch:
-                yield _make_score(detector, each, list(islice(logits, len(each.pixels))))
+                yield _make_score(detector, each, list(islice(outputs, len(each.pixels))))
+
+
+class Output(NamedTuple):
+    """What a network says of one crop: fake minus real; NaN if there is no training distance."""
+
+    logit: float
+    distance: float
 
 
 def score_pixels(
@@ -162,55 +171,84 @@ def score_pixels(
     batch_size: int,
     *,
     flip: bool,
-) -> Iterator[float]:
-    """Logits (fake minus real) of pixels, uint8 [crop, crop, 3] each: a picture may have many."""
+) -> Iterator[Output]:
+    """Outputs for pixels, uint8 [crop, crop, 3] each: a picture may have many."""
     for part in batched(pixels, batch_size):
         batch = np.stack(part)
-        logits = forward(batch)
+        outputs = np.stack(forward(batch))
         if flip:
-            logits = (logits + forward(batch[:, :, ::-1])) / 2
-        yield from logits.tolist()
+            outputs = (outputs + np.stack(forward(batch[:, :, ::-1]))) / 2
+        yield from (Output(*each) for each in outputs.T.tolist())
 
 
-def judge(detector: Detector, logit: float) -> tuple[float, Verdict]:
-    """The fake probability of a finite logit, and the verdict."""
-    probability = float(detector.probabilities(np.array(logit)))
-    return probability, "fake" if probability >= detector.card.threshold else "real"
+class Judgement(NamedTuple):
+    """What follows from an output; its fields are as those of `FaceScore`."""
+
+    fake_probability: float
+    verdict: Verdict
+    doubt: Doubt | None
+    unlikeness: float | None
 
 
-def score_faces(
-    detector: Detector, prepared: PreparedImage, logits: Iterable[float]
-) -> tuple[FaceScore, ...]:
-    """The scores of the faces that were found, of their finite logits."""
-    return tuple(
-        FaceScore(
-            tuple(face.box.tolist()), face.width, *judge(detector, logit), logit,
-            TRAINED_ON_IT if crop in detector.hashes_trained_on else None,
-        )
-        for face, crop, logit in zip(prepared.faces, prepared.crops, logits, strict=True)
+def judge(detector: Detector, logit: float, distance: float) -> Judgement:
+    """Judge a finite logit and a training distance (NaN: unknown)."""
+    probability, of_it = detector.probabilities(np.array([logit])), np.array([distance])
+    verdict, doubt = detector.verdict_rule.judge(probability, of_it)
+    unlikeness = float(detector.unlikeness(of_it)[0])
+    known = None if math.isnan(unlikeness) else unlikeness
+    return Judgement(float(probability[0]), verdict[0], doubt[0], known)
+
+
+def score_face(
+    detector: Detector, box: Box, pixels: float, output: Output, warning: str | None = None
+) -> FaceScore:
+    """The score of a face, of a finite output; box and pixels are as those of `FaceScore`."""
+    judged = judge(detector, *output)
+    return FaceScore(
+        box, pixels, judged.fake_probability, judged.verdict, output.logit, warning,
+        judged.doubt, judged.unlikeness,
     )  # fmt: skip
 
 
-def _make_score(detector: Detector, prepared: PreparedImage, logits: list[float]) -> Score:
+def score_faces(
+    detector: Detector, prepared: PreparedImage, outputs: Iterable[Output]
+) -> tuple[FaceScore, ...]:
+    """The scores of the faces that were found, of their finite outputs."""
+    return tuple(
+        score_face(
+            detector, tuple(face.box.tolist()), face.width, output,
+            TRAINED_ON_IT if crop in detector.hashes_trained_on else None,
+        )
+        for face, crop, output in zip(prepared.faces, prepared.crops, outputs, strict=True)
+    )  # fmt: skip
+
+
+def _make_score(detector: Detector, prepared: PreparedImage, outputs: list[Output]) -> Score:
     card = detector.card
     width, height = prepared.size or (None, None)
     error = prepared.error
-    if error is None and not all(map(math.isfinite, logits)):
+    if error is None and not all(math.isfinite(output.logit) for output in outputs):
         error = NO_NUMBER
     if error is not None:
         nan = math.nan
         return Score(prepared.path, nan, None, card.threshold, nan, width, height, None, error)
-    faces = score_faces(detector, prepared, logits) if prepared.faces else ()
-    logit = max(logits)
-    probability, verdict = judge(detector, logit)
+    faces = score_faces(detector, prepared, outputs) if prepared.faces else ()
+    logit = outputs[0].logit
+    judged = judge(detector, *outputs[0])
+    if faces:
+        decisive = max(faces, key=lambda face: rank(face.verdict, face.logit))
+        logit = decisive.logit
+        judged = Judgement(
+            decisive.fake_probability, decisive.verdict, decisive.doubt, decisive.unlikeness
+        )
     warnings = [] if faces else _describe_shift(detector, prepared)
     known = prepared.sha256 in detector.hashes_trained_on
     if known or any(face.warning for face in faces):
         warnings.append(TRAINED_ON_IT)
     return Score(
         path=prepared.path,
-        fake_probability=probability,
-        verdict=verdict,
+        fake_probability=judged.fake_probability,
+        verdict=judged.verdict,
         threshold=card.threshold,
         logit=logit,
         width=width,
@@ -218,6 +256,8 @@ def _make_score(detector: Detector, prepared: PreparedImage, logits: list[float]
         warning="; ".join(warnings) or None,
         error=None,
         faces=faces,
+        doubt=judged.doubt,
+        unlikeness=judged.unlikeness,
     )
 
 

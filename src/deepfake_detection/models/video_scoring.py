@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -19,18 +20,20 @@ from deepfake_detection.models.image_inputs import PreparedImage, prepare_image
 from deepfake_detection.models.scoring import (
     NO_NUMBER,
     TRAINED_ON_IT,
-    Doubt,
     FaceScore,
-    Verdict,
+    Output,
     judge,
+    score_face,
     score_faces,
     score_pixels,
 )
 from deepfake_detection.models.source_score import SourceScore
+from deepfake_detection.models.verdicts import UNLIKE, Doubt, Verdict, rank
 
 if TYPE_CHECKING:
     from deepfake_detection.faces.finding import FaceFinder
-    from deepfake_detection.models.detector import Detector, Forward
+    from deepfake_detection.models.detector import Detector
+    from deepfake_detection.models.forward import Forward
 
 # Pixels of a frame, width × height: 8K video has 33 million
 LARGEST_FRAME = 50_000_000
@@ -63,9 +66,10 @@ class TrackScore:
 
 @dataclass(frozen=True)
 class VideoScore:
-    """The score of a video: that of its most fake face track.
+    """The score of a video: that of one face track.
 
-    A track with less than a quarter of the longest track's frames has a score, but does not count.
+    That track is a fake one, else an unsure one, else a real one; of several the most fake. A
+    track with less than a quarter of the longest track's frames has a score, but does not count.
 
     Attributes:
         path: As it was given.
@@ -139,20 +143,18 @@ class _Search:
         frame: video.Frame,
         found: PreparedImage,
         tracks: list[int],
-        logits: list[float],
+        outputs: list[Output],
     ) -> list[tuple[int, FrameScore]]:
         """The faces of a frame, each with its track; none if the network gives no number."""
-        if not all(map(math.isfinite, logits)):
+        if not all(math.isfinite(output.logit) for output in outputs):
             self.lost.append((frame.seconds, NO_NUMBER))
             return []
-        faces = score_faces(detector, found, logits) if found.faces else ()
+        faces = score_faces(detector, found, outputs) if found.faces else ()
         if found.size and not faces:
             width, height = found.size
             side = float(min(found.size))
-            faces = tuple(
-                FaceScore((0.0, 0.0, width, height), side, *judge(detector, logit), logit)
-                for logit in logits
-            )
+            box = (0.0, 0.0, width, height)
+            faces = tuple(score_face(detector, box, side, output) for output in outputs)
         return [
             (track, FrameScore(frame.number, frame.seconds, face))
             for track, face in zip(tracks, faces, strict=True)
@@ -179,10 +181,10 @@ def score_video(
             found = search.find(path, choice, detector, find_faces)
             for batch in batched(found, batch_size):
                 pixels = [each for _, image, _ in batch for each in image.pixels]
-                logits = score_pixels(forward, pixels, batch_size, flip=flip)
+                outputs = score_pixels(forward, pixels, batch_size, flip=flip)
                 for frame, image, tracks in batch:
                     rows += search.score(
-                        detector, frame, image, tracks, [*islice(logits, len(tracks))]
+                        detector, frame, image, tracks, [*islice(outputs, len(tracks))]
                     )
     except video.UnreadableVideoError as error:
         return _without_verdict(detector, path, search, str(error))
@@ -205,16 +207,33 @@ def _make_score(
         card.temperature,
     )
     tracks = tuple(
-        TrackScore(number, *judge(detector, logits[number]), float(logits[number]), tuple(frames))
+        _score_track(detector, number, float(logits[number]), tuple(frames))
         for number, frames in sorted(by_track.items())
     )
     longest = max(len(track.frames) for track in tracks)
     counting = [each for each in tracks if len(each.frames) >= _SHARE_OF_LONGEST * longest]
-    chosen = max(counting, key=lambda track: track.logit)
+    chosen = max(counting, key=lambda track: rank(track.verdict, track.logit))
     known = any(frame.face.warning for _, frame in rows)
     return VideoScore(
         str(path), chosen.fake_probability, chosen.verdict, card.threshold, chosen.logit,
         search.searched, tracks, tuple(search.lost), TRAINED_ON_IT if known else None, None,
+        chosen.doubt, chosen.unlikeness,
+    )  # fmt: skip
+
+
+def _score_track(
+    detector: Detector, number: int, logit: float, frames: tuple[FrameScore, ...]
+) -> TrackScore:
+    """A track is unlike training if at least half of its frames are."""
+    judged = judge(detector, logit, math.nan)
+    verdict, doubt = judged.verdict, judged.doubt
+    faces = [frame.face for frame in frames]
+    if 2 * sum(face.doubt == UNLIKE for face in faces) >= len(faces):
+        verdict, doubt = "unsure", UNLIKE
+    known = [face.unlikeness for face in faces if face.unlikeness is not None]
+    unlikeness = median(known) if known else None
+    return TrackScore(
+        number, judged.fake_probability, verdict, logit, frames, doubt, unlikeness
     )  # fmt: skip
 
 

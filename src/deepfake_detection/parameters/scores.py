@@ -27,11 +27,21 @@ class TemperatureParameters(Block):
     bounds: tuple[Annotated[Number, Field(ge=1e-6, lt=1)], Annotated[Number, Field(gt=1, le=1e6)]]
 
 
+_Rate = Annotated[Number, Field(gt=0, lt=1)]
+
+
 class SourceScoreParameters(Block):
     """How the score of a source (a video) is made of those of its images (frames)."""
 
     rule: Literal["mean_logit", "mean_probability", "top_share", "validation"]
     top_share: Annotated[Number, Field(gt=0, le=1)]
+
+
+class VerdictParameters(Block):
+    """When a verdict is unsure."""
+
+    error_rate: _Rate | None
+    unlike_share: _Rate | None
 
 
 class CalibrationParameters(Block):
@@ -40,6 +50,7 @@ class CalibrationParameters(Block):
     threshold: ThresholdParameters
     temperature: TemperatureParameters
     source_score: SourceScoreParameters
+    verdict: VerdictParameters
 
 
 class EvaluationParameters(Block):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from deepfake_detection.images.pixel_cache import PixelArray, Rows, prefetch_batches
-from deepfake_detection.models.detector import to_batch
+from deepfake_detection.models.forward import to_batch
 
 log = logging.getLogger(__name__)
 

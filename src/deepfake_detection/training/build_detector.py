@@ -3,10 +3,11 @@
 import math
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from torch import nn
 
@@ -14,10 +15,18 @@ from deepfake_detection.images.fingerprints import pack_hashes
 from deepfake_detection.models.backbones import put_weights
 from deepfake_detection.models.detector import CLASS_NAMES, Detector, DetectorCard
 from deepfake_detection.models.run_identity import fingerprint_of
+from deepfake_detection.models.training_distance import (
+    Float32s,
+    TrainingDistance,
+    sample_rows,
+)
 from deepfake_detection.parameters import PreprocessingParameters, TrainingParameters
+from deepfake_detection.training.batches import LabelledPixels
 from deepfake_detection.training.hardware import Hardware
 from deepfake_detection.training.results import TrainResult
 
+# Images of train and of validation whose features are taken: more change the distances little
+_MOST_DESCRIBED = 2000
 _LIBRARIES = ("deepfake-detection", "torch", "torchvision", "numpy", "pillow", "safetensors")
 
 
@@ -101,3 +110,22 @@ def build_detector(
     )
     put_weights(network, result.best_weights)
     return Detector(network.cpu().eval(), card, trained_on, validated_on)
+
+
+def fit_training_distance(
+    detector: Detector, train: LabelledPixels, validation: LabelledPixels, device: str
+) -> Detector:
+    """The detector with a measure of the distance from its training images, if they are enough."""
+
+    def describe(images: LabelledPixels) -> Float32s:
+        rows = images.rows[sample_rows(len(images), _MOST_DESCRIBED)]
+        return detector.features(images.array, rows.tolist(), device=device)
+
+    features = describe(train)
+    # weights can be finite, and features too large for a number
+    if not np.isfinite(features).all():
+        return detector
+    described = describe(validation) if len(validation) else np.empty_like(features[:0])
+    measure = TrainingDistance.fit(features, described)
+    detector.network.cpu()
+    return replace(detector, training_distance=measure)

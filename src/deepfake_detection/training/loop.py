@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from deepfake_detection.models.backbones import put_weights, split_parameters
-from deepfake_detection.models.detector import FAKE, REAL, Normalise
 from deepfake_detection.models.devices import use_ieee_float32
+from deepfake_detection.models.forward import FAKE, REAL, Normalise
 from deepfake_detection.parameters import PreprocessingParameters, TrainingParameters
 from deepfake_detection.training.augmentation import augment, draw
 from deepfake_detection.training.batches import BatchLoader, LabelledPixels, batch_order, fit_on

@@ -19,7 +19,11 @@ from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.detector_file import DetectorSlot
 from deepfake_detection.models.run_identity import describe_weights, fingerprint_of, identify_run
 from deepfake_detection.parameters import TrainingParameters
-from deepfake_detection.training.build_detector import RunSettings, build_detector
+from deepfake_detection.training.build_detector import (
+    RunSettings,
+    build_detector,
+    fit_training_distance,
+)
 from deepfake_detection.training.checkpoints import State, TrainingCheckpoints
 from deepfake_detection.training.hardware import Hardware, Processes, choose_hardware
 from deepfake_detection.training.launch import train_in_processes
@@ -40,7 +44,7 @@ class TrainedRun:
     Attributes:
         history: A row for each `Epoch`, with `run_fingerprint`.
         validation_logits: A row for each validation image: path, label (1 fake, 0 real), logit
-            (fake minus real, of the best epoch), run_fingerprint.
+            (fake minus real, of the best epoch), run_fingerprint; class_name, source, group.
     """
 
     history: pd.DataFrame
@@ -81,7 +85,7 @@ def train_run(
 ) -> TrainedRun:
     """Train one run, from the beginning or from its last checkpoint.
 
-    `split` has a row for each image: path, sha256, class_name, label, source, subset.
+    `split` has a row for each image: path, sha256, class_name, label, source, group, subset.
     `initial_weights` is a state dict, empty for random weights. `best_so_far` takes the best epoch
     if the loss becomes infinite or NaN. `build` builds the network and names its head, as
     `build_backbone`.
@@ -124,10 +128,13 @@ def train_run(
     detector = build_detector(network, result, settings, hardware, split, split_summary, identity)
     if result.not_finite:
         raise UserError(_explain_loss(result, training, _keep(detector, best_so_far)))
+    with explaining_interruptions(lambda: f"training was interrupted. {checkpoints.describe(run)}"):
+        detector = fit_training_distance(detector, *task.open_pixels(), hardware.device)
     history = pd.DataFrame([asdict(epoch) for epoch in result.history])
     validation = split.loc[split["subset"] == "validation"]
     logits: Any = [] if result.validation_logits is None else result.validation_logits
-    validation = validation[["path", "class_name", "label", "source"]].assign(logit=logits)
+    kept = ["path", "class_name", "label", "source", "group"]
+    validation = validation[kept].assign(logit=logits)
     validation = validation.reset_index(drop=True)
     history, validation = (table.assign(run_fingerprint=run) for table in (history, validation))
     return TrainedRun(history, validation, detector)

@@ -41,9 +41,14 @@ EVALUATION = EvaluationParameters(
 class _Redness(nn.Module):
     """Calls a picture fake by how much red there is over blue."""
 
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(1, 2, bias=False)
+        self.fc.weight.data = torch.tensor([[0.0], [1.0]])
+
     def forward(self, pictures):
         margin = (pictures[:, 0] - pictures[:, 2]).mean(dim=(1, 2))
-        return torch.stack((torch.zeros_like(margin), margin), dim=1)
+        return self.fc(margin[:, None])
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,8 @@ def exported(tmp_path_factory):
         settings, settings.crop, make_face_detector(settings).weights_sha256
     ).model_dump()
     split = {"fingerprint": "ab" * 32, "method": "group", "note": "<n>", "crop_recipe": recipe}
-    detector = make_lively_detector(model, 32, threshold=0.3, split=split)
+    calibration = {"verdict": {"error_rate": 0.1, "unsure": [0.25, 0.35], "unlike_from": None}}
+    detector = make_lively_detector(model, 32, threshold=0.3, split=split, calibration=calibration)
     folder = tmp_path_factory.mktemp("pictures")
     pictures = put_pictures(folder)
     export = EXPORT.model_copy(update={"check_images": 99})

@@ -8,7 +8,7 @@ import torch
 from export_samples import EXPORT, draw_pixels, least_crop, make_lively_detector, put_pictures
 
 from deepfake_detection.models.backbones import list_backbones
-from deepfake_detection.models.detector import Normalise, to_batch
+from deepfake_detection.models.forward import Normalise, to_batch
 from deepfake_detection.models.image_inputs import prepare_image
 from deepfake_detection.pipelines.export.agreement import check_agreement, run_onnx
 from deepfake_detection.pipelines.export.onnx_model import make_onnx_model

@@ -18,8 +18,8 @@ from deepfake_detection.errors import UserError
 from deepfake_detection.metrics.finished_scores import FinishedScores
 from deepfake_detection.metrics.predicting import check_split
 from deepfake_detection.models.backbones import build_network, replace_heads
-from deepfake_detection.models.detector import Normalise, to_batch
 from deepfake_detection.models.detector_file import write_detector
+from deepfake_detection.models.forward import Normalise, to_batch
 from deepfake_detection.page.statements import describe_detector
 from deepfake_detection.parameters import Backbones, ImportParameters
 from deepfake_detection.pipelines.calibration.nodes import split_for_calibration

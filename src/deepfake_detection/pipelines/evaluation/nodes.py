@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from deepfake_detection.images.fingerprints import unpack_hashes
@@ -140,6 +141,10 @@ def make_metrics(
     chosen = choices_on_validation(card.calibration)
     source_score = SourceScore.of(card.calibration)
     sources = score_sources(predictions, card.threshold, card.temperature, source_score)
+    probabilities = sources["fake_probability"].to_numpy(dtype=np.float64)
+    # the verdict of a source is unsure near the threshold; no training distance is taken of it
+    unknown = np.full(len(sources), np.nan)
+    sources["verdict"] = detector.verdict_rule.judge(probabilities, unknown)[0]
     rows = [
         metric
         for level, table in (("image", predictions), ("source", sources))

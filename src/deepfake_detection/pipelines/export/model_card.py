@@ -9,13 +9,8 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from deepfake_detection.metrics.calibration import choices_on_validation
-from deepfake_detection.metrics.metrics import (
-    AUC_OF_KIND,
-    COUNTS,
-    MEAN_AUC,
-    MEAN_RECALL,
-    RECALL_OF_KIND,
-)
+from deepfake_detection.metrics.metrics import COUNTS
+from deepfake_detection.metrics.scored import AUC_OF_KIND, MEAN_AUC, MEAN_RECALL, RECALL_OF_KIND
 from deepfake_detection.models.detector import DetectorCard
 from deepfake_detection.models.source_score import SourceScore
 from deepfake_detection.pipelines.export.agreement import Agreement

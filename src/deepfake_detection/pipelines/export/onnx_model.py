@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from deepfake_detection.errors import UserError, first_line
-from deepfake_detection.models.detector import FAKE, Detector, Normalise
+from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.forward import FAKE, Normalise
 
 INPUT = "picture"
 OUTPUT = "fake_probability"
@@ -77,6 +78,7 @@ def make_onnx_model(detector: Detector, opset: int | None) -> bytes:
         "known_fakes": json.dumps(card.known_fakes),
         "threshold": repr(card.threshold),
         "temperature": repr(card.temperature),
+        "verdict": json.dumps(card.calibration.get("verdict", {})),
         "preprocessing": json.dumps(card.preprocessing),
         "crop_recipe": json.dumps(recipe and recipe.model_dump()),
         "run_fingerprint": card.run_fingerprint,

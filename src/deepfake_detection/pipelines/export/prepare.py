@@ -25,6 +25,7 @@ from deepfake_detection.faces.detection import CenterFace
 from deepfake_detection.faces.finding import FaceCutter
 from deepfake_detection.images.preprocessing import crop_pixels
 from deepfake_detection.images.reading import to_rgb
+from deepfake_detection.models.verdicts import VerdictRule
 from deepfake_detection.pipelines.export.onnx_model import INPUT, OUTPUT
 
 Box = tuple[float, float, float, float]
@@ -38,7 +39,6 @@ class OnnxDetector:
             file `centerface.onnx` lies beside it.
 
     Attributes:
-        threshold: The verdict is fake if the fake probability is at least this.
         no_faces: Why no faces are found: pictures must be crops of one face. None if they are.
 
     Raises:
@@ -50,7 +50,8 @@ class OnnxDetector:
 
         self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         metadata = self._session.get_modelmeta().custom_metadata_map
-        self.threshold = float(metadata["threshold"])
+        calibration = {"verdict": json.loads(metadata.get("verdict", "{}"))}
+        self._rule = VerdictRule.of(float(metadata["threshold"]), calibration)
         self._preprocessing = _read_settings(metadata["preprocessing"])
         self._finder: FaceCutter | None = None
         recipe = _read_settings(metadata.get("crop_recipe", "null"))
@@ -100,6 +101,14 @@ class OnnxDetector:
             raise ValueError("the detector gives no probability for it")
         return list(zip(found.tolist(), boxes, strict=True))
 
+    def judge(self, probability: float) -> str:
+        """`real`, `fake` or, near the threshold, `unsure`.
+
+        How far a picture is from the training images is not measured here.
+        """
+        verdicts, _ = self._rule.judge(np.array([probability]), np.array([np.nan]))
+        return str(verdicts[0])
+
 
 def _read_settings(text: str) -> Any:
     """JSON whose objects have their values as attributes."""
@@ -129,9 +138,8 @@ def main(path: str, *pictures: str) -> None:
             failed = True
             continue
         for probability, box in scores:
-            verdict = "fake" if probability >= detector.threshold else "real"
             place = "" if box is None else "\t" + ",".join(f"{side:.0f}" for side in box)
-            print(f"{picture}\t{probability:.4f}\t{verdict}{place}")
+            print(f"{picture}\t{probability:.4f}\t{detector.judge(probability)}{place}")
     sys.exit(failed)
 
 

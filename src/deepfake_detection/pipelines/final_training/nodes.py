@@ -16,6 +16,7 @@ from deepfake_detection.models.detector import Detector, DetectorCard
 from deepfake_detection.models.initial_weights import fetch_weights
 from deepfake_detection.models.run_identity import MACHINE_SETTINGS
 from deepfake_detection.models.source_score import SourceScore
+from deepfake_detection.models.training_distance import TrainingDistance
 from deepfake_detection.parameters import (
     FinalTrainingParameters,
     ImageSetParameters,
@@ -37,6 +38,7 @@ class FinalRun:
     settings: RunSettings  # device and checkpoints as this machine's parameters say
     card: DetectorCard  # of the run's detector
     trained_on: frozenset[bytes]  # SHA-256 of its images
+    training_distance: TrainingDistance | None  # of the run's detector
 
 
 def plan_final_run(
@@ -92,7 +94,7 @@ def plan_final_run(
         card.best_validation_accuracy, card.split["method"],
     )  # fmt: skip
     settings = RunSettings(card.backbone, detector.preprocessing, repeated, epochs)
-    return FinalRun(settings, card, detector.hashes_trained_on)
+    return FinalRun(settings, card, detector.hashes_trained_on, detector.training_distance)
 
 
 def fetch_weights_of_run(final_run: FinalRun) -> dict[str, Tensor]:
@@ -166,7 +168,11 @@ def train_final_detector(
     notes = [
         f"the {name} was fitted on the validation subset of run {repeated}, on another detector "
         "with the same settings"
-        for name in [*fitted, *(["rule of source scores"] if source_score.areas else [])]
+        for name in [
+            *fitted,
+            *(["rule of source scores"] if source_score.areas else []),
+            *(["interval of unsure verdicts"] if of_run.calibration.get("verdict") else []),
+        ]
     ]
     log.info(
         "This detector has no score of its own: all images trained it. Its settings were scored in "
@@ -181,6 +187,7 @@ def train_final_detector(
             "fitted": fitted,
             "notes": [*of_run.calibration.get("notes", []), *notes],
             "source_score": source_score.as_json(),
+            "verdict": of_run.calibration.get("verdict", {}),
         },
         settings=card.settings | {"calibration": of_run.settings.get("calibration", {})},
         vouched_by={
@@ -192,4 +199,8 @@ def train_final_detector(
             "best_validation_accuracy": of_run.best_validation_accuracy,
         },
     )
-    return trained.history, replace(trained.detector, card=card)
+    distance = trained.detector.training_distance
+    if distance and final_run.training_distance:
+        # no image is left for validation; the distances of both detectors have the same unit
+        distance = replace(distance, validation=final_run.training_distance.validation)
+    return trained.history, replace(trained.detector, card=card, training_distance=distance)

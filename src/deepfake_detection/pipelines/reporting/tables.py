@@ -10,12 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from deepfake_detection.metrics.metrics import (
-    AUC_OF_KIND,
-    MEAN_AUC,
-    MEAN_RECALL,
-    RECALL_OF_KIND,
-)
+from deepfake_detection.metrics.scored import AUC_OF_KIND, MEAN_AUC, MEAN_RECALL, RECALL_OF_KIND
 from deepfake_detection.metrics.subsets import in_reading_order
 from deepfake_detection.reports.parts import Cell, Table
 from deepfake_detection.reports.words import counted, percent
@@ -30,6 +25,8 @@ _NAMES = {
     AUC_OF_KIND: "ROC AUC of kind",
     MEAN_RECALL: "Mean recall of the kinds",
     MEAN_AUC: "Mean ROC AUC of the kinds",
+    "error_of_sure": "Error of sure verdicts",
+    "accuracy_of_likest": "Accuracy without the most unlike tenth",
     "true_positives": "Fakes detected",
     "true_negatives": "Real images accepted",
 }

@@ -35,6 +35,7 @@ class DistortedScores:
     scored: pd.DataFrame  # a row for each image, as in the predictions
     distortions: list[Distortion]  # the first is `none`
     logits: Floats  # float64, [images, distortions]: fake minus real, without temperature
+    distances: Floats  # float64, [images, distortions]: see `TrainingDistance`; NaN if unknown
 
 
 def score_distorted(
@@ -57,13 +58,15 @@ def score_distorted(
     scored = choose_images(predictions, robustness)
     distortions = list_distortions(robustness)
     paths = scored["path"].tolist()
-    logits, problems = score_renditions(
+    logits, distances, problems = score_renditions(
         detector, training_images, paths, distortions, robustness.seed, evaluation
     )
     if problems:
         _warn_of_unreadable(problems, training_images, len(scored))
     readable = ~scored["path"].isin(problems).to_numpy()
-    kept = DistortedScores(scored[readable].reset_index(drop=True), distortions, logits[readable])
+    kept = DistortedScores(
+        scored[readable].reset_index(drop=True), distortions, logits[readable], distances[readable]
+    )
     _compare_with_predictions(kept.logits[:, 0], kept.scored)
     return kept
 
@@ -121,7 +124,7 @@ def draw_groups(scored: pd.DataFrame, most_images: int, seed: int) -> pd.DataFra
 def measure_robustness(
     robustness_scores: DistortedScores, detector: Detector, evaluation: EvaluationParameters
 ) -> pd.DataFrame:
-    """Measure accuracy, ROC AUC and both recalls under each distortion; log the strongest ones.
+    """Measure accuracy, ROC AUC, both recalls and unlikeness under each distortion.
 
     Returns:
         A row for each distortion, strength and metric, from mild to strong: run_fingerprint,
@@ -132,7 +135,13 @@ def measure_robustness(
     card, scores = detector.card, robustness_scores
     subset = str(scores.scored["subset"].iloc[0])
     table = measure_distortions(
-        scores.scored, scores.distortions, scores.logits, card, subset, evaluation.confidence
+        scores.scored,
+        scores.distortions,
+        scores.logits,
+        detector.unlikeness(scores.distances),
+        card,
+        subset,
+        evaluation.confidence,
     )
     table.insert(0, "run_fingerprint", card.run_fingerprint)
     caveats = explain_subset(subset, card.split["method"], choices_on_validation(card.calibration))

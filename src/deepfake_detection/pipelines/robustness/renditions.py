@@ -27,7 +27,7 @@ def score_renditions(
     distortions: Sequence[Distortion],
     seed: int,
     evaluation: EvaluationParameters,
-) -> tuple[Floats, dict[str, str]]:
+) -> tuple[Floats, Floats, dict[str, str]]:
     """Score each image under each distortion, in fp32.
 
     Files are decoded and distorted in as many threads as there are cores, a window of images at
@@ -35,10 +35,11 @@ def score_renditions(
     detector's own resize and crop. The seed is that of the noise.
 
     Returns:
-        Logits (fake minus real, without temperature): float64, [images, distortions], NaN for files
-        that could not be read; and the reasons for those, by path.
+        Logits (fake minus real, without temperature) and training distances: float64, [images,
+        distortions] each, NaN for files that could not be read, and for distances that are unknown;
+        and the reasons for unread files, by path.
     """
-    logits = np.full((len(paths), len(distortions)), np.nan)
+    scores = np.full((2, len(paths), len(distortions)), np.nan)
     problems: dict[str, str] = {}
     render = partial(read_distorted, folder, distortions, seed, detector.preprocessing)
     window = images_of_a_window(len(distortions), detector.preprocessing.crop)
@@ -56,11 +57,13 @@ def score_renditions(
                     pixels[row] = result
             if pixels:
                 stacked = np.concatenate(list(pixels.values()))
-                scored = detector.logits(stacked, batch_size=evaluation.batch_size, device=device)
-                logits[list(pixels)] = scored.reshape(len(pixels), -1)
+                scored = detector.describe_pixels(
+                    stacked, batch_size=evaluation.batch_size, device=device
+                )
+                scores[:, list(pixels)] = np.reshape(scored, (2, len(pixels), -1))
             start += len(results)
             bar.update(len(results))
-    return logits, problems
+    return scores[0], scores[1], problems
 
 
 def images_of_a_window(distortions: int, crop: int) -> int:

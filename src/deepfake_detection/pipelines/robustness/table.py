@@ -1,6 +1,7 @@
 """Metrics under each distortion, and what changed against the undistorted pictures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from scipy.special import expit
 from deepfake_detection.images.distortions import Distortion
 from deepfake_detection.metrics.differences import Difference, measure_differences
 from deepfake_detection.metrics.intervals import Floats
-from deepfake_detection.metrics.metrics import Measured, Scored, measure_comparable
+from deepfake_detection.metrics.metrics import measure_comparable, measure_unlikeness
+from deepfake_detection.metrics.scored import UNLIKENESS, Measured, Scored
 from deepfake_detection.models.detector import DetectorCard
 
 _METRICS = ("accuracy", "roc_auc", "recall")
@@ -21,15 +23,16 @@ def measure_distortions(
     scored: pd.DataFrame,
     distortions: Sequence[Distortion],
     logits: Floats,
+    unlikeness: Floats,
     card: DetectorCard,
     subset: str,
     confidence: float,
 ) -> pd.DataFrame:
-    """Accuracy, ROC AUC and both recalls under each distortion, with intervals between groups.
+    """Metrics under each distortion, with intervals between groups.
 
     The table of `measure_robustness`, without run_fingerprint. Logits are [images, distortions],
-    without temperature, those of the undistorted pictures first. Threshold and temperature are
-    those of the detector's card.
+    without temperature, those of the undistorted pictures first, and so is unlikeness. Threshold
+    and temperature are those of the detector's card.
     """
     temperature, table = card.temperature, []
     undistorted = _judge(scored, logits[:, 0], card)
@@ -37,7 +40,7 @@ def measure_distortions(
         rows = _judge(scored, logits[:, at], card)
         of_rows = Scored.of(rows, _LEVEL, temperature)
         measured = list(measure_comparable(of_rows))
-        changes: Sequence[Difference | None] = [None] * len(measured)
+        changes: list[Difference | None] = [None] * len(measured)
         if at > 0:
             both = (temperature, temperature)
             changes = list(measure_differences(rows, undistorted, both, subset, _LEVEL, confidence))
@@ -51,6 +54,12 @@ def measure_distortions(
             names | _row(each, change, of_rows.groups, confidence)
             for each, change in zip(measured, changes, strict=True)
             if each.metric in _METRICS
+        ]
+        unlike = replace(of_rows, unlikeness=unlikeness[:, at])
+        table += [
+            names | _row(each, None, of_rows.groups, confidence)
+            for each in measure_unlikeness(unlike)
+            if each.metric == UNLIKENESS and not np.isnan(each.value)
         ]
     return pd.DataFrame(table)
 

@@ -12,15 +12,8 @@ import numpy as np
 import pandas as pd
 
 from deepfake_detection.metrics.intervals import UNKNOWN, area_interval
-from deepfake_detection.metrics.metrics import (
-    AUC_OF_KIND,
-    MEAN_AUC,
-    Measured,
-    Metric,
-    Scored,
-    measure,
-    measure_all,
-)
+from deepfake_detection.metrics.metrics import measure, measure_all
+from deepfake_detection.metrics.scored import AUC_OF_KIND, MEAN_AUC, Measured, Metric, Scored
 from deepfake_detection.metrics.source_scores import score_sources
 from deepfake_detection.models.source_score import SourceScore
 from deepfake_detection.parameters import EvaluationParameters, StudyParameters

@@ -1,0 +1,83 @@
+"""From pixels to what a detector's network says of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deepfake_detection.models.backbones import find_head
+from deepfake_detection.models.devices import choose_device, choose_precision, use_ieee_float32
+from deepfake_detection.models.training_distance import Float32s, Float64s, recording_features
+from deepfake_detection.parameters import PreprocessingParameters
+
+if TYPE_CHECKING:
+    from deepfake_detection.models.detector import Detector
+
+# Of the network's outputs
+REAL, FAKE = 0, 1
+
+
+class Forward:
+    """A detector's network, moved to a device, from pixels to logits and training distances.
+
+    Device and precision: as for `Detector.score`. In bf16, the weights stay in fp32.
+    """
+
+    def __init__(self, detector: Detector, device: str, precision: str) -> None:
+        self.device = choose_device(device)
+        self._bf16 = choose_precision(precision, self.device, "precision") == "bf16"
+        use_ieee_float32(self.device)
+        network = detector.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network: nn.Module = network.eval()
+        self._head = find_head(self._network)
+        self._normalise = Normalise(detector.preprocessing).to(self.device)
+        self._distance = detector.training_distance
+
+    def __call__(self, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> tuple[Float64s, Float64s]:
+        """Logits (fake minus real) and training distances of pixels, uint8 [n, crop, crop, 3].
+
+        Both are float64, [n]. Distances are NaN if the detector has no measure of them.
+        """
+        logits, features = self.describe(pixels)
+        if self._distance is None:
+            return logits, np.full(len(logits), np.nan)
+        return logits, self._distance.of(features)
+
+    @torch.inference_mode()
+    def describe(self, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> tuple[Float64s, Float32s]:
+        """Logits as from a call, and what the head is given: float32, [n, features]."""
+        batch = self._normalise(to_batch(pixels, self.device))
+        with (
+            recording_features(self._head) as features,
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16),
+        ):
+            outputs = self._network(batch)
+        # on the CPU: not every device has double precision
+        outputs = outputs.cpu().double()
+        return np.asarray(outputs[:, FAKE] - outputs[:, REAL]), features[0].cpu().numpy()
+
+
+class Normalise(nn.Module):
+    """torchvision's ToTensor and Normalize in one step: uint8 [n, 3, h, w] to float32."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, preprocessing: PreprocessingParameters) -> None:
+        super().__init__()
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(preprocessing, name))
+            self.register_buffer(name, values.view(3, 1, 1))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Normalise; floating-point input is in 0…255 too."""
+        # the first operation makes a new tensor, so the others may work in place
+        return (batch / 255).sub_(self.mean).div_(self.std)
+
+
+def to_batch(pixels: np.ndarray[Any, np.dtype[np.uint8]], device: torch.device | str) -> Tensor:
+    """Move pixels, uint8 [n, h, w, 3], to a device as [n, 3, h, w] in channels-last layout."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2)

@@ -1,0 +1,117 @@
+"""How far an image is from the training images, in the features of a network's penultimate layer.
+
+Probabilistic PCA (Tipping and Bishop 1999) describes the features of training images by one
+Gaussian; the distance of an image is its Mahalanobis distance to it (Lee et al. 2018), divided by
+the root of the number of features: about 1 for a training image.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from torch import Tensor, nn
+
+Float32s = np.ndarray[Any, np.dtype[np.float32]]
+Float64s = np.ndarray[Any, np.dtype[np.float64]]
+
+# More components than this cost space in the detector file, and tell other images no better
+_MOST_COMPONENTS = 128
+# Fewer training images for each component describe themselves alone
+_IMAGES_PER_COMPONENT = 4
+# Variances are at least this share of the mean variance: constant features decide nothing
+_LEAST_VARIANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class TrainingDistance:
+    """A Gaussian of training features, and the distances of the validation images from it.
+
+    Attributes:
+        mean: float32, [features].
+        components: float32, [components, features], orthonormal.
+        variances: float32, [components + 1]: along each component, and along any other direction.
+        validation: float32, [images], ascending: distances of the validation images; may be empty.
+    """
+
+    mean: Float32s
+    components: Float32s
+    variances: Float32s
+    validation: Float32s
+
+    @classmethod
+    def fit(cls, training: Float32s, validation: Float32s) -> Self | None:
+        """Fit to features of training images; None if these are too few.
+
+        Both arguments are [images, features].
+        """
+        components = min(
+            _MOST_COMPONENTS, training.shape[1] - 1, len(training) // _IMAGES_PER_COMPONENT
+        )
+        if components < 1:
+            return None
+        pca = PCA(components, random_state=0).fit(training.astype(np.float64))
+        variances = np.append(pca.explained_variance_, pca.noise_variance_)
+        least = _LEAST_VARIANCE * max(float(training.var(axis=0).mean()), 1e-12)
+        fitted = cls(
+            pca.mean_.astype(np.float32),
+            np.ascontiguousarray(pca.components_, dtype=np.float32),
+            np.maximum(variances, least).astype(np.float32),
+            np.empty(0, np.float32),
+        )
+        return replace(fitted, validation=np.sort(fitted.of(validation)).astype(np.float32))
+
+    def of(self, features: Float32s) -> Float64s:
+        """Distances of features, [images, features]: float64, [images]."""
+        centred = features.astype(np.float64) - self.mean
+        components = self.components.astype(np.float64)
+        along = centred @ components.T
+        across = centred - along @ components
+        *known, other = self.variances.astype(np.float64)
+        squares = (along**2 / known).sum(axis=1) + (across**2).sum(axis=1) / other
+        return np.asarray(np.sqrt(squares / features.shape[1]))
+
+    def unlikeness(self, distances: Float64s) -> Float64s:
+        """Share of the validation images that are nearer, in [0, 1]; ties count half.
+
+        Its mean over a set of images is the ROC AUC of telling them from validation.
+        """
+        nearer = np.searchsorted(self.validation, distances.astype(np.float32), side="left")
+        as_near = np.searchsorted(self.validation, distances.astype(np.float32), side="right")
+        return np.asarray((nearer + as_near) / (2 * max(len(self.validation), 1)))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The attributes by name, as tensors."""
+        return {each.name: torch.from_numpy(getattr(self, each.name)) for each in fields(self)}
+
+
+def sample_rows(number: int, most: int) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """At most so many of the rows 0 … number − 1, evenly spread."""
+    return np.unique(np.linspace(0, max(number - 1, 0), min(number, most)).round().astype(np.intp))
+
+
+@contextmanager
+def recording_features(head: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect what this thread's forward passes give to the head: [n, features] each, float32.
+
+    A head that is a convolution takes a grid, whose places are averaged.
+    """
+    features: list[Tensor] = []
+    thread = threading.get_ident()
+
+    def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if threading.get_ident() == thread:
+            given = inputs[0].float()
+            features.append(given.mean(dim=(2, 3)) if given.ndim == 4 else given)
+
+    hook = head.register_forward_pre_hook(record)
+    try:
+        yield features
+    finally:
+        hook.remove()
