@@ -136,7 +136,8 @@ def test_figures_and_paired_differences_are_those_of_the_scores(detector):
     logits = np.where(fake, 1, -1)[:, None] * [2.0, 0.6] + noise
     judged = replace(detector, card=replace(detector.card, threshold=0.6, temperature=2.0))
     distortions = [Distortion("none", 0.0), Distortion("jpeg", 30)]
-    table = measure_robustness(DistortedScores(scored, distortions, logits), judged, EVALUATION)
+    scores = DistortedScores(scored, distortions, logits, np.full((60, 2), np.nan))
+    table = measure_robustness(scores, judged, EVALUATION)
     called = expit(logits / 2) >= 0.6
     plain, jpeg = (
         scored.assign(logit=logits[:, at], predicted=called[:, at].astype("int64")) for at in (0, 1)

@@ -42,6 +42,7 @@ def split(tmp_path):
     split = pd.DataFrame({"label": [0, 1] * 12, "subset": ["train"] * 16 + ["validation"] * 8})
     split["class_name"] = split["label"].map({0: "real", 1: "fake"})
     split["source"] = [f"{name}/{number // 4}" for number, name in enumerate(split["class_name"])]
+    split["group"] = split["source"]
     split["path"] = [f"{number}.png" for number in range(24)]
     files = [tmp_path / "images" / path for path in split["path"]]
     for number, (file, label) in enumerate(zip(files, split["label"], strict=True)):
