@@ -78,7 +78,7 @@ def predictions(folder, detector):
     number = np.arange(24)
     paths = [f"{each}.png" for each in number]
     undistorted = [Distortion("none", 0.0)]
-    logits, _ = renditions.score_renditions(detector, folder, paths, undistorted, 0, EVALUATION)
+    logits, *_ = renditions.score_renditions(detector, folder, paths, undistorted, 0, EVALUATION)
     return pd.DataFrame(
         {
             "path": paths, "class_name": np.where(number % 2, "fake", "real"),

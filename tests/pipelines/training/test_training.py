@@ -153,8 +153,14 @@ def test_the_detector_knows_its_images_and_its_best_epoch_and_is_calibrated_on_i
 
     plain = calibrate_detector(detector, table, make_calibration())
     assert (plain.card.threshold, plain.card.temperature) == (0.5, 1.0)
+    verdict = plain.card.calibration.pop("verdict")
+    assert verdict == {"error_rate": None, "unsure": None, "unlike_from": None}
     rule = {"rule": "mean_logit"}
     assert plain.card.calibration == {"fitted": [], "notes": [], "source_score": rule}
+    # of eight validation images, a quarter is called unlike
+    doubting = calibrate_detector(detector, table, make_calibration(unlike_share=0.25)).card
+    distances = detector.training_distance.validation
+    assert (distances > doubting.calibration["verdict"]["unlike_from"]).sum() == 1
     rules = make_calibration("equal_error", "scaling")
     fitted = calibrate_detector(detector, table, rules)
     assert fitted.card.run_fingerprint == plain.card.run_fingerprint
