@@ -60,6 +60,7 @@ class ImageSetParameters(Block):
     group: GroupRule
     max_rejected_share: Share
     max_pixels: Pixels
+    crop_recipe: Literal["face_extraction"] | None
     note: str | None
 
     def _check(self) -> None:
