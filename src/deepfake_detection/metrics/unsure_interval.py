@@ -79,9 +79,9 @@ def choose_unsure_interval(
     if (chosen := choose(extra=0)) is not None:
         return replace(
             chosen,
-            note=f"sure verdicts keep an error rate of {error_rate:g} on validation, which has too "
-            f"few groups ({count[0]} real, {count[1]} fake) to promise it of new images "
-            "(calibration.verdict.error_rate)",
+            note=f"sure verdicts keep an error rate of {error_rate:g} on validation; too few of its "
+            f"groups ({count[0]} real, {count[1]} fake) have a sure verdict to promise it of new "
+            "images (calibration.verdict.error_rate)",
         )
     return UnsureInterval(
         (0.0, _ABOVE_ALL),

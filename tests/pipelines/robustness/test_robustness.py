@@ -167,8 +167,8 @@ def test_memory_is_kept_over_all_windows_and_given_back_once(score, monkeypatch)
 
 def test_windows_of_any_size_give_the_same_scores_and_bound_what_is_in_memory(score, monkeypatch):
     whole = score().logits
-    scoring = create_autospec(Detector.logits, side_effect=Detector.logits)
-    monkeypatch.setattr(Detector, "logits", scoring)
+    scoring = create_autospec(Detector.describe_pixels, side_effect=Detector.describe_pixels)
+    monkeypatch.setattr(Detector, "describe_pixels", scoring)
     # two images under four distortions, and less than one
     for least, window in ((2 * 4 * 16 * 16 * 3, 2), (1, 1)):
         monkeypatch.setattr(renditions, "_WINDOW", least)
@@ -180,7 +180,7 @@ def test_windows_of_any_size_give_the_same_scores_and_bound_what_is_in_memory(sc
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(None, "No such file"), (b"", "empty file"), (b"no picture", "not an image")],
+    [(None, "No such file"), (b"", "empty file"), (b"no picture", "not a picture")],
 )
 def test_a_lost_file_is_named_and_left_out_of_all_strengths(
     detector, score, folder, caplog, content, reason
