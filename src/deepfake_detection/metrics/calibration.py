@@ -15,7 +15,7 @@ from sklearn.metrics import roc_curve
 from deepfake_detection.errors import UserError
 from deepfake_detection.metrics.intervals import Floats, Groups, Labels
 from deepfake_detection.metrics.source_scores import choose_source_score
-from deepfake_detection.metrics.unsure_interval import choose_unsure_interval
+from deepfake_detection.metrics.unsure_interval import Bools, choose_unsure_interval
 from deepfake_detection.models.detector import CLASS_NAMES, Detector
 from deepfake_detection.models.source_score import SourceScore
 from deepfake_detection.parameters import (
@@ -44,7 +44,8 @@ def calibrate(
     """The same detector with threshold, temperature and source score as its parameters ask for.
 
     There is a row for each validation image: label, logit (fake minus real, without temperature),
-    class_name, source, group. A UserError says that logits are not finite, or what has no choice.
+    class_name, source, group, training_distance. A UserError says that logits are not finite, or
+    what has no choice.
     """
     logits: Floats = validation["logit"].to_numpy(dtype=np.float64)
     labels: Labels = validation["label"].to_numpy(dtype=np.int64)
@@ -57,10 +58,12 @@ def calibrate(
     threshold = fit_threshold(logits / temperature.value, labels, calibration.threshold)
     source_score = choose_source_score(validation, temperature.value, calibration.source_score)
     fits = {"threshold": threshold, "temperature": temperature}
+    unlike_from = _limit_distance(detector, calibration.verdict.unlike_share)
+    alike = _are_alike(validation, unlike_from)
     unsure = choose_unsure_interval(
-        expit(logits / temperature.value),
-        labels,
-        _groups_of(validation),
+        expit(logits / temperature.value)[alike],
+        labels[alike],
+        _groups_of(validation)[alike],
         threshold.value,
         calibration.verdict.error_rate,
     )
@@ -79,7 +82,7 @@ def calibrate(
             "verdict": {
                 "error_rate": calibration.verdict.error_rate,
                 "unsure": unsure.ends and [*unsure.ends],
-                "unlike_from": _limit_distance(detector, calibration.verdict.unlike_share),
+                "unlike_from": unlike_from,
             },
         },
     )
@@ -100,6 +103,13 @@ def _groups_of(validation: pd.DataFrame) -> Groups:
     """What is counted as one observation; of older versions' logits, the source or the image."""
     names = [name for name in ("group", "source") if name in validation]
     return np.asarray(validation[names[0]] if names else validation.index)
+
+
+def _are_alike(validation: pd.DataFrame, unlike_from: float | None) -> Bools:
+    """The images whose verdict the training distance leaves sure."""
+    if unlike_from is None or "training_distance" not in validation:
+        return np.ones(len(validation), dtype=bool)
+    return np.asarray(validation["training_distance"] <= unlike_from)
 
 
 def _limit_distance(detector: Detector, share: float | None) -> float | None:

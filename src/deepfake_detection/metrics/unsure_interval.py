@@ -10,10 +10,13 @@ promises no rate below 1 / (n + 1). If that is too high, the rate is kept on val
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from deepfake_detection.metrics.intervals import Floats, Groups, Labels
+
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 # Candidates for each end of the interval: of more scores, so many quantiles
 _MOST_CANDIDATES = 400

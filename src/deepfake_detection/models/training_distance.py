@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -46,10 +46,10 @@ class TrainingDistance:
     validation: Float32s
 
     @classmethod
-    def fit(cls, training: Float32s, validation: Float32s) -> Self | None:
-        """Fit to features of training images; None if these are too few, or all the same.
+    def fit(cls, training: Float32s) -> Self | None:
+        """Fit to features of training images, [images, features]; no validation images yet.
 
-        Both arguments are [images, features].
+        None if the images are too few, or all the same.
         """
         components = min(
             _MOST_COMPONENTS, training.shape[1] - 1, len(training) // _IMAGES_PER_COMPONENT
@@ -59,13 +59,12 @@ class TrainingDistance:
         pca = PCA(components, random_state=0).fit(training.astype(np.float64))
         variances = np.append(pca.explained_variance_, pca.noise_variance_)
         least = _LEAST_VARIANCE * max(float(training.var(axis=0).mean()), 1e-12)
-        fitted = cls(
+        return cls(
             pca.mean_.astype(np.float32),
             np.ascontiguousarray(pca.components_, dtype=np.float32),
             np.maximum(variances, least).astype(np.float32),
             np.empty(0, np.float32),
         )
-        return replace(fitted, validation=np.sort(fitted.of(validation)).astype(np.float32))
 
     def of(self, features: Float32s) -> Float64s:
         """Distances of features, [images, features]: float64, [images]."""

@@ -16,7 +16,7 @@ from deepfake_detection.models.backbones import put_weights
 from deepfake_detection.models.detector import CLASS_NAMES, Detector, DetectorCard
 from deepfake_detection.models.run_identity import fingerprint_of
 from deepfake_detection.models.training_distance import (
-    Float32s,
+    Float64s,
     TrainingDistance,
     sample_rows,
 )
@@ -25,7 +25,7 @@ from deepfake_detection.training.batches import LabelledPixels
 from deepfake_detection.training.hardware import Hardware
 from deepfake_detection.training.results import TrainResult
 
-# Images of train and of validation whose features are taken: more change the distances little
+# Training images whose features are taken: more change the distances little
 _MOST_DESCRIBED = 2000
 _LIBRARIES = ("deepfake-detection", "torch", "torchvision", "numpy", "pillow", "safetensors")
 
@@ -114,18 +114,24 @@ def build_detector(
 
 def fit_training_distance(
     detector: Detector, train: LabelledPixels, validation: LabelledPixels, device: str
-) -> Detector:
-    """The detector with a measure of the distance from its training images, if they are enough."""
+) -> tuple[Detector, Float64s]:
+    """The detector with a measure of the distance from its training images, if they are enough.
 
-    def describe(images: LabelledPixels) -> Float32s:
-        rows = images.rows[sample_rows(len(images), _MOST_DESCRIBED)]
-        return detector.features(images.array, rows.tolist(), device=device)
-
-    features = describe(train)
+    Also the distance of each validation image; NaN without a measure.
+    """
+    unknown = np.full(len(validation), np.nan)
+    sampled = train.rows[sample_rows(len(train), _MOST_DESCRIBED)].tolist()
+    features = detector.features(train.array, sampled, device=device)
+    measure = None
     # weights can be finite, and features too large for a number
-    if not np.isfinite(features).all():
-        return detector
-    described = describe(validation) if len(validation) else np.empty_like(features[:0])
-    measure = TrainingDistance.fit(features, described)
+    if np.isfinite(features).all():
+        measure = TrainingDistance.fit(features)
+    if measure is None:
+        return detector, unknown
+    distances = unknown
+    if len(validation):
+        described = detector.features(validation.array, validation.rows.tolist(), device=device)
+        distances = measure.of(described)
+        measure = replace(measure, validation=np.sort(distances).astype(np.float32))
     detector.network.cpu()
-    return replace(detector, training_distance=measure)
+    return replace(detector, training_distance=measure), distances

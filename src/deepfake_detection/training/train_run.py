@@ -129,12 +129,12 @@ def train_run(
     if result.not_finite:
         raise UserError(_explain_loss(result, training, _keep(detector, best_so_far)))
     with explaining_interruptions(lambda: f"training was interrupted. {checkpoints.describe(run)}"):
-        detector = fit_training_distance(detector, *task.open_pixels(), hardware.device)
+        detector, distances = fit_training_distance(detector, *task.open_pixels(), hardware.device)
     history = pd.DataFrame([asdict(epoch) for epoch in result.history])
     validation = split.loc[split["subset"] == "validation"]
     logits: Any = [] if result.validation_logits is None else result.validation_logits
     kept = ["path", "class_name", "label", "source", "group"]
-    validation = validation[kept].assign(logit=logits)
+    validation = validation[kept].assign(logit=logits, training_distance=distances)
     validation = validation.reset_index(drop=True)
     history, validation = (table.assign(run_fingerprint=run) for table in (history, validation))
     return TrainedRun(history, validation, detector)
