@@ -121,8 +121,8 @@ def _print_table(rows: list[dict[str, Any]], *, threshold: float, each_face: boo
         if "left" in row:
             cells[-2] = " ".join(str(row[edge]) for edge in _EDGES)
         remarks = [row["warning"], row["error"]]
-        if row["unscored"] and not each_face:
-            remarks.append(f"{counted(row['unscored'], 'face')} not scored: --faces all")
+        if row["unscored"] and not (each_face or row["error"]):
+            remarks.append(f"{counted(row['unscored'], 'face')} not scored (see --faces all)")
         cells.append("; ".join(filter(None, remarks)))
         table.add_row(*(escape(printable(str(cell))) for cell in cells))
     Console().print(table)
