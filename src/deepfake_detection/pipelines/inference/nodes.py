@@ -67,7 +67,7 @@ def score_pictures(
     # nullable integers: there is no size if there is an error
     scores = scores.astype({"width": "Int64", "height": "Int64"})
     scores["source"] = _name_sources(scores, inference.source)
-    scores["known_fakes"] = ", ".join(detector.card.known_fakes)
+    scores["known_fakes"] = detector.card.describe_known_fakes()
     scores["detector"] = detector.card.run_fingerprint
     _log_scores(scores, detector)
     return scores[_COLUMNS]
@@ -142,10 +142,11 @@ def _log_scores(scores: pd.DataFrame, detector: Detector) -> None:
         counted(len(scores), "file"), card.backbone, card.run_fingerprint[:12],
         counts.get("fake", 0), counts.get("real", 0), card.threshold,
     )  # fmt: skip
+    trained = "is said to be trained" if card.imported_from else "was trained"
     log.info(
-        "The detector was trained on %s. Its accuracy on other kinds of fake is unknown",
-        ", ".join(card.known_fakes),
-    )
+        "The detector %s on %s. Its accuracy on other kinds of fake is unknown",
+        trained, ", ".join(card.known_fakes),
+    )  # fmt: skip
     if card.split.get("note"):
         log.info("%s", card.split["note"])
     for column, what in (("error", "could not be read"), ("warning", "have a warning")):
@@ -176,7 +177,7 @@ def average_sources(scores: pd.DataFrame, detector: Detector) -> pd.DataFrame:
         fake_probability=probability,
         verdict=np.where(probability >= threshold, "fake", "real"),
         threshold=threshold,
-        known_fakes=", ".join(detector.card.known_fakes),
+        known_fakes=detector.card.describe_known_fakes(),
         detector=detector.card.run_fingerprint,
     )[
         ["source", "images", "fake_probability", "verdict", "threshold", "logit", "known_fakes",
