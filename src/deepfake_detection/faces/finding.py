@@ -179,4 +179,4 @@ def describe_absence_in_video(frames: int, example: str | None) -> str:
     """Why a video has no face within the limits; `example` is of a frame with faces beyond them."""
     if example is None:
         return f"{NO_FACE} in {frames} frames"
-    return f"no face within the limits in {frames} frames; in one, {example}"
+    return f"none of {frames} frames has a face within the limits; in one, {example}"
