@@ -113,7 +113,7 @@ LOST = {
     "sound": (write_sound, "clip.mp4", "no video stream"),
     "empty": (lambda path: path.write_bytes(b""), "clip.mp4", ""),
     "cut": (lambda path: cut_off(write_video(path, 30)), "clip.mp4", ""),
-    "text": (lambda path: path.write_text("no picture"), "notes.jpg", "not an image"),
+    "text": (lambda path: path.write_text("no picture"), "notes.jpg", "not a picture"),
     "photograph": (write_cut_photograph, "photo.png", ""),
     "wrong ending": (lambda path: path.write_bytes(b"\x89PNG\r\n"), "photo.mp4", ""),
 }

@@ -22,7 +22,7 @@ _STRIDE = 32
 # of two boxes that are one face: intersection over union
 _SAME_FACE = 0.3
 # Those with the best scores: a hostile picture may have one in each cell of the network
-_MOST_FACES = 300
+_MOST_DETECTED = 300
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _list_faces(boxes: Floats, landmarks: Floats, scores: Floats, scale: Floats)
     boxes = boxes.astype(np.float64) * np.tile(scale, 2)
     waiting = np.argsort(-scores, kind="stable")
     faces: list[Face] = []
-    while len(waiting) and len(faces) < _MOST_FACES:
+    while len(waiting) and len(faces) < _MOST_DETECTED:
         number, waiting = waiting[0], waiting[1:]
         points = landmarks[number].astype(np.float64) * scale
         faces.append(Face(boxes[number], points, float(scores[number])))

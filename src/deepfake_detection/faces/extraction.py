@@ -11,7 +11,7 @@ from typing import Any
 
 from deepfake_detection.atomic_write import atomic_write, naming_disk_errors
 from deepfake_detection.faces import video
-from deepfake_detection.faces.cropping import encode_crop, file_ending
+from deepfake_detection.faces.cropping import cut_crop, encode_crop, file_ending
 from deepfake_detection.faces.detection import Face, FaceDetector
 from deepfake_detection.faces.finding import (
     describe_absence,
@@ -150,7 +150,7 @@ def _find_faces(
             if rejected:
                 findings.beyond_limits = findings.lost[-1]["reason"]
         for number, (face, track) in enumerate(zip(faces, tracker.add(faces), strict=True)):
-            content = encode_crop(frame.image, face, settings.crop)
+            content = encode_crop(cut_crop(frame.image, face, settings.crop), settings.crop)
             crop = folder / f"{frame.number:06}_{number}"
             with naming_disk_errors(crop):
                 crop.write_bytes(content)

@@ -9,7 +9,7 @@ from typing import Self
 from PIL import Image
 
 from deepfake_detection.errors import UserError, in_line
-from deepfake_detection.faces.cropping import CropRecipe, crop_side, encode_crop
+from deepfake_detection.faces.cropping import CropRecipe, crop_side, cut_crop, encode_crop
 from deepfake_detection.faces.detection import DETECTORS, Face, FaceDetector, make_face_detector
 from deepfake_detection.faces.limits import FaceLimits, find_exceeded_limit
 from deepfake_detection.parameters import (
@@ -83,8 +83,11 @@ class FaceCutter:
         return FoundFaces([self._cut(image, face) for face in faces], rejected)
 
     def _cut(self, image: Image.Image, face: Face) -> FoundFace:
-        content = encode_crop(image, face, self.recipe.crop)
-        crop = Image.open(io.BytesIO(content)).convert("RGB")
+        crop = cut_crop(image, face, self.recipe.crop)
+        content = encode_crop(crop, self.recipe.crop)
+        if self.recipe.crop.format != "png":
+            # with the losses of its file
+            crop = Image.open(io.BytesIO(content)).convert("RGB")
         return FoundFace(face, crop, hashlib.sha256(content).digest())
 
     def is_crop(self, image: Image.Image, faces: list[FoundFace]) -> bool:

@@ -63,6 +63,6 @@ def test_it_runs_alone(write, tmp_path):
 
 def test_two_definitions_of_one_name_are_refused(write):
     content = "from deepfake_detection.faces.detection import make_face_detector as make\n"
-    module = write("first_module", f"{content}\n\ndef _overlaps():\n    return make\n")
-    with pytest.raises(ValueError, match="_overlaps is defined in"):
+    module = write("first_module", f"{content}\n\ndef Face():\n    return make\n")
+    with pytest.raises(ValueError, match="Face is defined in"):
         make_standalone(module)
