@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from detector_samples import make_sensitive_detector
 from face_samples import draw_videos
-from PIL import Image
+from PIL import Image, ImageFilter
 from video_samples import write_sound
 
 from deepfake_detection import Detector
@@ -96,6 +96,24 @@ def test_a_row_for_each_face(files, detector_file):
     rows = [row for row in _rows(done.stdout) if row["verdict"]]
     assert {row["frames"] for row in rows if row["path"].startswith("clip")} == {"4"}
     assert all(int(row["right"]) > int(row["left"]) >= 0 for row in rows)
+
+
+def test_faces_that_are_not_scored_have_a_row_with_the_reason(files, detector_file, tmp_path):
+    face = Image.open(files / "=face.png").convert("RGB")
+    two = Image.new("RGB", (face.width * 2, face.height))
+    two.paste(face, (0, 0))
+    two.paste(face.filter(ImageFilter.GaussianBlur(face.height / 25)), (face.width, 0))
+    two.save(tmp_path / "two.png")
+    command = (tmp_path / "two.png", "--detector", detector_file, "--margin", 1.3)
+    (row,) = _rows(_run(*command).stdout)
+    assert (row["faces"], row["unscored"], row["error"]) == ("1", "1", "")
+    scored, unscored = _rows(_run(*command, *_ALL).stdout)
+    assert scored["verdict"]
+    assert (unscored["verdict"], unscored["face"]) == ("", "")
+    assert int(scored["right"]) < face.width < int(unscored["right"])
+    assert "min_sharpness" in unscored["error"]
+    (told,) = json.loads(_run(*command, "--json").stdout)["unscored"]
+    assert told["reason"] == unscored["error"]
 
 
 def test_a_picture_on_standard_input(files, detector_file, caplog):

@@ -25,19 +25,20 @@ from deepfake_detection.errors import UserError
 from deepfake_detection.images.files import is_video
 from deepfake_detection.images.listing import list_files
 from deepfake_detection.images.reading import UnreadablePictureError, open_picture
-from deepfake_detection.reports.words import printable
+from deepfake_detection.reports.words import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from deepfake_detection.models.detector import Detector
-    from deepfake_detection.models.scoring import FaceScore, Score
+    from deepfake_detection.models.scoring import FaceScore, Score, UnscoredFace
     from deepfake_detection.models.video_scoring import TrackScore, VideoScore
 
 log = logging.getLogger(__name__)
 
 _COLUMNS = (
-    "path", "verdict", "doubt", "fake_probability", "threshold", "faces", "warning", "error",
+    "path", "verdict", "doubt", "fake_probability", "threshold", "faces", "unscored", "warning",
+    "error",
 )  # fmt: skip
 _EDGES = ("left", "top", "right", "bottom")
 _FACE_COLUMNS = ("face", "frames", *_EDGES, "pixels")
@@ -111,7 +112,10 @@ def _print_table(rows: list[dict[str, Any]], *, threshold: float, each_face: boo
         cells += [row.get(name, "") for name in own]
         if "left" in row:
             cells[-2] = " ".join(str(row[edge]) for edge in _EDGES)
-        cells.append("; ".join(filter(None, (row["doubt"], row["warning"], row["error"]))))
+        remarks = [row["doubt"], row["warning"], row["error"]]
+        if row["unscored"] and not (each_face or row["error"]):
+            remarks.append(f"{counted(row['unscored'], 'face')} not scored (see --faces all)")
+        cells.append("; ".join(filter(None, remarks)))
         table.add_row(*(escape(printable(str(cell))) for cell in cells))
     Console().print(table)
 
@@ -150,23 +154,36 @@ def _was_read(score: Score | VideoScore) -> bool:
 
 def _rows(name: str, score: Score | VideoScore, *, each_face: bool) -> Iterator[dict[str, Any]]:
     """The rows of a table for one file."""
-    faces = list(_faces(score))
+    from deepfake_detection.models.scoring import Score
+
+    faces, unscored = list(_faces(score)), score.unscored if isinstance(score, Score) else None
     row = {
         "path": name, "verdict": score.verdict or "", "doubt": score.doubt or "",
         "threshold": score.threshold,
         "fake_probability": _number(score.fake_probability), "faces": len(faces),
+        # those of a video stand in its lost frames, not one by one
+        "unscored": "" if unscored is None else len(unscored),
         "warning": score.warning or "", "error": score.error or "",
     }  # fmt: skip
     if not (each_face and faces):
         yield row
+    if not each_face:
         return
     for number, (face, first, frames) in enumerate(faces):
-        box = dict(zip(_EDGES, map(round, first.box), strict=True))
-        yield row | box | {
-            "face": number, "frames": frames, "pixels": round(first.pixels),
+        yield row | _place(first) | {
+            "face": number, "frames": frames,
             "verdict": face.verdict, "doubt": face.doubt or "",
             "fake_probability": _number(face.fake_probability),
         }  # fmt: skip
+    for each in unscored or ():
+        yield row | _place(each) | {
+            "verdict": "", "doubt": "", "fake_probability": "", "warning": "",
+            "error": each.reason,
+        }  # fmt: skip
+
+
+def _place(face: FaceScore | UnscoredFace) -> dict[str, Any]:
+    return dict(zip(_EDGES, map(round, face.box), strict=True)) | {"pixels": round(face.pixels)}
 
 
 def _faces(score: Score | VideoScore) -> Iterator[tuple[FaceScore | TrackScore, FaceScore, int]]:

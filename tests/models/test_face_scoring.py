@@ -8,7 +8,7 @@ import pytest
 import torch
 from detector_samples import build_detector, make_sensitive_detector
 from face_samples import beside, draw_videos, face_settings, first_frame, with_recipe
-from PIL import Image
+from PIL import Image, ImageFilter
 from video_samples import cut_off, write_sound, write_video
 
 from deepfake_detection.errors import UserError
@@ -240,3 +240,59 @@ def test_a_rotated_photograph_is_searched_upright(frame, detector):
     turned = detector.score(Image.open(buffer))
     assert turned.logit == detector.score(frame).logit
     assert turned.faces[0].box == detector.score(frame).faces[0].box
+
+
+def _blurred(picture):
+    return picture.filter(ImageFilter.GaussianBlur(picture.height / 25))
+
+
+def test_a_face_beyond_a_limit_is_named_and_the_others_are_scored(clips, detector, tmp_path):
+    sharp, other = first_frame(clips[0]), _blurred(first_frame(clips[-1]))
+    picture = beside(sharp, other)
+    score = detector.score(picture)
+    (face,), (unscored,) = score.faces, score.unscored
+    assert score.logit == face.logit
+    assert face.box[2] < sharp.width < unscored.box[2]
+    assert unscored.pixels > 32
+    assert "min_sharpness" in unscored.reason
+    # extraction takes the same face
+    picture.save(tmp_path / "two.png")
+    settings = face_settings(tracks="all")
+    extract_faces_of_file(
+        tmp_path / "two.png", tmp_path / "faces", settings, make_face_detector(settings)
+    )
+    (crop,) = (tmp_path / "faces").rglob("*.png")
+    assert detector.score(crop, faces="given").logit == face.logit
+
+
+def test_a_picture_whose_faces_are_all_beyond_a_limit_says_so(frame, detector):
+    score = detector.score(_blurred(frame), errors="record")
+    assert (score.verdict, score.faces) == (None, ())
+    assert "min_sharpness" in score.error
+    assert [each.reason in score.error for each in score.unscored] == [True]
+    recipe = detector.card.split["crop_recipe"]
+    older = {name: each for name, each in recipe.items() if name != "min_sharpness"}
+    without_limit = build_detector(split=detector.card.split | {"crop_recipe": older})
+    assert len(without_limit.score(_blurred(frame)).faces) == 1
+
+
+def test_frames_whose_faces_are_beyond_a_limit_are_lost(frame, detector, tmp_path):
+    size = (212, 160)
+    sharp = frame.resize(size)
+    pictures = [np.asarray(each) for each in (sharp, _blurred(sharp), sharp, _blurred(sharp))]
+    path = write_video(tmp_path / "clip.mp4", 4, pictures=pictures, size=size)
+    score = detector.score_video(path)
+    assert [each.number for each in score.tracks[0].frames] == [0, 2]
+    assert [seconds for seconds, _ in score.lost] == pytest.approx([0.1, 0.3])
+    assert all("min_sharpness" in reason for _, reason in score.lost)
+    write_video(path, 2, pictures=pictures[1::2], size=size)
+    assert "min_sharpness" in detector.score_video(path, errors="record").error
+
+
+def test_the_number_of_threads_does_not_change_the_score_of_a_clip(clips, detector, monkeypatch):
+    scores = []
+    for threads in ("1", "4"):
+        monkeypatch.setenv("LOKY_MAX_CPU_COUNT", threads)
+        scores.append(detector.score_video(clips[0], frames=8))
+    assert scores[0].searched == 8
+    assert scores[0] == scores[1]

@@ -13,8 +13,8 @@ from pydantic import Field
 
 from deepfake_detection.faces.detection import Face
 from deepfake_detection.parameters import CropParameters, FaceDetectionParameters
-from deepfake_detection.parameters.base import Block, Number, Share
-from deepfake_detection.parameters.faces import DetectionSize
+from deepfake_detection.parameters.base import Block, Share
+from deepfake_detection.parameters.faces import DetectionSize, MaxTurn, MinSharpness, MinSize
 
 # Five landmarks in a picture of 112×112 pixels: ArcFace's template (Deng et al. 2019, 1801.07698)
 _TEMPLATE = np.array(
@@ -31,17 +31,17 @@ class CropRecipe(Block):
     weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # of the face detector
     detection_size: DetectionSize
     min_score: Annotated[Share, Field(gt=0)]
-    min_size: Annotated[Number, Field(ge=1)]
+    min_size: MinSize
+    # missing in older recipes: no limit
+    min_sharpness: MinSharpness | None = None
+    max_turn: MaxTurn | None = None
     crop: CropParameters
 
     @classmethod
     def of(cls, settings: FaceDetectionParameters, crop: CropParameters, weights: str) -> Self:
         """The recipe of these parameters, with the SHA-256 of the face detector's weights."""
-        return cls(
-            detector=settings.detector, weights_sha256=weights,
-            detection_size=settings.detection_size, min_score=settings.min_score,
-            min_size=settings.min_size, crop=crop,
-        )  # fmt: skip
+        shared = cls.model_fields.keys() & FaceDetectionParameters.model_fields.keys()
+        return cls(weights_sha256=weights, crop=crop, **settings.model_dump(include=shared))
 
     @property
     def fingerprint(self) -> str:

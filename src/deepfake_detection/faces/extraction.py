@@ -13,7 +13,11 @@ from deepfake_detection.atomic_write import atomic_write, naming_disk_errors
 from deepfake_detection.faces import video
 from deepfake_detection.faces.cropping import cut_crop, encode_crop, file_ending
 from deepfake_detection.faces.detection import Face, FaceDetector
-from deepfake_detection.faces.finding import find_large_faces
+from deepfake_detection.faces.finding import (
+    describe_absence,
+    describe_absence_in_video,
+    find_faces,
+)
 from deepfake_detection.faces.tracking import Tracker, choose_largest
 from deepfake_detection.faces.video import Frame, UnreadableVideoError
 from deepfake_detection.images.files import is_video
@@ -45,6 +49,7 @@ class _Findings:
     faces: list[FoundFace] = field(default_factory=list)
     lost: list[dict[str, Any]] = field(default_factory=list)
     frames: int = 0
+    beyond_limits: str | None = None  # why a frame with faces was lost
 
     def lose(self, frame: Frame | None, reason: str) -> None:
         number, seconds = (frame.number, frame.seconds) if frame else (None, None)
@@ -139,10 +144,12 @@ def _find_faces(
             findings.lose(frame, frame.reason or "")
             continue
         findings.frames += 1
-        large, reason = find_large_faces(detector, frame.image, settings.min_size)
-        if reason:
-            findings.lose(frame, reason)
-        for number, (face, track) in enumerate(zip(large, tracker.add(large), strict=True)):
+        faces, rejected = find_faces(detector, frame.image, settings)
+        if not faces:
+            findings.lose(frame, describe_absence(rejected))
+            if rejected:
+                findings.beyond_limits = findings.lost[-1]["reason"]
+        for number, (face, track) in enumerate(zip(faces, tracker.add(faces), strict=True)):
             content = encode_crop(cut_crop(frame.image, face, settings.crop), settings.crop)
             crop = folder / f"{frame.number:06}_{number}"
             with naming_disk_errors(crop):
@@ -159,7 +166,8 @@ def _keep_tracks(
     """Move the crops of the chosen tracks to their places: a row for each."""
     if not findings.faces:
         if findings.frames:
-            findings.lose(None, f"no face in {findings.frames} frames")
+            reason = describe_absence_in_video(findings.frames, findings.beyond_limits)
+            findings.lose(None, reason)
         return []
     kept = findings.faces
     if settings.tracks == "largest":

@@ -17,7 +17,7 @@ class ImageStatistics(TypedDict):
 
 
 def measure_statistics(grey: Image.Image) -> ImageStatistics:
-    """Brightness, contrast and sharpness of a greyscale picture (mode `L`)."""
+    """Brightness, contrast and sharpness of a greyscale picture (mode `L` or `F`)."""
     luma = np.asarray(grey, dtype=np.float32)
     sharpness = 0.0
     if min(luma.shape) > 2:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from deepfake_detection.faces.detection import Face
-from deepfake_detection.faces.finding import FaceFinder
+from deepfake_detection.faces.finding import FaceFinder, RejectedFace
 from deepfake_detection.images.preprocessing import crop_pixels
 from deepfake_detection.images.reading import (
     UnreadablePictureError,
@@ -44,6 +44,7 @@ class PreparedImage:
         size: Width and height of the upright image in pixels; None if it could not be read.
         faces: Those of `pixels`; empty if the image was taken whole.
         crops: SHA-256 of each face's crop, as extraction would save it.
+        rejected: Faces beyond the limits of the crop recipe, the largest first.
     """
 
     path: str | None
@@ -53,6 +54,7 @@ class PreparedImage:
     error: str | None = None
     faces: tuple[Face, ...] = ()
     crops: tuple[bytes, ...] = ()
+    rejected: tuple[RejectedFace, ...] = ()
 
 
 def prepare_image(
@@ -81,13 +83,14 @@ def prepare_image(
         return PreparedImage(path, error=str(error))
     prepared = PreparedImage(path, (), picture.size, sha256)
     if find_faces is not None:
-        faces, reason = find_faces(picture)
-        if reason is not None:
-            return replace(prepared, error=reason)
-        if not (look and find_faces.is_crop(picture, faces)):
-            pixels = tuple(crop_pixels(face.crop, preprocessing) for face in faces)
-            found, crops = zip(*((face.face, face.sha256) for face in faces), strict=True)
-            return replace(prepared, pixels=pixels, faces=found, crops=crops)
+        found = find_faces.find(picture)
+        prepared = replace(prepared, rejected=tuple(found.rejected), error=found.error)
+        if not found.faces:
+            return prepared
+        if not (look and find_faces.is_crop(picture, found.faces)):
+            pixels = tuple(crop_pixels(face.crop, preprocessing) for face in found.faces)
+            faces, crops = zip(*((face.face, face.sha256) for face in found.faces), strict=True)
+            return replace(prepared, pixels=pixels, faces=faces, crops=crops)
     return replace(prepared, pixels=(crop_pixels(picture, preprocessing),))
 
 

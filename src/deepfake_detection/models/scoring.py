@@ -238,12 +238,19 @@ def score_faces(
 def _make_score(detector: Detector, prepared: PreparedImage, outputs: list[Output]) -> Score:
     card = detector.card
     width, height = prepared.size or (None, None)
+    unscored = tuple(
+        UnscoredFace(tuple(each.face.box.tolist()), each.face.width, each.reason)
+        for each in prepared.rejected
+    )
     error = prepared.error
     if error is None and not all(math.isfinite(output.logit) for output in outputs):
         error = NO_NUMBER
     if error is not None:
         nan = math.nan
-        return Score(prepared.path, nan, None, card.threshold, nan, width, height, None, error)
+        return Score(
+            prepared.path, nan, None, card.threshold, nan, width, height, None, error,
+            unscored=unscored,
+        )  # fmt: skip
     faces = score_faces(detector, prepared, outputs) if prepared.faces else ()
     logit = outputs[0].logit
     judged = judge(detector, *outputs[0])
@@ -268,6 +275,7 @@ def _make_score(detector: Detector, prepared: PreparedImage, outputs: list[Outpu
         warning="; ".join(warnings) or None,
         error=None,
         faces=faces,
+        unscored=unscored,
         doubt=judged.doubt,
         unlikeness=judged.unlikeness,
     )

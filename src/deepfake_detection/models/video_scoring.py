@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from statistics import median
 from typing import TYPE_CHECKING
 
+import joblib
 import pandas as pd
 
 from deepfake_detection.faces import video
+from deepfake_detection.faces.finding import describe_absence_in_video
 from deepfake_detection.faces.tracking import Tracker
-from deepfake_detection.images.prefetch import batched
+from deepfake_detection.images.prefetch import batched, prefetch
 from deepfake_detection.models.devices import keeping_memory
 from deepfake_detection.models.image_inputs import PreparedImage, prepare_image
 from deepfake_detection.models.scoring import (
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from deepfake_detection.faces.finding import FaceFinder
     from deepfake_detection.models.detector import Detector
     from deepfake_detection.models.forward import Forward
+    from deepfake_detection.parameters import PreprocessingParameters
 
 # Pixels of a frame, width × height: 8K video has 33 million
 LARGEST_FRAME = 50_000_000
@@ -104,6 +108,7 @@ class _Search:
 
     searched: int = 0
     lost: list[tuple[float | None, str]] = field(default_factory=list)
+    beyond_limits: str | None = None  # why a frame with faces was lost
 
     def find(
         self, chosen: video.ChosenFrames, detector: Detector, find_faces: FaceFinder | None
@@ -112,18 +117,21 @@ class _Search:
         if chosen.complaint:
             self.lost.append((None, chosen.complaint))
         tracker = Tracker()
-        for frame in chosen.frames:
-            if frame.image is None:
+        prepare = partial(
+            _prepare_frame, preprocessing=detector.preprocessing, find_faces=find_faces
+        )
+        # faces are found in threads, and tracked in the order of display
+        for frame, found in prefetch(prepare, chosen.frames, threads=joblib.cpu_count()):
+            if found is None:
                 self.lost.append((frame.seconds, frame.reason or ""))
                 continue
             self.searched += 1
-            found = prepare_image(
-                frame.image, detector.preprocessing, find_faces=find_faces, look=False
-            )
             if found.error is not None:
                 self.lost.append((frame.seconds, found.error))
+                if found.rejected:
+                    self.beyond_limits = found.error
             tracks = tracker.add(found.faces)
-            yield replace(frame, image=None), found, tracks or [0] * len(found.pixels)
+            yield frame, found, tracks or [0] * len(found.pixels)
 
     def score(
         self,
@@ -147,6 +155,16 @@ class _Search:
             (track, FrameScore(frame.number, frame.seconds, face))
             for track, face in zip(tracks, faces, strict=True)
         ]
+
+
+def _prepare_frame(
+    frame: video.Frame, preprocessing: PreprocessingParameters, find_faces: FaceFinder | None
+) -> tuple[video.Frame, PreparedImage | None]:
+    """The frame without its image, and its faces; None if it could not be decoded."""
+    if frame.image is None:
+        return frame, None
+    found = prepare_image(frame.image, preprocessing, find_faces=find_faces, look=False)
+    return replace(frame, image=None), found
 
 
 def score_video(
@@ -178,7 +196,9 @@ def score_video(
     except video.UnreadableVideoError as error:
         return _without_verdict(detector, path, search, str(error))
     if not rows:
-        reason = f"no face in {search.searched} frames" if search.searched else "no whole frame"
+        reason = "no whole frame"
+        if search.searched:
+            reason = describe_absence_in_video(search.searched, search.beyond_limits)
         return _without_verdict(detector, path, search, reason)
     return _make_score(detector, path, search, rows)
 

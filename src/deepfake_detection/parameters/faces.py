@@ -28,14 +28,22 @@ class YunetParameters(Block):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
 
 
+MinSize = Annotated[Number, Field(ge=1)]
+# The standard deviation of the Laplacian is at most 8 times that of brightness
+MinSharpness = Annotated[Number, Field(gt=0, le=8)]
+MaxTurn = Annotated[Number, Field(gt=0)]
+
+
 class FaceDetectionParameters(Block):
-    """How faces are found in a picture."""
+    """How faces are found in a picture, and which of them are left out."""
 
     detector: Literal["centerface", "yunet"]
     yunet: YunetParameters
     detection_size: DetectionSize
     min_score: Annotated[Share, Field(gt=0)]
-    min_size: Annotated[Number, Field(ge=1)]
+    min_size: MinSize
+    min_sharpness: MinSharpness | None
+    max_turn: MaxTurn | None
 
 
 class FaceExtractionParameters(FaceDetectionParameters):

@@ -310,6 +310,15 @@ def test_the_contact_sheet_shows_each_class(extracted, tmp_path):
     figure.savefig(tmp_path / "sheet.png")
 
 
+def test_the_contact_sheet_names_the_tracks_where_there_are_several(extracted):
+    _, faces, face_index, _ = extracted
+    second = face_index["frame"] == face_index["frame"].max()
+    files = face_index["file"].str[-7:]
+    figure = draw_contact_sheet(face_index.assign(track=second.astype(int), file=files), faces)
+    words = {text.get_text() for text in figure.texts}
+    assert words >= {f"{file}, {track}" for file in files for track in (0, 1)}
+
+
 def test_losses_are_said(extracted, caplog):
     videos, faces, *_ = extracted
     with caplog.at_level(logging.INFO):

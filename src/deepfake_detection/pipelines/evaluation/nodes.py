@@ -66,13 +66,21 @@ def _compare_crops(image_index: pd.DataFrame, recipe: Mapping[str, Any] | None) 
             "The detector was trained on crops by face_extraction, and these images were cropped "
             "elsewhere, or not at all, which changes its scores"
         )
-    other = [each for text in texts if (each := json.loads(text)) != recipe]
-    if not other:
-        return
     if recipe is None:
-        log.warning("The detector was trained on crops made elsewhere, not by face_extraction")
+        if texts:
+            log.warning("The detector was trained on crops made elsewhere, not by face_extraction")
         return
-    differing = sorted(name for name in other[0] if other[0][name] != recipe.get(name))
+    # what an older recipe lacks is null in others
+    differing = sorted(
+        {
+            name
+            for other in map(json.loads, texts)
+            for name in other.keys() | recipe.keys()
+            if other.get(name) != recipe.get(name)
+        }
+    )
+    if not differing:
+        return
     log.warning(
         "The faces were cropped by another recipe than the detector's (%s), which changes its "
         "scores: extract them with its settings of face_extraction", ", ".join(differing),

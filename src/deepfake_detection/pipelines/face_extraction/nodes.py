@@ -75,7 +75,8 @@ def extract_faces(
         _log_lost(lost_faces)
         raise UserError(
             f"no face was found in {counted(len(listed.files), 'file')} of {videos}; the log names "
-            "the first reasons. Lower face_extraction.min_score or min_size if there are faces"
+            "the first reasons. If there are faces, lower face_extraction.min_score, or change the "
+            "limits min_size, min_sharpness and max_turn"
         )
     index = _label(found, usable, image_set, all_tracks=settings.tracks == "all")
     index["crop_size"] = settings.crop.size
