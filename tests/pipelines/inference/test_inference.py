@@ -16,6 +16,7 @@ import pytest
 import yaml
 from demo_project import ROOT
 from detector_samples import make_sensitive_detector
+from face_samples import face_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from natsort import natsorted, ns
@@ -62,7 +63,7 @@ def states(tmp_path):
 @pytest.fixture
 def score(detector, states):
     def run(path, **changes):
-        return score_pictures(path, detector, states, parameters(**changes))
+        return score_pictures(path, detector, states, parameters(**changes), face_settings())
 
     return run
 
@@ -270,7 +271,7 @@ def test_other_settings_or_weights_do_not_resume(interrupted, detector, score, s
     assert str(states.folder) not in caplog.text
     trained_again = replace(detector, network=copy.deepcopy(detector.network))
     next(trained_again.network.parameters()).data += 1e-3
-    score_pictures(folder, trained_again, states, parameters())
+    score_pictures(folder, trained_again, states, parameters(), face_settings())
     assert str(states.folder) not in caplog.text
     # what a score does not depend on
     score(folder, source={"rule": "image", "size": 1, "pattern": None})

@@ -14,11 +14,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.faces.cropping import CropRecipe
+from deepfake_detection.faces.finding import FaceFinder
 from deepfake_detection.file_lock import only_once
 from deepfake_detection.images.listing import list_files
 from deepfake_detection.images.sources_and_groups import name_sources
 from deepfake_detection.interruptions import explaining_interruptions
-from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.detector import Detector, Faces
 from deepfake_detection.models.scoring import (
     Score,
     ScoringCheckpoint,
@@ -26,14 +28,19 @@ from deepfake_detection.models.scoring import (
     stamp_of,
 )
 from deepfake_detection.models.source_score import SourceScore
-from deepfake_detection.parameters import InferenceParameters, SourceRule
+from deepfake_detection.parameters import (
+    FaceExtractionParameters,
+    InferenceParameters,
+    SourceRule,
+)
+from deepfake_detection.pipelines.inference.face_choice import choose_faces
 from deepfake_detection.reports.words import counted, printable
 
 log = logging.getLogger(__name__)
 
 _COLUMNS = [
     "path", "fake_probability", "verdict", "threshold", "logit", "source", "width", "height",
-    "warning", "error", "known_fakes", "detector",
+    "warning", "error", "known_fakes", "detector", "cut_by",
 ]  # fmt: skip
 
 
@@ -42,6 +49,7 @@ def score_pictures(
     detector: Detector,
     scoring_checkpoints: ScoringCheckpoints,
     inference: InferenceParameters,
+    face_extraction: FaceExtractionParameters,
 ) -> pd.DataFrame:
     """Score all files of a folder or a list; resume an interrupted run.
 
@@ -57,9 +65,13 @@ def score_pictures(
         InterruptedWorkError: On Ctrl-C and SIGTERM.
     """
     files = list_files(unlabelled_images)
-    state = scoring_checkpoints.open(_fingerprint(detector, unlabelled_images, inference))
+    choice = choose_faces(detector, inference.faces, face_extraction)
+    fingerprint = _fingerprint(detector, unlabelled_images, inference, choice.recipe)
+    state = scoring_checkpoints.open(fingerprint)
     with only_once(state.path.with_suffix(".lock"), "scoring the same pictures"):
-        found = _score_files(detector, [str(file) for _, file in files], state, inference)
+        found = _score_files(
+            detector, [str(file) for _, file in files], state, inference, choice.faces
+        )
     # bytes of a name that are not UTF-8 are written as escapes
     names = [name.encode("utf-8", "backslashreplace").decode() for name, _ in files]
     pairs = zip(found, names, strict=True)
@@ -69,12 +81,17 @@ def score_pictures(
     scores["source"] = _name_sources(scores, inference.source)
     scores["known_fakes"] = ", ".join(detector.card.known_fakes)
     scores["detector"] = detector.card.run_fingerprint
+    scores["cut_by"] = choice.cut_by
     _log_scores(scores, detector)
     return scores[_COLUMNS]
 
 
 def _score_files(
-    detector: Detector, files: list[str], state: ScoringCheckpoint, inference: InferenceParameters
+    detector: Detector,
+    files: list[str],
+    state: ScoringCheckpoint,
+    inference: InferenceParameters,
+    faces: Faces | FaceFinder | None,
 ) -> list[Score]:
     kept = {file: score for file in files if (score := state.find(file)) is not None}
     waiting = [file for file in files if file not in kept]
@@ -102,7 +119,7 @@ def _score_files(
             device=inference.device,
             precision=inference.precision,
             max_pixels=inference.max_pixels,
-            faces="given",
+            faces=faces,
         )
         unsaved: list[tuple[str, Score]] = []
         for score in scores:
@@ -117,10 +134,15 @@ def _score_files(
     return [kept[file] for file in files]
 
 
-def _fingerprint(detector: Detector, images: Path, inference: InferenceParameters) -> str:
+def _fingerprint(
+    detector: Detector, images: Path, inference: InferenceParameters, recipe: CropRecipe | None
+) -> str:
     """SHA-256 over the path and all that a score depends on, except the images."""
     card = detector.card
-    own = [detector.weights_fingerprint, card.threshold, card.temperature]
+    own = [
+        detector.weights_fingerprint, card.run_fingerprint, card.threshold, card.temperature,
+        card.calibration, recipe and recipe.fingerprint,
+    ]  # fmt: skip
     settings = inference.model_dump(mode="json", exclude={"submission", "source"})
     content = json.dumps([own, str(images), settings], sort_keys=True)
     return hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest()

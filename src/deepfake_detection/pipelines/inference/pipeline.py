@@ -15,7 +15,13 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 score_pictures,
-                inputs=["unlabelled_images", "detector", "scoring_checkpoints", "params:inference"],
+                inputs=[
+                    "unlabelled_images",
+                    "detector",
+                    "scoring_checkpoints",
+                    "params:inference",
+                    "params:face_extraction",
+                ],
                 outputs="scores",
                 name="score_pictures",
             ),
