@@ -19,7 +19,7 @@ from deepfake_detection.datasets.atomic import AtomicDataset
 from deepfake_detection.errors import UserError, first_line, user_error_behind
 
 if TYPE_CHECKING:
-    from deepfake_detection.models.scoring import ScoringCheckpoints
+    from deepfake_detection.models.scoring_checkpoints import ScoringCheckpoints
     from deepfake_detection.training.checkpoints import TrainingCheckpoints
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class ProjectHooks:
     @hook_impl
     def after_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
         """Remember the checkpoints that a node used."""
-        from deepfake_detection.models.scoring import ScoringCheckpoints
+        from deepfake_detection.models.scoring_checkpoints import ScoringCheckpoints
         from deepfake_detection.training.checkpoints import TrainingCheckpoints
 
         for value in inputs.values():
