@@ -11,6 +11,8 @@ STAMP := .venv/.installed
 
 demo: setup
 	$(BIN)/kedro run --env demo
+	@echo "Score pictures with the demo's detector in a browser:"
+	@echo "  $(BIN)/deepfake-page data/demo/06_models/resnet18/detector.safetensors"
 
 test: setup
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
@@ -28,7 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv; the first time brings about 6 GB, most of it PyTorch ..."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
-	  --constraint constraints.txt --editable ".[viz,notebooks,dev]"
+	  --constraint constraints.txt --editable ".[viz,notebooks,page,dev]"
 	@touch $@
 
 clean-venv:

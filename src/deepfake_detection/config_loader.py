@@ -20,6 +20,7 @@ from deepfake_detection.parameters import (
 # Names that --params takes although no parameter file has them: paths, with the catalog entries
 # that they replace
 GIVEN_PATHS = {
+    "checkpoint": ("checkpoint",),
     "detector": ("detector",),
     "face_set": ("external_images", "face_index", "faces", "training_images"),
     "images": ("external_images", "pictures_to_check", "unlabelled_images"),

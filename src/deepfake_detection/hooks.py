@@ -26,9 +26,10 @@ log = logging.getLogger(__name__)
 
 _SHOWN_RESULTS = (
     "face_index", "lost_faces", "face_contact_sheet",
-    "detector", "final_detector", "predictions", "metric_table",
-    "robustness_table", "paired_differences", "scores", "submission", "onnx_detector",
-    "onnx_prepare", "model_card", "report", "table", "page",
+    "detector", "final_detector", "imported_detector", "calibrated_detector", "predictions",
+    "metric_table",
+    "robustness_table", "paired_differences", "scores", "source_scores", "submission",
+    "onnx_detector", "onnx_prepare", "model_card", "report", "table", "page",
 )  # fmt: skip
 
 

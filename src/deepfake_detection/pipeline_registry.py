@@ -12,6 +12,7 @@ from kedro.utils import find_kedro_project
 from deepfake_detection.config_loader import StudyConfigLoader
 from deepfake_detection.errors import first_line
 from deepfake_detection.pipelines import data_preparation, studies
+from deepfake_detection.pipelines.calibration.pipeline import create_external_calibration
 from deepfake_detection.pipelines.data_preparation.pipeline import create_leakage_pipeline
 from deepfake_detection.pipelines.evaluation.pipeline import create_external_pipeline
 
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 _MAIN_JOB = ("data_preparation", "training", "evaluation", "robustness", "reporting")
 _OTHERS = (
     "face_extraction", "explanation", "final_training", "inference", "calibration", "export",
-    "paired_comparison",
+    "import_checkpoint", "paired_comparison",
 )  # fmt: skip
 
 
@@ -39,6 +40,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     return {
         "__default__": sum((made[name] for name in _MAIN_JOB), Pipeline([])),
         **made,
+        "external_calibration": create_external_calibration(faces=external),
         "external_evaluation": create_external_pipeline(faces=external),
         "leakage_audit": create_leakage_pipeline(),
         **{

@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import sys
-from dataclasses import asdict
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -20,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 from tqdm import tqdm
 
-from deepfake_detection.command_options import check_device
+from deepfake_detection.command_options import FaceOptions, check_device, face_options
 from deepfake_detection.csv_cells import escape_cell
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.files import holds_video
@@ -31,14 +30,15 @@ from deepfake_detection.reports.words import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from deepfake_detection.faces.finding import FaceFinder
-    from deepfake_detection.models.detector import Detector, Faces
+    from deepfake_detection.models.detector import Detector
     from deepfake_detection.models.scoring import FaceScore, Score
     from deepfake_detection.models.video_scoring import TrackScore, VideoScore
 
 log = logging.getLogger(__name__)
 
-_COLUMNS = ("path", "verdict", "fake_probability", "threshold", "faces", "warning", "error")
+_COLUMNS = (
+    "path", "verdict", "doubt", "fake_probability", "threshold", "faces", "warning", "error",
+)  # fmt: skip
 _EDGES = ("left", "top", "right", "bottom")
 _FACE_COLUMNS = ("face", "frames", *_EDGES, "pixels")
 _NOTHING_READ = 2
@@ -53,35 +53,28 @@ _NOTHING_READ = 2
     "--faces", type=click.Choice(["most-fake", "all"]), default="most-fake",
     help="Of the table: a row for each file, or for each face and face track.",
 )  # fmt: skip
-@click.option("--given", is_flag=True, help="Pictures and frames are crops of one face.")
-@click.option(
-    "--margin", type=click.FloatRange(0.5, 5),
-    help="Cut faces with this margin, for a detector that does not know how its crops were cut.",
-)  # fmt: skip
-@click.option(
-    "--yunet", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="YuNet's weights, for a detector that was trained on the faces that it found.",
-)  # fmt: skip
+@face_options
 @click.option("--frames", type=click.IntRange(min=1), default=32, help="That are taken of a video.")
 @click.option("--device", callback=check_device, default="auto", help="Or cpu, cuda, cuda:N, mps.")
 def main(
-    path: Path, detector: Path, form: str | None, faces: str, margin: float | None,
-    yunet: Path | None, frames: int, device: str, *, given: bool,
+    path: Path, detector: Path, form: str | None, faces: str, frames: int, device: str,
+    *, face_options: FaceOptions,
 ) -> None:  # fmt: skip
     """Score PATH: a picture, a video, a folder, a list of paths (.txt), or - for standard input.
 
-    Standard input is the content of one picture. A file has the score of its most fake face. Exit
-    codes: 0 whatever the verdicts are, 2 if no file could be read, 1 for other errors.
+    Standard input is the content of one picture. Of several faces a fake one decides on the file,
+    else an unsure one, else a real one; of several such, the most fake. Exit codes: 0 whatever the
+    verdicts are, 2 if no file could be read, 1 for other errors.
     """
-    if given + (margin is not None) + (yunet is not None) > 1:
-        raise click.UsageError("--given, --margin and --yunet exclude each other")
     # torch takes seconds to import: --help and mistakes need not wait for it
     from deepfake_detection.models.detector import Detector
+    from deepfake_detection.models.face_choice import choose_faces
+    from deepfake_detection.models.score_json import as_json
 
     loaded = Detector.load(detector)
     if note := loaded.card.split.get("note"):
         log.warning("%s", note.strip())
-    chosen = _choose_faces(loaded, given=given, margin=margin, yunet=yunet)
+    chosen = choose_faces(loaded, face_options)
     scores = _score_files(loaded, path, frames, faces=chosen, device=device)
     form = form or ("table" if sys.stdout.isatty() else "csv")
     columns = _COLUMNS + (_FACE_COLUMNS if faces == "all" else ())
@@ -94,7 +87,7 @@ def main(
         read = read or _was_read(score)
         rows = list(_rows(name, score, each_face=faces == "all"))
         if form == "json":
-            click.echo(json.dumps(_without_nan(asdict(score) | {"path": name})))
+            click.echo(json.dumps(as_json(score) | {"path": name}))
         elif form == "csv":
             writer.writerows({key: escape_cell(cell) for key, cell in row.items()} for row in rows)
         else:
@@ -118,28 +111,9 @@ def _print_table(rows: list[dict[str, Any]], *, threshold: float, each_face: boo
         cells += [row.get(name, "") for name in own]
         if "left" in row:
             cells[-2] = " ".join(str(row[edge]) for edge in _EDGES)
-        cells.append("; ".join(filter(None, (row["warning"], row["error"]))))
+        cells.append("; ".join(filter(None, (row["doubt"], row["warning"], row["error"]))))
         table.add_row(*(escape(printable(str(cell))) for cell in cells))
     Console().print(table)
-
-
-def _choose_faces(
-    detector: Detector, *, given: bool, margin: float | None, yunet: Path | None
-) -> Faces | FaceFinder | None:
-    from deepfake_detection.faces.finding import FaceFinder
-
-    if given:
-        return "given"
-    if margin is not None:
-        return FaceFinder.with_margin(margin, size=detector.preprocessing.resize)
-    if yunet is not None and detector.crop_recipe is not None:
-        return FaceFinder(detector.crop_recipe, yunet_file=yunet)
-    if detector.crop_recipe is None:
-        log.warning(
-            "The detector does not know how its training crops were cut: pictures are scored "
-            "whole, as crops of one face. --margin finds faces"
-        )
-    return None
 
 
 def _score_files(
@@ -178,7 +152,8 @@ def _rows(name: str, score: Score | VideoScore, *, each_face: bool) -> Iterator[
     """The rows of a table for one file."""
     faces = list(_faces(score))
     row = {
-        "path": name, "verdict": score.verdict or "", "threshold": score.threshold,
+        "path": name, "verdict": score.verdict or "", "doubt": score.doubt or "",
+        "threshold": score.threshold,
         "fake_probability": _number(score.fake_probability), "faces": len(faces),
         "warning": score.warning or "", "error": score.error or "",
     }  # fmt: skip
@@ -189,7 +164,8 @@ def _rows(name: str, score: Score | VideoScore, *, each_face: bool) -> Iterator[
         box = dict(zip(_EDGES, map(round, first.box), strict=True))
         yield row | box | {
             "face": number, "frames": frames, "pixels": round(first.pixels),
-            "verdict": face.verdict, "fake_probability": _number(face.fake_probability),
+            "verdict": face.verdict, "doubt": face.doubt or "",
+            "fake_probability": _number(face.fake_probability),
         }  # fmt: skip
 
 
@@ -205,11 +181,3 @@ def _faces(score: Score | VideoScore) -> Iterator[tuple[FaceScore | TrackScore, 
 
 def _number(probability: float) -> str:
     return "" if math.isnan(probability) else f"{probability:.4f}"
-
-
-def _without_nan(score: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN: null stands for the numbers of a file without a verdict."""
-    return {
-        key: None if isinstance(value, float) and math.isnan(value) else value
-        for key, value in score.items()
-    }

@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 sys.path.append(str(FOLDER))
 
 import face_extraction_speed  # noqa: E402
+import face_scoring_speed  # noqa: E402
 import scoring_speed  # noqa: E402
 import timing  # noqa: E402
 import training_speed  # noqa: E402
@@ -149,3 +150,33 @@ def test_face_extraction_is_measured_in_all_its_parts(tmp_path, monkeypatch):
     table = pd.read_csv(tmp_path / "face_extraction_speed.csv")
     assert table["key_frames_every"].tolist() == [3]
     assert (table.drop(columns="key_frames_every") > 0).all(axis=None)
+
+
+@pytest.mark.slow
+def test_latency_of_the_page_is_a_row_for_each_number_of_clients(tmp_path):
+    options = ["--requests", "3", "--clients", "1", "3", "--backbone", MODEL, "--crop", "32"]
+    script = [sys.executable, FOLDER / "page_latency.py", *options, "--output", tmp_path]
+    done = subprocess.run(script, capture_output=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "page_latency.csv")
+    assert table["clients"].tolist() == [1, 3]
+    assert (table["p50_seconds"] > 0).all()
+    assert (table["p99_seconds"] >= table["p50_seconds"]).all()
+
+
+def test_scoring_of_faces_is_compared_with_its_parts(tmp_path, monkeypatch):
+    options = [
+        "--backbone", MODEL, "--resize", "36", "--crop", "32", "--photographs", "2",
+        "--repeats", "2", "--calls", "2", "--clips", "1", "--frames", "4",
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["face_scoring_speed.py", *options, "--output", str(tmp_path)])
+    face_scoring_speed.main()
+    turns = pd.read_csv(tmp_path / "face_scoring_speed.csv")
+    parts = turns["detection"] + turns["forward"]
+    assert len(turns) == 2
+    assert (turns > 0).all(axis=None)
+    assert list(turns["parts_to_scoring"]) == pytest.approx(list(parts / turns["scoring"]))
+    latency = pd.read_csv(tmp_path / "latency.csv").set_index("of")
+    assert latency["repeats"].to_dict() == {"photograph": 2, "clip": 1}
+    assert (latency["min"] <= latency["p50"]).all()
+    assert (latency["p50"] <= latency["p99"]).all()

@@ -113,7 +113,7 @@ LOST = {
     "sound": (write_sound, "clip.mp4", "no video stream"),
     "empty": (lambda path: path.write_bytes(b""), "clip.mp4", ""),
     "cut": (lambda path: cut_off(write_video(path, 30)), "clip.mp4", ""),
-    "text": (lambda path: path.write_text("no picture"), "notes.jpg", "not an image"),
+    "text": (lambda path: path.write_text("no picture"), "notes.jpg", "not a picture"),
     "photograph": (write_cut_photograph, "photo.png", ""),
     "wrong ending": (lambda path: path.write_bytes(b"\x89PNG\r\n"), "photo.mp4", ""),
 }
@@ -191,7 +191,7 @@ def test_a_file_of_the_same_name_size_and_time_elsewhere_is_another(portrait, tm
 def test_a_heic_photograph_without_its_package_is_no_video(tmp_path, monkeypatch):
     path = tmp_path / "photo.heic"
     path.write_bytes(b"\0\0\0\x1cftypheic" + bytes(200))
-    monkeypatch.setattr(reading, "_types", lambda: ("JPEG", "PNG"))
+    monkeypatch.setattr(reading, "readable_types", lambda: ("JPEG", "PNG"))
     record = extract(path, tmp_path / "crops")
     assert record["medium"] is None
     assert "pillow-heif" in reasons(record)[0]

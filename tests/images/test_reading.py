@@ -121,7 +121,7 @@ def test_a_heic_picture_is_turned_upright_and_checked(photograph):
 
 def test_a_heic_picture_names_the_missing_package(photograph, monkeypatch):
     content = heic_of(photograph())
-    monkeypatch.setattr(reading, "_types", lambda: ("JPEG", "PNG"))
+    monkeypatch.setattr(reading, "readable_types", lambda: ("JPEG", "PNG"))
     assert "pillow-heif" in reason_for(content)
 
 

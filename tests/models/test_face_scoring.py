@@ -7,13 +7,11 @@ import numpy as np
 import pytest
 import torch
 from detector_samples import build_detector, make_sensitive_detector
-from face_samples import draw_videos, face_settings
+from face_samples import beside, draw_videos, face_settings, first_frame, with_recipe
 from PIL import Image
 from video_samples import cut_off, write_sound, write_video
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.faces import video
-from deepfake_detection.faces.cropping import CropRecipe
 from deepfake_detection.faces.detection import make_face_detector
 from deepfake_detection.faces.extraction import extract_faces_of_file, read_record
 from deepfake_detection.faces.finding import FaceFinder
@@ -29,17 +27,6 @@ def _settings(**crop):
     return settings.model_copy(update={"crop": settings.crop.model_copy(update=crop)})
 
 
-def _with_recipe(settings):
-    """A detector that was trained on crops of these settings, and its face detector."""
-    faces = make_face_detector(settings)
-    recipe = CropRecipe.of(settings, settings.crop, faces.weights_sha256)
-    card = make_sensitive_detector()
-    split = card.card.split | {"crop_recipe": recipe.model_dump()}
-    made = build_detector(split=split)
-    made.network.load_state_dict(card.network.state_dict())
-    return made, faces
-
-
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
     return sorted(draw_videos(tmp_path_factory.mktemp("videos")).rglob("*.mp4"))
@@ -47,28 +34,19 @@ def clips(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def detector():
-    return _with_recipe(face_settings())[0]
+    return with_recipe(face_settings())[0]
 
 
 @pytest.fixture(scope="module")
 def frame(clips):
     """A frame with one face, which is a small part of it."""
-    return _first_frame(clips[0])
-
-
-def _first_frame(path):
-    timeline = video.read_timeline(path, 10**8)
-    return next(iter(video.read_frames(path, timeline, [0], 10**8))).image
-
-
-def _beside(*pictures):
-    return Image.fromarray(np.concatenate([np.asarray(each) for each in pictures], axis=1))
+    return first_frame(clips[0])
 
 
 @pytest.mark.parametrize("crop", FORMATS, ids=str)
 def test_a_face_scores_as_its_extracted_crop_does(clips, tmp_path, crop):
     settings = _settings(**crop)
-    detector, faces = _with_recipe(settings)
+    detector, faces = with_recipe(settings)
     extract_faces_of_file(clips[0], tmp_path / "faces", settings, faces)
     rows = read_record(clips[0], tmp_path / "faces")["faces"]
     scored = detector.score_video(clips[0], frames=settings.frames_per_video)
@@ -100,7 +78,7 @@ def test_a_photograph_scores_as_its_extracted_crop_does(frame, detector, tmp_pat
 
 
 def test_two_people_give_two_scores(clips, detector):
-    picture = _beside(_first_frame(clips[0]), _first_frame(clips[-1]))
+    picture = beside(first_frame(clips[0]), first_frame(clips[-1]))
     score = detector.score(picture)
     assert len(score.faces) == 2
     assert score.logit == max(face.logit for face in score.faces)
@@ -126,9 +104,9 @@ def test_a_face_that_is_too_small_is_not_scored(frame, detector):
 
 
 def test_pictures_in_any_order_and_batch_have_the_same_scores(clips, detector):
-    pictures = [_first_frame(clip) for clip in clips[:3]]
+    pictures = [first_frame(clip) for clip in clips[:3]]
     pictures.insert(1, Image.new("RGB", (80, 80)))
-    pictures.append(_beside(pictures[0], pictures[2]))
+    pictures.append(beside(pictures[0], pictures[2]))
     alone = [detector.score(each, errors="record").logit for each in pictures]
     for batch_size in (1, 2, 64):
         together = detector.score(pictures, errors="record", batch_size=batch_size)
@@ -145,7 +123,7 @@ def test_a_detector_without_a_recipe_takes_pictures_whole_and_finds_faces_when_t
 
 def test_a_recipe_of_another_face_detector_is_refused(frame):
     settings = face_settings()
-    detector, _ = _with_recipe(settings)
+    detector, _ = with_recipe(settings)
     recipe = detector.card.split["crop_recipe"]
     other = build_detector(
         split=detector.card.split | {"crop_recipe": recipe | {"weights_sha256": "0" * 64}}
@@ -180,7 +158,7 @@ def test_a_face_that_was_trained_on_is_told_also_in_its_photograph(frame, detect
 
 def test_a_clip_of_two_halves_shows_them(clips, detector, tmp_path):
     """The frames of one person, then of another one at another place."""
-    halves = [np.asarray(_first_frame(clip).resize((212, 160))) for clip in (clips[0], clips[-1])]
+    halves = [np.asarray(first_frame(clip).resize((212, 160))) for clip in (clips[0], clips[-1])]
     size = (424, 160)
     pictures = []
     for half in (0, 1):
@@ -204,7 +182,7 @@ def test_a_clip_of_two_halves_shows_them(clips, detector, tmp_path):
 def test_two_people_in_a_clip_are_two_tracks_and_the_more_fake_one_counts(
     clips, detector, tmp_path
 ):
-    picture = np.asarray(_beside(*(_first_frame(clip).resize((212, 160)) for clip in clips[:2])))
+    picture = np.asarray(beside(*(first_frame(clip).resize((212, 160)) for clip in clips[:2])))
     path = write_video(tmp_path / "two.mp4", 6, pictures=[picture] * 6, size=(424, 160))
     score = detector.score_video(path, frames=6)
     assert [len(track.frames) for track in score.tracks] == [6, 6]
@@ -218,7 +196,7 @@ def test_frames_of_crops_are_scored_whole(detector, tmp_path):
     (track,) = score.tracks
     assert [each.number for each in track.frames] == [0, 2, 4]
     assert track.frames[0].face.box == (0, 0, 64, 48)
-    whole = detector.score(_first_frame(path), faces="given").logit
+    whole = detector.score(first_frame(path), faces="given").logit
     assert track.frames[0].face.logit == pytest.approx(whole, abs=1e-4)
 
 
@@ -245,12 +223,12 @@ def test_a_clip_without_a_score_says_why(detector, tmp_path, kind):
 
 
 def test_a_network_that_gives_no_number_gives_no_verdict_of_a_clip(clips):
-    detector, _ = _with_recipe(face_settings())
+    detector, _ = with_recipe(face_settings())
     torch.nn.init.constant_(detector.network.fc.bias, math.inf)
     score = detector.score_video(clips[0], frames=2, errors="record")
     assert score.verdict is None
     assert {reason for _, reason in score.lost} == {NO_NUMBER}
-    score = detector.score(_first_frame(clips[0]), errors="record")
+    score = detector.score(first_frame(clips[0]), errors="record")
     assert (score.verdict, score.error, score.faces) == (None, NO_NUMBER, ())
 
 

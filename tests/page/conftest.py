@@ -3,9 +3,13 @@
 import hashlib
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from detector_samples import VOUCHED_BY, make_sensitive_detector
+from face_samples import beside, draw_videos, face_settings, first_frame, with_recipe
 from page_server import start_page
+from PIL import Image
+from video_samples import write_sound, write_video
 
 from deepfake_detection.images.fingerprints import pack_hashes
 from deepfake_detection.models.detector_file import write_detector
@@ -49,5 +53,52 @@ def page(detector_file, tmp_path_factory):
         "--upload-seconds", "3",
     ]  # fmt: skip
     server = start_page(tmp_path_factory.mktemp("page"), str(detector_file), *limits)
+    yield server.wait()
+    server.end()
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory):
+    """Clips of two people, and of two people beside each other and one after the other."""
+    folder = tmp_path_factory.mktemp("people")
+    drawn = sorted(draw_videos(folder / "drawn", sources=2, frames=2).rglob("*.mp4"))
+    one, other = (np.asarray(first_frame(clip).resize((212, 160))) for clip in drawn[:2])
+    both = np.asarray(beside(one, other))
+    write_video(folder / "two.mp4", 6, pictures=[both] * 6, size=(424, 160))
+    write_video(folder / "halves.mov", 12, pictures=[one] * 6 + [other] * 6, size=(212, 160))
+    write_video(folder / "one.webm", 3, pictures=[one] * 3, size=(212, 160), codec="libvpx-vp9")
+    Image.fromarray(both).save(folder / "two.png")
+    Image.new("RGB", (200, 160), "grey").save(folder / "nobody.png")
+    write_sound(folder / "sound.mp4")
+    write_video(folder / "long.mp4", 100, size=(64, 48))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def face_detector(people):
+    """A detector that finds faces, and to which one of the two people is fake, the other real."""
+    made, _ = with_recipe(face_settings())
+    levels = [track.fake_probability for track in made.score_video(people / "two.mp4").tracks]
+    assert len(levels) == 2
+    return replace(made, card=replace(made.card, threshold=sum(levels) / 2))
+
+
+@pytest.fixture(scope="session")
+def face_page(face_detector, tmp_path_factory):
+    """A page whose detector finds faces."""
+    folder = tmp_path_factory.mktemp("face_page")
+    path = folder / "detector.safetensors"
+    write_detector(face_detector, path)
+    limits = [
+        "--max-clip-seconds",
+        "5",
+        "--max-clip-megabytes",
+        "2",
+        "--clip-decode-seconds",
+        "5",
+        "--decode-seconds",
+        "1",
+    ]
+    server = start_page(folder, str(path), *limits)
     yield server.wait()
     server.end()

@@ -1,10 +1,11 @@
 """The page as a process of its own, and requests to it."""
 
+import asyncio
 import http.client
 import os
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,8 +57,8 @@ class PageServer:
     def connect(self):
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
 
-    def score(self, body, **headers):
-        return self.ask("POST", "/score", body, OWN | headers)
+    def score(self, body, query="", **headers):
+        return self.ask("POST", f"/score?{query}", body, OWN | headers)
 
     def end(self):
         if self.process.poll() is None:
@@ -81,3 +82,23 @@ def start_page(folder, *arguments, first=""):
             cwd=empty, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True,
         )  # fmt: skip
     return PageServer(process, empty)
+
+
+def call_app(app, body):
+    """Status and body of an application's answer, which no server passes on."""
+    headers = [(b"host", b"localhost"), (b"x-deepfake-page", b"1")]
+    scope = {
+        "type": "http", "method": "POST", "path": "/score", "headers": headers, "query_string": b"",
+    }  # fmt: skip
+    said = []
+
+    async def receive():
+        return {"type": "http.request", "body": body}
+
+    async def send(message):
+        said.append(message)
+
+    with suppress(RuntimeError):
+        asyncio.run(app(scope, receive, send))
+    start, content = said
+    return start["status"], content["body"]

@@ -1,29 +1,30 @@
 """What the page answers to images, and to other files."""
 
-import asyncio
 import base64
 import io
 import json
 from dataclasses import asdict
 from types import SimpleNamespace
-from unittest.mock import AsyncMock
 
 import numpy as np
 import pytest
 from detector_samples import make_overflowing_detector
+from page_server import call_app
 from picture_samples import png_of_size
 from PIL import Image
 
 from deepfake_detection.images.preprocessing import crop_pixels, seen_box
 from deepfake_detection.images.reading import open_picture
-from deepfake_detection.models.heat_maps import NOT_FINITE, HeatMaps, heat_layer
+from deepfake_detection.models.heat_maps import HeatMaps, heat_layer
 from deepfake_detection.models.scoring import TRAINED_ON_IT
-from deepfake_detection.page.app import Limits, make_app
-from deepfake_detection.page.scoring import ImageScorer
+from deepfake_detection.page.app import make_app
+from deepfake_detection.page.decoding_process import DecodingLimits
+from deepfake_detection.page.requests import Limits
+from deepfake_detection.page.scoring import UploadScorer
 
 
-def scored(page, body):
-    status, _, answer = page.score(body)
+def scored(page, body, query=""):
+    status, _, answer = page.score(body, query)
     assert status == 200, answer
     return json.loads(answer)
 
@@ -59,29 +60,37 @@ def test_page_scores_as_the_detector_does(page, detector, pictures, kind):
         assert answer[name] == pytest.approx(expected[name], abs=1e-6)
     for name in ("verdict", "width", "height", "warning"):
         assert answer[name] == expected[name]
-    assert f"{answer['fake_probability']:.3f}" in answer["sentence"]
+    assert answer["kind"] == "picture"
+    # nothing is sent that was not asked for
+    assert answer.keys().isdisjoint({"picture", "crops", "heat_maps", "path"})
 
 
-def test_heat_map_is_that_of_the_verdict_and_covers_the_scored_part(page, detector, pictures):
-    answer = scored(page, pictures["turned"])
+def decode(uri):
+    start, _, content = uri.partition(",")
+    assert start.startswith("data:image/")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
+
+
+def test_crop_and_heat_map_are_of_the_scored_part(page, detector, pictures):
+    answer = scored(page, pictures["turned"], "pictures=1&heat_maps=1")
     picture = open_picture(pictures["turned"])
-    assert answer["box"] == pytest.approx(seen_box(picture.size, detector.preprocessing))
-    start, _, content = answer["heat_map"].partition(",")
-    assert start == "data:image/png;base64"
-    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
+    assert answer["seen"] == pytest.approx(seen_box(picture.size, detector.preprocessing))
     pixels = np.stack([crop_pixels(picture, detector.preprocessing)])
+    np.testing.assert_array_equal(decode(*answer["crops"]), pixels[0])
+    assert decode(answer["picture"]).shape == (picture.height, picture.width, 3)
+    shown = decode(*answer["heat_maps"])
     expected = np.asarray(heat_layer(HeatMaps(detector).explain(pixels)[0], (32, 32)))
     assert shown.shape == (32, 32, 4)
     assert shown[..., 3].max() > 100
     np.testing.assert_allclose(shown[..., 3].astype(int), expected[..., 3].astype(int), atol=2)
 
 
-def test_a_heat_map_that_is_not_finite_is_said_beside_the_verdict(encode):
+def test_a_heat_map_that_is_not_finite_is_null_beside_the_verdict(encode):
     detector, decoder = make_overflowing_detector(), SimpleNamespace(open=open_picture)
-    answer = ImageScorer(detector, "cpu", decoder)(encode(Image.new("RGB", (40, 40))))
+    scorer = UploadScorer(detector, "cpu", decoder)
+    answer = scorer(encode(Image.new("RGB", (40, 40))), heat_maps=True)
     assert answer["verdict"] == "fake"
-    assert answer["heat_map"] is None
-    assert NOT_FINITE in answer["warning"]
+    assert answer["heat_maps"] == [None]
 
 
 def test_a_training_image_is_recognised(page, trained_picture):
@@ -124,18 +133,17 @@ def test_nothing_is_written_or_logged(page, pictures):
     assert list(page.folder.iterdir()) == []
 
 
-def test_an_error_of_the_program_is_logged_and_not_answered(detector, caplog):
-    def fail(content):
+class Failing:
+    finds_faces = explains = False
+
+    def __call__(self, content, **_):
         raise RuntimeError(f"a secret of the program at {content!r}")
 
-    app = make_app(detector, fail, Limits(1, 1, 1, 9), explains=False)
-    headers = [(b"host", b"localhost"), (b"x-deepfake-page", b"1")]
-    scope = {"type": "http", "method": "POST", "path": "/score", "headers": headers}
-    receive, send = AsyncMock(return_value={"type": "http.request", "body": b"x"}), AsyncMock()
-    with pytest.raises(RuntimeError):
-        asyncio.run(app(scope, receive, send))
-    start, body = [call.args[0] for call in send.await_args_list]
-    assert start["status"] == 500
-    check_refusal(body["body"])
-    assert b"secret" not in body["body"]
+
+def test_an_error_of_the_program_is_logged_and_not_answered(detector, caplog):
+    app = make_app(detector, Failing(), Limits(1, 1, 1, 9), DecodingLimits(1, 9))
+    status, body = call_app(app, b"x")
+    assert status == 500
+    check_refusal(body)
+    assert b"secret" not in body
     assert "a secret of the program" in caplog.text

@@ -1,6 +1,5 @@
 """Pictures that take long, clients that are slow or leave, and a detector without numbers."""
 
-import asyncio
 import io
 import json
 import socket
@@ -10,18 +9,22 @@ import zlib
 from contextlib import ExitStack, closing
 from copy import deepcopy
 from threading import Thread
-from unittest.mock import AsyncMock
 
 import psutil
 import pytest
 import torch
-from page_server import start_page
+from page_server import call_app, start_page
 from picture_samples import png_of_size
 from PIL import Image
 
-from deepfake_detection.images.decoding_process import DecodingProcess, SlowPictureError
-from deepfake_detection.page.app import Limits, make_app
-from deepfake_detection.page.scoring import ImageScorer
+from deepfake_detection.page.app import make_app
+from deepfake_detection.page.decoding_process import (
+    DecodingLimits,
+    DecodingProcess,
+    SlowPictureError,
+)
+from deepfake_detection.page.requests import Limits
+from deepfake_detection.page.scoring import UploadScorer
 
 HEAD = "POST /score HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Deepfake-Page: 1\r\n"
 
@@ -43,7 +46,7 @@ def endless(encode):
 def hasty(detector_file, tmp_path_factory):
     """A page that decodes for two seconds, lets two images wait, and requests for four seconds."""
     limits = ["--decode-seconds", "2", "--max-waiting", "2", "--max-megapixels", "50"]
-    sooner = "from deepfake_detection.page import app\napp._WAITING_SECONDS = 4\n"
+    sooner = "from deepfake_detection.page import server\nserver._WAITING_SECONDS = 4\n"
     folder = tmp_path_factory.mktemp("hasty")
     server = start_page(folder, str(detector_file), *limits, first=sooner)
     yield server.wait()
@@ -192,30 +195,25 @@ def test_a_network_of_nan_gives_an_error_and_no_verdict(detector, picture):
     damaged = deepcopy(detector)
     with torch.no_grad():
         next(damaged.network.parameters()).fill_(float("nan"))
-    with closing(DecodingProcess(1, 9)) as decoder:
-        scorer = ImageScorer(damaged, "cpu", decoder)
-        app = make_app(damaged, scorer, Limits(1, 1, 1, 9), explains=True)
-        headers = [(b"host", b"localhost"), (b"x-deepfake-page", b"1")]
-        scope = {"type": "http", "method": "POST", "path": "/score", "headers": headers}
-        receive = AsyncMock(return_value={"type": "http.request", "body": picture})
-        answer = AsyncMock()
-        asyncio.run(app(scope, receive, answer))
-    start, body = [call.args[0] for call in answer.await_args_list]
-    assert start["status"] == 422
-    assert list(json.loads(body["body"])) == ["error"]
+    with closing(DecodingProcess(DecodingLimits(1, 9))) as decoder:
+        scorer = UploadScorer(damaged, "cpu", decoder)
+        app = make_app(damaged, scorer, Limits(1, 1, 1, 9), decoder.limits)
+        status, body = call_app(app, picture)
+    assert status == 422
+    assert list(json.loads(body)) == ["error"]
 
 
 def test_decoding_process_starts_again_after_it_has_ended(picture, endless):
-    with closing(DecodingProcess(50, 30)) as decoder:
+    with closing(DecodingProcess(DecodingLimits(50, 30))) as decoder:
         expected = Image.open(io.BytesIO(picture)).convert("RGB").tobytes()
         assert decoder.open(picture).tobytes() == expected
         decoder.close()
         assert decoder.open(picture).tobytes() == expected
         # the next pictures are answered, whatever came before
-        decoder._seconds = 0
+        decoder.limits = DecodingLimits(50, 0)
         with pytest.raises(SlowPictureError):
             decoder.open(endless)
-        decoder._seconds = 30
+        decoder.limits = DecodingLimits(50, 30)
         assert decoder.open(picture).tobytes() == expected
 
 

@@ -27,3 +27,12 @@ class FolderDataset(HandleDataset):
     """A folder, as its path, which a node fills."""
 
     handle = Path
+
+
+class FileDataset(HandleDataset):
+    """A file, as its path, which a node reads."""
+
+    handle = Path
+
+    def _exists(self) -> bool:
+        return self._path.is_file()

@@ -73,10 +73,10 @@ def cut_crop(image: Image.Image, face: Face, crop: CropParameters) -> Image.Imag
     return _align(image, face, crop)
 
 
-def encode_crop(image: Image.Image, face: Face, crop: CropParameters) -> bytes:
+def encode_crop(drawn: Image.Image, crop: CropParameters) -> bytes:
     """The file of a face's crop."""
     buffer = io.BytesIO()
-    cut_crop(image, face, crop).save(buffer, **save_options(crop))
+    drawn.save(buffer, **save_options(crop))
     return buffer.getvalue()
 
 

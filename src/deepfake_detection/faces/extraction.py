@@ -11,7 +11,7 @@ from typing import Any
 
 from deepfake_detection.atomic_write import atomic_write, naming_disk_errors
 from deepfake_detection.faces import video
-from deepfake_detection.faces.cropping import encode_crop, file_ending
+from deepfake_detection.faces.cropping import cut_crop, encode_crop, file_ending
 from deepfake_detection.faces.detection import Face, FaceDetector
 from deepfake_detection.faces.finding import find_large_faces
 from deepfake_detection.faces.tracking import Tracker, choose_largest
@@ -143,7 +143,7 @@ def _find_faces(
         if reason:
             findings.lose(frame, reason)
         for number, (face, track) in enumerate(zip(large, tracker.add(large), strict=True)):
-            content = encode_crop(frame.image, face, settings.crop)
+            content = encode_crop(cut_crop(frame.image, face, settings.crop), settings.crop)
             crop = folder / f"{frame.number:06}_{number}"
             with naming_disk_errors(crop):
                 crop.write_bytes(content)

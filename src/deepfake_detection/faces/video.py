@@ -1,6 +1,8 @@
 """Chosen frames of a video, decoded once each and no more than they need."""
 
 import hashlib
+import io
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +29,10 @@ _DELAYING = frozenset({"libdav1d", "libaom-av1", "av1"})
 _TURNS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
 # of a header that says more than the file holds; the last frame has a duration too
 _TOLERANCE, _SECONDS_OF_TOLERANCE = 0.02, 0.5
+
+
+# A file, or its content
+VideoSource = Path | bytes
 
 
 class UnreadableVideoError(Exception):
@@ -65,6 +71,14 @@ class Timeline:
         return None
 
 
+@dataclass(frozen=True)
+class ChosenFrames:
+    """The frames of a video that were chosen."""
+
+    frames: Iterator[Frame]  # decoded as they are taken
+    complaint: str | None = None  # see `Timeline`
+
+
 def import_av() -> ModuleType:
     """PyAV, which is an extra; a UserError names it if it is missing."""
     try:
@@ -75,6 +89,26 @@ def import_av() -> ModuleType:
         ) from None
     av.logging.set_level(None)
     return av
+
+
+def open_frames(
+    source: VideoSource,
+    count: int,
+    every_seconds: float | None,
+    max_pixels: int,
+    max_seconds: float = math.inf,
+) -> ChosenFrames:
+    """Choose frames of a video; the options are those of `Detector.score_video`.
+
+    Raises:
+        UnreadableVideoError: As `read_timeline`, or if it takes more than `max_seconds`. Also as
+            frames are taken.
+    """
+    timeline = read_timeline(source, max_pixels)
+    if (seconds := float(timeline.seconds[-1])) > max_seconds:
+        raise UnreadableVideoError(f"{seconds:.0f} seconds are more than {max_seconds:g}")
+    wanted = choose_frames(timeline, count, every_seconds)
+    return ChosenFrames(read_frames(source, timeline, wanted, max_pixels), timeline.complaint)
 
 
 def choose_frames(timeline: Timeline, count: int, every_seconds: float | None) -> list[int]:
@@ -97,7 +131,7 @@ def choose_by_time(timeline: Timeline, step: float) -> list[int]:
     return sorted(set(np.searchsorted(seconds, wanted - 1e-6).tolist()) & set(range(len(seconds))))
 
 
-def read_timeline(path: Path, max_pixels: int) -> Timeline:
+def read_timeline(source: VideoSource, max_pixels: int) -> Timeline:
     """Read the times of all frames of a video; nothing is decoded.
 
     The header's own count and duration are not relied on.
@@ -105,7 +139,7 @@ def read_timeline(path: Path, max_pixels: int) -> Timeline:
     Raises:
         UnreadableVideoError: If it is no video, has no frames, or larger ones than `max_pixels`.
     """
-    with _open(path) as (container, stream):
+    with _open(source) as (container, stream):
         width, height = stream.codec_context.width, stream.codec_context.height
         if width * height > max_pixels:
             raise UnreadableVideoError(
@@ -167,7 +201,7 @@ def _starts(
 
 
 def read_frames(
-    path: Path, timeline: Timeline, wanted: list[int], max_pixels: int, threads: int = 1
+    source: VideoSource, timeline: Timeline, wanted: list[int], max_pixels: int, threads: int = 1
 ) -> Iterator[Frame]:
     """Decode the frames with the numbers `wanted`, in ascending order.
 
@@ -175,7 +209,7 @@ def read_frames(
     No packet is decoded twice. A damaged frame is one without an image.
     """
     waiting = list(wanted)
-    for number, decoded in _decode(path, timeline, waiting, threads):
+    for number, decoded in _decode(source, timeline, waiting, threads):
         while waiting and waiting[0] < number:
             # a packet that gives no frame of its own, as the second field of an interlaced one
             if waiting[0] == number - 1 and number not in waiting:
@@ -193,10 +227,10 @@ def _lost(timeline: Timeline, number: int, reason: str) -> Frame:
 
 
 def _decode(
-    path: Path, timeline: Timeline, waiting: list[int], threads: int
+    source: VideoSource, timeline: Timeline, waiting: list[int], threads: int
 ) -> Iterator[tuple[int, Any]]:
     """Decoded frames with their numbers. The caller takes from `waiting` what it got."""
-    with _open(path) as (container, stream):
+    with _open(source) as (container, stream):
         stream.codec_context.thread_count = threads
         stream.thread_type = "AUTO"
         chosen = set(timeline.times[waiting].tolist()) if len(timeline.times) else set()
@@ -279,12 +313,13 @@ def _deinterlace(decoded: Any) -> Any:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[tuple[Any, Any]]:
+def _open(source: VideoSource) -> Iterator[tuple[Any, Any]]:
     """The container and its first stream of moving pictures."""
     av = import_av()
     options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
     try:
-        with av.open(str(path), options=options, metadata_errors="replace") as container:
+        file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+        with av.open(file, options=options, metadata_errors="replace") as container:
             cover = av.stream.Disposition.attached_pic
             streams = [each for each in container.streams.video if not each.disposition & cover]
             if not streams:

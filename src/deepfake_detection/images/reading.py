@@ -90,7 +90,7 @@ def open_picture(
     except TooManyPixelsError:
         raise
     except UnreadablePictureError:
-        if content.startswith(_HEIC_STARTS, 4) and "HEIF" not in _types():
+        if content.startswith(_HEIC_STARTS, 4) and "HEIF" not in readable_types():
             raise MissingReaderError(
                 "a HEIC picture, for which pillow-heif is missing (extra `heic`)"
             ) from None
@@ -100,7 +100,10 @@ def open_picture(
 
 
 def _decode(content: bytes, max_pixels: int | None, types: tuple[str, ...] | None) -> Image.Image:
-    with pillow_errors(), Image.open(io.BytesIO(content), formats=types or _types()) as image:
+    with (
+        pillow_errors(),
+        Image.open(io.BytesIO(content), formats=types or readable_types()) as image,
+    ):
         width, height = image.size
         if max(width, height) > _LONGEST_SIDE:
             raise TooManyPixelsError(f"{width}×{height}: a side is longer than {_LONGEST_SIDE}")
@@ -117,7 +120,7 @@ def _decode(content: bytes, max_pixels: int | None, types: tuple[str, ...] | Non
 
 
 @cache
-def _types() -> tuple[str, ...]:
+def readable_types() -> tuple[str, ...]:
     """Those of `_TYPES` that this Pillow was built with, or that pillow-heif adds."""
     Image.init()
     with suppress(ImportError):
@@ -167,7 +170,7 @@ def pillow_errors() -> Iterator[None]:
     except UnreadablePictureError:
         raise
     except Image.UnidentifiedImageError:
-        raise UnreadablePictureError("not an image, or of a type that Pillow cannot read") from None
+        raise UnreadablePictureError("not a picture, or of a type that cannot be read") from None
     except Image.DecompressionBombError as error:
         raise TooManyPixelsError(str(error)) from None
     # Pillow's decoders raise many types for a broken file (OSError, SyntaxError, struct.error,

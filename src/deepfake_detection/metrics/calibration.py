@@ -65,11 +65,14 @@ def calibrate(
         calibration.verdict.error_rate,
     )
     notes = [note for note in (threshold.note, temperature.note, unsure.note) if note]
+    # of imported weights, of which validation chose no epoch
+    kept = {key: value for key, value in detector.card.calibration.items() if key == "epoch"}
     card = replace(
         detector.card,
         threshold=threshold.value,
         temperature=temperature.value,
-        calibration={
+        calibration=kept
+        | {
             "fitted": [name for name, fit in fits.items() if fit.fitted],
             "notes": notes,
             "source_score": source_score.as_json(),
@@ -110,12 +113,16 @@ def _limit_distance(detector: Detector, share: float | None) -> float | None:
 def choices_on_validation(calibration: Mapping[str, Any]) -> str:
     """What validation chose of a detector, in words: `the epoch and the threshold`.
 
-    The calibration is that of its card; empty for one made before there was any.
+    The calibration is that of its card; empty for one made before there was any. Empty, if
+    validation chose nothing of imported weights.
     """
     fitted = [*calibration.get("fitted", [])]
     if SourceScore.of(calibration).areas:
         fitted.append("rule of source scores")
-    *first, last = ["the epoch", *(f"the {name}" for name in fitted)]
+    epoch = ["the epoch"] if calibration.get("epoch", True) else []
+    if not epoch and not fitted and calibration.get("verdict", {}).get("unsure"):
+        fitted.append("interval of unsure scores")
+    *first, last = [*epoch, *(f"the {name}" for name in fitted)] or [""]
     return f"{', '.join(first)} and {last}" if first else last
 
 

@@ -6,9 +6,11 @@ from typing import Any
 import pandas as pd
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.models.detector_card import UNKNOWN_METHOD
 from deepfake_detection.models.source_score import SourceScore
 
 EXTERNAL = "external"
+_UNKNOWN = "the detector's training images are unknown: these may be among them"
 
 # The pipelines that make an entry, where it is not evaluation
 _MADE_BY = {"training_history": "training", "validation_logits": "training"}
@@ -78,7 +80,9 @@ def explain_subset(subset: str, method: str, chosen: str) -> str | None:
 
     `method` is that of the split, and `chosen` as `choices_on_validation`.
     """
-    also = f"validation also chose {chosen}" if subset == "validation" else None
+    also = f"validation also chose {chosen}" if subset == "validation" and chosen else None
+    if method == UNKNOWN_METHOD:
+        return join_notes(also, _UNKNOWN)
     if subset != EXTERNAL and method == "individual":
         return join_notes(also, "inflated: neighbours of these images were trained on")
     return also

@@ -23,6 +23,12 @@ def request_scored_pixels(
 
 def check_split(detector: Detector, split: pd.DataFrame) -> None:
     """Raise a `UserError` unless a split is the one that a detector was trained on."""
+    if detector.card.imported_from is not None:
+        raise UserError(
+            "the detector was imported, and its training images are unknown: it has no split of "
+            "its own to be scored on. Score it as on a set from elsewhere, with kedro run "
+            "--pipelines external_evaluation --params images=FOLDER,detector=FILE"
+        )
     ours, its = fingerprint_of_split(split), detector.card.split["fingerprint"]
     if ours != its:
         raise UserError(

@@ -5,7 +5,7 @@ fakes: of the real images with a sure verdict at most `error_rate` are called fa
 with a sure verdict at most that share is called real. Groups of images count, not images: each
 group has a weight of 1 in each class. As in conformal prediction (Vovk et al. 2005; for groups Dunn
 et al. 2022), one more group is counted, which is wrong: validation with n groups of a class
-promises no rate below 1 / (n + 1). Where that is too few, the rate is kept on validation alone.
+promises no rate below 1 / (n + 1). If that is too high, the rate is kept on validation alone.
 """
 
 import math
@@ -76,7 +76,9 @@ def choose_unsure_interval(
 
     if (chosen := choose(extra=1)) is not None:
         return chosen
-    if (chosen := choose(extra=0)) is not None:
+    # not even a detector without errors could promise this rate
+    too_few = min(count) + 1 < 1 / error_rate - 1e-9
+    if too_few and (chosen := choose(extra=0)) is not None:
         return replace(
             chosen,
             note=f"sure verdicts keep an error rate of {error_rate:g} on validation, which has too "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, cast, overload
 
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from deepfake_detection.errors import UserError
 from deepfake_detection.faces.cropping import CropRecipe
 from deepfake_detection.faces.finding import FaceFinder
+from deepfake_detection.faces.video import open_frames
 from deepfake_detection.images.pixel_cache import PixelArray, prefetch_batches
 from deepfake_detection.models.detector_file import DetectorCard, Hashes, read_detector_file
 from deepfake_detection.models.devices import (
@@ -32,7 +33,6 @@ from deepfake_detection.models.training_distance import (
 from deepfake_detection.models.verdicts import VerdictRule
 from deepfake_detection.models.video_scoring import (
     LARGEST_FRAME,
-    FrameChoice,
     VideoScore,
     score_video,
 )
@@ -213,7 +213,7 @@ class Detector:
         `error`.
         """
         forward = Forward(self, device, precision)
-        finder, look = self._choose_finder(faces)
+        finder, look = self.choose_finder(faces)
         return score_images(self, forward, images, flip, batch_size, max_pixels, finder, look=look)
 
     def score_video(
@@ -249,15 +249,18 @@ class Detector:
                 missing, or this machine lacks the device.
         """
         forward = Forward(self, device, precision)
-        options = FrameChoice(frames, every_seconds, max_pixels)
-        finder, _ = self._choose_finder(faces)
-        score = score_video(self, forward, Path(path), options, flip, batch_size, finder)
+        open_chosen = partial(open_frames, Path(path), frames, every_seconds, max_pixels)
+        finder, _ = self.choose_finder(faces)
+        score = score_video(self, forward, str(path), open_chosen, flip, batch_size, finder)
         if errors == "raise" and score.error is not None:
             raise UserError(f"{path}: {score.error}")
         return score
 
-    def _choose_finder(self, faces: Faces | FaceFinder | None) -> tuple[FaceFinder | None, bool]:
-        """What finds faces, if anything does, and whether to look for crops of one face first."""
+    def choose_finder(self, faces: Faces | FaceFinder | None) -> tuple[FaceFinder | None, bool]:
+        """What finds faces, if anything does, and whether to look for crops of one face first.
+
+        `faces` is as for `score`.
+        """
         if faces is None:
             return (self.face_finder, True) if self.crop_recipe else (None, False)
         if faces == "given":

@@ -24,6 +24,8 @@ from deepfake_detection.parameters.base import Label, require
 FORMAT_VERSION = 2
 # Bounds of a card: characters, blocks in blocks, whole numbers
 _LONGEST, _DEEPEST, _LARGEST = 5_000_000, 50, 2**63
+# `split.method` of a detector whose training images are unknown
+UNKNOWN_METHOD = "unknown"
 # Keys of `split` in older files, with their names today
 _RENAMED = {"looks": "image_sizes"}
 
@@ -88,8 +90,14 @@ class _Split(_Part):
     crop_recipe: _CropRecipe | None = None
 
 
+class _Imported(_Part):
+    source: Line
+    weights: Line
+
+
 class _Settings(_Part):
     training: dict[str, Any] = {}
+    import_checkpoint: _Imported | None = None
     calibration: dict[str, dict[str, Any]] = {}
 
 
@@ -106,6 +114,7 @@ class _Verdict(_Part):
 
 
 class _Calibration(_Part):
+    epoch: bool = True
     fitted: list[Literal["threshold", "temperature"]] = []
     notes: list[str] = []
     source_score: _SourceScore = _SourceScore(rule="mean_logit")
@@ -162,7 +171,7 @@ class DetectorCard:
         computed_on: Device, processes, precision and threads of its training.
         calibration: `fitted`: which of threshold and temperature were chosen on validation;
             `notes`: remarks on them; `source_score`: see `SourceScore`; `verdict`: see
-            `VerdictRule`.
+            `VerdictRule`; `epoch`: whether validation chose the epoch (it did, if this is missing).
         vouched_by: Of a detector trained on all images, which cannot be evaluated: the run that its
             settings and number of epochs come from. run_fingerprint, split_fingerprint,
             split_method, images (that it was trained on), best_epoch, best_validation_accuracy.
@@ -194,6 +203,19 @@ class DetectorCard:
     def known_fakes(self) -> list[str]:
         """Class folders of the fakes that it was trained on."""
         return [name for name, label in self.classes.items() if label == "fake"]
+
+    def describe_known_fakes(self) -> str:
+        """The kinds of fake in one line, for tables; of an imported detector, what is unknown."""
+        kinds = ", ".join(self.known_fakes)
+        return kinds if self.imported_from is None else f"{kinds} (training images unknown)"
+
+    @property
+    def imported_from(self) -> str | None:
+        """Where a detector comes from whose training images are unknown; None for any other."""
+        if self.split["method"] != UNKNOWN_METHOD:
+            return None
+        imported = self.settings.get("import_checkpoint") or {"source": "source unknown"}
+        return str(imported["source"])
 
 
 def parse_card(text: str) -> DetectorCard:

@@ -32,7 +32,6 @@ class Forward:
         use_ieee_float32(self.device)
         network = detector.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network: nn.Module = network.eval()
-        self._head = find_head(self._network)
         self._normalise = Normalise(detector.preprocessing).to(self.device)
         self._distance = detector.training_distance
 
@@ -41,23 +40,25 @@ class Forward:
 
         Both are float64, [n]. Distances are NaN if the detector has no measure of them.
         """
-        logits, features = self.describe(pixels)
         if self._distance is None:
-            return logits, np.full(len(logits), np.nan)
+            return self._compute_logits(pixels), np.full(len(pixels), np.nan)
+        logits, features = self.describe(pixels)
         return logits, self._distance.of(features)
 
-    @torch.inference_mode()
     def describe(self, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> tuple[Float64s, Float32s]:
         """Logits as from a call, and what the head is given: float32, [n, features]."""
+        with recording_features(find_head(self._network)) as features:
+            logits = self._compute_logits(pixels)
+        return logits, features[0].cpu().numpy()
+
+    @torch.inference_mode()
+    def _compute_logits(self, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Float64s:
         batch = self._normalise(to_batch(pixels, self.device))
-        with (
-            recording_features(self._head) as features,
-            torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16),
-        ):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             outputs = self._network(batch)
         # on the CPU: not every device has double precision
         outputs = outputs.cpu().double()
-        return np.asarray(outputs[:, FAKE] - outputs[:, REAL]), features[0].cpu().numpy()
+        return np.asarray(outputs[:, FAKE] - outputs[:, REAL])
 
 
 class Normalise(nn.Module):

@@ -56,39 +56,11 @@ def _fetch_imagenet(model: str) -> dict[str, Tensor]:
 def _read_weights(model: str, path: Path) -> dict[str, Tensor]:
     """A state dict of the network, out of a file of another program too.
 
-    What is around it is left out: other entries of a checkpoint, such as an optimiser's; a prefix
-    of names, as `module.` (DistributedDataParallel) and `network.` (a detector file); and a head
-    with neither 1000 nor two outputs.
+    A head with neither 1000 nor two outputs is left out, and what `match_weights` leaves out.
     """
-    if not path.is_file():
-        raise UserError(
-            f"parameter 'training.weights': there is no file {path}. "
-            "Use imagenet, none, or the path of a .safetensors or .pth file."
-        )
-    try:
-        if path.suffix == ".safetensors":
-            content: Any = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        found = dict(_find_state(content))
-    # weights_only makes torch raise several kinds of errors for files that are not plain weights
-    except Exception as error:
-        raise UserError(
-            f"parameter 'training.weights': {path} is no readable file of weights "
-            f"({first_line(error)}). Use a .safetensors file, or a .pth file with a state dict."
-        ) from error
-    if model.startswith("densenet"):
-        found = rename_densenet(found)
+    found = read_tensors(path, "training.weights")
+    weights, prefix = match_weights(model, found, path, "training.weights")
     body = expect_body(model)
-    prefix = _find_prefix(found, body)
-    weights = {
-        name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)
-    }
-    if problem := _compare(weights, body):
-        raise UserError(
-            f"parameter 'training.weights': {path} does not hold weights of torchvision's {model}: "
-            f"{problem}"
-        )
     known = expect_tensors(model, transform_input=False)
     used = {
         name: value
@@ -99,6 +71,56 @@ def _read_weights(model: str, path: Path) -> dict[str, Tensor]:
         first = next(name for name in found if name.removeprefix(prefix) not in used)
         log.info("Of the tensors in %s, %d are left out, such as %s", path, left, first)
     return used
+
+
+def read_tensors(path: Path, parameter: str) -> dict[str, Tensor]:
+    """The largest mapping of names to tensors in a .safetensors or .pth file, on the CPU.
+
+    Other entries of a checkpoint, such as an optimiser's state, are left out. No code in the file
+    is run. A UserError, which names the parameter, says that there is no such file, or that it
+    holds no weights.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"parameter '{parameter}': there is no file {path}. Give the path of a "
+            ".safetensors or .pth file"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            content: Any = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(_find_state(content))
+    # weights_only makes torch raise several kinds of errors for files that are not plain weights
+    except Exception as error:
+        raise UserError(
+            f"parameter '{parameter}': {path} is no readable file of weights "
+            f"({first_line(error)}). Use a .safetensors file, or a .pth file with a state dict."
+        ) from error
+
+
+def match_weights(
+    model: str, found: Mapping[str, Tensor], path: Path, parameter: str
+) -> tuple[dict[str, Tensor], str]:
+    """Tensors of a file by their names in a backbone, heads and others included; and their prefix.
+
+    The prefix, as `module.` (DistributedDataParallel) and `network.` (a detector file), is removed.
+    A UserError, which names the parameter, says that tensors of the backbone are missing
+    or have other shapes.
+    """
+    if model.startswith("densenet"):
+        found = rename_densenet(found)
+    body = expect_body(model)
+    prefix = _find_prefix(found, body)
+    weights = {
+        name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)
+    }
+    if problem := _compare(weights, body):
+        raise UserError(
+            f"parameter '{parameter}': {path} does not hold weights of torchvision's {model}: "
+            f"{problem}"
+        )
+    return weights, prefix
 
 
 def _fits_a_head(value: Tensor) -> bool:

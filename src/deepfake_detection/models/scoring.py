@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -139,10 +139,22 @@ def score_images(
     )
     with keeping_memory(forward.device):
         for batch in batched(prepared, batch_size):
-            pixels = [each for image in batch for each in image.pixels]
-            outputs = score_pixels(forward, pixels, batch_size, flip=flip)
-            for each in batch:
-                yield _make_score(detector, each, list(islice(outputs, len(each.pixels))))
+            yield from score_prepared(detector, forward, batch, batch_size, flip=flip)
+
+
+def score_prepared(
+    detector: Detector,
+    forward: Forward,
+    images: Sequence[PreparedImage],
+    batch_size: int,
+    *,
+    flip: bool,
+) -> Iterator[Score]:
+    """The scores of images that were prepared already, in order."""
+    pixels = [each for image in images for each in image.pixels]
+    outputs = score_pixels(forward, pixels, batch_size, flip=flip)
+    for each in images:
+        yield _make_score(detector, each, list(islice(outputs, len(each.pixels))))
 
 
 class Output(NamedTuple):

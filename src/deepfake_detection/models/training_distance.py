@@ -47,14 +47,14 @@ class TrainingDistance:
 
     @classmethod
     def fit(cls, training: Float32s, validation: Float32s) -> Self | None:
-        """Fit to features of training images; None if these are too few.
+        """Fit to features of training images; None if these are too few, or all the same.
 
         Both arguments are [images, features].
         """
         components = min(
             _MOST_COMPONENTS, training.shape[1] - 1, len(training) // _IMAGES_PER_COMPONENT
         )
-        if components < 1:
+        if components < 1 or not training.var(axis=0).any():
             return None
         pca = PCA(components, random_state=0).fit(training.astype(np.float64))
         variances = np.append(pca.explained_variance_, pca.noise_variance_)

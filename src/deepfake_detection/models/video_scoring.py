@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -102,15 +101,6 @@ class VideoScore:
     unlikeness: float | None = None
 
 
-@dataclass(frozen=True)
-class FrameChoice:
-    """Which frames of a video are scored, see `Detector.score_video`."""
-
-    count: int
-    every_seconds: float | None
-    max_pixels: int
-
-
 @dataclass
 class _Search:
     """The faces of a video's frames, and what was lost on the way."""
@@ -119,15 +109,13 @@ class _Search:
     lost: list[tuple[float | None, str]] = field(default_factory=list)
 
     def find(
-        self, path: Path, choice: FrameChoice, detector: Detector, find_faces: FaceFinder | None
+        self, chosen: video.ChosenFrames, detector: Detector, find_faces: FaceFinder | None
     ) -> Iterator[tuple[video.Frame, PreparedImage, list[int]]]:
         """Frames with their faces, and the track of each; a frame given whole is track 0."""
-        timeline = video.read_timeline(path, choice.max_pixels)
-        if timeline.complaint:
-            self.lost.append((None, timeline.complaint))
-        wanted = video.choose_frames(timeline, choice.count, choice.every_seconds)
+        if chosen.complaint:
+            self.lost.append((None, chosen.complaint))
         tracker = Tracker()
-        for frame in video.read_frames(path, timeline, wanted, choice.max_pixels):
+        for frame in chosen.frames:
             if frame.image is None:
                 self.lost.append((frame.seconds, frame.reason or ""))
                 continue
@@ -167,21 +155,22 @@ class _Search:
 def score_video(
     detector: Detector,
     forward: Forward,
-    path: Path,
-    choice: FrameChoice,
+    path: str,
+    open_frames: Callable[[], video.ChosenFrames],
     flip: bool,
     batch_size: int,
     find_faces: FaceFinder | None,
 ) -> VideoScore:
     """Score a video, in memory that its length does not change; see `Detector.score_video`.
 
-    With `find_faces` None, each frame is a crop of one face.
+    `open_frames` gives the frames to score; an `UnreadableVideoError` of it, or of the frames, is
+    the score's `error`. With `find_faces` None, each frame is a crop of one face.
     """
     search = _Search()
     rows: list[tuple[int, FrameScore]] = []
     try:
         with keeping_memory(forward.device):
-            found = search.find(path, choice, detector, find_faces)
+            found = search.find(open_frames(), detector, find_faces)
             for batch in batched(found, batch_size):
                 pixels = [each for _, image, _ in batch for each in image.pixels]
                 outputs = score_pixels(forward, pixels, batch_size, flip=flip)
@@ -198,7 +187,7 @@ def score_video(
 
 
 def _make_score(
-    detector: Detector, path: Path, search: _Search, rows: list[tuple[int, FrameScore]]
+    detector: Detector, path: str, search: _Search, rows: list[tuple[int, FrameScore]]
 ) -> VideoScore:
     card = detector.card
     by_track: dict[int, list[FrameScore]] = {}
@@ -215,7 +204,7 @@ def _make_score(
     chosen = choose_decisive(list(scores.values()))
     known = any(frame.face.warning for _, frame in rows)
     return VideoScore(
-        str(path), chosen.fake_probability, chosen.verdict, card.threshold, chosen.logit,
+        path, chosen.fake_probability, chosen.verdict, card.threshold, chosen.logit,
         search.searched, tracks, tuple(search.lost), TRAINED_ON_IT if known else None, None,
         chosen.doubt, chosen.unlikeness,
     )  # fmt: skip
@@ -272,8 +261,8 @@ def choose_decisive(tracks: Sequence[SourceJudgement]) -> SourceJudgement:
     return max(counting, key=lambda track: rank(track.verdict, track.logit))
 
 
-def _without_verdict(detector: Detector, path: Path, search: _Search, error: str) -> VideoScore:
+def _without_verdict(detector: Detector, path: str, search: _Search, error: str) -> VideoScore:
     threshold, lost = detector.card.threshold, tuple(search.lost)
     return VideoScore(
-        str(path), math.nan, None, threshold, math.nan, search.searched, (), lost, None, error
+        path, math.nan, None, threshold, math.nan, search.searched, (), lost, None, error
     )

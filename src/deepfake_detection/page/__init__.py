@@ -1,1 +1,1 @@
-"""A local web page on which a detector scores images."""
+"""A local web page on which a detector scores pictures and clips."""

@@ -1,4 +1,4 @@
-"""The command `deepfake-page`: score images in a browser on this machine."""
+"""The command `deepfake-page`: score pictures and clips in a browser on this machine."""
 
 import socket
 import threading
@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from deepfake_detection.command_options import check_device
+from deepfake_detection.command_options import FaceOptions, check_device, face_options
 from deepfake_detection.errors import UserError, first_line
 
 _ADDRESS = "127.0.0.1"
@@ -27,16 +27,24 @@ _FILE = "detector.safetensors"
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, help="On 127.0.0.1; 0: any.")
 @click.option("--no-browser", is_flag=True, help="Do not open the page.")
 @click.option("--device", callback=check_device, default="auto", help="Or cpu, cuda, cuda:N, mps.")
-@click.option("--max-megabytes", type=_POSITIVE, default=20, help="Largest image file.")
+@face_options
+@click.option("--max-megabytes", type=_POSITIVE, default=20, help="Largest picture file.")
 @click.option("--max-megapixels", type=_MEGAPIXELS, default=50, help="Largest width × height.")
-@click.option("--max-waiting", type=click.IntRange(min=1), default=8, help="Images in the queue.")
-@click.option("--upload-seconds", type=_POSITIVE, default=30, help="For an image to arrive.")
-@click.option("--decode-seconds", type=_POSITIVE, default=10, help="For an image to be decoded.")
-def main(detector: Path | None, port: int, device: str, *, no_browser: bool, **limits: Any) -> None:
-    """Score images with DETECTOR on a page that only this machine can reach.
+@click.option("--max-clip-megabytes", type=_POSITIVE, default=100, help="Largest clip file.")
+@click.option("--max-clip-seconds", type=_POSITIVE, default=300, help="Longest clip.")
+@click.option("--frames", type=click.IntRange(1, 200), default=32, help="That are taken of a clip.")
+@click.option("--max-waiting", type=click.IntRange(min=1), default=8, help="Files in the queue.")
+@click.option("--upload-seconds", type=_POSITIVE, default=30, help="For a file to arrive.")
+@click.option("--decode-seconds", type=_POSITIVE, default=10, help="For a picture to be decoded.")
+@click.option("--clip-decode-seconds", type=_POSITIVE, default=60, help="The same of a clip.")
+def main(
+    detector: Path | None, port: int, device: str, *, no_browser: bool, face_options: FaceOptions,
+    **limits: Any,
+) -> None:  # fmt: skip
+    """Score pictures and clips with DETECTOR on a page that only this machine can reach.
 
     DETECTOR is a detector file or a folder of its versions. Inside the project it may be left out:
-    the latest one is taken. Images are scored in memory, neither stored nor sent elsewhere.
+    the latest one is taken. Files are scored in memory, neither stored nor sent elsewhere.
     """
     if missing := [name for name in ("starlette", "uvicorn") if find_spec(name) is None]:
         raise UserError(
@@ -45,20 +53,27 @@ def main(detector: Path | None, port: int, device: str, *, no_browser: bool, **l
     path = detector or find_newest_detector(Path.cwd())
     with open_port(port) as listener:
         # torch takes seconds to import: --help and mistakes need not wait for it
-        from deepfake_detection.images.decoding_process import DecodingProcess
         from deepfake_detection.models.detector import Detector
         from deepfake_detection.models.detector_file import find_detector_file
-        from deepfake_detection.page.app import Limits, make_app, serve
-        from deepfake_detection.page.scoring import ImageScorer
+        from deepfake_detection.models.face_choice import choose_faces
+        from deepfake_detection.page.app import make_app
+        from deepfake_detection.page.decoding_process import DecodingLimits, DecodingProcess
+        from deepfake_detection.page.finished_run import find_run
+        from deepfake_detection.page.requests import Limits
+        from deepfake_detection.page.scoring import UploadScorer
+        from deepfake_detection.page.server import serve
 
         path = find_detector_file(path)
         loaded = Detector.load(path)
-        decoder = DecodingProcess(limits["max_megapixels"], limits.pop("decode_seconds"))
-        scorer = ImageScorer(loaded, device, decoder)
-        app = make_app(loaded, scorer, Limits(**limits), explains=scorer.heat_maps is not None)
+        names = ("max_megabytes", "max_clip_megabytes", "max_waiting", "upload_seconds")
+        uploads = Limits(*(limits.pop(name) for name in names))
+        decoding = DecodingLimits(clip_frames=limits.pop("frames"), **limits)
+        decoder = DecodingProcess(decoding)
+        scorer = UploadScorer(loaded, device, decoder, choose_faces(loaded, face_options))
+        app = make_app(loaded, scorer, uploads, decoding, find_run(loaded, path))
         address = f"http://{_ADDRESS}:{listener.getsockname()[1]}"
         click.echo(f"Detector: {loaded.card.backbone}, {path}\nPage:     {address}")
-        click.echo("Images stay on this machine. Ctrl-C stops the page.")
+        click.echo("Files stay on this machine. Ctrl-C stops the page.")
         if not no_browser:
             # some browsers return only when they are closed
             threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()

@@ -12,8 +12,9 @@ from deepfake_detection.parameters.base import (
 )
 from deepfake_detection.parameters.blocks import (
     AugmentationParameters, BackboneParameters, Backbones, CheckpointParameters, Colour,
-    EarlyStoppingParameters, ExplanationParameters, ExportParameters, FinalTrainingParameters, Fold,
-    GroupRule, ImageSetParameters, InferenceParameters, LayoutOptions, LeakageParameters,
+    EarlyStoppingParameters, ExplanationParameters, ExportParameters,
+    ExternalCalibrationParameters, FinalTrainingParameters, Fold, GroupRule, ImageSetParameters,
+    ImportParameters, InferenceParameters, LayoutOptions, LeakageParameters,
     LossParameters, OptimizerParameters, PreprocessingParameters, Ratios, RegionParameters,
     RegionsParameters, ReportingParameters, ScheduleParameters, SourceRule, SplitParameters,
     Spread, SubmissionParameters, TrainingParameters,

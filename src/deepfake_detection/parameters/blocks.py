@@ -2,13 +2,13 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 # ruff: noqa: I001
 # fmt: off
 from deepfake_detection.parameters.base import (
     Answer, Block, Count, Device, Devices, Distinct, Label, Number, Pattern, Pixels, Precision,
-    Rate, Seed, Share, Side, Whole,
+    Rate, Seed, Share, Side, Whole, require,
 )
 # fmt: on
 
@@ -60,6 +60,7 @@ class ImageSetParameters(Block):
     group: GroupRule
     max_rejected_share: Share
     max_pixels: Pixels
+    crop_recipe: Literal["face_extraction"] | None
     note: str | None
 
     def _check(self) -> None:
@@ -274,6 +275,37 @@ class FinalTrainingParameters(Block):
     """Training on all labelled images: block `final_training`."""
 
     epochs: Count | None
+
+
+# what logs, tables and pages show as it is, in one line
+Line = Annotated[
+    str,
+    Field(min_length=1, max_length=200),
+    AfterValidator(require(str.isprintable, "should be printable")),
+]
+
+
+class ImportParameters(Block):
+    """What is told of a published checkpoint: block `import_checkpoint`."""
+
+    source: Line | None
+    class_order: tuple[Label, Label]
+    fakes: Annotated[list[Line], Field(min_length=1), Distinct]
+    crops: Literal["unknown", "face_extraction"]
+    transform_input: bool
+
+    def _check(self) -> None:
+        if self.class_order[0] == self.class_order[1]:
+            raise ValueError("class_order should name real and fake")
+        if "real" in self.fakes:
+            raise ValueError("fakes should not name real")
+
+
+class ExternalCalibrationParameters(Block):
+    """Which part of a set from elsewhere calibrates: block `external_calibration`."""
+
+    share: Annotated[Number, Field(gt=0, lt=1)]
+    seed: Seed
 
 
 class ReportingParameters(Block):

@@ -85,7 +85,9 @@ class ProjectParameters(Block):
     reporting: blocks.ReportingParameters
     inference: blocks.InferenceParameters
     external_evaluation: blocks.ImageSetParameters
+    external_calibration: blocks.ExternalCalibrationParameters
     export: blocks.ExportParameters
+    import_checkpoint: blocks.ImportParameters
     study: StudyOptions
     studies: dict[str, str | None]
 

@@ -24,21 +24,20 @@ _PACKAGE = "deepfake_detection.reports"
 _PATH_LENGTH = 90
 
 
-def render_document(
-    package: str, template: str, contents: Mapping[str, Any], script: str | None = None
-) -> str:
+def render_document(package: str, template: str, contents: Mapping[str, Any], *scripts: str) -> str:
     """Render a template of a package as an HTML document.
 
     The template extends `page.html.j2` (the style, and a policy that forbids the page to load
-    anything and to run any script but the one given here) or `document.html.j2` (the same with
-    the header of a report). Template and script are file names in the package's folder `templates`.
-    All contents are escaped; `document.html.j2` itself takes eyebrow, heading, notes, verdict (a
-    list of sentences), cards, statements, and sections ({id: title}).
+    anything and to run any script but those given here) or `document.html.j2` (the same with
+    the header of a report). Template and scripts are file names in the package's folder
+    `templates`. All contents are escaped; `document.html.j2` itself takes eyebrow, heading, notes,
+    verdict (a list of sentences), cards, statements, and sections ({id: title}).
     """
     environment = _environment(package, escape=True)
     assert environment.loader is not None  # noqa: S101  (for the type checker)
     # unrendered: a script may hold what Jinja takes for its own syntax
-    source = environment.loader.get_source(environment, script)[0] if script else ""
+    loader = environment.loader
+    source = "\n".join(loader.get_source(environment, script)[0] for script in scripts)
     digest = base64.b64encode(hashlib.sha256(source.encode("utf-8")).digest()).decode("ascii")
     return environment.get_template(template).render(
         colours=COLOURS, script=source, script_hash=f"sha256-{digest}", **contents

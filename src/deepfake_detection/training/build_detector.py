@@ -65,6 +65,11 @@ class RunSettings:
         return settings
 
 
+def list_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that determine scores, by name."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
+
+
 def build_detector(
     network: nn.Module,
     result: TrainResult,
@@ -96,8 +101,7 @@ def build_detector(
         settings=settings.as_json(split_summary),
         run_fingerprint=fingerprint_of(identity),
         identity=dict(identity),
-        versions={"python": platform.python_version()}
-        | {name: version(name) for name in _LIBRARIES},
+        versions=list_versions(),
         computed_on=asdict(hardware),
     )
     trained_on, validated_on = (

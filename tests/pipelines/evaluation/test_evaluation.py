@@ -19,10 +19,12 @@ from deepfake_detection.errors import UserError
 from deepfake_detection.faces.cropping import CropRecipe
 from deepfake_detection.images.fingerprints import fingerprint_of_split, pack_hashes
 from deepfake_detection.images.pixel_cache import PixelCache
+from deepfake_detection.metrics.finished_scores import FinishedScores
 from deepfake_detection.metrics.predicting import request_scored_pixels
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import EvaluationParameters
 from deepfake_detection.pipelines.evaluation.nodes import (
+    compare_with_own_split,
     list_label_issues,
     measure_predictions,
     predict_external,
@@ -39,9 +41,14 @@ EVALUATION = EvaluationParameters(
 class _Redness(nn.Module):
     """Calls a picture fake by how much red there is over blue."""
 
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(1, 2, bias=False)
+        self.fc.weight.data = torch.tensor([[0.0], [1.0]])
+
     def forward(self, pictures):
         margin = (pictures[:, 0] - pictures[:, 2]).mean(dim=(1, 2))
-        return torch.stack((torch.zeros_like(margin), margin), dim=1)
+        return self.fc(margin[:, None])
 
 
 @pytest.fixture(scope="module")
@@ -117,11 +124,24 @@ def test_what_it_trained_on_and_other_splits_are_refused(split, build_detector, 
         predict(build_detector(trained_on=[copied]))
 
 
-def test_images_that_chose_the_epoch_are_named_in_a_set_from_elsewhere(
+def test_images_that_chose_the_epoch_are_scored_apart_in_a_set_from_elsewhere(
     split, build_detector, stores, caplog
 ):
-    predict_external(build_detector(trained_on=[]), split, stores, EVALUATION)
+    detector = build_detector(trained_on=[])
+    images = split.drop(columns="subset").assign(crop_recipe=None)
+    image_set = make_image_set({"real": "real", "fake": "fake"})
+    external = take_all_images(images, detector, image_set)
     assert "4 of these 12 images chose the epoch" in caplog.text
+    assert list(external["subset"]) == ["validation"] * 4 + ["external"] * 8
+    chose = set(split.loc[split["subset"] == "validation", "path"])
+    assert set(external["path"][:4]) == chose
+    predictions = predict_external(detector, external, stores, EVALUATION)
+    table, _ = measure_predictions(predictions, detector, EVALUATION)
+    notes = table[table["subset"] == "validation"]["note"].dropna()
+    assert notes.str.contains("chose the epoch").all()
+    beside = compare_with_own_split(table, detector, FinishedScores())
+    accuracy = beside[(beside["metric"] == "accuracy") & (beside["level"] == "image")]
+    assert list(accuracy["external_n"]) == [8]
 
 
 @pytest.mark.parametrize(

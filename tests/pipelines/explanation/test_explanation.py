@@ -92,7 +92,7 @@ def test_pictures_that_cannot_be_read_are_named_and_stop_nothing(folder):
     (folder / "real/5.png").write_bytes(b"no picture")
     cases = {case.path: case for case in explain(folder, make_predictions(ROWS))}
     assert cases["fake/0.png"].problem == "missing"
-    assert cases["real/5.png"].problem.startswith("unreadable: not an image")
+    assert cases["real/5.png"].problem.startswith("unreadable: not a picture")
     assert sum(case.heat is None for case in cases.values()) == 2
     figure = draw_heat_maps(list(cases.values()), folder, make_explanation())
     assert "missing\n\nfake/0.png" in words_in(figure)

@@ -78,4 +78,4 @@ def test_prepare_gives_no_verdict(exported_folder):
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr.startswith("photo.jpg: ")
+    assert done.stderr.splitlines()[-1].startswith("photo.jpg: ")

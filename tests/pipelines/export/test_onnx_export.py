@@ -22,6 +22,7 @@ from training_samples import PREPROCESSING, make_network
 
 from deepfake_detection.datasets.onnx_file import OnnxDataset
 from deepfake_detection.errors import UserError
+from deepfake_detection.faces.detection import read_centerface
 from deepfake_detection.metrics.finished_scores import FinishedScores
 from deepfake_detection.models.image_inputs import prepare_image
 from deepfake_detection.pipelines.export import create_pipeline
@@ -41,7 +42,9 @@ def _small_detector():
 
 def test_it_gives_the_detectors_probabilities_of_every_kind_of_picture(exported):
     detector = exported.detector
-    expected = [score.fake_probability for score in detector.score(exported.pictures)]
+    expected = [
+        score.fake_probability for score in detector.score(exported.pictures, faces="given")
+    ]
     assert np.ptp(expected) > 0.1
     prepared = [prepare_image(path, detector.preprocessing) for path in exported.pictures]
     pictures = np.stack([each.pixels[0] for each in prepared])
@@ -64,6 +67,7 @@ def test_the_file_has_the_metadata_that_its_use_needs(exported):
     assert float(said["threshold"]) == 0.3
     assert float(said["temperature"]) == exported.detector.card.temperature
     assert json.loads(said["preprocessing"]) == exported.detector.card.preprocessing
+    assert json.loads(said["crop_recipe"]) == exported.detector.card.split["crop_recipe"]
     assert said["run_fingerprint"] == "cd" * 32
     assert said["note"] == "<n>"
     (given,), (got,) = model.graph.input, model.graph.output
@@ -76,40 +80,84 @@ def test_the_file_has_the_metadata_that_its_use_needs(exported):
         assert place.encode() not in exported.content
 
 
-def test_it_scores_where_there_is_no_torch(exported, exported_folder):
-    (exported_folder / "broken.png").write_bytes(b"no picture")
-    names = [path.name for path in exported.pictures]
+def _run_alone(folder, *pictures):
+    """Run prepare.py where none of this project's packages can be imported."""
+    absent = ["deepfake_detection", "torch", "pydantic", "click", "cv2", "kedro"]
     code = (
-        "import runpy, sys; sys.modules |= dict.fromkeys(['torch', 'deepfake_detection']); "
+        f"import runpy, sys; sys.modules |= dict.fromkeys({absent}); "
         "sys.argv = sys.argv[1:]; runpy.run_path('prepare.py', run_name='__main__')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "prepare.py", "detector.onnx", *names, "broken.png"],
-        cwd=exported_folder, capture_output=True, text=True, check=False,
+    return subprocess.run(
+        [sys.executable, "-c", code, "prepare.py", "detector.onnx", *map(str, pictures)],
+        cwd=folder, capture_output=True, text=True, check=False,
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
     )  # fmt: skip
+
+
+def test_it_scores_crops_where_there_is_no_torch(exported, exported_folder):
+    (exported_folder / "broken.png").write_bytes(b"no picture")
+    names = [path.name for path in exported.pictures]
+    done = _run_alone(exported_folder, *names, "broken.png")
     assert done.returncode == 1
-    assert done.stderr.startswith("broken.png: ")
-    for line, score in zip(
-        done.stdout.splitlines(), exported.detector.score(exported.pictures), strict=True
-    ):
+    no_faces, broken = done.stderr.splitlines()
+    assert no_faces.startswith("detector.onnx: ")
+    assert "centerface.onnx" in no_faces
+    assert broken.startswith("broken.png: ")
+    scores = exported.detector.score(exported.pictures, faces="given")
+    for line, score in zip(done.stdout.splitlines(), scores, strict=True):
         name, probability, verdict = line.split("\t")
         assert name == Path(str(score.path)).name
         assert float(probability) == pytest.approx(score.fake_probability, abs=2e-4)
         assert verdict == score.verdict
 
 
-def test_prepare_refuses_the_file_of_a_detector_with_other_sizes(
-    exported_folder,
+def test_it_scores_the_faces_of_photographs_as_the_detector_does(
+    exported, exported_folder, photographs
 ):
-    code = (exported_folder / "prepare.py").read_text().replace("RESIZE = 40", "RESIZE = 41")
-    (exported_folder / "prepare.py").write_text(code)
-    done = subprocess.run(
-        [sys.executable, "prepare.py", "detector.onnx", "photo.jpg"],
-        cwd=exported_folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    (exported_folder / "centerface.onnx").write_bytes(read_centerface())
+    pictures = [photographs / name for name in ("one.png", "two.jpg", "none.png", "small.png")]
+    done = _run_alone(exported_folder, *pictures)
     assert done.returncode == 1
-    assert done.stderr.startswith("detector.onnx ")
+    scores = exported.detector.score(pictures, errors="record")
+    expected = [(score, face) for score in scores for face in score.faces]
+    assert len(expected) == 3
+    for line, (score, face) in zip(done.stdout.splitlines(), expected, strict=True):
+        name, probability, verdict, box = line.split("\t")
+        assert name == score.path
+        assert float(probability) == pytest.approx(face.fake_probability, abs=2e-4)
+        assert verdict == face.verdict
+        assert [int(side) for side in box.split(",")] == pytest.approx(face.box, abs=0.5)
+    unscored = [f"{score.path}: {score.error}" for score in scores if score.error]
+    assert len(unscored) == 2
+    assert done.stderr.splitlines() == unscored
+
+
+def test_another_version_of_centerface_is_refused(exported_folder):
+    (exported_folder / "centerface.onnx").write_bytes(b"another version")
+    done = _run_alone(exported_folder, "photo.jpg")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("detector.onnx: ")
+    assert "centerface.onnx" in done.stderr
+
+
+def test_the_faces_of_photographs_are_compared(exported, photographs):
+    agreement = check_agreement(exported.content, exported.detector, photographs, EXPORT)
+    # each picture as it is, and in the middle of a larger one
+    assert agreement.faces >= 6
+    assert agreement.largest_difference < 1e-4
+    card = replace(
+        exported.detector.card, split=exported.detector.card.split | {"crop_recipe": None}
+    )
+    other = replace(exported.detector, card=card)
+    assert check_agreement(exported.content, other, photographs, EXPORT).faces == 0
+
+
+def test_a_recipe_that_is_not_the_detectors_is_noticed(exported, photographs):
+    split = copy.deepcopy(exported.detector.card.split)
+    split["crop_recipe"]["crop"]["margin"] = 2.0
+    other = replace(exported.detector, card=replace(exported.detector.card, split=split))
+    with pytest.raises(UserError, match=r"export\.tolerance"):
+        check_agreement(exported.content, other, photographs, EXPORT)
 
 
 def test_a_model_that_says_something_else_is_refused(exported):

@@ -78,7 +78,7 @@ def predictions(folder, detector):
     number = np.arange(24)
     paths = [f"{each}.png" for each in number]
     undistorted = [Distortion("none", 0.0)]
-    logits, _ = renditions.score_renditions(detector, folder, paths, undistorted, 0, EVALUATION)
+    logits, *_ = renditions.score_renditions(detector, folder, paths, undistorted, 0, EVALUATION)
     return pd.DataFrame(
         {
             "path": paths, "class_name": np.where(number % 2, "fake", "real"),
@@ -136,7 +136,8 @@ def test_figures_and_paired_differences_are_those_of_the_scores(detector):
     logits = np.where(fake, 1, -1)[:, None] * [2.0, 0.6] + noise
     judged = replace(detector, card=replace(detector.card, threshold=0.6, temperature=2.0))
     distortions = [Distortion("none", 0.0), Distortion("jpeg", 30)]
-    table = measure_robustness(DistortedScores(scored, distortions, logits), judged, EVALUATION)
+    scores = DistortedScores(scored, distortions, logits, np.full((60, 2), np.nan))
+    table = measure_robustness(scores, judged, EVALUATION)
     called = expit(logits / 2) >= 0.6
     plain, jpeg = (
         scored.assign(logit=logits[:, at], predicted=called[:, at].astype("int64")) for at in (0, 1)
@@ -166,8 +167,8 @@ def test_memory_is_kept_over_all_windows_and_given_back_once(score, monkeypatch)
 
 def test_windows_of_any_size_give_the_same_scores_and_bound_what_is_in_memory(score, monkeypatch):
     whole = score().logits
-    scoring = create_autospec(Detector.logits, side_effect=Detector.logits)
-    monkeypatch.setattr(Detector, "logits", scoring)
+    scoring = create_autospec(Detector.describe_pixels, side_effect=Detector.describe_pixels)
+    monkeypatch.setattr(Detector, "describe_pixels", scoring)
     # two images under four distortions, and less than one
     for least, window in ((2 * 4 * 16 * 16 * 3, 2), (1, 1)):
         monkeypatch.setattr(renditions, "_WINDOW", least)
@@ -179,7 +180,7 @@ def test_windows_of_any_size_give_the_same_scores_and_bound_what_is_in_memory(sc
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(None, "No such file"), (b"", "empty file"), (b"no picture", "not an image")],
+    [(None, "No such file"), (b"", "empty file"), (b"no picture", "not a picture")],
 )
 def test_a_lost_file_is_named_and_left_out_of_all_strengths(
     detector, score, folder, caplog, content, reason

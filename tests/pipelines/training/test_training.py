@@ -42,6 +42,7 @@ def split(tmp_path):
     split = pd.DataFrame({"label": [0, 1] * 12, "subset": ["train"] * 16 + ["validation"] * 8})
     split["class_name"] = split["label"].map({0: "real", 1: "fake"})
     split["source"] = [f"{name}/{number // 4}" for number, name in enumerate(split["class_name"])]
+    split["group"] = split["source"]
     split["path"] = [f"{number}.png" for number in range(24)]
     files = [tmp_path / "images" / path for path in split["path"]]
     for number, (file, label) in enumerate(zip(files, split["label"], strict=True)):
@@ -152,8 +153,14 @@ def test_the_detector_knows_its_images_and_its_best_epoch_and_is_calibrated_on_i
 
     plain = calibrate_detector(detector, table, make_calibration())
     assert (plain.card.threshold, plain.card.temperature) == (0.5, 1.0)
+    verdict = plain.card.calibration.pop("verdict")
+    assert verdict == {"error_rate": None, "unsure": None, "unlike_from": None}
     rule = {"rule": "mean_logit"}
     assert plain.card.calibration == {"fitted": [], "notes": [], "source_score": rule}
+    # of eight validation images, a quarter is called unlike
+    doubting = calibrate_detector(detector, table, make_calibration(unlike_share=0.25)).card
+    distances = detector.training_distance.validation
+    assert (distances > doubting.calibration["verdict"]["unlike_from"]).sum() == 1
     rules = make_calibration("equal_error", "scaling")
     fitted = calibrate_detector(detector, table, rules)
     assert fitted.card.run_fingerprint == plain.card.run_fingerprint

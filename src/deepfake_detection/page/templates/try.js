@@ -8,11 +8,11 @@ const progress = document.getElementById("progress");
 const clearing = document.getElementById("clear");
 const results = document.getElementById("results");
 
-// all images since the last Clear, which starts a new batch
+// all files since the last Clear, which starts a new batch
 let batch = newBatch();
 
 function newBatch() {
-  return { pictures: [], done: 0, busy: false, stopped: new AbortController() };
+  return { files: [], done: 0, busy: false, stopped: new AbortController() };
 }
 
 // invisible characters, such as marks that change the reading direction, are shown as escapes
@@ -20,17 +20,24 @@ function printable(text) {
   return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, found => "\\u" + found.codePointAt(0).toString(16).padStart(4, "0"));
 }
 
+function uniqueName(wanted) {
+  const taken = new Set(batch.files.map(each => each.name));
+  let name = wanted;
+  for (let number = 2; taken.has(name); number += 1) {
+    name = `${wanted} (${number})`;
+  }
+  return name;
+}
+
 function add(files) {
   for (const file of files) {
-    const card = document.getElementById("result").content.cloneNode(true).querySelector("li");
-    const name = printable(file.name || "pasted image");
-    const picture = { file, name, card, address: URL.createObjectURL(file) };
-    card.classList.add("waiting");
-    card.querySelector(".name bdi").textContent = name;
-    card.querySelector(".name").title = name;
-    showPhoto(picture);
-    results.append(card);
-    batch.pictures.push(picture);
+    const name = uniqueName(printable(file.name || "pasted picture"));
+    const entry = { file, name, card: copyOf("result"), address: URL.createObjectURL(file), answer: null };
+    entry.card.querySelector(".name bdi").textContent = name;
+    entry.card.querySelector(".name").title = name;
+    showPreview(entry);
+    results.append(entry.card);
+    batch.files.push(entry);
   }
   if (files.length) {
     clearing.disabled = false;
@@ -39,119 +46,72 @@ function add(files) {
   }
 }
 
-function showPhoto(picture) {
-  const photo = picture.card.querySelector(".photo");
-  photo.addEventListener("load", () => shape(picture.card, photo.naturalWidth / photo.naturalHeight));
-  photo.addEventListener("error", () => {
-    photo.classList.add("gone");
-    picture.card.querySelector(".view").classList.add("gone");
-  });
-  photo.src = picture.address;
+function copyOf(template) {
+  return document.getElementById(template).content.cloneNode(true).firstElementChild;
 }
 
-function shape(card, ratio) {
-  card.querySelector(".frame").style.setProperty("--ratio", ratio);
-}
-
-// one at a time; images that are added meanwhile wait
+// one at a time; files that are added meanwhile wait
 async function work(mine) {
   if (mine.busy) {
     return;
   }
   mine.busy = true;
-  while (mine.done < mine.pictures.length && mine === batch) {
-    const picture = mine.pictures[mine.done];
-    picture.card.querySelector(".verdict-line").textContent = "Scoring…";
-    const answer = await ask(picture.file, mine.stopped.signal);
+  while (mine.done < mine.files.length && mine === batch) {
+    const entry = mine.files[mine.done];
+    entry.card.querySelector(".verdict-line").textContent = "Scoring…";
+    const answer = await ask(entry.file, "pictures=1", mine.stopped.signal);
     if (mine !== batch) {
       return;
     }
     mine.done += 1;
-    show(picture, answer);
+    entry.answer = answer;
+    show(entry);
+    showOverview();
+    tell(`${shortened(entry.name)}: ${resultInWords(answer)}.`);
   }
   mine.busy = false;
 }
 
-async function ask(file, signal) {
-  if (file.size > 1e6 * Number(page.maxMegabytes)) {
-    return { error: `The file has more than ${page.maxMegabytes} MB.` };
+async function ask(file, query, signal) {
+  const clip = file.type.startsWith("video/");
+  const megabytes = Number(clip ? page.maxClipMegabytes : page.maxMegabytes);
+  // the type of a file without a known ending is empty: the server looks into it
+  if (file.size > 1e6 * (file.type ? megabytes : Math.max(page.maxMegabytes, page.maxClipMegabytes))) {
+    return { error: `The file has more than ${megabytes} MB.`, refused: true };
   }
   const headers = { "Content-Type": "application/octet-stream", [page.ownHeader]: "1" };
   try {
     for (;;) {
-      const response = await fetch("/score", { method: "POST", body: file, headers, signal });
+      const response = await fetch(`/score?${query}`, { method: "POST", body: file, headers, signal });
       const pause = response.status === 503 && Number(response.headers.get("Retry-After"));
       if (!pause) {
-        return await response.json();
+        return { ...await response.json(), refused: !response.ok };
       }
-      // other pages have their images scored
+      // other pages have their files scored
       await new Promise(done => setTimeout(done, 1000 * pause));
     }
   } catch {
-    return { error: "No answer. Check that deepfake-page is still running and that the file still exists." };
+    return { error: "No answer. Check that deepfake-page is still running and that the file still exists.", refused: true };
   }
-}
-
-function show(picture, answer) {
-  const card = picture.card;
-  card.classList.remove("waiting");
-  card.classList.add(answer.error ? "failed" : answer.verdict);
-  card.querySelector(".verdict-line").textContent = answer.error ? "Not scored" : capitalised(answer.verdict);
-  card.querySelector(".sentence").textContent = answer.error || answer.sentence;
-  tell(`${shortened(picture.name)}: ${answer.error ? "not scored" : answer.verdict}.`);
-  if (answer.error) {
-    card.querySelector(".bar").hidden = true;
-    return;
-  }
-  card.querySelector(".filled").style.setProperty("--share", answer.fake_probability);
-  const threshold = card.querySelector(".threshold");
-  threshold.style.setProperty("--share", answer.threshold);
-  threshold.hidden = false;
-  if (answer.warning) {
-    card.querySelector(".warning span").textContent = answer.warning.replace(/(?<![?])$/, ".");
-    card.querySelector(".warning").hidden = false;
-  }
-  shape(card, answer.width / answer.height);
-  showHeat(card, answer);
-}
-
-function showHeat(card, answer) {
-  if (!answer.heat_map) {
-    return;
-  }
-  const layers = [card.querySelector(".heat"), card.querySelector(".seen")];
-  for (const layer of layers) {
-    ["left", "top", "right", "bottom"].forEach((side, at) => layer.style.setProperty(`--${side}`, answer.box[at]));
-  }
-  layers[0].src = answer.heat_map;
-  const label = card.querySelector(".switch");
-  label.querySelector("span").textContent = `Heat map of “${answer.verdict}”`;
-  label.hidden = false;
-  label.querySelector("input").addEventListener("change", event => {
-    layers.forEach(layer => { layer.hidden = !event.target.checked; });
-  });
 }
 
 function shortened(name) {
   return name.length > 40 ? `${name.slice(0, 20)}…${name.slice(-19)}` : name;
 }
 
-function capitalised(word) {
-  return word[0].toUpperCase() + word.slice(1);
-}
-
 function tell(last) {
-  const total = batch.pictures.length;
-  said.textContent = total ? `${batch.done} of ${total} done. ${last}` : "No images yet.";
+  const total = batch.files.length;
+  said.textContent = total ? `${batch.done} of ${total} done. ${last}` : "No files yet.";
   progress.max = Math.max(total, 1);
   progress.value = batch.done;
 }
 
 clearing.addEventListener("click", () => {
   batch.stopped.abort();
-  batch.pictures.forEach(picture => URL.revokeObjectURL(picture.address));
+  batch.files.forEach(entry => URL.revokeObjectURL(entry.address));
   batch = newBatch();
   results.replaceChildren();
+  showOverview();
   clearing.disabled = true;
   picker.focus();
   tell("");
@@ -162,9 +122,18 @@ picker.addEventListener("change", () => {
   picker.value = ""; // so that the same file can be chosen again
 });
 
-document.addEventListener("paste", event => add([...event.clipboardData.files]));
+// files that are pasted or dropped; of anything else, why it is not taken
+function take(data) {
+  const files = [...data.files];
+  add(files);
+  if (!files.length && data.types.length) {
+    said.textContent = "That is text or an address, not a file. This page fetches nothing: save the picture or the clip, then drop the file here.";
+  }
+}
 
-// on the whole page: the browser would open an image that is dropped beside the field
+document.addEventListener("paste", event => take(event.clipboardData));
+
+// on the whole page: the browser would open a file that is dropped beside the field
 document.addEventListener("dragover", event => {
   event.preventDefault();
   drop.classList.add("over");
@@ -177,5 +146,12 @@ document.addEventListener("dragleave", event => {
 document.addEventListener("drop", event => {
   event.preventDefault();
   drop.classList.remove("over");
-  add([...event.dataTransfer.files]);
+  take(event.dataTransfer);
+});
+
+document.querySelectorAll("[data-example]").forEach(button => {
+  button.addEventListener("click", async () => {
+    const content = await (await fetch(button.dataset.example)).blob();
+    add([new File([content], button.dataset.name, { type: content.type })]);
+  });
 });

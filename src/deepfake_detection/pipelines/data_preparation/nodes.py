@@ -8,6 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.faces.cropping import CropRecipe
+from deepfake_detection.faces.detection import make_face_detector
 from deepfake_detection.images.duplicates import (
     CONFLICT,
     CROSS_CLASS,
@@ -24,6 +26,7 @@ from deepfake_detection.images.sources_and_groups import group_faces, name_group
 from deepfake_detection.images.split_summary import SUBSETS, describe_split
 from deepfake_detection.images.splitting import draw_subsets, take_official_subsets
 from deepfake_detection.parameters import (
+    FaceExtractionParameters,
     ImageSetParameters,
     LeakageParameters,
     Ratios,
@@ -42,13 +45,17 @@ INDEX_COLUMNS = [
 SPLIT_COLUMNS = ["path", "sha256", "class_name", "label", "source", "group", "subset"]
 
 
-def scan_images(training_images: Path, image_set: ImageSetParameters) -> pd.DataFrame:
+def scan_images(
+    training_images: Path,
+    image_set: ImageSetParameters,
+    face_extraction: FaceExtractionParameters | None = None,
+) -> pd.DataFrame:
     """Find every file of an image folder; decode and measure each once.
 
     Returns:
         A row for each file: path, class_name, reason (why it is not used, or None), the measures of
         `ScannedFile`; and as in `LabelledFiles`, with all sources: label, source, group,
-        official_subset, medium, folder.
+        official_subset, medium, folder; crop_recipe, as JSON, if the parameters tell it.
 
     Raises:
         UserError: If the folder is not of the layout of the parameters.
@@ -58,7 +65,7 @@ def scan_images(training_images: Path, image_set: ImageSetParameters) -> pd.Data
     scanned = pd.DataFrame(list(scan_files(training_images, found, image_set.max_pixels)))
     columns = ["label", "source", "group", "official_subset", "medium", "folder"]
     scanned[columns] = files[columns]
-    scanned["crop_recipe"] = None
+    scanned["crop_recipe"] = _tell_recipe(image_set, face_extraction)
     # sources are counted over all files: a damaged one must not shift the others
     inside = scanned[(scanned["class_name"] != "") & scanned["source"].isna()]
     scanned.loc[inside.index, "source"] = name_sources(
@@ -66,6 +73,20 @@ def scan_images(training_images: Path, image_set: ImageSetParameters) -> pd.Data
         inside["folder"],
     )  # fmt: skip
     return scanned
+
+
+def _tell_recipe(
+    image_set: ImageSetParameters, settings: FaceExtractionParameters | None
+) -> str | None:
+    """The crop recipe of images that were cropped elsewhere, if the parameters tell one."""
+    if image_set.crop_recipe is None or settings is None:
+        return None
+    try:
+        weights = make_face_detector(settings).weights_sha256
+    except UserError as error:
+        log.warning("The crop recipe is not kept, so no faces can be found by it: %s", error)
+        return None
+    return CropRecipe.of(settings, settings.crop, weights).model_dump_json()
 
 
 def scan_faces(

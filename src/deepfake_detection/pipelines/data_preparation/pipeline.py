@@ -17,11 +17,13 @@ from deepfake_detection.pipelines.data_preparation.nodes import (
 def create_indexing_pipeline(*, faces: bool) -> Pipeline:
     """Index the faces of the face index or a folder of images, and list what is not used."""
     images = ["face_index"] if faces else []
+    # the face index has its own
+    recipe = [] if faces else ["params:face_extraction"]
     return Pipeline(
         [
             Node(
                 scan_faces if faces else scan_images,
-                inputs=["training_images", *images, "params:data_preparation"],
+                inputs=["training_images", *images, "params:data_preparation", *recipe],
                 outputs="scanned_images",
                 name="scan_images",
             ),

@@ -33,11 +33,29 @@ _FIGURES = ["value", "low", "high", "n"]
 def take_all_images(
     image_index: pd.DataFrame, detector: Detector, image_set: ImageSetParameters
 ) -> pd.DataFrame:
-    """Make a set from elsewhere into a split of one subset, `external`."""
+    """Make a set from elsewhere into a split: the subset `external`.
+
+    Images that chose the epoch or the calibration of the detector are `validation`, before it.
+    """
     if image_set.note:
         log.info("%s", image_set.note)
     _compare_crops(image_index, detector.card.split.get("crop_recipe"))
-    return image_index.assign(subset=EXTERNAL)[["sha256", *KEPT_COLUMNS]]
+    chose = image_index["sha256"].isin(unpack_hashes(detector.validated_on))
+    chosen = choices_on_validation(detector.card.calibration)
+    if chosen and chose.any():
+        log.warning(
+            "%d of these %d images chose %s of the detector, the first being %s: they are scored "
+            "apart, as validation",
+            chose.sum(), len(chose), chosen, image_index.loc[chose, "path"].iloc[0],
+        )  # fmt: skip
+    subsets = chose.map({True: "validation", False: EXTERNAL}) if chosen else EXTERNAL
+    split = image_index.assign(subset=subsets)[["sha256", *KEPT_COLUMNS]]
+    return put_validation_first(split)
+
+
+def put_validation_first(split: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `validation`, then those of `external`, whose figures are told last."""
+    return split.sort_values("subset", ascending=False, kind="stable", ignore_index=True)
 
 
 def _compare_crops(image_index: pd.DataFrame, recipe: Mapping[str, Any] | None) -> None:
@@ -86,14 +104,6 @@ def predict_external(
     evaluation: EvaluationParameters,
 ) -> pd.DataFrame:
     """Score all images of a set from elsewhere; rows and errors are as in `predict`."""
-    chosen_on = split["sha256"].isin(unpack_hashes(detector.validated_on))
-    if chosen_on.any():
-        first = split.loc[chosen_on, "path"].iloc[0]
-        log.warning(
-            "%d of these %d images chose %s of the detector, the first being %s: on them the score "
-            "is too high",
-            chosen_on.sum(), len(split), choices_on_validation(detector.card.calibration), first,
-        )  # fmt: skip
     return predict(detector, split, split, scored_pixels, evaluation)
 
 
@@ -210,7 +220,7 @@ def put_beside(external: pd.DataFrame, own: pd.DataFrame | None) -> pd.DataFrame
         own_low, own_high, own_n; external_value, external_low, external_high, external_n. Classes
         that only one of the two has are missing in the other.
     """
-    beside = _prefixed(external, "external_")
+    beside = _prefixed(external[external["subset"] == EXTERNAL], "external_")
     if own is not None:
         subset = "test" if (own["subset"] == "test").any() else "validation"
         ours = _prefixed(own[own["subset"] == subset], "own_").assign(own_subset=subset)

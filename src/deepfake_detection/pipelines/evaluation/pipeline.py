@@ -17,7 +17,8 @@ from deepfake_detection.pipelines.evaluation.nodes import (
 )
 
 
-def _score_with(predict: Callable[..., pd.DataFrame]) -> Pipeline:
+def score_with(predict: Callable[..., pd.DataFrame], detector: str = "detector") -> Pipeline:
+    """Score a split by a node function, with the detector of an entry, and measure the scores."""
     return Pipeline(
         [
             Node(
@@ -28,19 +29,19 @@ def _score_with(predict: Callable[..., pd.DataFrame]) -> Pipeline:
             ),
             Node(
                 predict,
-                inputs=["detector", "split", "scored_pixels", "params:evaluation"],
+                inputs=[detector, "split", "scored_pixels", "params:evaluation"],
                 outputs="predictions",
                 name="predict",
             ),
             Node(
                 measure_predictions,
-                inputs=["predictions", "detector", "params:evaluation"],
+                inputs=["predictions", detector, "params:evaluation"],
                 outputs=["metric_table", "metrics"],
                 name="measure_predictions",
             ),
             Node(
                 list_label_issues,
-                inputs=["predictions", "detector", "params:evaluation"],
+                inputs=["predictions", detector, "params:evaluation"],
                 outputs="label_issues",
                 name="list_label_issues",
             ),
@@ -50,7 +51,7 @@ def _score_with(predict: Callable[..., pd.DataFrame]) -> Pipeline:
 
 def create_pipeline() -> Pipeline:
     """From a detector and its split to predictions and metrics of what it was not trained on."""
-    return _score_with(predict_split)
+    return score_with(predict_split)
 
 
 def create_external_pipeline(*, faces: bool = False) -> Pipeline:
@@ -69,7 +70,7 @@ def create_external_pipeline(*, faces: bool = False) -> Pipeline:
                 outputs="split",
                 name="take_all_images",
             ),
-            _score_with(predict_external),
+            score_with(predict_external),
             Node(
                 compare_with_own_split,
                 inputs=["metric_table", "detector", "finished_scores"],

@@ -83,6 +83,9 @@ def render_model_card(
     return environment.get_template("model_card.md.j2").render(
         card=card,
         split=card.split,
+        imported_from=card.imported_from,
+        chosen_on="validation" if card.imported_from is None else "labelled images from elsewhere",
+        recipe_of_crops=card.split.get("crop_recipe"),
         figures_method=card.vouched_by.get("split_method", card.split["method"]),
         method=_METHODS.get(card.split["method"], card.split["method"]),
         composition=_compose(card),

@@ -6,9 +6,11 @@ from pathlib import Path
 from deepfake_detection.metrics.finished_scores import FinishedScores
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import ExportParameters
+from deepfake_detection.pipelines.export import prepare
 from deepfake_detection.pipelines.export.agreement import Agreement, check_agreement
 from deepfake_detection.pipelines.export.model_card import render_model_card
-from deepfake_detection.pipelines.export.onnx_model import make_onnx_model, render_prepare
+from deepfake_detection.pipelines.export.onnx_model import make_onnx_model
+from deepfake_detection.pipelines.export.standalone import make_standalone
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +24,7 @@ def export_detector(
     which the output folder is named.
 
     Returns:
-        Content of the ONNX file; Python code that prepares images for it; the agreement.
+        Content of the ONNX file; Python code that scores pictures with it; the agreement.
 
     Raises:
         UserError: If the network cannot be exported, or the ONNX model does not agree with it.
@@ -37,11 +39,11 @@ def export_detector(
     content = make_onnx_model(detector, export.opset)
     agreement = check_agreement(content, detector, pictures_to_check, export)
     log.info(
-        "The ONNX model (%.0f MB) agrees with the detector on %d images: fake probabilities "
-        "differ by %.1g at most",
-        len(content) / 1e6, agreement.pictures, agreement.largest_difference,
+        "The ONNX model (%.0f MB) agrees with the detector on %d images and %d faces that were "
+        "found in photographs: fake probabilities differ by %.1g at most",
+        len(content) / 1e6, agreement.pictures, agreement.faces, agreement.largest_difference,
     )  # fmt: skip
-    return content, render_prepare(detector.preprocessing), agreement
+    return content, make_standalone(prepare), agreement
 
 
 def write_model_card(
@@ -52,7 +54,7 @@ def write_model_card(
     # a detector trained on all images has no metrics of its own
     scored = card.vouched_by.get("run_fingerprint", card.run_fingerprint)
     metric_table = finished_scores.find_metric_table(scored)
-    if metric_table is None:
+    if metric_table is None and card.imported_from is None:
         log.warning(
             "The model card has no metrics: there is no evaluation of run %s here. Where it was "
             "trained, kedro run --pipelines evaluation makes one",

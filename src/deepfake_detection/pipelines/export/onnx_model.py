@@ -9,15 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor, nn
 
 from deepfake_detection.errors import UserError, first_line
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.forward import FAKE, Normalise
-from deepfake_detection.parameters import PreprocessingParameters
 
-INPUT, OUTPUT = "picture", "fake_probability"
+INPUT = "picture"
+OUTPUT = "fake_probability"
 
 # A protobuf message has at most 2 GiB, of which the graph takes a little
 _LARGEST_WEIGHTS = 2**31 - 2**24
@@ -72,13 +71,16 @@ def make_onnx_model(detector: Detector, opset: int | None) -> bytes:
         f"Input {INPUT}: uint8 [n, crop, crop, 3], RGB. Output {OUTPUT}: float32 [n]. Sizes and "
         "threshold are in the metadata."
     )
+    recipe = detector.crop_recipe
     metadata = {
         "backbone": card.backbone,
         "classes": json.dumps(card.classes),
         "known_fakes": json.dumps(card.known_fakes),
         "threshold": repr(card.threshold),
         "temperature": repr(card.temperature),
+        "verdict": json.dumps(card.calibration.get("verdict", {})),
         "preprocessing": json.dumps(card.preprocessing),
+        "crop_recipe": json.dumps(recipe and recipe.model_dump()),
         "run_fingerprint": card.run_fingerprint,
         "split_fingerprint": card.split["fingerprint"],
         "note": card.split.get("note") or "",
@@ -87,23 +89,6 @@ def make_onnx_model(detector: Detector, opset: int | None) -> bytes:
     content = bytes(model.SerializeToString())
     onnx.checker.check_model(content, full_check=True)
     return content
-
-
-def render_prepare(preprocessing: PreprocessingParameters) -> str:
-    """Render Python code that prepares images for the model, and needs only Pillow and NumPy.
-
-    Its function `prepare` gives the same pixels as `open_picture` and `crop_pixels`, but refuses
-    greyscale of more than 8 bits.
-    """
-    environment = Environment(
-        loader=PackageLoader("deepfake_detection.pipelines.export"),
-        autoescape=False,  # noqa: S701  (it is code, with two numbers filled in)
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("prepare.py.j2").render(
-        resize=preprocessing.resize, crop=preprocessing.crop, input=INPUT, output=OUTPUT
-    )
 
 
 def _export(detector: Detector, opset: int | None) -> Any:

@@ -62,6 +62,11 @@ def plan_final_run(
             f"the detector is of {card.backbone}, while results would lie in folders of {model}: "
             f"add model={card.backbone} to --params"
         )
+    if card.imported_from is not None:
+        raise UserError(
+            "this detector was imported, and how it was trained is unknown. Name that of a run of "
+            "this project: --params detector=path/to/file"
+        )
     if card.vouched_by or card.best_validation_accuracy is None:
         raise UserError(
             "this detector was itself trained on all images, and nothing has scored its settings. "

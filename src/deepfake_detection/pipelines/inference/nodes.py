@@ -110,7 +110,7 @@ def _origin(detector: Detector) -> dict[str, Any]:
     card = detector.card
     return {
         "threshold": card.threshold,
-        "known_fakes": ", ".join(card.known_fakes),
+        "known_fakes": card.describe_known_fakes(),
         "detector": card.run_fingerprint,
     }
 
@@ -218,10 +218,11 @@ def _log_scores(names: list[str], scores: list[FileScore], detector: Detector) -
         counted(len(scores), "file"), card.backbone, card.run_fingerprint[:12],
         *(verdicts[each] for each in ("fake", "real", "unsure", None)), card.threshold,
     )  # fmt: skip
+    trained = "is said to be trained" if card.imported_from else "was trained"
     log.info(
-        "The detector was trained on %s. Its accuracy on other kinds of fake is unknown",
-        ", ".join(card.known_fakes),
-    )
+        "The detector %s on %s. Its accuracy on other kinds of fake is unknown",
+        trained, ", ".join(card.known_fakes),
+    )  # fmt: skip
     if card.split.get("note"):
         log.info("%s", card.split["note"])
     for field, what in (("error", "have no verdict"), ("warning", "have a warning")):

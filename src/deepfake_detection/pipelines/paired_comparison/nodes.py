@@ -113,9 +113,11 @@ def _explain(
     """Explain why the differences on these images may be biased; None if they are not."""
     notes = []
     for each, name in zip((detector, other_detector), _NAMES, strict=True):
-        if scored["sha256"].isin(unpack_hashes(each.validated_on)).any():
-            chosen = choices_on_validation(each.card.calibration)
+        chosen = choices_on_validation(each.card.calibration)
+        if chosen and scored["sha256"].isin(unpack_hashes(each.validated_on)).any():
             notes.append(f"these images were used to choose {chosen} of {name}")
+        if each.card.imported_from is not None:
+            notes.append(f"the training images of {name} are unknown: these may be among them")
         learned = split.loc[split["sha256"].isin(unpack_hashes(each.trained_on)), "group"]
         if neighbours := int(scored["group"].isin(learned).sum()):
             notes.append(

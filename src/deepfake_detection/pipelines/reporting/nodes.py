@@ -210,7 +210,7 @@ def write_report(
         "label_issues_total": len(label_issues),
         "settings": flatten_settings(description["settings"]),
     }
-    return render_document(_PACKAGE, "report.html.j2", contents, script="cases.js")
+    return render_document(_PACKAGE, "report.html.j2", contents, "cases.js")
 
 
 def _bin_subsets(
