@@ -47,6 +47,24 @@ def test_who_reads_parameters_without_any_hook_gets_whole_rows(project):
 
 
 @pytest.mark.parametrize(
+    ("given", "faces"),
+    [
+        ({}, "detector"),
+        ({"face_extraction": {"crop": {"margin": 1.5}}}, "find"),
+        ({"face_extraction": {"min_score": 0.5}}, "find"),
+        # no part of a recipe
+        ({"face_extraction": {"processes": 1}}, "detector"),
+        ({"face_extraction": {"yunet": {"file": "yunet.onnx"}}}, "detector"),
+        # said outright
+        ({"face_extraction": {"crop": {"size": 99}}, "inference": {"faces": "given"}}, "given"),
+    ],
+    ids=str,
+)
+def test_a_recipe_on_the_command_line_is_one_for_inference(project, given, faces):
+    assert load(project, **given)["parameters"]["inference"]["faces"] == faces
+
+
+@pytest.mark.parametrize(
     ("given", "named"),
     [
         ({"training": {"epochs": 0}}, ["'training.epochs'"]),

@@ -19,7 +19,8 @@ from deepfake_detection.errors import user_error_behind
 from deepfake_detection.images.listing import list_files
 from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
 from deepfake_detection.models.detector_file import write_detector
-from deepfake_detection.models.scoring import Score, ScoringCheckpoint, stamp_of
+from deepfake_detection.models.scoring import Score
+from deepfake_detection.models.scoring_checkpoints import ScoringCheckpoint, stamp_of
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
 
 quickly = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))

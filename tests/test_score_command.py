@@ -43,6 +43,7 @@ def files(tmp_path_factory):
     timeline = video.read_timeline(clips[0], 10**8)
     next(iter(video.read_frames(clips[0], timeline, [0], 10**8))).image.save(folder / "=face.png")
     Image.new("RGB", (90, 90), "grey").save(folder / "grey.jpg")
+    (folder / "clip_without_ending").write_bytes(clips[0].read_bytes())
     (folder / "notes.odt").write_bytes(b"text")
     write_sound(folder / "sound.mp4")
     return folder
@@ -66,7 +67,7 @@ def test_a_folder_of_pictures_and_clips(files, detector_file):
     assert done.returncode == 0, done.stderr
     rows = {unescape_cell(row["path"]): row for row in _rows(done.stdout.decode())}
     assert rows.keys() == {path.name for path in files.iterdir()}
-    for name in ("clip0.mp4", "clip1.mp4", "=face.png"):
+    for name in ("clip0.mp4", "clip1.mp4", "clip_without_ending", "=face.png"):
         assert (rows[name]["faces"], rows[name]["error"]) == ("1", "")
         probability, threshold = (
             float(rows[name][column]) for column in ("fake_probability", "threshold")

@@ -10,7 +10,12 @@ from kedro.framework.project import pipelines
 from pydantic import ValidationError
 
 from deepfake_detection.errors import UserError, suggest
-from deepfake_detection.parameters import ProjectParameters, StudyParameters, describe_problems
+from deepfake_detection.parameters import (
+    FaceDetectionParameters,
+    ProjectParameters,
+    StudyParameters,
+    describe_problems,
+)
 
 # Names that --params takes although no parameter file has them: paths, with the catalog entries
 # that they replace
@@ -26,6 +31,9 @@ GIVEN_PATHS = {
 }
 # By block of parameters, the entry that `face_crops` replaces where its images are faces
 FACE_FOLDERS = {"data_preparation": "training_images", "external_evaluation": "external_images"}
+
+# Parameters of `face_extraction` that tell how faces are cut. Not `yunet`, which names a file
+_RECIPE = {*FaceDetectionParameters.model_fields, "crop"} - {"yunet"}
 
 
 class StudyConfigLoader(OmegaConfigLoader):
@@ -66,7 +74,7 @@ class StudyConfigLoader(OmegaConfigLoader):
         if "parameters" in self:
             return
         given = self.runtime_params or {}
-        parameters = self._read(given)
+        parameters = _tell_recipe(self._read(given), given)
         self.own = self._check_own(parameters)
         # imports torch, which takes seconds that a mistyped parameter need not wait for
         from deepfake_detection.pipelines.studies import plan
@@ -117,6 +125,19 @@ class StudyConfigLoader(OmegaConfigLoader):
             return ProjectParameters.model_validate(own)
         except ValidationError as error:
             raise UserError(describe_problems(error, ProjectParameters)) from None
+
+
+def _tell_recipe(parameters: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters in which a crop recipe that the command line gives is one for inference too.
+
+    Parameter files have a recipe in any case, so there it says nothing about a detector.
+    """
+    told, inference = given.get("face_extraction"), parameters.get("inference")
+    if not (isinstance(told, Mapping) and isinstance(inference, Mapping)):
+        return parameters
+    if inference.get("faces") != "detector" or told.keys().isdisjoint(_RECIPE):
+        return parameters
+    return parameters | {"inference": {**inference, "faces": "find"}}
 
 
 def _check_in_files(given: Mapping[str, Any], in_files: Mapping[str, Any], block: str = "") -> None:

@@ -19,7 +19,7 @@ from deepfake_detection.datasets.atomic import AtomicDataset
 from deepfake_detection.errors import UserError, first_line, user_error_behind
 
 if TYPE_CHECKING:
-    from deepfake_detection.models.scoring import ScoringCheckpoints
+    from deepfake_detection.models.scoring_checkpoints import ScoringCheckpoints
     from deepfake_detection.training.checkpoints import TrainingCheckpoints
 
 log = logging.getLogger(__name__)
@@ -28,8 +28,8 @@ _SHOWN_RESULTS = (
     "face_index", "lost_faces", "face_contact_sheet",
     "detector", "final_detector", "imported_detector", "calibrated_detector", "predictions",
     "metric_table",
-    "robustness_table", "paired_differences", "scores", "submission", "onnx_detector",
-    "onnx_prepare", "model_card", "report", "table", "page",
+    "robustness_table", "paired_differences", "scores", "source_scores", "submission",
+    "onnx_detector", "onnx_prepare", "model_card", "report", "table", "page",
 )  # fmt: skip
 
 
@@ -114,7 +114,7 @@ class ProjectHooks:
     @hook_impl
     def after_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
         """Remember the checkpoints that a node used."""
-        from deepfake_detection.models.scoring import ScoringCheckpoints
+        from deepfake_detection.models.scoring_checkpoints import ScoringCheckpoints
         from deepfake_detection.training.checkpoints import TrainingCheckpoints
 
         for value in inputs.values():

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from deepfake_detection.command_options import FaceOptions, check_device, face_options
 from deepfake_detection.csv_cells import escape_cell
 from deepfake_detection.errors import UserError
-from deepfake_detection.images.files import is_video
+from deepfake_detection.images.files import holds_video
 from deepfake_detection.images.listing import list_files
 from deepfake_detection.images.reading import UnreadablePictureError, open_picture
 from deepfake_detection.reports.words import counted, printable
@@ -133,7 +133,7 @@ def _score_files(
         return
     files = list_files(path)
     with tqdm(total=len(files), desc="Scoring", unit="file", leave=False, disable=None) as bar:
-        for videos, part in groupby(files, key=lambda file: is_video(file[0])):
+        for videos, part in groupby(files, key=lambda file: holds_video(file[1])):
             names, paths = zip(*part, strict=True)
             scores: Iterable[Score | VideoScore]
             if videos:

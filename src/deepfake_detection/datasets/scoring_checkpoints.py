@@ -1,7 +1,7 @@
 """Scores of unfinished scoring runs in the catalog."""
 
 from deepfake_detection.datasets.handle import HandleDataset
-from deepfake_detection.models.scoring import ScoringCheckpoints
+from deepfake_detection.models.scoring_checkpoints import ScoringCheckpoints
 
 
 class ScoringCheckpointsDataset(HandleDataset):

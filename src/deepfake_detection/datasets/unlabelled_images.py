@@ -1,4 +1,4 @@
-"""Images without labels in the catalog: a folder, one image, or a list."""
+"""Pictures and videos without labels in the catalog: a folder, one file, or a list."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ from deepfake_detection.errors import UserError
 
 
 class UnlabelledImagesDataset(ReadOnlyDataset):
-    """Images to score; loading gives their path.
+    """Pictures and videos to score; loading gives their path.
 
-    `filepath` is a folder with images at any depth; an image; or a text file (.txt) with a path in
-    each line.
+    `filepath` is a folder with them at any depth; one of them; or a text file (.txt) with a path in
+    each line, or a CSV file with a column `path`.
     """
 
     def load(self) -> Path:
@@ -21,8 +21,8 @@ class UnlabelledImagesDataset(ReadOnlyDataset):
         """
         if not self._path.exists():
             raise UserError(
-                f"there are no pictures in {self._path}. Put them there, or name a folder, a "
-                "picture or a list in a text file: kedro run --pipelines inference --params "
+                f"there are no pictures or videos in {self._path}. Put them there, or name a "
+                "folder, a file or a list in a text file: kedro run --pipelines inference --params "
                 "images=path/to/folder"
             )
         return self._path.absolute()

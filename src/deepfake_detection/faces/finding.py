@@ -15,6 +15,7 @@ from deepfake_detection.faces.limits import FaceLimits, find_exceeded_limit
 from deepfake_detection.parameters import (
     CropParameters,
     FaceDetectionParameters,
+    FaceExtractionParameters,
     YunetParameters,
 )
 
@@ -128,7 +129,8 @@ class FaceFinder(FaceCutter):
         if recipe.detector == "yunet" and yunet_file is None:
             raise UserError(
                 "the detector was trained on faces that YuNet found: name the file of its weights "
-                "(deepfake-score --yunet FILE, FaceFinder(detector.crop_recipe, yunet_file=…))"
+                "(deepfake-score --yunet FILE, FaceFinder(detector.crop_recipe, yunet_file=…), or "
+                "the parameter face_extraction.yunet.file)"
             )
         yunet = YunetParameters(file=yunet_file and str(yunet_file), sha256=recipe.weights_sha256)
         own = recipe.model_dump(exclude={"weights_sha256", "crop"})
@@ -153,6 +155,14 @@ class FaceFinder(FaceCutter):
         detector = make_face_detector(DEFAULT_DETECTION, threads)
         recipe = CropRecipe.of(DEFAULT_DETECTION, crop, detector.weights_sha256)
         return cls(recipe, detector=detector)
+
+    @classmethod
+    def from_parameters(cls, settings: FaceExtractionParameters, *, threads: int = 1) -> Self:
+        """By the block `face_extraction`: for a detector whose crops were made elsewhere."""
+        weights = make_face_detector(settings).weights_sha256
+        yunet_file = settings.yunet.file and Path(settings.yunet.file)
+        recipe = CropRecipe.of(settings, settings.crop, weights)
+        return cls(recipe, yunet_file=yunet_file or None, threads=threads)
 
 
 def find_faces(

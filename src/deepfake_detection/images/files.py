@@ -13,6 +13,17 @@ _VIDEO_SUFFIXES = frozenset(
         ".ogv", ".webm", ".wmv",
     }
 )  # fmt: skip
+# First bytes of Matroska and WebM, Flash, ASF, MPEG programme and elementary streams, Ogg
+_VIDEO_STARTS = (
+    b"\x1aE\xdf\xa3", b"FLV\x01", b"0&\xb2u\x8ef\xcf\x11", b"\0\0\x01\xba", b"\0\0\x01\xb3",
+    b"OggS",
+)  # fmt: skip
+# The first box of a QuickTime film without a brand
+_MOVIE_BOXES = (b"moov", b"mdat", b"wide")
+# Of pictures in the same container (ISO/IEC 23008-12, annex B; AVIF)
+_PICTURE_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif")
+# A transport stream has a G at the start of each packet of this length
+_TRANSPORT_PACKET = 188
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -66,3 +77,30 @@ def is_utf8(name: str) -> bool:
 def is_video(name: str) -> bool:
     """Whether a file's name is that of a video."""
     return PurePath(name).suffix.lower() in _VIDEO_SUFFIXES
+
+
+def holds_video(path: Path) -> bool:
+    """Whether a file is a video by its name or its first bytes."""
+    if is_video(path.name):
+        return True
+    try:
+        # opening a pipe would wait
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return _starts_as_video(file.read(2 * _TRANSPORT_PACKET + 1))
+    # an unreadable file, or a name that no file can have: whoever reads it gets the reason
+    except (OSError, ValueError):
+        return False
+
+
+def _starts_as_video(start: bytes) -> bool:
+    if start[4:8] == b"ftyp":
+        return start[8:12] not in _PICTURE_BRANDS
+    if start.startswith(b"RIFF"):
+        return start[8:12] == b"AVI "
+    return (
+        start.startswith(_VIDEO_STARTS)
+        or start[4:8] in _MOVIE_BOXES
+        or start[::_TRANSPORT_PACKET] == b"GGG"
+    )

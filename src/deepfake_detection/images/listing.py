@@ -36,7 +36,7 @@ def list_files(path: Path) -> list[tuple[str, Path]]:
     else:
         files = [(path.name, path)]
     if not files:
-        raise UserError(f"there are no pictures in {path}")
+        raise UserError(f"there are no files in {path}")
     return files
 
 

@@ -1,22 +1,16 @@
-"""Score images from files or memory, and keep scores on disk, so that a run can resume."""
+"""Score images from files or memory."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import joblib
 import numpy as np
-from pydantic import TypeAdapter
 
 from deepfake_detection.images.input_shift import describe_input_shift
 from deepfake_detection.images.prefetch import batched, prefetch
@@ -30,13 +24,9 @@ if TYPE_CHECKING:
     from deepfake_detection.models.forward import Forward
     from deepfake_detection.models.image_inputs import ImageInput
 
-log = logging.getLogger(__name__)
-
 # A warning: such a score says nothing about new images
 TRAINED_ON_IT = "the detector was trained on this very file"
 NO_NUMBER = "the detector's network gives no finite number for this image"
-# Part of the name of a checkpoint: raised when older scores can no longer be read. 3: verdicts.
-_FORMAT = 3
 
 
 Box = tuple[float, float, float, float]
@@ -114,9 +104,6 @@ class Score:
     unscored: tuple[UnscoredFace, ...] = ()
     doubt: Doubt | None = None
     unlikeness: float | None = None
-
-
-_SCORES = TypeAdapter(Score)
 
 
 def score_images(
@@ -285,77 +272,3 @@ def _describe_shift(detector: Detector, prepared: PreparedImage) -> list[str]:
     width, height = prepared.size or (0, 0)
     sizes = detector.card.split.get("image_sizes")
     return describe_input_shift(width, height, sizes, detector.preprocessing.crop)
-
-
-@dataclass
-class ScoringCheckpoint:
-    """The scores of one scoring run: a file of lines, a checksum and JSON for each image.
-
-    `scores` are those in the file, by path and stamp of the image.
-    """
-
-    path: Path
-    scores: dict[tuple[str, str], Score] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not self.path.is_file():
-            return
-        for line in self.path.read_bytes().split(b"\n"):
-            checksum, _, text = line.partition(b" ")
-            # an incomplete line, as the process was killed while it wrote, or a damaged one
-            if checksum != _checksum(text):
-                continue
-            row = json.loads(text)
-            self.scores[row["path"], row["stamp"]] = _SCORES.validate_python(row["score"])
-
-    def find(self, path: str) -> Score | None:
-        """Return the score of an image, if there is one and the file has not changed since."""
-        return self.scores.get((path, stamp_of(path)))
-
-    def keep(self, scores: Sequence[tuple[str, Score]]) -> None:
-        """Append scores, each with the stamp of its file from before it was read."""
-        lines = [
-            json.dumps({"path": score.path, "stamp": stamp, "score": asdict(score)}).encode()
-            for stamp, score in scores
-        ]
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
-                # the first newline ends an incomplete line
-                file.write(b"\n" + b"".join(b"%s %s\n" % (_checksum(each), each) for each in lines))
-        except OSError as error:
-            log.warning("Cannot write scores to %s (%s)", self.path, error.strerror)
-
-
-@dataclass
-class ScoringCheckpoints:
-    """The folder of kept scores, a file for each unfinished scoring run."""
-
-    folder: Path
-    _used: set[Path] = field(default_factory=set)
-
-    def open(self, fingerprint: str) -> ScoringCheckpoint:
-        """Open the scores of one scoring run; `fingerprint` is of what its scores depend on."""
-        path = self.folder / f"{fingerprint[:16]}-{_FORMAT}.jsonl"
-        self._used.add(path)
-        return ScoringCheckpoint(path)
-
-    def remove_used(self) -> None:
-        """Delete the files that were opened here, whose runs are finished."""
-        for path in self._used:
-            path.unlink(missing_ok=True)
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
-
-
-def _checksum(line: bytes) -> bytes:
-    return hashlib.sha256(line).hexdigest()[:16].encode()
-
-
-def stamp_of(path: str) -> str:
-    """Size and modification time of a file; empty if it does not exist."""
-    try:
-        status = os.stat(path)  # noqa: PTH116  (os.stat takes names that are not valid text)
-    except (OSError, ValueError):
-        return ""
-    return f"{status.st_size}-{status.st_mtime_ns}"

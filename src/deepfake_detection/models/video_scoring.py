@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import joblib
 import pandas as pd
@@ -43,6 +43,9 @@ LARGEST_FRAME = 50_000_000
 # The score of a video is that of a track with at least this share of the longest track's frames:
 # a poster or a pattern that is taken for a face once says nothing
 _SHARE_OF_LONGEST = 0.25
+
+
+Source = TypeVar("Source", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -210,18 +213,15 @@ def _make_score(
     by_track: dict[int, list[FrameScore]] = {}
     for track, frame in rows:
         by_track.setdefault(track, []).append(frame)
-    logits = SourceScore.of(card.calibration).combine(
-        pd.Series([frame.face.logit for _, frame in rows]),
-        pd.Series([track for track, _ in rows]),
-        card.temperature,
-    )
+    scores = judge_sources(detector, [(track, frame.face) for track, frame in rows])
     tracks = tuple(
-        _score_track(detector, number, float(logits[number]), tuple(frames))
-        for number, frames in sorted(by_track.items())
-    )
-    longest = max(len(track.frames) for track in tracks)
-    counting = [each for each in tracks if len(each.frames) >= _SHARE_OF_LONGEST * longest]
-    chosen = max(counting, key=lambda track: rank(track.verdict, track.logit))
+        TrackScore(
+            number, score.fake_probability, score.verdict, score.logit, tuple(by_track[number]),
+            score.doubt, score.unlikeness,
+        )
+        for number, score in sorted(scores.items())
+    )  # fmt: skip
+    chosen = choose_decisive(list(scores.values()))
     known = any(frame.face.warning for _, frame in rows)
     return VideoScore(
         path, chosen.fake_probability, chosen.verdict, card.threshold, chosen.logit,
@@ -230,20 +230,55 @@ def _make_score(
     )  # fmt: skip
 
 
-def _score_track(
-    detector: Detector, number: int, logit: float, frames: tuple[FrameScore, ...]
-) -> TrackScore:
-    """A track is unlike training if at least half of its frames are."""
-    judged = judge(detector, logit, math.nan)
-    verdict, doubt = judged.verdict, judged.doubt
-    faces = [frame.face for frame in frames]
-    if 2 * sum(face.doubt == UNLIKE for face in faces) >= len(faces):
-        verdict, doubt = "unsure", UNLIKE
-    known = [face.unlikeness for face in faces if face.unlikeness is not None]
-    unlikeness = median(known) if known else None
-    return TrackScore(
-        number, judged.fake_probability, verdict, logit, frames, doubt, unlikeness
-    )  # fmt: skip
+class SourceJudgement(NamedTuple):
+    """The score of a source (a face track) by those of its faces; fields as of `TrackScore`."""
+
+    faces: int
+    logit: float
+    fake_probability: float
+    verdict: Verdict
+    doubt: Doubt | None
+    unlikeness: float | None
+
+
+def judge_sources(
+    detector: Detector, faces: Sequence[tuple[Source, FaceScore]]
+) -> dict[Source, SourceJudgement]:
+    """The score of each source by the detector's own rule, in the order of their first faces.
+
+    A source is unlike training if at least half of its faces are.
+    """
+    card = detector.card
+    logits = (
+        SourceScore.of(card.calibration)
+        .combine(
+            pd.Series([face.logit for _, face in faces], dtype=float),
+            pd.Series([source for source, _ in faces], dtype=object),
+            card.temperature,
+        )
+        .to_dict()
+    )
+    by_source: dict[Source, list[FaceScore]] = {}
+    for source, face in faces:
+        by_source.setdefault(source, []).append(face)
+    judgements: dict[Source, SourceJudgement] = {}
+    for source, own in by_source.items():
+        logit = logits[source]
+        probability, verdict, doubt, _ = judge(detector, logit, math.nan)
+        if 2 * sum(face.doubt == UNLIKE for face in own) >= len(own):
+            verdict, doubt = "unsure", UNLIKE
+        known = [face.unlikeness for face in own if face.unlikeness is not None]
+        judgements[source] = SourceJudgement(
+            len(own), logit, probability, verdict, doubt, median(known) if known else None
+        )
+    return judgements
+
+
+def choose_decisive(tracks: Sequence[SourceJudgement]) -> SourceJudgement:
+    """The track whose score is that of the video, see `VideoScore`."""
+    longest = max(track.faces for track in tracks)
+    counting = [track for track in tracks if track.faces >= _SHARE_OF_LONGEST * longest]
+    return max(counting, key=lambda track: rank(track.verdict, track.logit))
 
 
 def _without_verdict(detector: Detector, path: str, search: _Search, error: str) -> VideoScore:

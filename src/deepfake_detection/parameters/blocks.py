@@ -365,13 +365,16 @@ class SubmissionParameters(Block):
 
 
 class InferenceParameters(Block):
-    """How pictures without labels are scored: block `inference`."""
+    """How pictures and videos without labels are scored: block `inference`."""
 
     batch_size: Count
     device: Device
     precision: Precision
     flip: bool
     max_pixels: Pixels
+    faces: Literal["detector", "find", "given"]
+    frames_per_video: Count
+    every_seconds: Annotated[Number, Field(gt=0)] | None
     source: SourceRule | None
     submission: SubmissionParameters
 

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from demo_project import ROOT
 from detector_samples import make_sensitive_detector
+from face_samples import face_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from natsort import natsorted, ns
@@ -25,11 +26,11 @@ from deepfake_detection import Detector
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.listing import list_files
 from deepfake_detection.interruptions import InterruptedWorkError
-from deepfake_detection.models.scoring import ScoringCheckpoints
+from deepfake_detection.models.scoring_checkpoints import ScoringCheckpoints
 from deepfake_detection.parameters import InferenceParameters
 from deepfake_detection.pipelines.inference.nodes import (
     average_sources,
-    score_pictures,
+    score_files,
     write_submission,
 )
 
@@ -62,7 +63,7 @@ def states(tmp_path):
 @pytest.fixture
 def score(detector, states):
     def run(path, **changes):
-        return score_pictures(path, detector, states, parameters(**changes))
+        return score_files(path, detector, states, parameters(**changes), face_settings())
 
     return run
 
@@ -246,7 +247,7 @@ def test_an_interrupted_scoring_goes_on_to_the_same_table(
     assert threading.active_count() < 10
     rows = [json.loads(line.split(" ", 1)[1]) for line in state.read_text().splitlines() if line]
     assert len(rows) == 16
-    assert {"path", "stamp", "score"} == rows[0].keys()
+    assert {"path", "stamp", "medium", "score"} == rows[0].keys()
     # the process was killed while it wrote a line
     state.write_text(state.read_text() + '{"path": "cut o')
     # a file that changed since
@@ -270,7 +271,7 @@ def test_other_settings_or_weights_do_not_resume(interrupted, detector, score, s
     assert str(states.folder) not in caplog.text
     trained_again = replace(detector, network=copy.deepcopy(detector.network))
     next(trained_again.network.parameters()).data += 1e-3
-    score_pictures(folder, trained_again, states, parameters())
+    score_files(folder, trained_again, states, parameters(), face_settings())
     assert str(states.folder) not in caplog.text
     # what a score does not depend on
     score(folder, source={"rule": "image", "size": 1, "pattern": None})
@@ -285,6 +286,7 @@ def test_sources_are_scored_by_the_rule_of_the_detector(tmp_path, detector, scor
     scores = score(folder, source=rule)
     sources = average_sources(scores, detector)
     assert sources["source"].tolist() == ["a", "b"]
+    assert set(sources["level"]) == {"source"}
     assert sources["images"].tolist() == [3, 2]
     of_a = scores[scores["source"] == "a"]
     assert sources["logit"][0] == pytest.approx(of_a["logit"].mean())
@@ -307,7 +309,23 @@ def test_consecutive_sources_are_counted_folder_by_folder(tmp_path, score):
 
 
 def submit(scores, **changes):
-    return write_submission(scores, parameters(submission=BLOCK["submission"] | changes))
+    # without videos
+    sources = pd.DataFrame(columns=["source", "level", "verdict", "fake_probability", "threshold"])
+    given = parameters(submission=BLOCK["submission"] | changes)
+    return write_submission(scores, sources, given)
+
+
+def table_of(verdicts):
+    """Rows of `scores` by path; above the threshold is what is called fake."""
+    rows = [
+        {
+            "path": path, "medium": "picture", "verdict": verdict, "threshold": 0.5,
+            "fake_probability": {"fake": 0.9, "real": 0.1, "unsure": 0.55}.get(verdict, np.nan),
+            "logit": 0.0, "error": None if verdict else "empty file",
+        }
+        for path, verdict in verdicts.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def test_the_submission_has_the_given_columns_and_values(odd_files, score, caplog):
@@ -331,15 +349,14 @@ def test_the_submission_has_the_given_columns_and_values(odd_files, score, caplo
 @given(st.lists(st.integers(0, 3000), min_size=1, unique=True), st.randoms())
 def test_the_submission_is_in_natural_order_and_complete(numbers, random):
     random.shuffle(numbers)
-    scores = pd.DataFrame(
-        {
-            "path": [f"{number}.png" for number in numbers],
-            "verdict": ["real", *(random.choice(["real", "fake", None]) for _ in numbers[1:])],
-        }
-    )
+    verdicts = ["real", *(random.choice(["real", "fake", "unsure", None]) for _ in numbers[1:])]
+    names = [f"{number}.png" for number in numbers]
+    scores = table_of(dict(zip(names, verdicts, strict=True)))
     table = submit(scores, real=1, fake=0, unreadable=0)
     assert table["id"].tolist() == [str(number) for number in sorted(numbers)]
-    assert set(table["label"]) <= {0, 1}
+    expected = {"real": 1, "fake": 0, "unsure": 0, None: 0}
+    answers = table.set_index("id")["label"]
+    assert [answers[str(number)] for number in numbers] == [expected[each] for each in verdicts]
 
 
 def test_where_nothing_can_be_read_the_run_fails(tmp_path, score):
@@ -352,7 +369,7 @@ def test_where_nothing_can_be_read_the_run_fails(tmp_path, score):
 
 def test_where_two_pictures_have_one_name_all_are_named_by_their_paths(caplog):
     paths = ["2.png", "a/1.png", "b/1.jpg"]
-    scores = pd.DataFrame({"path": paths, "verdict": ["real", "fake", "fake"]})
+    scores = table_of(dict(zip(paths, ["real", "fake", "fake"], strict=True)))
     for name in ("stem", "path"):
         assert submit(scores, name=name)["id"].tolist() == paths
     assert submit(scores, name="name")["id"].tolist() == ["1.jpg", "1.png", "2.png"]

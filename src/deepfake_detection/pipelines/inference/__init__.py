@@ -1,4 +1,4 @@
-"""Score images without labels."""
+"""Score pictures and videos without labels."""
 
 from deepfake_detection.pipelines.inference.pipeline import create_pipeline
 

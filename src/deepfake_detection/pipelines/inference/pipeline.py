@@ -4,20 +4,26 @@ from kedro.pipeline import Node, Pipeline
 
 from deepfake_detection.pipelines.inference.nodes import (
     average_sources,
-    score_pictures,
+    score_files,
     write_submission,
 )
 
 
 def create_pipeline() -> Pipeline:
-    """From images and a detector to scores and a submission file."""
+    """From pictures, videos and a detector to scores and a submission file."""
     return Pipeline(
         [
             Node(
-                score_pictures,
-                inputs=["unlabelled_images", "detector", "scoring_checkpoints", "params:inference"],
+                score_files,
+                inputs=[
+                    "unlabelled_images",
+                    "detector",
+                    "scoring_checkpoints",
+                    "params:inference",
+                    "params:face_extraction",
+                ],
                 outputs="scores",
-                name="score_pictures",
+                name="score_files",
             ),
             Node(
                 average_sources,
@@ -27,7 +33,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 write_submission,
-                inputs=["scores", "params:inference"],
+                inputs=["scores", "source_scores", "params:inference"],
                 outputs="submission",
                 name="write_submission",
             ),
