@@ -14,8 +14,8 @@ function showClip(entry) {
   card.classList.add("clip");
   const slider = card.querySelector(".timeline");
   card.querySelector(".over-time").hidden = false;
-  // the numbers of a doubted verdict are not shown unless asked for
-  card.querySelector(".over-time").open = answer.verdict !== "unsure";
+  // numbers that say nothing are not shown unless asked for
+  card.querySelector(".over-time").open = answer.tracks.some(track => track.doubt !== "unlike training");
   const faces = answer.tracks.flatMap(track => track.frames.map(frame => ({ ...frame, track: track.number })));
   const clip = { entry, answer, slider, faces, at: 0, end: Math.max(answer.frames.at(-1).seconds, 0.001) };
   showPeople(clip);
