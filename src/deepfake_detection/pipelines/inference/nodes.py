@@ -245,8 +245,8 @@ def average_sources(scores: pd.DataFrame, detector: Detector) -> pd.DataFrame:
     Returns:
         Columns `SOURCE_COLUMNS`: a row for each source that `inference.source` makes of pictures
         (level `source`), for each video with a face (`video`) and, where it has several, for each
-        face track (`track`). `images` is a number of pictures or frames. A picture counts once, a
-        video as its decisive track.
+        face track (`track`). `images` counts pictures, or frames with a scored face. A picture
+        has the score of its decisive face, a video that of its decisive track.
     """
     rows = [*judge_pictures(scores, detector), *judge_videos(scores, detector)]
     return to_table(rows, SOURCE_COLUMNS).assign(**_origin(detector))
