@@ -67,7 +67,7 @@ def faces(tmp_path_factory, settings):
 
 @pytest.fixture(scope="module")
 def image_index(faces, demo):
-    scanned = scan_images(faces, demo.data_preparation)
+    scanned = scan_images(faces, demo.data_preparation, demo.face_extraction)
     return index_images(scanned, list_rejected_images(scanned), demo.data_preparation)
 
 

@@ -61,4 +61,4 @@ def test_the_detector_knows_its_crop_recipe(project):
     path = latest(project, f"data/demo/06_models/{MODEL}/detector.safetensors")
     recipe = Detector.load(path).card.split["crop_recipe"]
     assert recipe["detector"] == "centerface"
-    assert recipe["crop"]["margin"] == 1.3
+    assert recipe["crop"]["margin"] == 1.5

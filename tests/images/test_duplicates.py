@@ -32,7 +32,7 @@ def looking_for(**changed):
 
 def scan(folder):
     """Measures of all images; the group of an original is the number of its source."""
-    scanned = scan_images(folder, make_image_set(CLASSES, source="image"))
+    scanned = scan_images(folder, make_image_set(CLASSES, source="image"), None)
     assert scanned["reason"].isna().all()
     names = scanned["path"].str.extract(r"/(.*)\.", expand=False)
     scanned["group"] = [str(int(name) // 5) if name.isdecimal() else name for name in names]

@@ -115,7 +115,7 @@ def test_a_folder_that_cannot_be_read_is_a_row_and_depth_has_no_limit(folder, mo
     monkeypatch.setattr(Path, "iterdir", refuse)
     try:
         found = [path for path, name in find_files(images, CLASSES) if name == "real"]
-        rejected = list_rejected_images(scan_images(images, images_of()))
+        rejected = list_rejected_images(scan_images(images, images_of(), None))
     finally:
         monkeypatch.undo()
         subprocess.run(["rm", "-r", deep.parents[1198]], check=True)  # too deep for Python's rmtree
@@ -148,7 +148,7 @@ def scanned(tmp_path_factory, photograph, encode, put_files):
         os.mkfifo(folder / "fake/pipe")
     with suppress(OSError):  # a file system that takes only UTF-8 has no such files
         (folder / os.fsdecode(b"fake/\xff.jpg")).write_bytes(images["fake/0.jpg"])
-    table = scan_images(folder, images_of())
+    table = scan_images(folder, images_of(), None)
     table.attrs["files"] = images
     return table
 

@@ -54,6 +54,7 @@ def test_a_false_positive_rate_is_kept_with_as_many_true_positives_as_it_admits(
     assert (misses == 1) == (fit.note is not None)
 
 
+@settings(deadline=None)
 @given(telling)
 def test_equal_errors_are_as_equal_as_can_be(drawn):
     _, labels, called = _fit(drawn, "equal_error")

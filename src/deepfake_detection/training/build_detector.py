@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from deepfake_detection.images.fingerprints import pack_hashes
@@ -113,12 +115,25 @@ def build_detector(
 
 
 def fit_training_distance(
-    detector: Detector, train: LabelledPixels, validation: LabelledPixels, device: str
+    detector: Detector, train: LabelledPixels, validation: LabelledPixels, hardware: Hardware
 ) -> tuple[Detector, Float64s]:
     """The detector with a measure of the distance from its training images, if they are enough.
 
     Also the distance of each validation image; NaN without a measure.
     """
+    threads = torch.get_num_threads()
+    try:
+        # sums of another number of threads differ in their last bits
+        with threadpool_limits(hardware.threads):
+            torch.set_num_threads(hardware.threads)
+            return _fit_training_distance(detector, train, validation, hardware.device)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _fit_training_distance(
+    detector: Detector, train: LabelledPixels, validation: LabelledPixels, device: str
+) -> tuple[Detector, Float64s]:
     unknown = np.full(len(validation), np.nan)
     sampled = train.rows[sample_rows(len(train), _MOST_DESCRIBED)].tolist()
     features = detector.features(train.array, sampled, device=device)

@@ -33,7 +33,10 @@ def create_external_calibration(*, faces: bool = False) -> Pipeline:
     the face index, not a folder of images.
     """
     index = {"face_index": "face_index"} if faces else {}
-    blocks = ("external_evaluation", "external_calibration", "calibration", "evaluation", "pixels")
+    blocks = ["external_evaluation", "external_calibration", "calibration", "evaluation", "pixels"]
+    if not faces:
+        # the face index has its own crop recipe
+        blocks.append("face_extraction")
     return Pipeline(
         [
             create_indexing_pipeline(faces=faces),

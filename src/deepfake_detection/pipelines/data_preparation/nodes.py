@@ -48,7 +48,7 @@ SPLIT_COLUMNS = ["path", "sha256", "class_name", "label", "source", "group", "su
 def scan_images(
     training_images: Path,
     image_set: ImageSetParameters,
-    face_extraction: FaceExtractionParameters | None = None,
+    face_extraction: FaceExtractionParameters,
 ) -> pd.DataFrame:
     """Find every file of an image folder; decode and measure each once.
 
@@ -75,11 +75,9 @@ def scan_images(
     return scanned
 
 
-def _tell_recipe(
-    image_set: ImageSetParameters, settings: FaceExtractionParameters | None
-) -> str | None:
+def _tell_recipe(image_set: ImageSetParameters, settings: FaceExtractionParameters) -> str | None:
     """The crop recipe of images that were cropped elsewhere, if the parameters tell one."""
-    if image_set.crop_recipe is None or settings is None:
+    if image_set.crop_recipe is None:
         return None
     try:
         weights = make_face_detector(settings).weights_sha256

@@ -60,7 +60,10 @@ def create_external_pipeline(*, faces: bool = False) -> Pipeline:
     `faces`: the images are those of the face index, not a folder of images.
     """
     index = {"face_index": "face_index"} if faces else {}
-    shared = ("params:external_evaluation", "params:evaluation", "params:pixels")
+    shared = ["params:external_evaluation", "params:evaluation", "params:pixels"]
+    if not faces:
+        # the face index has its own crop recipe
+        shared.append("params:face_extraction")
     return Pipeline(
         [
             create_indexing_pipeline(faces=faces),
