@@ -129,10 +129,13 @@ def _score_files(
         log.info("Resuming: %d of %d files have been scored (%s)", *so_far)
 
     def explain() -> str:
-        if not kept:
+        # the file tells: the interruption may have come just after something was written
+        written = ScoringCheckpoint(state.path)
+        scored = sum(written.find(file) is not None for file in files)
+        if not scored:
             return "scoring was interrupted before any file was scored."
         return (
-            f"scoring was interrupted after {len(kept)} of {counted(len(files), 'file')}. Their "
+            f"scoring was interrupted after {scored} of {counted(len(files), 'file')}. Their "
             f"scores are in {state.path}: run the same command again to continue."
         )
 
