@@ -45,9 +45,10 @@ def test_the_main_job_is_calm(demo_run):
     assert len(done.stdout.splitlines()) < 34
     assert "Warning" not in done.stdout + done.stderr
     warnings = [line for line in done.stdout.splitlines() if "WARNING" in line]
-    # the one thing to be warned of in a set as small as this
-    assert len(warnings) == 2
-    assert all("holds only 2 groups of images" in line for line in warnings)
+    # the one thing to be warned of in a set as small as this: how few groups it has
+    assert len(warnings) == 3
+    assert "error_rate" in warnings[0]
+    assert all("holds only 2 groups of images" in line for line in warnings[1:])
 
 
 def test_every_entry_of_the_main_job_is_a_file(demo_project):
