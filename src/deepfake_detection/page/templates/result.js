@@ -51,7 +51,7 @@ function describe(answer) {
   if (!answer.verdict) {
     return answer.error === "no face" ? "" : sentence(answer.error);
   }
-  const several = (answer.tracks || answer.faces).length > 1 ? "The most fake face counts. " : "";
+  const several = (answer.tracks || answer.faces).length > 1 ? "One face decides: a fake one, else one that nothing can be said of. " : "";
   if (answer.verdict === "unsure") {
     return `${several}It is ${REASONS[answer.doubt] || answer.doubt}.`;
   }
