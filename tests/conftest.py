@@ -5,7 +5,12 @@ import threading
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
+
+# a busy machine takes longer than the time that hypothesis allows an example
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # one test process for each core: more threads than that would wait for each other
