@@ -19,7 +19,12 @@ from torch import Tensor, nn
 
 from deepfake_detection.atomic_write import atomic_write
 from deepfake_detection.errors import UserError, first_line, in_line
-from deepfake_detection.models.backbones import build_detecting_network, expect_tensors, try_crop
+from deepfake_detection.models.backbones import (
+    build_detecting_network,
+    expect_tensors,
+    find_head,
+    try_crop,
+)
 from deepfake_detection.models.detector_card import FORMAT_VERSION, DetectorCard, parse_card
 from deepfake_detection.models.training_distance import TrainingDistance
 
@@ -113,6 +118,13 @@ def read_detector_file(
     network = build_detecting_network(
         card.backbone, state, len(card.class_names), transform_input=card.transform_input
     )
+    head: Any = find_head(network)
+    features = getattr(head, "in_features", getattr(head, "in_channels", None))
+    if distance is not None and len(distance.mean) != features:
+        raise UserError(
+            f"{path} is damaged: its training_distance has {len(distance.mean)} features, and its "
+            f"network {features}"
+        )
     return network.eval(), card, trained_on, validated_on, distance
 
 
