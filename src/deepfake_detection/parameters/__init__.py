@@ -11,13 +11,11 @@ from deepfake_detection.parameters.base import (
     Whole,
 )
 from deepfake_detection.parameters.blocks import (
-    AugmentationParameters, BackboneParameters, Backbones, CheckpointParameters, Colour,
-    EarlyStoppingParameters, ExplanationParameters, ExportParameters,
+    BackboneParameters, Backbones, Colour, ExplanationParameters, ExportParameters,
     ExternalCalibrationParameters, FinalTrainingParameters, Fold, GroupRule, ImageSetParameters,
     ImportParameters, InferenceParameters, LayoutOptions, LeakageParameters,
-    LossParameters, OptimizerParameters, PreprocessingParameters, Ratios, RegionParameters,
-    RegionsParameters, ReportingParameters, ScheduleParameters, SourceRule, SplitParameters,
-    Spread, SubmissionParameters, TrainingParameters,
+    PreprocessingParameters, Ratios, RegionParameters, RegionsParameters, ReportingParameters,
+    SourceRule, SplitParameters, Spread, SubmissionParameters,
 )
 from deepfake_detection.parameters.faces import (
     CropParameters, FaceDetectionParameters, FaceExtractionParameters, YunetParameters,
@@ -29,4 +27,9 @@ from deepfake_detection.parameters.project import (
 from deepfake_detection.parameters.scores import (
     CalibrationParameters, EvaluationParameters, RobustnessParameters, SourceScoreParameters,
     TemperatureParameters, ThresholdParameters,
+)
+from deepfake_detection.parameters.training import (
+    BY_STEP, AugmentationParameters, CheckpointParameters, EarlyStoppingParameters, LossParameters,
+    OptimizerParameters, ScheduleParameters, SelfBlendingParameters, TrainingParameters,
+    TuneParameters,
 )

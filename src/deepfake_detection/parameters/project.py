@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from deepfake_detection.parameters import blocks, faces, scores
 from deepfake_detection.parameters.base import Block, Count, Distinct, Seed, Share, Whole
+from deepfake_detection.parameters.training import TrainingParameters
 
 
 class StudyOptions(Block):
@@ -35,7 +36,7 @@ class RunParameters(Block):
     model: str
     backbones: blocks.Backbones
     split: blocks.SplitParameters
-    training: blocks.TrainingParameters
+    training: TrainingParameters
     calibration: scores.CalibrationParameters
 
     @property
@@ -76,7 +77,7 @@ class ProjectParameters(Block):
     face_extraction: faces.FaceExtractionParameters
     split: blocks.SplitParameters
     leakage: blocks.LeakageParameters
-    training: blocks.TrainingParameters
+    training: TrainingParameters
     final_training: blocks.FinalTrainingParameters
     calibration: scores.CalibrationParameters
     evaluation: scores.EvaluationParameters

@@ -102,7 +102,7 @@ def train_run(
         )
     identity = identify(settings, split_summary)
     run, training = fingerprint_of(identity), settings.training
-    images = split[["sha256", "label", "subset"]]
+    images = split[["sha256", "class_name", "label", "source", "group", "subset"]]
     with (
         checkpoints.lock(run),
         explaining_interruptions(lambda: f"training was interrupted. {checkpoints.describe(run)}"),
