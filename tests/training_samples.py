@@ -1,11 +1,13 @@
 """Settings, pictures, networks and tasks that are small enough to train in a moment."""
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 from PIL import Image
 from torch import nn
 
@@ -35,29 +37,34 @@ PREPROCESSING = PreprocessingParameters(
 )
 
 
+_FILE = Path(__file__).parents[1] / "conf" / "base" / "parameters_training.yml"
+_SMALL = {
+    "weights": "none",
+    "epochs": 6,
+    "batch_size": 8,
+    "optimizer": {"lr": 0.003, "head_lr_multiple": 3},
+    "schedule": {"step_size": 2},
+    "device": "cpu",
+    "precision": "fp32",
+    "seed": 3,
+    "checkpoint": {"minutes": 0},
+}
+
+
 def make_training(**changes):
-    """All settings of a training on one CPU, with changes to the keys of the top level."""
-    settings: dict[str, Any] = {
-        "weights": "none",
-        "epochs": 6,
-        "batch_size": 8,
-        "shuffle": True,
-        "optimizer": {
-            "name": "adam", "lr": 0.003, "head_lr_multiple": 3, "betas": [0.9, 0.999],
-            "weight_decay": 0.0,
-        },
-        "schedule": {"name": "none", "step_size": 2, "gamma": 0.5},
-        "loss": {"class_weights": "none", "auxiliary_weight": 0.4},
-        "augmentation": {"flip": 0.5, "rotation": 10},
-        "early_stopping": {"patience": None},
-        "device": "cpu",
-        "devices": 1,
-        "precision": "fp32",
-        "compile": False,
-        "seed": 3,
-        "checkpoint": {"minutes": 0, "resume": True},
-    }  # fmt: skip
-    return TrainingParameters.model_validate(settings | changes)
+    """The reference's settings, smaller and on one CPU, with changes; blocks are merged."""
+    settings = yaml.safe_load(_FILE.read_text(encoding="utf-8"))["training"]
+    for more in (_SMALL, changes):
+        settings = _merge(settings, more)
+    return TrainingParameters.model_validate(settings)
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for name, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = _merge(merged[name], value) if both else value
+    return merged
 
 
 def make_calibration(
@@ -133,7 +140,16 @@ def make_task(folder, images=36, **changes):
         run="a" * 64,
         settings=RunSettings("shufflenet_v2_x0_5", preprocessing, training),
         hardware=choose_hardware(training),
-        split=pd.DataFrame({"sha256": hashes, "label": pictures.labels, "subset": subsets}),
+        split=pd.DataFrame(
+            {
+                "sha256": hashes,
+                "label": pictures.labels,
+                "subset": subsets,
+                "class_name": ["fake" if label else "real" for label in pictures.labels],
+                "source": files,
+                "group": files,
+            }
+        ),
         pixel_cache=cache,
         checkpoints=TrainingCheckpoints(folder / "checkpoints"),
     )

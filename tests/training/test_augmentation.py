@@ -6,8 +6,8 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional
+from training_samples import make_training
 
-from deepfake_detection.parameters import AugmentationParameters
 from deepfake_detection.training.augmentation import Draws, augment, draw
 
 draws = st.lists(
@@ -42,7 +42,7 @@ def _between_two_pixels(size, angle):
 
 def test_neither_layout_nor_type_nor_the_rest_of_the_batch_makes_a_difference():
     batch = torch.randint(0, 256, (6, 3, 20, 20), dtype=torch.uint8)
-    drawn = draw(6, AugmentationParameters(flip=0.5, rotation=10), torch.Generator())
+    drawn = draw(6, make_training().augmentation, torch.Generator())
     whole = augment(batch.float(), drawn)
     assert torch.equal(augment(batch.to(memory_format=torch.channels_last), drawn), whole)
     for chosen in (torch.tensor([4, 1, 5]), slice(2, 4)):
@@ -51,7 +51,7 @@ def test_neither_layout_nor_type_nor_the_rest_of_the_batch_makes_a_difference():
 
 @given(st.floats(0, 1), st.floats(0, 180), st.integers(0, 2**31))
 def test_draws_keep_to_probability_and_range(flip, rotation, seed):
-    augmentation = AugmentationParameters(flip=flip, rotation=rotation)
+    augmentation = make_training(augmentation={"flip": flip, "rotation": rotation}).augmentation
     drawn = draw(2000, augmentation, torch.Generator().manual_seed(seed))
     assert abs(drawn.flips.float().mean().item() - flip) < 0.06
     if drawn.theta is None:
@@ -61,3 +61,30 @@ def test_draws_keep_to_probability_and_range(flip, rotation, seed):
     angles = torch.rad2deg(torch.atan2(drawn.theta[:, 1, 0], drawn.theta[:, 0, 0]))
     assert angles.abs().max() <= rotation * (1 + 1e-5) + 1e-12
     assert abs(angles.mean().item()) <= 0.09 * rotation + 1e-12
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(-30, 30), st.floats(0.5, 2), st.floats(-0.3, 0.3), st.floats(-0.3, 0.3)
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sampled_from(["nearest", "bilinear"]),
+    st.integers(9, 40),
+)
+def test_pictures_are_moved_as_torchvision_moves_each(drawn, interpolation, size):
+    batch = torch.rand(len(drawn), 3, size, size) * 255
+    angles, scales, right, down = (torch.tensor(each, dtype=torch.float64)
+                                   for each in zip(*drawn, strict=True))  # fmt: skip
+    never, shifts = torch.zeros(len(drawn), dtype=torch.bool), torch.stack((right, down), dim=1)
+    ours = augment(batch, Draws.of(never, angles, scales, shifts), interpolation)
+    mode = functional.InterpolationMode(interpolation)
+    for picture, (angle, scale, *shift), result in zip(batch, drawn, ours, strict=True):
+        pixels = [share * size for share in shift]
+        # its angles are clockwise
+        expected = functional.affine(picture, -angle, pixels, scale, [0.0, 0.0], mode)
+        differing = ((expected - result).abs() > 0.05).any(dim=0)
+        # rounding decides between two neighbours
+        assert differing.float().mean() <= (0.1 if interpolation == "nearest" else 0)

@@ -53,7 +53,7 @@ Float64s = np.ndarray[Any, np.dtype[np.float64]]
 class ScoreOptions(TypedDict, total=False):
     """Keyword arguments of `Detector.score`."""
 
-    flip: bool
+    flip: bool | None
     batch_size: int
     device: str
     precision: str
@@ -110,6 +110,11 @@ class Detector:
         return FaceFinder(self.crop_recipe)
 
     @property
+    def flip_average(self) -> bool:
+        """Whether a score is the mean of the logits of a picture and its mirror image."""
+        return bool(self.card.settings.get("training", {}).get("flip_average", False))
+
+    @property
     def verdict_rule(self) -> VerdictRule:
         """How probabilities and training distances become verdicts."""
         return VerdictRule.of(self.card.threshold, self.card.calibration)
@@ -146,7 +151,7 @@ class Detector:
         self,
         images: ImageInput | Sequence[ImageInput],
         *,
-        flip: bool = False,
+        flip: bool | None = None,
         batch_size: int = 64,
         device: str = "auto",
         precision: str = "fp32",
@@ -161,7 +166,8 @@ class Detector:
                 0…255 or floating point in 0…1, neither resized nor normalised; `to_image` lists
                 all forms). Several: a sequence of these, an array [n, h, w, 3] or a tensor
                 [n, 3, h, w].
-            flip: Average the logits of each image and its mirror image.
+            flip: Average the logits of each image and its mirror image; None: if the detector was
+                trained to be used so (`training.flip_average`).
             batch_size: Images in a batch.
             device: auto (cuda, then mps, then cpu), cpu, cuda, cuda:N or mps.
             precision: fp32, bf16, or auto (bf16 if the device is faster with it).
@@ -200,7 +206,7 @@ class Detector:
         self,
         images: Iterable[ImageInput],
         *,
-        flip: bool = False,
+        flip: bool | None = None,
         batch_size: int = 64,
         device: str = "auto",
         precision: str = "fp32",
@@ -212,9 +218,9 @@ class Detector:
         `images` is consumed one batch ahead. An image that cannot be read gets a score with
         `error`.
         """
-        forward = Forward(self, device, precision)
+        forward = Forward(self, device, precision, flip=flip)
         finder, look = self.choose_finder(faces)
-        return score_images(self, forward, images, flip, batch_size, max_pixels, finder, look=look)
+        return score_images(self, forward, images, batch_size, max_pixels, finder, look=look)
 
     def score_video(
         self,
@@ -222,7 +228,7 @@ class Detector:
         *,
         frames: int = 32,
         every_seconds: float | None = None,
-        flip: bool = False,
+        flip: bool | None = None,
         batch_size: int = 64,
         device: str = "auto",
         precision: str = "fp32",
@@ -248,10 +254,10 @@ class Detector:
             UserError: If the video cannot be read or has no face, PyAV or the face detector is
                 missing, or this machine lacks the device.
         """
-        forward = Forward(self, device, precision)
+        forward = Forward(self, device, precision, flip=flip)
         open_chosen = partial(open_frames, Path(path), frames, every_seconds, max_pixels)
         finder, _ = self.choose_finder(faces)
-        score = score_video(self, forward, str(path), open_chosen, flip, batch_size, finder)
+        score = score_video(self, forward, str(path), open_chosen, batch_size, finder)
         if errors == "raise" and score.error is not None:
             raise UserError(f"{path}: {score.error}")
         return score

@@ -23,10 +23,12 @@ REAL, FAKE = 0, 1
 class Forward:
     """A detector's network, moved to a device, from pixels to logits and training distances.
 
-    Device and precision: as for `Detector.score`. In bf16, the weights stay in fp32.
+    Device, precision and flip: as for `Detector.score`. In bf16, the weights stay in fp32.
     """
 
-    def __init__(self, detector: Detector, device: str, precision: str) -> None:
+    def __init__(
+        self, detector: Detector, device: str, precision: str, *, flip: bool | None = None
+    ) -> None:
         self.device = choose_device(device)
         self._bf16 = choose_precision(precision, self.device, "precision") == "bf16"
         use_ieee_float32(self.device)
@@ -34,6 +36,7 @@ class Forward:
         self._network: nn.Module = network.eval()
         self._normalise = Normalise(detector.preprocessing).to(self.device)
         self._distance = detector.training_distance
+        self._flip = detector.flip_average if flip is None else flip
         self._described = [network.get_submodule(name) for name in detector.card.described_layers]
 
     def __call__(self, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> tuple[Float64s, Float64s]:
@@ -41,13 +44,21 @@ class Forward:
 
         Both are float64, [n]. Distances are NaN if the detector has no measure of them.
         """
+        outputs = self._measure(pixels)
+        if self._flip:
+            outputs = (outputs + self._measure(pixels[:, :, ::-1])) / 2
+        logits, distances = outputs
+        return logits, distances
+
+    def _measure(self, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Float64s:
+        """Logits and distances of the pixels as they are, [2, n]."""
         if self._distance is None:
-            return self._compute_logits(pixels), np.full(len(pixels), np.nan)
+            return np.stack([self._compute_logits(pixels), np.full(len(pixels), np.nan)])
         logits, features = self.describe(pixels)
-        return logits, self._distance.of(features)
+        return np.stack([logits, self._distance.of(features)])
 
     def describe(self, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> tuple[Float64s, Float32s]:
-        """Logits as from a call; features of `described_layers` and the head: float32, [n, …]."""
+        """Logits of the pixels as they are; features of layers and head: float32, [n, features]."""
         with recording_features(find_head(self._network), self._described) as features:
             logits = self._compute_logits(pixels)
         return logits, torch.cat(features, dim=1).cpu().numpy()

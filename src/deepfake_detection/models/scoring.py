@@ -110,7 +110,6 @@ def score_images(
     detector: Detector,
     forward: Forward,
     images: Iterable[ImageInput],
-    flip: bool,
     batch_size: int,
     max_pixels: int | None,
     find_faces: FaceFinder | None,
@@ -139,7 +138,7 @@ def score_images(
     )
     with keeping_memory(forward.device):
         for batch in batched(prepared, batch_size):
-            yield from score_prepared(detector, forward, batch, batch_size, flip=flip)
+            yield from score_prepared(detector, forward, batch, batch_size)
 
 
 def score_prepared(
@@ -147,12 +146,10 @@ def score_prepared(
     forward: Forward,
     images: Sequence[PreparedImage],
     batch_size: int,
-    *,
-    flip: bool,
 ) -> Iterator[Score]:
     """The scores of images that were prepared already, in order."""
     pixels = [each for image in images for each in image.pixels]
-    outputs = score_pixels(forward, pixels, batch_size, flip=flip)
+    outputs = score_pixels(forward, pixels, batch_size)
     for each in images:
         yield _make_score(detector, each, list(islice(outputs, len(each.pixels))))
 
@@ -168,15 +165,10 @@ def score_pixels(
     forward: Forward,
     pixels: list[np.ndarray[Any, np.dtype[np.uint8]]],
     batch_size: int,
-    *,
-    flip: bool,
 ) -> Iterator[Output]:
     """Outputs for pixels, uint8 [crop, crop, 3] each: a picture may have many."""
     for part in batched(pixels, batch_size):
-        batch = np.stack(part)
-        outputs = np.stack(forward(batch))
-        if flip:
-            outputs = (outputs + np.stack(forward(batch[:, :, ::-1]))) / 2
+        outputs = np.stack(forward(np.stack(part)))
         yield from (Output(*each) for each in outputs.T.tolist())
 
 

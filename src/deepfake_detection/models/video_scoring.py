@@ -175,7 +175,6 @@ def score_video(
     forward: Forward,
     path: str,
     open_frames: Callable[[], video.ChosenFrames],
-    flip: bool,
     batch_size: int,
     find_faces: FaceFinder | None,
 ) -> VideoScore:
@@ -191,7 +190,7 @@ def score_video(
             found = search.find(open_frames(), detector, find_faces)
             for batch in batched(found, batch_size):
                 pixels = [each for _, image, _ in batch for each in image.pixels]
-                outputs = score_pixels(forward, pixels, batch_size, flip=flip)
+                outputs = score_pixels(forward, pixels, batch_size)
                 for frame, image, tracks in batch:
                     rows += search.score(
                         detector, frame, image, tracks, [*islice(outputs, len(tracks))]

@@ -105,7 +105,7 @@ class UploadScorer:
         preprocessing = self._detector.preprocessing
         found = prepare_image(image, preprocessing, find_faces=self._finder, look=self._look)
         found = replace(found, sha256=digest)
-        (score,) = score_prepared(self._detector, self._forward, [found], _BATCH, flip=False)
+        (score,) = score_prepared(self._detector, self._forward, [found], _BATCH)
         answer = {"kind": "picture"} | as_json(score)
         if pictures:
             whole = bool(found.pixels) and not found.faces
@@ -131,9 +131,7 @@ class UploadScorer:
         frames: list[dict[str, Any]] = []
         if pictures:
             chosen = replace(chosen, frames=_keep_shown(chosen.frames, frames))
-        score = score_video(
-            self._detector, self._forward, "", lambda: chosen, False, _BATCH, self._finder
-        )
+        score = score_video(self._detector, self._forward, "", lambda: chosen, _BATCH, self._finder)
         return {"kind": "clip"} | as_json(score) | ({"frames": frames} if pictures else {})
 
 

@@ -302,7 +302,7 @@ class InferenceParameters(Block):
     batch_size: Count
     device: Device
     precision: Precision
-    flip: bool
+    flip: bool | None
     max_pixels: Pixels
     faces: Literal["detector", "find", "given"]
     frames_per_video: Count

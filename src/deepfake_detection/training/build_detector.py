@@ -150,10 +150,9 @@ def _fit_training_distance(
         measure = TrainingDistance.fit(features)
     if measure is None:
         return detector, unknown
-    distances = unknown
-    if len(validation):
-        described = detector.features(validation.array, validation.rows.tolist(), device=device)
-        distances = measure.of(described)
-        measure = replace(measure, validation=np.sort(distances).astype(np.float32))
+    detector = replace(detector, training_distance=measure)
+    rows = validation.rows.tolist()
+    _, distances = detector.describe_pixels(validation.array, rows, device=device)
+    measure = replace(measure, validation=np.sort(distances).astype(np.float32))
     detector.network.cpu()
     return replace(detector, training_distance=measure), distances

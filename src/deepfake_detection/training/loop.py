@@ -67,8 +67,10 @@ class Trainer:
         if training.self_blending.enabled:
             train = train.real()
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._frozen_norms = freeze(network, heads, training.tune)
+        frozen = freeze(network, heads, training.tune)
         forward = processes.wrap(network)
+        # several GPUs have other batch norm layers
+        self._frozen_norms = [network.get_submodule(name) for name in frozen]
         self.network, self.is_main = network, processes.rank == 0
         self._forward = torch.compile(forward) if training.compile else forward
         self._training, self._processes = training, processes

@@ -13,10 +13,10 @@ from deepfake_detection.parameters import OptimizerParameters, TuneParameters
 Group = dict[str, Any]
 
 
-def freeze(network: nn.Module, heads: Sequence[str], tune: TuneParameters) -> list[nn.Module]:
-    """Let only the chosen layers learn, in place; returns the frozen normalisation layers.
+def freeze(network: nn.Module, heads: Sequence[str], tune: TuneParameters) -> list[str]:
+    """Let only the chosen layers learn, in place; returns the names of frozen batch norm layers.
 
-    These, which keep statistics of batches, have to be in evaluation mode while the others train.
+    These have to be in evaluation mode while the others train, so that their statistics stay.
     """
     prefixes = tuple(f"{name}." for name in _chosen(network, heads, tune))
     for name, parameter in network.named_parameters():
@@ -24,7 +24,7 @@ def freeze(network: nn.Module, heads: Sequence[str], tune: TuneParameters) -> li
     if tune.layers == "all":
         return []
     return [
-        layer
+        name
         for name, layer in network.named_modules()
         if getattr(layer, "running_mean", None) is not None and not f"{name}.".startswith(prefixes)
     ]

@@ -30,10 +30,14 @@ class PictureNetwork(nn.Module):
         self._normalise = Normalise(detector.preprocessing)
         self._network = detector.network
         self._temperature = detector.card.temperature
+        self._flip = detector.flip_average
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Fake probabilities, float32 [n], of pictures, uint8 [n, crop, crop, 3]."""
-        logits = self._network(self._normalise(pictures.permute(0, 3, 1, 2)))
+        inputs = self._normalise(pictures.permute(0, 3, 1, 2))
+        logits = self._network(inputs)
+        if self._flip:
+            logits = (logits + self._network(inputs.flip(-1))) / 2
         return (logits / self._temperature).softmax(dim=1)[:, FAKE]
 
 
