@@ -35,7 +35,7 @@ _RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 # of a radius; width of the edge, as a share of a radius
 _RADII = (0.7, 1.1)
 _GRID, _DEFORMATION = 5, 0.25
-_EDGE = (0.05, 0.4)
+_EDGE = (0.15, 0.6)
 
 
 @dataclass(frozen=True)
