@@ -51,7 +51,7 @@ def test_the_mask_is_at_its_ratio_inside_and_falls_smoothly_to_0(seed):
     corners = mask[:, :, [0, -1]][..., [0, -1]]
     assert not corners.any()
     steps = torch.cat([mask.diff(dim=2).flatten(1), mask.diff(dim=3).flatten(1)], dim=1)
-    assert steps.abs().max() < 0.25
+    assert steps.abs().max() < 0.4
 
 
 def test_draws_of_some_pairs_are_those_of_the_whole():
