@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 _MAIN_JOB = ("data_preparation", "training", "evaluation", "robustness", "reporting")
 _OTHERS = (
     "face_extraction", "explanation", "final_training", "inference", "calibration", "export",
-    "import_checkpoint", "paired_comparison",
+    "import_checkpoint", "paired_comparison", "training_samples",
 )  # fmt: skip
 
 

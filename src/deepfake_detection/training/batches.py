@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
-from deepfake_detection.images.pixel_cache import PixelArray, Rows, prefetch_batches
+from deepfake_detection.images.pixel_cache import PixelArray, Pixels, Rows, prefetch_batches
 from deepfake_detection.models.forward import to_batch
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,16 @@ class LabelledPixels:
     classes: Tensor = field(default_factory=_nothing)
     sources: Tensor = field(default_factory=_nothing)
     groups: Tensor = field(default_factory=_nothing)
+
+    @classmethod
+    def of(cls, pixels: Pixels, images: pd.DataFrame) -> LabelledPixels:
+        """Those of a table with a row for each image: sha256, label, class_name, source, group."""
+        labels = torch.from_numpy(images["label"].to_numpy(dtype="int64", copy=True))
+        numbers = (
+            torch.from_numpy(pd.factorize(images[name])[0].astype("int64"))
+            for name in ("class_name", "source", "group")
+        )
+        return cls(pixels.array, pixels.rows(images["sha256"].tolist()), labels, *numbers)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -23,7 +22,7 @@ from deepfake_detection.training.optimisation import Average, Loss, build_optimi
 from deepfake_detection.training.results import Epoch, Logits, TrainResult
 from deepfake_detection.training.sampling import count_batches, divide, list_batches
 from deepfake_detection.training.selection import check_selection, measure
-from deepfake_detection.training.training_inputs import EpochInputs
+from deepfake_detection.training.training_inputs import EpochInputs, seed_of
 from deepfake_detection.training.tuning import freeze, group_parameters
 
 log = logging.getLogger(__name__)
@@ -109,12 +108,10 @@ class Trainer:
         training draws the same as an uninterrupted one.
         """
         training, processes = self._training, self._processes
-        generator = torch.Generator().manual_seed(_seed_of(training.seed, epoch))
-        torch.manual_seed(_seed_of(training.seed, epoch, 1 + processes.rank))
+        generator = torch.Generator().manual_seed(seed_of(training.seed, epoch))
+        torch.manual_seed(seed_of(training.seed, epoch, 1 + processes.rank))
         batches = list_batches(self._train.pictures, training, generator, processes.count)
-        # of what came after the first recipe, so that it changes none of the draws before
-        more = torch.Generator().manual_seed(_seed_of(training.seed, epoch, 0, 1))
-        inputs = EpochInputs(batches, training, generator, more, processes)
+        inputs = EpochInputs(batches, training, epoch, generator, processes)
 
         self.network.train()
         for layer in self._frozen_norms:
@@ -288,11 +285,6 @@ def _main_output(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
 def _sums(outputs: Tensor, labels: Tensor, loss: Tensor) -> Tensor:
     # on the device, so that no step waits
     return torch.stack((loss, (outputs.argmax(dim=1) == labels).sum().float()))
-
-
-def _seed_of(*numbers: int) -> int:
-    """An independent random seed for each combination of numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 def _log_epoch(epoch: Epoch, epochs: int, *, best: bool) -> None:

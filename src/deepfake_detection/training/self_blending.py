@@ -25,7 +25,7 @@ from deepfake_detection.training.pixel_changes import (
 # The paper's ranges, where it gives them: of colour and sharpness, of the move and the size of the
 # source, of the ratio of blending
 _SHIFT = 20.0  # of each channel, of 255
-_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = 0.1, 0.1, 0.3, 0.1
+_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = 0.1, 0.1, 0.15, 0.02
 _FACTORS = (0.25, 0.5)  # of scaling down
 _SHARPENING = (0.2, 0.5)
 _MOVE_ACROSS, _MOVE_DOWN = 0.03, 0.015

@@ -47,18 +47,11 @@ class TrainingTask:
     def open_pixels(self) -> tuple[LabelledPixels, LabelledPixels]:
         """Those of the train and the validation subset; UserError if there is no cache of them."""
         pixels = self.pixel_cache.open(self.split["sha256"].tolist(), self.settings.preprocessing)
-
-        def take(subset: str) -> LabelledPixels:
-            images = self.split[self.split["subset"] == subset]
-            labels = torch.from_numpy(images["label"].to_numpy(dtype="int64", copy=True))
-            numbers = (
-                torch.from_numpy(pd.factorize(images[name])[0].astype("int64"))
-                for name in ("class_name", "source", "group")
-            )
-            rows = pixels.rows(images["sha256"].tolist())
-            return LabelledPixels(pixels.array, rows, labels, *numbers)
-
-        return take("train"), take("validation")
+        train, validation = (
+            LabelledPixels.of(pixels, self.split[self.split["subset"] == subset])
+            for subset in ("train", "validation")
+        )
+        return train, validation
 
 
 def train_task(

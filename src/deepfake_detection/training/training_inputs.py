@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,12 +15,18 @@ from deepfake_detection.training.pixel_changes import change_pixels
 from deepfake_detection.training.self_blending import BlendDraws, self_blend
 
 
+def seed_of(*numbers: int) -> int:
+    """An independent random seed for each combination of numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
 class EpochInputs:
     """Augments the pictures of one epoch, batch after batch, with numbers drawn before it.
 
     Args:
         batches: Of the epoch; this process takes a part of each.
-        generator: Of flips and angles; `more` of all others.
+        generator: Of flips and angles, from which the order of the images was drawn. All others
+            have one of their own, so that they change nothing of these.
 
     Attributes:
         of_each: Pictures that a network sees of each picture of the data set: 2 with self-blending.
@@ -30,10 +37,11 @@ class EpochInputs:
         self,
         batches: Sequence[Tensor],
         training: TrainingParameters,
+        epoch: int,
         generator: torch.Generator,
-        more: torch.Generator,
         processes: Processes,
     ) -> None:
+        more = torch.Generator().manual_seed(seed_of(training.seed, epoch, 0, 1))
         self._augmentation, self._blending = training.augmentation, training.self_blending
         count = sum(len(batch) for batch in batches)
         self.of_each = 2 if self._blending.enabled else 1
