@@ -13,10 +13,10 @@ from deepfake_detection.parameters.base import (
 from deepfake_detection.parameters.blocks import (
     AugmentationParameters, BackboneParameters, Backbones, CheckpointParameters, Colour,
     EarlyStoppingParameters, ExplanationParameters, ExportParameters,
-    ExternalCalibrationParameters, FinalTrainingParameters, Fold, GroupRule, ImageSetParameters,
+    ExternalCalibrationParameters, FinalTrainingParameters, GroupRule, ImageSetParameters,
     ImportParameters, InferenceParameters, LayoutOptions, LeakageParameters,
-    LossParameters, OptimizerParameters, PreprocessingParameters, Ratios, RegionParameters,
-    RegionsParameters, ReportingParameters, ScheduleParameters, SourceRule, SplitParameters,
+    LossParameters, OptimizerParameters, PreprocessingParameters, RegionParameters,
+    RegionsParameters, ReportingParameters, ScheduleParameters, SourceRule,
     Spread, SubmissionParameters, TrainingParameters,
 )
 from deepfake_detection.parameters.faces import (
@@ -30,3 +30,4 @@ from deepfake_detection.parameters.scores import (
     CalibrationParameters, EvaluationParameters, RobustnessParameters, SourceScoreParameters,
     TemperatureParameters, ThresholdParameters,
 )
+from deepfake_detection.parameters.splits import Fold, Ratios, SplitParameters

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from deepfake_detection.parameters import blocks, faces, scores
+from deepfake_detection.parameters import blocks, faces, scores, splits
 from deepfake_detection.parameters.base import Block, Count, Distinct, Seed, Share, Whole
 
 
@@ -34,7 +34,7 @@ class RunParameters(Block):
     published: PublishedResult | None
     model: str
     backbones: blocks.Backbones
-    split: blocks.SplitParameters
+    split: splits.SplitParameters
     training: blocks.TrainingParameters
     calibration: scores.CalibrationParameters
 
@@ -53,7 +53,7 @@ class StudyParameters(StudyOptions):
     runs: dict[str, RunParameters]
 
     @property
-    def splits(self) -> dict[str, blocks.SplitParameters]:
+    def splits(self) -> dict[str, splits.SplitParameters]:
         """The different splits of its runs, by name."""
         return {run.split.name: run.split for run in self.runs.values()}
 
@@ -74,7 +74,7 @@ class ProjectParameters(Block):
     pixels: Literal["cache", "files"]
     data_preparation: blocks.ImageSetParameters
     face_extraction: faces.FaceExtractionParameters
-    split: blocks.SplitParameters
+    split: splits.SplitParameters
     leakage: blocks.LeakageParameters
     training: blocks.TrainingParameters
     final_training: blocks.FinalTrainingParameters
