@@ -14,6 +14,7 @@ class StudyOptions(Block):
 
     seeds: Annotated[list[Seed], Field(min_length=1), Distinct] | None
     folds: Annotated[Whole, Field(ge=3)] | None
+    cumulative: bool
     overfit_above: Share | None
     note: str | None
 
@@ -32,6 +33,7 @@ class RunParameters(Block):
     title: str
     labels: dict[str, str]
     published: PublishedResult | None
+    recipe: str
     model: str
     backbones: blocks.Backbones
     split: splits.SplitParameters
@@ -70,6 +72,8 @@ class ProjectParameters(Block):
     """All parameters of the project except the rows of studies."""
 
     model: str
+    recipe: str
+    recipes: dict[str, dict[str, Any] | None]
     backbones: blocks.Backbones
     pixels: Literal["cache", "files"]
     data_preparation: blocks.ImageSetParameters
