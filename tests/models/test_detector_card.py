@@ -103,7 +103,7 @@ REFUSED = {
         {"source_score": {"rule": "mean_logit", "areas": {"mean_logit": NAN}}},
     ],
     "vouched_by": [None, [], {"images": "many"}, {"best_validation_accuracy": 0.5}],
-    "format_version": [None, "1", 0, 3, True, 99, [], "x\ny", 10**400],
+    "format_version": [None, "1", 0, 4, True, 99, [], "x\ny", 10**400],
 }  # fmt: skip
 CHANGED = {
     f"{name}={str(value)[:40]!a}": lambda card, name=name, value=value: card | {name: value}

@@ -1,16 +1,20 @@
 """The distance from the training images: what it is, what it tells, and that a file keeps it."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
+import torch
 from detector_samples import build_detector
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.models.backbones import build_network, replace_heads
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.detector_file import write_detector
+from deepfake_detection.models.network_blocks import choose_described_layers, list_blocks
 from deepfake_detection.models.training_distance import TrainingDistance, sample_rows
 
 
@@ -37,7 +41,7 @@ def test_it_is_the_mahalanobis_distance_of_probabilistic_pca(fitted):
     components = fitted.components.astype(float)
     covariance = components.T @ np.diag(np.array(known) - other) @ components
     covariance += other * np.eye(features.shape[1])
-    centred = features.astype(float) - fitted.mean
+    centred = (features.astype(float) - fitted.mean) / fitted.scale
     squares = np.einsum("ij,jk,ik->i", centred, np.linalg.inv(covariance), centred)
     assert fitted.of(features) == pytest.approx(np.sqrt(squares / features.shape[1]), rel=1e-4)
 
@@ -86,9 +90,45 @@ def measured():
     pixels = np.broadcast_to(colours, (40, crop, crop, 3)).copy()
     features = detector.features(pixels)
     distance = _measure(features[:30], features[30:])
-    verdict = {"verdict": {"unsure": [0.0, 0.0], "unlike_from": float(distance.validation[-1])}}
+    farthest = 1.001 * float(distance.validation[-1])
+    verdict = {"verdict": {"unsure": [0.0, 0.0], "unlike_from": farthest}}
     card = dataclasses.replace(detector.card, calibration=verdict)
     return dataclasses.replace(detector, training_distance=distance, card=card), pixels
+
+
+def test_a_file_of_format_2_is_read_as_it_was_written(measured, tmp_path):
+    """It has features of the head alone, which are not scaled."""
+    detector, pixels = measured
+    head = detector.network.fc.in_features
+    old = TrainingDistance.fit(detector.features(pixels)[:, -head:])
+    card = dataclasses.replace(detector.card, described_layers=[])
+    unscaled = dataclasses.replace(old, scale=np.ones(head, "f4"))
+    write_detector(
+        dataclasses.replace(detector, training_distance=unscaled, card=card),
+        tmp_path / "x.safetensors",
+    )
+    with safe_open(tmp_path / "x.safetensors", framework="pt") as file:
+        text = json.loads(file.metadata()["deepfake_detection"]) | {"format_version": 2}
+    del text["described_layers"]
+    tensors = load_file(tmp_path / "x.safetensors")
+    del tensors["training_distance.scale"]
+    save_file(tensors, tmp_path / "x.safetensors", {"deepfake_detection": json.dumps(text)})
+    read = Detector.load(tmp_path / "x.safetensors")
+    assert np.array_equal(
+        read.describe_pixels(pixels)[1], unscaled.of(detector.features(pixels)[:, -head:])
+    )
+
+
+@pytest.mark.parametrize("model", ["resnet18", "vit_b_16", "swin_t", "inception_v3"])
+def test_blocks_hold_all_but_the_heads_once(model):
+    with torch.device("meta"):
+        network = build_network(model, transform_input=False)
+        heads = replace_heads(network)
+    names = [name for block in list_blocks(network, heads) for name in block]
+    for name, _ in network.named_parameters():
+        above = [each for each in [*names, *heads] if name.startswith(f"{each}.")]
+        assert len(above) == (0 if name in ("class_token", "encoder.pos_embedding") else 1), name
+    assert set(choose_described_layers(network, heads)) <= set(names)
 
 
 def test_a_file_keeps_it(measured, tmp_path):

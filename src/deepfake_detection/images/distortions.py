@@ -64,7 +64,7 @@ class Distortion:
         """
         match self.name:
             case "jpeg":
-                return _compress(image, int(self.strength))
+                return compress(image, int(self.strength))
             case "blur":
                 # Pillow approximates the Gaussian by three box filters
                 return image.filter(ImageFilter.GaussianBlur(self.strength))
@@ -110,7 +110,7 @@ def read_distorted(
         return getattr(error, "strerror", None) or str(error)
 
 
-def _compress(image: Image.Image, quality: int) -> Image.Image:
+def compress(image: Image.Image, quality: int) -> Image.Image:
     """Save as JPEG and open again: Pillow's tables, chroma at half the width and height (4:2:0)."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality, subsampling="4:2:0")

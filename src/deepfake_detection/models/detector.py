@@ -314,7 +314,7 @@ class Detector:
         batch_size: int = 64,
         device: torch.device | str = "cpu",
     ) -> Float32s:
-        """What the head is given of pixels, float32, [n, features]; arguments as for `logits`."""
+        """What `TrainingDistance` is fitted to: float32, [n, features]; as for `logits`."""
         forward = Forward(self, str(device), "fp32")
         outputs = [*_forward_all(forward, forward.describe, pixels, rows, batch_size)]
         return np.concatenate([features for _, features in outputs])

@@ -20,8 +20,8 @@ from deepfake_detection.models.backbones import list_backbones
 from deepfake_detection.parameters import CropParameters, PreprocessingParameters
 from deepfake_detection.parameters.base import Label, require
 
-# Raised when older readers could not read a new file. 2: training_distance.
-FORMAT_VERSION = 2
+# Raised when older readers could not read a new file. 2: training_distance. 3: described_layers.
+FORMAT_VERSION = 3
 # Bounds of a card: characters, blocks in blocks, whole numbers
 _LONGEST, _DEEPEST, _LARGEST = 5_000_000, 50, 2**63
 # `split.method` of a detector whose training images are unknown
@@ -175,6 +175,8 @@ class DetectorCard:
         vouched_by: Of a detector trained on all images, which cannot be evaluated: the run that its
             settings and number of epochs come from. run_fingerprint, split_fingerprint,
             split_method, images (that it was trained on), best_epoch, best_validation_accuracy.
+        described_layers: Modules whose outputs the training distance takes, beside the input of
+            the head.
     """
 
     backbone: str
@@ -198,6 +200,7 @@ class DetectorCard:
     vouched_by: Annotated[dict[str, Any], _as(_VouchedBy, or_empty=True)] = field(
         default_factory=dict
     )
+    described_layers: Annotated[list[Line], Field(max_length=8)] = field(default_factory=list)
 
     @property
     def known_fakes(self) -> list[str]:

@@ -26,7 +26,7 @@ from deepfake_detection.models.backbones import (
     try_crop,
 )
 from deepfake_detection.models.detector_card import FORMAT_VERSION, DetectorCard, parse_card
-from deepfake_detection.models.training_distance import TrainingDistance
+from deepfake_detection.models.training_distance import TrainingDistance, recording_features
 
 if TYPE_CHECKING:
     from deepfake_detection.models.detector import Detector
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _METADATA_KEY, _CHECKSUM_KEY = "deepfake_detection", "sha256"
 _TRAINED_ON, _VALIDATED_ON, _NETWORK = "trained_on", "validated_on", "network."
 _DISTANCE = "training_distance."
+_SCALE = f"{_DISTANCE}scale"
 # As safetensors names what the networks' weights are made of
 _DTYPES = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL"}
 
@@ -107,8 +108,8 @@ def read_detector_file(
         tensors |= {name: torch.from_numpy(value) for name, value in hashes.items()}
         distance = _read_distance(path, file)
         if distance is not None:
-            described = distance.tensors()
-            tensors |= {f"{_DISTANCE}{name}": value for name, value in described.items()}
+            described = {f"{_DISTANCE}{name}": value for name, value in distance.tensors().items()}
+            tensors |= {name: described[name] for name in described.keys() & set(file.keys())}
         metadata = file.metadata()
         # a file of an earlier version has none
         digest = _digest(metadata[_METADATA_KEY], tensors)
@@ -118,14 +119,25 @@ def read_detector_file(
     network = build_detecting_network(
         card.backbone, state, len(card.class_names), transform_input=card.transform_input
     )
-    head: Any = find_head(network)
-    features = getattr(head, "in_features", getattr(head, "in_channels", None))
-    if distance is not None and len(distance.mean) != features:
-        raise UserError(
-            f"{path} is damaged: its training_distance has {len(distance.mean)} features, and its "
-            f"network {features}"
-        )
+    if distance is not None:
+        _check_features(path, network, card, len(distance.mean))
     return network.eval(), card, trained_on, validated_on, distance
+
+
+def _check_features(path: Path, network: nn.Module, card: DetectorCard, expected: int) -> None:
+    """Refuse a training distance of other layers or of another network."""
+    problem = f"{path} is damaged: its training_distance"
+    crop = card.preprocessing["crop"]
+    try:
+        layers = [network.get_submodule(name) for name in card.described_layers]
+        with torch.inference_mode(), recording_features(find_head(network), layers) as features:
+            network.eval()(torch.zeros(1, 3, crop, crop))
+        found = sum(each.shape[1] for each in features)
+    # layers that a network lacks, or whose outputs are no features
+    except (AttributeError, TypeError, IndexError) as error:
+        raise UserError(f"{problem} is of other layers ({first_line(error)})") from None
+    if found != expected:
+        raise UserError(f"{problem} has {expected} features, and its network {found}")
 
 
 def _check_values(path: Path, state: Mapping[str, Tensor]) -> None:
@@ -180,24 +192,28 @@ def _read_distance(path: Path, file: Any) -> TrainingDistance | None:
     if not there:
         return None
     problem = f"{path} is damaged: its training_distance"
-    if there != set(names):
-        raise UserError(f"{problem} lacks {min(set(names) - there)}")
-    shapes = [file.get_slice(name).get_shape() for name in names]
-    kinds = {file.get_slice(name).get_dtype() for name in names}
-    mean, components, variances, validation = shapes
+    # files of format 2 have no scale: it was 1
+    if missing := set(names) - there - {_SCALE}:
+        raise UserError(f"{problem} lacks {min(missing)}")
+    found = {name: file.get_slice(name) for name in names if name in there}
+    shapes = {name: each.get_shape() for name, each in found.items()}
+    mean = shapes[names[0]]
+    _, scale, components, variances, validation = (shapes.get(name, mean) for name in names)
     if (
-        kinds != {"F32"}
-        or [len(each) for each in shapes] != [1, 2, 1, 1]
-        or components[1:] != mean
+        {each.get_dtype() for each in found.values()} != {"F32"}
+        or [len(mean), len(components), len(variances), len(validation)] != [1, 2, 1, 1]
+        or not scale == mean == components[1:]
         or variances != [components[0] + 1]
         or validation[0] > _MOST_HASHES
     ):
         raise UserError(f"{problem} has other shapes or types than those of this version")
-    values = [file.get_tensor(name).numpy() for name in names]
-    ascending = bool((np.diff(values[3]) >= 0).all())
-    if not all(np.isfinite(each).all() for each in values) or values[2].min() <= 0 or not ascending:
+    values = {name: file.get_tensor(name).numpy() for name in found}
+    distance = TrainingDistance(*(values.get(name, np.ones(mean, np.float32)) for name in names))
+    positive = min(distance.variances.min(), distance.scale.min()) > 0
+    ascending = bool((np.diff(distance.validation) >= 0).all())
+    if not (positive and ascending and all(np.isfinite(each).all() for each in values.values())):
         raise UserError(f"{problem} holds values that are not finite, positive or in order")
-    return TrainingDistance(*values)
+    return distance
 
 
 @contextmanager

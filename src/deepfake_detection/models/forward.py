@@ -34,6 +34,7 @@ class Forward:
         self._network: nn.Module = network.eval()
         self._normalise = Normalise(detector.preprocessing).to(self.device)
         self._distance = detector.training_distance
+        self._described = [network.get_submodule(name) for name in detector.card.described_layers]
 
     def __call__(self, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> tuple[Float64s, Float64s]:
         """Logits (fake minus real) and training distances of pixels, uint8 [n, crop, crop, 3].
@@ -46,10 +47,10 @@ class Forward:
         return logits, self._distance.of(features)
 
     def describe(self, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> tuple[Float64s, Float32s]:
-        """Logits as from a call, and what the head is given: float32, [n, features]."""
-        with recording_features(find_head(self._network)) as features:
+        """Logits as from a call; features of `described_layers` and the head: float32, [n, …]."""
+        with recording_features(find_head(self._network), self._described) as features:
             logits = self._compute_logits(pixels)
-        return logits, features[0].cpu().numpy()
+        return logits, torch.cat(features, dim=1).cpu().numpy()
 
     @torch.inference_mode()
     def _compute_logits(self, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Float64s:

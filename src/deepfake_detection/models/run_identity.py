@@ -24,7 +24,32 @@ MACHINE_SETTINGS = frozenset({"device", "devices", "precision", "compile", "chec
 VALUES_BEFORE: Mapping[str, Any] = {
     "calibration.source_score": {"rule": "mean_logit", "top_share": 0.25},
     "calibration.verdict": {"error_rate": None, "unlike_share": None},
-}
+    "training.sampling": "shuffle",
+    "training.tune": {"layers": "all", "blocks": 2, "layer_decay": 1.0},
+    "training.optimizer.momentum": 0.9,
+    "training.optimizer.decay_norms": True,
+    "training.optimizer.clip_norm": None,
+    "training.optimizer.accumulate": 1,
+    "training.schedule.warmup": 0.0,
+    "training.loss.label_smoothing": 0.0,
+    "training.ema": None,
+    "training.augmentation.interpolation": "nearest",
+    "training.augmentation.scale": [1.0, 1.0],
+    "training.augmentation.shift": 0.0,
+    "training.augmentation.colour": {
+        "probability": 0.0, "brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.02,
+    },
+    "training.augmentation.grey": 0.0,
+    "training.augmentation.blur": {"probability": 0.0, "sigma": [0.5, 2.0]},
+    "training.augmentation.scaling": {"probability": 0.0, "factor": [0.3, 0.9]},
+    "training.augmentation.noise": {"probability": 0.0, "deviation": [1.0, 8.0]},
+    "training.augmentation.jpeg": {"probability": 0.0, "quality": [40, 100]},
+    "training.augmentation.twice": 0.0,
+    "training.augmentation.cutout": {"probability": 0.0, "side": [0.1, 0.4]},
+    "training.self_blending": {"enabled": False, "centre": [0.5, 0.55], "radii": [0.3, 0.38]},
+    "training.select_by": "accuracy",
+    "training.flip_average": False,
+}  # fmt: skip
 
 # Settings that were renamed or removed, by dotted name: the new name, or None.
 _RENAMED = {

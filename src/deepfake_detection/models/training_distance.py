@@ -1,14 +1,14 @@
-"""How far an image is from the training images, in the features of a network's penultimate layer.
+"""How far an image is from the training images, in the features of some of a network's layers.
 
-Probabilistic PCA (Tipping and Bishop 1999) describes the features of training images by one
-Gaussian; the distance of an image is its Mahalanobis distance to it (Lee et al. 2018), divided by
-the root of the number of features: about 1 for a training image.
+Probabilistic PCA (Tipping and Bishop 1999) describes the standardised features of training images
+by one Gaussian; the distance of an image is its Mahalanobis distance to it (Lee et al. 2018),
+divided by the root of the number of features: about 1 for a training image.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -25,7 +25,8 @@ Float64s = np.ndarray[Any, np.dtype[np.float64]]
 _MOST_COMPONENTS = 128
 # Fewer training images for each component describe themselves alone
 _IMAGES_PER_COMPONENT = 4
-# Variances are at least this share of the mean variance: constant features decide nothing
+# Constant features decide nothing: of the largest scale, and of a standardised feature's variance
+_LEAST_SCALE = 1e-3
 _LEAST_VARIANCE = 1e-6
 
 
@@ -35,12 +36,14 @@ class TrainingDistance:
 
     Attributes:
         mean: float32, [features].
+        scale: float32, [features], above 0: centred features are divided by it.
         components: float32, [components, features], orthonormal.
         variances: float32, [components + 1]: along each component, and along any other direction.
         validation: float32, [images], ascending: distances of the validation images; may be empty.
     """
 
     mean: Float32s
+    scale: Float32s
     components: Float32s
     variances: Float32s
     validation: Float32s
@@ -56,19 +59,25 @@ class TrainingDistance:
         )
         if components < 1 or not training.var(axis=0).any():
             return None
-        pca = PCA(components, random_state=0).fit(training.astype(np.float64))
+        mean, scale = (
+            training.mean(axis=0, dtype=np.float64),
+            training.std(axis=0, dtype=np.float64),
+        )
+        scale = np.maximum(scale, _LEAST_SCALE * float(scale.max())).astype(np.float32)
+        standardised = (training - mean) / scale
+        pca = PCA(components, random_state=0).fit(standardised)
         variances = np.append(pca.explained_variance_, pca.noise_variance_)
-        least = _LEAST_VARIANCE * max(float(training.var(axis=0).mean()), 1e-12)
         return cls(
-            pca.mean_.astype(np.float32),
+            mean.astype(np.float32),
+            scale,
             np.ascontiguousarray(pca.components_, dtype=np.float32),
-            np.maximum(variances, least).astype(np.float32),
+            np.maximum(variances, _LEAST_VARIANCE).astype(np.float32),
             np.empty(0, np.float32),
         )
 
     def of(self, features: Float32s) -> Float64s:
         """Distances of features, [images, features]: float64, [images]."""
-        centred = features.astype(np.float64) - self.mean
+        centred = (features.astype(np.float64) - self.mean) / self.scale
         components = self.components.astype(np.float64)
         along = centred @ components.T
         across = centred - along @ components
@@ -96,21 +105,30 @@ def sample_rows(number: int, most: int) -> np.ndarray[Any, np.dtype[np.intp]]:
 
 
 @contextmanager
-def recording_features(head: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect what this thread's forward passes give to the head: [n, features] each, float32.
+def recording_features(head: nn.Module, layers: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
+    """Collect the outputs of `layers`, then what the head is given, of this thread's forward pass.
 
-    A head that is a convolution takes a grid, whose places are averaged.
+    Each is float32, [n, features]: places of a grid and tokens are averaged.
     """
     features: list[Tensor] = []
     thread = threading.get_ident()
 
-    def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def record(value: Tensor) -> None:
         if threading.get_ident() == thread:
-            given = inputs[0].float()
-            features.append(given.mean(dim=(2, 3)) if given.ndim == 4 else given)
+            features.append(_pool(value.float()))
 
-    hook = head.register_forward_pre_hook(record)
+    hooks = [layer.register_forward_hook(lambda _, __, output: record(output)) for layer in layers]
+    hooks.append(head.register_forward_pre_hook(lambda _, inputs: record(inputs[0])))
     try:
         yield features
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
+
+
+def _pool(values: Tensor) -> Tensor:
+    if values.ndim == 4:
+        # a grid is square: swin transformers have channels in the last dimension
+        last = values.shape[1] == values.shape[2] != values.shape[3]
+        return values.mean(dim=(1, 2) if last else (2, 3))
+    return values.mean(dim=1) if values.ndim == 3 else values

@@ -11,13 +11,11 @@ from deepfake_detection.parameters.base import (
     Whole,
 )
 from deepfake_detection.parameters.blocks import (
-    AugmentationParameters, BackboneParameters, Backbones, CheckpointParameters, Colour,
-    EarlyStoppingParameters, ExplanationParameters, ExportParameters,
+    BackboneParameters, Backbones, Colour, ExplanationParameters, ExportParameters,
     ExternalCalibrationParameters, FinalTrainingParameters, GroupRule, ImageSetParameters,
     ImportParameters, InferenceParameters, LayoutOptions, LeakageParameters,
-    LossParameters, OptimizerParameters, PreprocessingParameters, RegionParameters,
-    RegionsParameters, ReportingParameters, ScheduleParameters, SourceRule,
-    Spread, SubmissionParameters, TrainingParameters,
+    PreprocessingParameters, RegionParameters, RegionsParameters, ReportingParameters,
+    SourceRule, Spread, SubmissionParameters,
 )
 from deepfake_detection.parameters.faces import (
     CropParameters, FaceDetectionParameters, FaceExtractionParameters, YunetParameters,
@@ -31,3 +29,8 @@ from deepfake_detection.parameters.scores import (
     TemperatureParameters, ThresholdParameters,
 )
 from deepfake_detection.parameters.splits import Fold, Ratios, SplitParameters
+from deepfake_detection.parameters.training import (
+    BY_STEP, AugmentationParameters, CheckpointParameters, EarlyStoppingParameters, LossParameters,
+    OptimizerParameters, ScheduleParameters, SelfBlendingParameters, TrainingParameters,
+    TuneParameters,
+)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from deepfake_detection.parameters import blocks, faces, scores, splits
 from deepfake_detection.parameters.base import Block, Count, Distinct, Seed, Share, Whole
+from deepfake_detection.parameters.training import TrainingParameters
 
 
 class StudyOptions(Block):
@@ -37,7 +38,7 @@ class RunParameters(Block):
     model: str
     backbones: blocks.Backbones
     split: splits.SplitParameters
-    training: blocks.TrainingParameters
+    training: TrainingParameters
     calibration: scores.CalibrationParameters
 
     @property
@@ -80,7 +81,7 @@ class ProjectParameters(Block):
     face_extraction: faces.FaceExtractionParameters
     split: splits.SplitParameters
     leakage: blocks.LeakageParameters
-    training: blocks.TrainingParameters
+    training: TrainingParameters
     final_training: blocks.FinalTrainingParameters
     calibration: scores.CalibrationParameters
     evaluation: scores.EvaluationParameters

@@ -1,73 +1,128 @@
-"""Augmentation: flips and rotations, drawn on the CPU, applied to a whole batch on the device."""
+"""Augmentation of whole batches on the device, with random numbers that are drawn on the CPU."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name that PyTorch's users know)
 from torch import Tensor
 
 from deepfake_detection.parameters import AugmentationParameters
+from deepfake_detection.training.pixel_changes import PixelDraws, change_pixels
 
 
 @dataclass(frozen=True)
 class Draws:
-    """The random flip (from left to right) and rotation of each picture.
+    """What is drawn for each picture: its flip (from left to right), its place and its pixels.
 
     Attributes:
         flips: bool, [n].
-        theta: float32, [n, 2, 3]: the affine map from places in the rotated picture to places in
-            the original, around its centre; None if no picture is rotated.
+        theta: float32, [n, 2, 3]: the affine map from places in the new picture to places in the
+            original, in pixels around its centre, divided by its side in the last column; None if
+            no picture is moved.
+        pixels: Changes of colour, sharpness and compression; None if there are none.
     """
 
     flips: Tensor
     theta: Tensor | None
+    pixels: PixelDraws | None = None
 
     @classmethod
-    def of(cls, flips: Tensor, angles: Tensor) -> Draws:
-        """From flips, bool [n], and angles, float64 [n], in degrees counter-clockwise."""
-        if not angles.any():
-            return cls(flips, None)
-        radians = torch.deg2rad(angles)
-        cos, sin, zero = torch.cos(radians), torch.sin(radians), torch.zeros_like(radians)
-        theta = torch.stack((cos, -sin, zero, sin, cos, zero), dim=-1)
-        return cls(flips, theta.view(-1, 2, 3).float())
+    def of(
+        cls,
+        flips: Tensor,
+        angles: Tensor,
+        scales: Tensor | None = None,
+        shifts: Tensor | None = None,
+    ) -> Draws:
+        """From flips, bool [n], and angles, float64 [n], in degrees counter-clockwise.
+
+        `scales`, [n], are factors of the content's size; `shifts`, [n, 2], its way to the right and
+        down as shares of the picture's side. It is rotated, then scaled, then shifted.
+        """
+        moved = angles.any() or scales is not None or shifts is not None
+        return cls(flips, affine_maps(angles, scales, shifts) if moved else None)
 
     def to(self, device: torch.device) -> Draws:
         """The same draws on a device."""
         theta = None if self.theta is None else self.theta.to(device)
-        return Draws(self.flips.to(device), theta)
+        # those of pixels stay on the CPU, which decides what is done to which picture
+        return Draws(self.flips.to(device), theta, self.pixels)
+
+    def moving(self) -> Draws:
+        """Flips and places alone."""
+        return replace(self, pixels=None)
 
     def __getitem__(self, places: slice | Tensor) -> Draws:
         """The draws of some of the pictures."""
-        return Draws(self.flips[places], None if self.theta is None else self.theta[places])
+        theta = None if self.theta is None else self.theta[places]
+        return Draws(self.flips[places], theta, self.pixels and self.pixels[places])
 
 
-def draw(count: int, augmentation: AugmentationParameters, generator: torch.Generator) -> Draws:
-    """Draw for `count` pictures. On the CPU, so that every device augments alike."""
+def affine_maps(
+    angles: Tensor, scales: Tensor | None = None, shifts: Tensor | None = None
+) -> Tensor:
+    """Affine maps, float32 [n, 2, 3], as `Draws` has and describes them."""
+    radians = torch.deg2rad(angles)
+    cos, sin, zero = torch.cos(radians), torch.sin(radians), torch.zeros_like(radians)
+    theta = torch.stack((cos, -sin, zero, sin, cos, zero), dim=-1).view(-1, 2, 3)
+    if scales is not None:
+        theta = theta / scales.view(-1, 1, 1)
+    if shifts is not None:
+        theta[:, :, 2:] = -theta[:, :, :2] @ shifts.double().unsqueeze(-1)
+    return theta.float()
+
+
+def draw(
+    count: int,
+    augmentation: AugmentationParameters,
+    generator: torch.Generator,
+    more: torch.Generator | None = None,
+) -> Draws:
+    """Draw for `count` pictures. On the CPU, so that every device augments alike.
+
+    Flips and angles come from `generator`, all others from `more`, so that these change no flip.
+    """
     flips = torch.rand(count, generator=generator) < augmentation.flip
     angles = torch.rand(count, generator=generator, dtype=torch.float64) * 2 - 1
-    return Draws.of(flips, angles * augmentation.rotation)
+    angles *= augmentation.rotation
+    if more is None:
+        return Draws.of(flips, angles)
+    scales = torch.empty(count, dtype=torch.float64).uniform_(*augmentation.scale, generator=more)
+    shift = augmentation.shift
+    shifts = torch.empty(count, 2, dtype=torch.float64).uniform_(-shift, shift, generator=more)
+    draws = Draws.of(
+        flips,
+        angles,
+        scales if augmentation.scale != (1.0, 1.0) else None,
+        shifts if augmentation.shift else None,
+    )
+    return replace(draws, pixels=PixelDraws.draw(count, augmentation, more))
 
 
-def augment(batch: Tensor, draws: Draws) -> Tensor:
-    """Flip, then rotate each picture: nearest neighbour, corners filled with 0.
+def augment(batch: Tensor, draws: Draws, interpolation: str = "nearest") -> Tensor:
+    """Flip, move and change each picture; corners are filled with 0.
 
-    From [n, c, h, w] of any dtype and layout to float32. The result is that of torchvision's
-    `transforms.v2.functional.horizontal_flip` and `rotate`.
+    From [n, c, h, w] of any dtype and layout to float32, 0…255. Flips and rotations are those of
+    torchvision's `transforms.v2.functional.horizontal_flip` and `rotate`, others of its `affine`.
     """
     # grid_sample is slow on channels-last input; bytes are faster to rearrange than floats
     batch = batch.contiguous()
     batch = torch.where(draws.flips.view(-1, 1, 1, 1), batch.flip(-1), batch).float()
-    if draws.theta is None:
-        return batch
-    grid = _rotation_grid(draws.theta, *batch.shape[-2:])
-    return F.grid_sample(batch, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    if draws.theta is not None:
+        batch = move(batch, draws.theta, interpolation)
+    return batch if draws.pixels is None else change_pixels(batch, draws.pixels)
 
 
-def _rotation_grid(theta: Tensor, height: int, width: int) -> Tensor:
-    """Where each pixel of a rotated picture comes from: float32, [n, h, w, 2], in [-1, 1]."""
+def move(batch: Tensor, theta: Tensor, interpolation: str) -> Tensor:
+    """Sample pictures, float32 [n, c, h, w], at the places of affine maps (see `Draws`)."""
+    grid = _sampling_grid(theta, *batch.shape[-2:])
+    return F.grid_sample(batch, grid, mode=interpolation, padding_mode="zeros", align_corners=False)
+
+
+def _sampling_grid(theta: Tensor, height: int, width: int) -> Tensor:
+    """Where each pixel of a new picture comes from: float32, [n, h, w, 2], in [-1, 1]."""
     # pixel centres, from the centre of the picture; the operations are in torchvision's order, so
     # that rounding picks the same neighbours
     device = theta.device
@@ -76,6 +131,8 @@ def _rotation_grid(theta: Tensor, height: int, width: int) -> Tensor:
     # filled on the device: a copy from the CPU would wait for the work that is queued there
     half = torch.stack((theta.new_full((), 0.5 * width), theta.new_full((), 0.5 * height)))
     by_across, by_down, _ = (theta.transpose(1, 2) / half).unbind(1)
-    return across.view(1, 1, -1, 1) * by_across.view(-1, 1, 1, 2) + (
+    grid = across.view(1, 1, -1, 1) * by_across.view(-1, 1, 1, 2) + (
         down.view(1, -1, 1, 1) * by_down.view(-1, 1, 1, 2)
     )
+    # a share of the side is twice as much in [-1, 1]; adding 0 changes nothing
+    return grid.add_(2 * theta[:, None, None, :, 2])

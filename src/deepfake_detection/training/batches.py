@@ -1,8 +1,10 @@
 """Batches of labelled pictures, read and copied to the device while it computes."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -18,6 +20,10 @@ _SHARE_FOR_PICTURES = 0.4
 _ROWS_OF_A_COPY = 512
 
 
+def _nothing() -> Tensor:
+    return torch.empty(0, dtype=torch.int64)
+
+
 @dataclass(frozen=True)
 class LabelledPixels:
     """Pictures of a subset and their labels.
@@ -26,51 +32,41 @@ class LabelledPixels:
         array: uint8, [images, crop, crop, 3]: a memory-mapped cache, or files in its place.
         rows: int, [n]: of the subset.
         labels: int64, [n]: 1 fake, 0 real.
+        classes: int64, [n]: numbers of the class folders; these three may be empty.
+        sources: int64, [n]: numbers of the sources.
+        groups: int64, [n]: numbers of the groups.
     """
 
     array: PixelArray
     rows: Rows
     labels: Tensor
+    classes: Tensor = field(default_factory=_nothing)
+    sources: Tensor = field(default_factory=_nothing)
+    groups: Tensor = field(default_factory=_nothing)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-
-def batch_order(
-    count: int,
-    batch_size: int,
-    shuffle: bool = False,
-    generator: torch.Generator | None = None,
-    parts: int = 1,
-) -> list[Tensor]:
-    """Divide pictures into batches: int64 index tensors that hold each of 0…count − 1 once.
-
-    Each is sorted: that reads faster from a file, and the order inside a batch changes nothing.
-    Each of `parts` processes takes a part of every batch. Batch normalisation fails on one picture:
-    a last batch with fewer than two for each process is merged into the batch before it.
-    """
-    order = torch.randperm(count, generator=generator) if shuffle else torch.arange(count)
-    batches = list(order.split(batch_size))
-    if len(batches) > 1 and len(batches[-1]) < 2 * parts:
-        last = batches.pop()
-        batches[-1] = torch.cat((batches[-1], last))
-    return [batch.sort().values for batch in batches]
+    def real(self) -> LabelledPixels:
+        """The real ones alone."""
+        places = (self.labels == 0).nonzero()[:, 0]
+        return LabelledPixels(self.array, self.rows[places.numpy()], self.labels[places])
 
 
 class BatchLoader:
-    """Loads pictures onto a device, batch by batch; `labels` are those of all, on the CPU.
+    """Loads `pictures` onto a device, batch by batch; `labels` are those of all, on the CPU.
 
     Resident pictures are copied to the GPU once for all epochs. Others are streamed: while the GPU
     computes on a batch, the next is read, pinned and copied. A CPU reads the memory-mapped file.
     """
 
     def __init__(self, pictures: LabelledPixels, device: torch.device, *, resident: bool) -> None:
-        self._pictures, self._device = pictures, device
+        self.pictures, self._device = pictures, device
         self.labels, self._labels = pictures.labels, pictures.labels.to(device)
         self._resident = _copy_all(pictures, device) if resident else None
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self.pictures)
 
     def batches(self, order: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield pictures, uint8 [b, 3, h, w] in channels-last layout, and labels, int64 [b].
@@ -88,8 +84,8 @@ class BatchLoader:
         if self._resident is not None:
             yield from (self._resident[chosen].permute(0, 3, 1, 2) for chosen in places)
             return
-        rows = [self._pictures.rows[chosen.numpy()] for chosen in order]
-        read = prefetch_batches(self._pictures.array, rows)
+        rows = [self.pictures.rows[chosen.numpy()] for chosen in order]
+        read = prefetch_batches(self.pictures.array, rows)
         if self._device.type == "cuda":
             yield from _stream(read, self._device)
         else:

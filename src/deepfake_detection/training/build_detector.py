@@ -2,7 +2,7 @@
 
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -16,6 +16,7 @@ from torch import nn
 from deepfake_detection.images.fingerprints import pack_hashes
 from deepfake_detection.models.backbones import put_weights
 from deepfake_detection.models.detector import CLASS_NAMES, Detector, DetectorCard
+from deepfake_detection.models.network_blocks import choose_described_layers
 from deepfake_detection.models.run_identity import fingerprint_of
 from deepfake_detection.models.training_distance import (
     Float64s,
@@ -115,12 +116,18 @@ def build_detector(
 
 
 def fit_training_distance(
-    detector: Detector, train: LabelledPixels, validation: LabelledPixels, hardware: Hardware
+    detector: Detector,
+    heads: Sequence[str],
+    train: LabelledPixels,
+    validation: LabelledPixels,
+    hardware: Hardware,
 ) -> tuple[Detector, Float64s]:
     """The detector with a measure of the distance from its training images, if they are enough.
 
-    Also the distance of each validation image; NaN without a measure.
+    Also the distance of each validation image; NaN without a measure. `heads`: names of the heads.
     """
+    described = choose_described_layers(detector.network, heads)
+    detector = replace(detector, card=replace(detector.card, described_layers=described))
     threads = torch.get_num_threads()
     try:
         # sums of another number of threads differ in their last bits

@@ -12,16 +12,19 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from deepfake_detection.models.backbones import put_weights, split_parameters
+from deepfake_detection.models.backbones import put_weights
 from deepfake_detection.models.devices import use_ieee_float32
 from deepfake_detection.models.forward import FAKE, REAL, Normalise
-from deepfake_detection.parameters import PreprocessingParameters, TrainingParameters
-from deepfake_detection.training.augmentation import augment, draw
-from deepfake_detection.training.batches import BatchLoader, LabelledPixels, batch_order, fit_on
+from deepfake_detection.parameters import BY_STEP, PreprocessingParameters, TrainingParameters
+from deepfake_detection.training.batches import BatchLoader, LabelledPixels, fit_on
 from deepfake_detection.training.checkpoints import State
 from deepfake_detection.training.hardware import Processes
-from deepfake_detection.training.optimisation import Loss, build_optimizer, build_schedule
+from deepfake_detection.training.optimisation import Average, Loss, build_optimizer, build_schedule
 from deepfake_detection.training.results import Epoch, Logits, TrainResult
+from deepfake_detection.training.sampling import count_batches, divide, list_batches
+from deepfake_detection.training.selection import check_selection, measure
+from deepfake_detection.training.training_inputs import EpochInputs
+from deepfake_detection.training.tuning import freeze, group_parameters
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +42,8 @@ class Trainer:
     Attributes:
         network: The network itself, without the wrappers of several processes and torch.compile.
         is_main: Whether this process keeps weights and logs.
-        train_images: Images of one epoch, in all processes together.
         validates: Whether there is a validation subset.
+        seen: Images of the last epoch, in all processes together.
     """
 
     def __init__(
@@ -60,27 +63,42 @@ class Trainer:
         # All batches but the last have one size: cuDNN measures once which algorithm is the fastest
         # for it. The switch holds for the process and stays on.
         torch.backends.cudnn.benchmark = True
+        check_selection(training.select_by, validation)
+        if training.self_blending.enabled:
+            train = train.real()
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._frozen_norms = freeze(network, heads, training.tune)
         forward = processes.wrap(network)
         self.network, self.is_main = network, processes.rank == 0
         self._forward = torch.compile(forward) if training.compile else forward
         self._training, self._processes = training, processes
         self._normalise = Normalise(preprocessing).to(device)
-        parameters = split_parameters(network, list(heads))
-        self._optimizer = build_optimizer(*parameters, training.optimizer)
-        self._schedule = build_schedule(self._optimizer, training.schedule, training.epochs)
-        self._loss = Loss(training.loss, train.labels, device)
+        backbone, head = group_parameters(network, heads, training.tune, training.optimizer)
+        self._backbone_groups = len(backbone)
+        self._optimizer = build_optimizer([*backbone, *head], training.optimizer)
+        steps = -(-count_batches(train, training, processes.count) // training.optimizer.accumulate)
+        self._schedule = build_schedule(self._optimizer, training.schedule, training.epochs, steps)
+        self._average = Average(network, training.ema) if training.ema else None
+        # each real image has one fake in self-blending
+        blended = training.self_blending.enabled
+        self._loss = Loss(training.loss, torch.arange(2) if blended else train.labels, device)
         self._autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
         resident = fit_on(device, (train, validation))
-        self.train_images, self.validates = len(train), len(validation) > 0
+        self.seen, self.validates = 0, len(validation) > 0
         self._train = BatchLoader(train, device, resident=resident)
         self._validation = BatchLoader(validation, device, resident=resident)
 
     @property
     def learning_rates(self) -> tuple[float, float]:
-        """Of the backbone and of the head, in the coming epoch."""
-        backbone, head = self._optimizer.param_groups
-        return backbone["lr"], head["lr"]
+        """The highest of the backbone (0 if it is frozen) and of the head, in the coming epoch."""
+        rates = [group["lr"] for group in self._optimizer.param_groups]
+        backbone = self._backbone_groups
+        return max(rates[:backbone], default=0.0), max(rates[backbone:])
+
+    @property
+    def scored_network(self) -> nn.Module:
+        """The network that is scored and saved: the average of the weights, if there is one."""
+        return self.network if self._average is None else self._average.network
 
     def train(self, epoch: int) -> tuple[float, float]:
         """Train on each picture once; mean loss and accuracy over the epoch.
@@ -91,31 +109,51 @@ class Trainer:
         training, processes = self._training, self._processes
         generator = torch.Generator().manual_seed(_seed_of(training.seed, epoch))
         torch.manual_seed(_seed_of(training.seed, epoch, 1 + processes.rank))
-        batches = batch_order(
-            len(self._train), training.batch_size, training.shuffle, generator, processes.count
-        )
-        draws = draw(len(self._train), training.augmentation, generator)
-        places = torch.arange(len(self._train)).split([len(batch) for batch in batches])
-        draws = draws[torch.cat([processes.part(each) for each in places])].to(processes.device)
+        batches = list_batches(self._train.pictures, training, generator, processes.count)
+        # of what came after the first recipe, so that it changes none of the draws before
+        more = torch.Generator().manual_seed(_seed_of(training.seed, epoch, 0, 1))
+        inputs = EpochInputs(batches, training, generator, more, processes)
 
         self.network.train()
-        sums, done = torch.zeros(2, device=processes.device), 0
+        for layer in self._frozen_norms:
+            layer.eval()
+        sums, self.seen = torch.zeros(2, device=processes.device), inputs.seen
         title = f"Epoch {epoch}/{training.epochs}"
-        for pictures, labels, share, size in self._parts(self._train, batches, title):
-            augmented = augment(pictures, draws[done : done + len(labels)])
-            done += len(labels)
+        every, sizes = training.optimizer.accumulate, [len(batch) for batch in batches]
+        for at, (pictures, labels, share, size) in enumerate(
+            self._parts(self._train, batches, title)
+        ):
+            augmented, targets = inputs.make(pictures, labels)
             with self._autocast:
                 outputs = self._forward(self._normalise(augmented))
-            loss = self._loss(outputs, labels)
-            self._optimizer.zero_grad(set_to_none=True)
-            # the gradients of all processes are averaged, not added up
-            weight = processes.count * share
+            loss = self._loss(outputs, targets, smooth=True)
+            if at % every == 0:
+                self._optimizer.zero_grad(set_to_none=True)
+            # the gradients of all processes are averaged, not added up; those of the batches of one
+            # step are added up
+            of_step = sizes[at - at % every : at - at % every + every]
+            weight = processes.count * share * size / sum(of_step)
             (loss if weight == 1 else loss * weight).backward()
-            self._optimizer.step()
-            sums += _sums(_main_output(outputs).detach(), labels, loss.detach() * (share * size))
-        self._schedule.step()
-        processes.average_buffers(self.network)
-        return self._means(sums, self._train)
+            if at % every == every - 1 or at == len(batches) - 1:
+                self._step()
+            loss = loss.detach() * (share * size * inputs.of_each)
+            sums += _sums(_main_output(outputs).detach(), targets, loss)
+        if training.schedule.name not in BY_STEP:
+            self._schedule.step()
+        for network in {self.network, self.scored_network}:
+            processes.average_buffers(network)
+        return self._means(sums, self.seen)
+
+    def _step(self) -> None:
+        """Update the weights from the gradients at hand."""
+        training = self._training
+        if training.optimizer.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), training.optimizer.clip_norm)
+        self._optimizer.step()
+        if self._average is not None:
+            self._average.update(self.network)
+        if training.schedule.name in BY_STEP:
+            self._schedule.step()
 
     @torch.inference_mode()
     def validate(self, epoch: int) -> tuple[float, float, Logits | None]:
@@ -126,16 +164,20 @@ class Trainer:
         if not self.validates:
             return math.nan, math.nan, None
         processes = self._processes
-        batches = batch_order(len(self._validation), self._training.batch_size)
+        everything = torch.arange(len(self._validation))
+        batches = divide(everything, self._training.batch_size)
         places = torch.cat([processes.part(batch) for batch in batches]).to(processes.device)
 
-        self.network.eval()
+        network = self.scored_network.eval()
         sums = torch.zeros(2, device=processes.device)
         logits = torch.zeros(len(self._validation), 2, device=processes.device)
         seen = [logits[:0]]
         title = f"Epoch {epoch}/{self._training.epochs}, validation"
         for pictures, labels, share, size in self._parts(self._validation, batches, title):
-            outputs = _main_output(self.network(self._normalise(pictures)))
+            inputs = self._normalise(pictures)
+            outputs = _main_output(network(inputs))
+            if self._training.flip_average:
+                outputs = (outputs + _main_output(network(inputs.flip(-1)))) / 2
             seen.append(outputs)
             loss = self._loss(outputs, labels)
             sums += _sums(outputs, labels, loss * (share * size))
@@ -143,7 +185,12 @@ class Trainer:
         # each row is of one process, and 0 in the others
         rows = processes.all_reduce(logits).cpu().double()
         margins = (rows[:, FAKE] - rows[:, REAL]).numpy()
-        return *self._means(sums, self._validation), margins
+        return *self._means(sums, len(self._validation)), margins
+
+    def measure(self, loss: float, accuracy: float, logits: Logits | None) -> float:
+        """The value by which `training.select_by` compares epochs: see `measure`."""
+        pictures = self._validation.pictures
+        return measure(self._training.select_by, loss, accuracy, logits, pictures)
 
     def _parts(
         self, loader: BatchLoader, batches: list[Tensor], title: str
@@ -163,9 +210,9 @@ class Trainer:
             share = self._loss.share(loader.labels[part], loader.labels[batch])
             yield pictures, labels, share, len(batch)
 
-    def _means(self, sums: Tensor, loader: BatchLoader) -> tuple[float, float]:
+    def _means(self, sums: Tensor, images: int) -> tuple[float, float]:
         loss, correct = self._processes.all_reduce(sums).tolist()
-        return loss / len(loader), correct / len(loader)
+        return loss / images, correct / images
 
     def state_dict(self) -> State:
         """Weights, optimiser and schedule, as plain values and tensors."""
@@ -173,6 +220,7 @@ class Trainer:
             "network": self.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
+            **({"average": self._average.state_dict()} if self._average else {}),
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -180,6 +228,8 @@ class Trainer:
         put_weights(self.network, state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
 
 
 def train_network(
@@ -190,7 +240,7 @@ def train_network(
     stop_after: int | None = None,
     after_epoch: Callable[[TrainResult], None] = lambda _: None,
 ) -> TrainResult:
-    """Train a network, and keep the weights of the epoch with the best validation accuracy.
+    """Train a network, and keep the weights of the epoch that `training.select_by` chooses.
 
     Training stops at an infinite or NaN loss. To resume, pass the `result` of the finished epochs
     and a trainer loaded with the checkpoint. `stop_after`: see `TrainResult.ends`.
@@ -219,9 +269,10 @@ def train_network(
             validation_loss=validation_loss,
             validation_accuracy=validation_accuracy,
             seconds=perf_counter() - started,
-            images_per_second=trainer.train_images / (trained - started),
+            images_per_second=trainer.seen / (trained - started),
+            selection=trainer.measure(validation_loss, validation_accuracy, logits),
         )
-        result.add(epoch, trainer.network, logits, keep=trainer.is_main)
+        result.add(epoch, trainer.scored_network, logits, keep=trainer.is_main)
         if trainer.is_main:
             _log_epoch(epoch, training.epochs, best=trainer.validates and result.best is epoch)
         after_epoch(result)

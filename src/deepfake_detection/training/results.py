@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -31,6 +32,8 @@ class Epoch:
     validation_accuracy: float
     seconds: float
     images_per_second: float
+    # of `training.select_by`: higher is better; NaN without a validation subset
+    selection: float = math.nan
 
 
 @dataclass
@@ -39,8 +42,8 @@ class TrainResult:
 
     Attributes:
         history: A row for each epoch.
-        best: The first epoch with the highest validation accuracy; without a validation subset, the
-            last epoch.
+        best: The first epoch with the highest `selection`; without a validation subset, the last
+            epoch.
         best_weights: A copy of the network's state dict in that epoch, on the CPU.
         validation_logits: float64, [n]: fake minus real of each validation image in that epoch, in
             the order of the split; None without a validation subset.
@@ -58,7 +61,7 @@ class TrainResult:
         """Add an epoch; if it is the best so far, keep its logits, and its weights if asked to."""
         self.history.append(epoch)
         # NaN compares false: without a validation subset the last epoch is kept
-        if self.best is not None and epoch.validation_accuracy <= self.best.validation_accuracy:
+        if self.best is not None and epoch.selection <= self.best.selection:
             return
         self.best, self.validation_logits = epoch, logits
         if keep:
@@ -104,7 +107,11 @@ class TrainResult:
     @classmethod
     def from_state_dict(cls, state: State) -> TrainResult:
         """The inverse of `state_dict`."""
-        history = [Epoch(**epoch) for epoch in state["history"]]
+        # checkpoints of older versions were selected by accuracy
+        history = [
+            Epoch(**{"selection": epoch["validation_accuracy"]} | epoch)
+            for epoch in state["history"]
+        ]
         best = history[state["best"] - 1] if state["best"] else None
         logits = state["validation_logits"]
         logits = None if logits is None else logits.numpy()

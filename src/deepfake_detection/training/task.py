@@ -26,7 +26,8 @@ class TrainingTask:
 
     Attributes:
         run: The training's fingerprint, which names its checkpoint.
-        split: A row for each image: sha256, label (1 fake, 0 real), subset.
+        split: A row for each image: sha256, class_name, label (1 fake, 0 real), source, group,
+            subset.
         pixel_cache: Holds the pixels of all images of the split.
         checkpoints: Where the main process saves the checkpoint.
     """
@@ -50,7 +51,12 @@ class TrainingTask:
         def take(subset: str) -> LabelledPixels:
             images = self.split[self.split["subset"] == subset]
             labels = torch.from_numpy(images["label"].to_numpy(dtype="int64", copy=True))
-            return LabelledPixels(pixels.array, pixels.rows(images["sha256"].tolist()), labels)
+            numbers = (
+                torch.from_numpy(pd.factorize(images[name])[0].astype("int64"))
+                for name in ("class_name", "source", "group")
+            )
+            rows = pixels.rows(images["sha256"].tolist())
+            return LabelledPixels(pixels.array, rows, labels, *numbers)
 
         return take("train"), take("validation")
 

@@ -102,7 +102,7 @@ def train_run(
         )
     identity = identify(settings, split_summary)
     run, training = fingerprint_of(identity), settings.training
-    images = split[["sha256", "label", "subset"]]
+    images = split[["sha256", "class_name", "label", "source", "group", "subset"]]
     with (
         checkpoints.lock(run),
         explaining_interruptions(lambda: f"training was interrupted. {checkpoints.describe(run)}"),
@@ -129,7 +129,7 @@ def train_run(
     if result.not_finite:
         raise UserError(_explain_loss(result, training, _keep(detector, best_so_far)))
     with explaining_interruptions(lambda: f"training was interrupted. {checkpoints.describe(run)}"):
-        detector, distances = fit_training_distance(detector, *task.open_pixels(), hardware)
+        detector, distances = fit_training_distance(detector, heads, *task.open_pixels(), hardware)
     history = pd.DataFrame([asdict(epoch) for epoch in result.history])
     validation = split.loc[split["subset"] == "validation"]
     logits: Any = [] if result.validation_logits is None else result.validation_logits
