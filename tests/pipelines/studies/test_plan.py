@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from study_samples import BASE, load, make_study
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.parameters import TrainingParameters
+from deepfake_detection.parameters.recipes import merge, settings_of
 from deepfake_detection.pipelines.studies.plan import check_given_rows, plan_studies
 
 # Weight decay, schedule, learning rates of head and backbone, published best epoch and accuracy
@@ -75,6 +77,7 @@ def test_every_study_that_is_delivered_can_be_made(env):
     names = {study.name for study in plan_studies(load(env))[1]}
     assert names == {
         "comparison", "lr_schedules", "fine_tuning", "cross_validation", "leave_one_out",
+        "recipe_ladder",
     }  # fmt: skip
 
 
@@ -185,6 +188,23 @@ def test_a_recipe_can_be_a_level_of_a_grid():
         "vgg16_reference": ("vgg16", "reference", 20),
         "vgg16_long": ("vgg16", "long", 33),
     }
+
+
+@pytest.mark.parametrize("project", [{}, {"training": {"ema": 0.5, "epochs": 3}}])
+def test_the_ladder_goes_from_the_reference_to_modern_cnn(project):
+    plain = merge(BASE, project)
+    modern = merge(plain, settings_of(BASE["recipes"], "modern_cnn"))
+    # whatever the project's own recipe is
+    parameters = merge(modern, {"recipe": "modern_cnn"})
+    study = {each.name: each for each in plan_studies(parameters, plain)[1]}["recipe_ladder"]
+    rows = [study.runs[runs[0]] for runs in study.rows.values()]
+    assert rows[0].training == TrainingParameters.model_validate(plain["training"])
+    assert rows[-1].training == TrainingParameters.model_validate(modern["training"])
+    assert rows[-1].calibration.model_dump(mode="json") == modern["calibration"]
+    # each row changes something
+    settings = [run.training.model_dump_json() for run in rows]
+    assert len(set(settings)) == len(rows) > 6
+    assert settings_of(BASE["recipes"], "modern_cnn").keys() == {"training"}
 
 
 def test_a_study_can_leave_out_each_kind_of_fake(base_studies):
