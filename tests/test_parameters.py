@@ -35,9 +35,11 @@ def walk(block, place=()):
             yield from walk(value, (*place, key))
 
 
-# Class folders, studies and backbones have names of the user's choice. Sorted, since files are
-# read in no fixed order, and every test process must find the same tests.
-NAMED = sorted(place for place in walk(BASE) if not {"classes", "studies"} & set(place[:-1]))
+# Class folders, studies, recipes and backbones have names of the user's choice. Sorted, since files
+# are read in no fixed order, and every test process must find the same tests.
+NAMED = sorted(
+    place for place in walk(BASE) if not {"classes", "studies", "recipes"} & set(place[:-1])
+)
 KNOWN = [place for place in NAMED if not (place[0] == "backbones" and len(place) == 2)]
 
 
@@ -168,6 +170,9 @@ WRONG = [
 TOGETHER: list[tuple[str, str, Any]] = [
     ("split.ratios", "split.ratios.train", 0.7),
     ("split", "split.fold", {"number": 4, "of": 3}),
+    # without a test subset
+    ("split", "split.leave_out", "fake_deepfake"),
+    ("recipes", "recipes", {"mine": 3}),
     ("backbones.default", "backbones.default.crop", 300),
     ("backbones", "backbones.vgg16.resize", 100),
     ("explanation.regions.eyes", "explanation.regions.eyes.left", 0.9),

@@ -17,6 +17,7 @@ from deepfake_detection.datasets.versioned_file import VersionedFileDataset
 from deepfake_detection.datasets.videos import VideosDataset
 from deepfake_detection.errors import UserError, user_error_behind
 from deepfake_detection.parameters import ProjectParameters, RunParameters, StudyParameters
+from deepfake_detection.parameters.recipes import check_fit
 
 # What to do where one of these is missing
 _HINTS = {
@@ -100,6 +101,17 @@ def check_sizes(studies: Sequence[StudyParameters], pipeline: Pipeline) -> None:
     for name, run in runs_in(studies, pipeline):
         try:
             check_crop(run.model, run.preprocessing.crop)
+        except UserError as error:
+            raise UserError(f"study {name}: {error}") from None
+
+
+def check_recipes(
+    parameters: ProjectParameters, studies: Sequence[StudyParameters], pipeline: Pipeline
+) -> None:
+    """Check that the recipe of each run of a study is for its backbone."""
+    for name, run in runs_in(studies, pipeline):
+        try:
+            check_fit(parameters.recipes, run.recipe, run.model)
         except UserError as error:
             raise UserError(f"study {name}: {error}") from None
 

@@ -1,5 +1,6 @@
-"""Configuration loader: validates parameters and completes the rows of studies."""
+"""Configuration loader: merges the recipe, validates parameters, completes the rows of studies."""
 
+import logging
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +17,15 @@ from deepfake_detection.parameters import (
     StudyParameters,
     describe_problems,
 )
+from deepfake_detection.parameters.recipes import (
+    check_fit,
+    check_recipes,
+    list_overridden,
+    merge,
+    settings_of,
+)
+
+log = logging.getLogger(__name__)
 
 # Names that --params takes although no parameter file has them: paths, with the catalog entries
 # that they replace
@@ -33,7 +43,7 @@ GIVEN_PATHS = {
 FACE_FOLDERS = {"data_preparation": "training_images", "external_evaluation": "external_images"}
 
 # Parameters of `face_extraction` that tell how faces are cut. Not `yunet`, which names a file
-_RECIPE = {*FaceDetectionParameters.model_fields, "crop"} - {"yunet"}
+_CROP_RECIPE = {*FaceDetectionParameters.model_fields, "crop"} - {"yunet"}
 
 
 class StudyConfigLoader(OmegaConfigLoader):
@@ -74,7 +84,8 @@ class StudyConfigLoader(OmegaConfigLoader):
         if "parameters" in self:
             return
         given = self.runtime_params or {}
-        parameters = _tell_recipe(self._read(given), given)
+        without_recipe = self._read(given)
+        parameters = _tell_crop_recipe(self._merge_recipe(without_recipe, given), given)
         self.own = self._check_own(parameters)
         # imports torch, which takes seconds that a mistyped parameter need not wait for
         from deepfake_detection.pipelines.studies import plan
@@ -83,10 +94,32 @@ class StudyConfigLoader(OmegaConfigLoader):
             in_files = self._read({})
             plan.check_given_rows(given, in_files)
             parameters = plan.keep_order_of_rows(parameters, in_files)
-        self["parameters"], self.studies = plan.plan_studies(parameters)
+        self["parameters"], self.studies = plan.plan_studies(parameters, without_recipe)
 
-    def _read(self, given: dict[str, Any]) -> dict[str, Any]:
-        loader = OmegaConfigLoader(
+    def _merge_recipe(self, plain: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+        """Merge the recipe over the base files, below the environment and the command line."""
+        # else they are named as missing, or as no block
+        if "recipe" not in plain or not isinstance(plain.get("recipes"), Mapping):
+            return plain
+        recipe, recipes = plain["recipe"], plain["recipes"]
+        settings = settings_of(recipes, recipe)
+        check_recipes(recipes, self._make_loader({}).read_alone(self.base_env))
+        check_fit(recipes, recipe, str(plain.get("model")))
+        if not settings:
+            return plain
+        loader, environment = self._make_loader(given), self.env or self.default_run_env
+        layers = [loader.read_alone(self.base_env), settings]
+        if environment != self.base_env:
+            layers.append(loader.read_alone(environment))
+        merged = merge(*layers, given)
+        log.info(
+            "Recipe %s. Set otherwise by conf/%s or --params: %s",
+            recipe, environment, "; ".join(list_overridden(settings, merged)) or "nothing",
+        )  # fmt: skip
+        return merged
+
+    def _make_loader(self, given: dict[str, Any]) -> "_Files":
+        return _Files(
             conf_source=self.conf_source,
             env=self.env,
             runtime_params=given,
@@ -94,9 +127,11 @@ class StudyConfigLoader(OmegaConfigLoader):
             default_run_env=self.default_run_env,
             merge_strategy=self.merge_strategy,
         )
+
+    def _read(self, given: dict[str, Any]) -> dict[str, Any]:
+        loader = self._make_loader(given)
         try:
-            # YAML has keys that are numbers, dates or nothing
-            return {str(name): value for name, value in loader["parameters"].items()}
+            return _name_keys(loader["parameters"])
         except MissingConfigException:
             environments = sorted(path.name for path in Path(self.conf_source).glob("*/"))
             if self.env is None or self.env in environments:
@@ -127,7 +162,23 @@ class StudyConfigLoader(OmegaConfigLoader):
             raise UserError(describe_problems(error, ProjectParameters)) from None
 
 
-def _tell_recipe(parameters: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+class _Files(OmegaConfigLoader):
+    """Reads parameter files: merged, as Kedro does, or those of each environment alone."""
+
+    def read_alone(self, environment: str) -> dict[str, Any]:
+        """The parameters of one environment's files, with the given ones."""
+        # as in reading the merged ones: resolvers are those of the loader that was used last
+        self._register_runtime_params_resolver()
+        path, patterns = self._get_conf_env_path(environment), self.config_patterns["parameters"]
+        return _name_keys(self.load_and_merge_dir_config(path, patterns, "parameters", set()))
+
+
+def _name_keys(parameters: Mapping[Any, Any]) -> dict[str, Any]:
+    """Parameters by text: YAML has keys that are numbers, dates or nothing."""
+    return {str(name): value for name, value in parameters.items()}
+
+
+def _tell_crop_recipe(parameters: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters in which a crop recipe that the command line gives is one for inference too.
 
     Parameter files have a recipe in any case, so there it says nothing about a detector.
@@ -135,7 +186,7 @@ def _tell_recipe(parameters: dict[str, Any], given: Mapping[str, Any]) -> dict[s
     told, inference = given.get("face_extraction"), parameters.get("inference")
     if not (isinstance(told, Mapping) and isinstance(inference, Mapping)):
         return parameters
-    if inference.get("faces") != "detector" or told.keys().isdisjoint(_RECIPE):
+    if inference.get("faces") != "detector" or told.keys().isdisjoint(_CROP_RECIPE):
         return parameters
     return parameters | {"inference": {**inference, "faces": "find"}}
 

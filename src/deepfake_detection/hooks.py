@@ -80,6 +80,7 @@ class ProjectHooks:
         """Check that the inputs of the pipeline exist, and the devices that it needs."""
         checks.check_extras(pipeline)
         given = run_params.get("runtime_params") or {}
+        checks.check_recipes(self._parameters, self._studies, pipeline)
         checks.check_given_paths(given, self._project_path, pipeline)
         checks.check_inputs(self._studies, pipeline, catalog, run_params.get("load_versions") or {})
         # a cluster's machines have other devices, and nodes check those themselves

@@ -265,6 +265,74 @@ def test_a_cross_validation_scores_every_image_once_by_a_detector_that_has_not_s
     assert set(issues["path"]) <= set(wrong)
 
 
+def test_a_kind_of_fake_left_out_is_scored_alone_by_a_detector_that_never_saw_it(
+    prepared, tmp_path, run_here
+):
+    project = Path(shutil.copytree(prepared, tmp_path / "project"))
+    add_study(project, "unknown", {
+        "split": STUDY["split"], "training": {"epochs": 1}, "all": {},
+        "without": {"split": {"leave_out": "fake_deepfake"}},
+    })  # fmt: skip
+    run_here(project, "unknown")
+    output = project / "data/demo/07_model_output/studies/unknown"
+    ours, whole = (
+        pd.read_csv(latest(output, f"{run}/predictions.csv")).query("subset == 'test'")
+        for run in ("without", "all")
+    )
+    assert set(ours["class_name"]) == {"real", "fake_deepfake"}
+    # the same images as with all kinds in training
+    assert set(ours["path"]) == set(whole.query("class_name != 'fake_face2face'")["path"])
+    index = pd.read_parquet(latest(project, "data/demo/02_intermediate/image_index.parquet"))
+    models = project / "data/demo/06_models/studies/unknown"
+    detector = Detector.load(latest(models, "without/detector.safetensors"))
+    used = unpack_hashes(detector.trained_on) | unpack_hashes(detector.validated_on)
+    seen = index[index["sha256"].isin(used)]
+    assert set(seen["class_name"]) == {"real", "fake_face2face"}
+    assert not set(seen["group"]) & set(ours["group"])
+    assert detector.card.split["leave_out"]["class"] == "fake_deepfake"
+    report = project / "data/demo/08_reporting/studies/unknown"
+    kinds = pd.read_csv(latest(report, "kinds.csv")).set_index(["row", "class_name"])
+    assert kinds["left_out"].to_dict() == {
+        ("all", "fake_deepfake"): False, ("all", "fake_face2face"): False,
+        ("without", "fake_deepfake"): True,
+    }  # fmt: skip
+    fakes = ours[ours["label"] == 1]
+    recall = kinds.at[("without", "fake_deepfake"), "recall"]
+    assert recall == pytest.approx((fakes["predicted"] == 1).mean())
+    assert json.loads(latest(report, "choice.json").read_text())["chosen"] == "all"
+
+
+def test_a_cumulative_study_compares_each_row_with_the_one_before(prepared, tmp_path, run_here):
+    project = Path(shutil.copytree(prepared, tmp_path / "project"))
+    change_yaml(
+        project / "conf/demo/parameters.yml",
+        recipes={"decayed": {"training": {"optimizer": {"weight_decay": 0.5}}}},
+    )
+    block = {
+        "cumulative": True, "folds": 3, "training": {"epochs": 1},
+        "start": {"recipe": "reference"}, "decay": {"recipe": "decayed"},
+        "still": {"training": {"augmentation": {"flip": 0}}},
+    }  # fmt: skip
+    add_study(project, "steps_of", block)
+    run_here(project, "steps_of", part={"to_outputs": ["steps_of.steps", "steps_of.page"]})
+    report = project / "data/demo/08_reporting/studies/steps_of"
+    steps = pd.read_csv(latest(report, "steps.csv")).set_index(["row", "metric"])
+    scored = pd.read_csv(
+        latest(project, "data/demo/07_model_output/studies/steps_of/predictions.csv")
+    ).query("subset == 'test'")
+    right = scored["label"] == scored["predicted"]
+    accuracy = right.groupby(scored["row"]).mean()
+    assert scored.groupby("row")["path"].nunique().nunique() == 1
+    for row, before in (("decay", "start"), ("still", "decay")):
+        difference = steps.at[(row, "accuracy"), "difference"]
+        assert difference == pytest.approx(accuracy[row] - accuracy[before])
+    assert (steps["seconds_per_epoch"] > 0).all()
+    decay = table_of(project, "steps_of")["training.optimizer.weight_decay"]
+    assert sorted(decay) == [0.0] * 3 + [0.5] * 6
+    assert latest(report, "steps_figure.png").read_bytes().startswith(b"\x89PNG")
+    assert 'id="steps"' in latest(report, "page.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("block", "said"),
     [

@@ -14,7 +14,7 @@ from deepfake_detection.pipelines.data_preparation.nodes import split_images
 
 def parameters(method="official", ratios=(0.8, 0.2, 0.0), fold=None, **changes):
     named = dict(zip(SUBSETS, ratios, strict=True))
-    given = {"allow_shared_groups": False, "seed": 0} | changes
+    given = {"allow_shared_groups": False, "leave_out": None, "seed": 0} | changes
     return SplitParameters(method=method, ratios=named, fold=fold, **given)
 
 
@@ -150,3 +150,22 @@ def test_where_a_chain_leaves_validation_too_little_sources_are_drawn():
     subsets = take_official_subsets(index, parameters(allow_shared_groups=True))
     for label in (0, 1):
         assert ((subsets == "validation") & (index["label"] == label)).sum() == 8
+
+
+def test_a_class_can_be_left_out_of_official_subsets():
+    sizes = {"train": 6, "validation": 3, "test": 3}
+    index = index_of([
+        (name, f"{subset}/{number}", subset)
+        for subset, size in sizes.items() for number in range(size)
+        for name in ("real", "fake", "swap")
+    ])  # fmt: skip
+    split = split_images(index, parameters(leave_out="swap"))
+    counts = split.groupby(["subset", "class_name"]).size().to_dict()
+    assert counts == {
+        ("train", "real"): 6, ("train", "fake"): 6, ("validation", "real"): 3,
+        ("validation", "fake"): 3, ("test", "real"): 3, ("test", "swap"): 3,
+    }  # fmt: skip
+    assert parameters(leave_out="swap").name == "official_80_20_without_swap"
+    without_test = index[index["official_subset"] != "test"]
+    with pytest.raises(UserError, match=r"split\.leave_out.*test"):
+        split_images(without_test, parameters(leave_out="swap"))

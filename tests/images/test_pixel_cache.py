@@ -147,6 +147,24 @@ def test_other_images_or_sizes_make_another_store(few, own):
     assert not pixels.array[pixels.rows(changed.sha256s[1:2])].any()
 
 
+@pytest.mark.parametrize("stored", [True, False])
+def test_images_are_found_in_a_cache_that_holds_more(few, own, stored):
+    """A split may leave images of the index out."""
+    own.build(dataclasses.replace(few, stored=stored))
+    whole, part = own.open(few.sha256s, SIZES), few.sha256s[:2]
+    pixels = own.open(part, SIZES)
+    found, expected = (each.array[each.rows(part)] for each in (pixels, whole))
+    np.testing.assert_array_equal(found, expected)
+    for asked in ((["f" * 64, *part], SIZES), (part, make_sizes(16, 11))):
+        with pytest.raises(UserError, match="data_preparation"):
+            own.open(*asked)
+    # a damaged one is passed over
+    for path in own.folder.rglob("*.json" if not stored else "pixels.npy"):
+        path.write_bytes(path.read_bytes()[:30])
+    with pytest.raises(UserError, match="data_preparation"):
+        own.open(part, SIZES)
+
+
 def overwrite(path):
     Image.new("RGB", (20, 20)).save(path)
 

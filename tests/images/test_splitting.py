@@ -1,17 +1,20 @@
+import re
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from picture_samples import make_image_set
+from pydantic import ValidationError
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.fingerprints import fingerprint_of_split
+from deepfake_detection.images.sources_and_groups import join_over_identical
 from deepfake_detection.images.split_summary import SUBSETS
 from deepfake_detection.images.splitting import draw_subsets
-from deepfake_detection.parameters import SplitParameters
-from deepfake_detection.parameters.blocks import Fold
+from deepfake_detection.parameters import Fold, SplitParameters
 from deepfake_detection.pipelines.data_preparation.nodes import split_images, summarise_split
 
 METHODS = ["group", "individual"]
@@ -20,11 +23,10 @@ IMAGE_SET = make_image_set(dict(zip(CLASSES, ["real", "fake", "fake"], strict=Tr
 SOME = settings(max_examples=40, deadline=None)
 
 
-def cut_by(method="group", ratios=(0.8, 0.2, 0.0), seed=0, allow_shared_groups=False):
+def cut_by(method="group", ratios=(0.8, 0.2, 0.0), seed=0, **changes):
     named = dict(zip(SUBSETS, ratios, strict=True))
-    return SplitParameters(
-        method=method, ratios=named, seed=seed, fold=None, allow_shared_groups=allow_shared_groups
-    )
+    given = {"fold": None, "leave_out": None, "allow_shared_groups": False} | changes
+    return SplitParameters(method=method, ratios=named, seed=seed, **given)
 
 
 def index_of(rows, sha256s=None):
@@ -243,6 +245,96 @@ def test_a_split_that_exists_is_found(seed):
     subsets = draw_subsets(index, cut_by(seed=seed))
     assert subsets[:3].nunique() == subsets[3:].nunique() == 1
     assert subsets[0] != subsets[3]
+
+
+THIRDS = (0.5, 0.25, 0.25)
+
+
+@SOME
+@given(
+    st.sampled_from(["source", "same_number", "tangled"]),
+    st.sampled_from(CLASSES[1:]),
+    st.sampled_from([None, Fold(number=2, of=3)]),
+    st.integers(0, 2**40),
+    st.data(),
+)
+def test_a_class_left_out_is_tested_alone_on_originals_that_nothing_trained_on(
+    groups, left_out, fold, seed, data
+):
+    index = data.draw(tangled_indices()) if groups == "tangled" else course(60)
+    if groups == "same_number":
+        index["group"] = index["group"].str.split("/").str[1]
+    index = index.assign(width=299, height=299)
+    whole = split_or_refuse(index, cut_by(ratios=THIRDS, seed=seed, fold=fold))
+    parameters = cut_by(ratios=THIRDS, seed=seed, fold=fold, leave_out=left_out)
+    split = split_or_refuse(index, parameters)
+    if isinstance(whole, str):
+        assert split == whole
+        return
+    if isinstance(split, str):
+        assert "split.leave_out" in split
+        return
+    test = split["subset"] == "test"
+    assert set(split.loc[test, "class_name"]) == {left_out, "real"}
+    assert left_out not in set(split.loc[~test, "class_name"])
+    assert set(split.loc[~test, "label"]) == {0, 1}
+    assert (split.groupby("group")["subset"].nunique() == 1).all()
+    # what is in it stands where it would without a class left out, and the rest is counted
+    subsets = whole.set_index("path")["subset"]
+    assert split["subset"].tolist() == subsets[split["path"]].tolist()
+    summary = summarise_split(split, index, parameters, IMAGE_SET)
+    unused = index[~index["path"].isin(split["path"])]
+    assert summary["leave_out"] == {
+        "class": left_out, "unused_images": unused["class_name"].value_counts().to_dict(),
+    }  # fmt: skip
+    assert "real" not in summary["leave_out"]["unused_images"]
+    assert summary["ratios"] == parameters.shares.model_dump()
+
+
+def test_a_copy_of_an_image_left_out_is_left_out_too():
+    index = course(60)
+    copies = index["class_name"].eq(CLASSES[2]).idxmax() + np.arange(3)
+    index.loc[:2, "sha256"] = index.loc[copies, "sha256"].to_numpy()
+    index["group"] = join_over_identical(index["group"], index["sha256"])
+    for seed in range(8):
+        split = split_images(index, cut_by(ratios=THIRDS, seed=seed, leave_out=CLASSES[2]))
+        held = set(split.loc[split["subset"] != "test", "sha256"])
+        assert not held & set(index.loc[index["class_name"] == CLASSES[2], "sha256"])
+
+
+@pytest.mark.parametrize(
+    ("left_out", "classes", "named"),
+    [
+        ("fake_face2fac", CLASSES, "'fake_face2fac'.*'fake_face2face'"),
+        ("real", CLASSES, "'real'"),
+        ("fake_deepfake", CLASSES[:2], "train.*fake"),
+    ],
+)
+def test_a_class_that_cannot_be_left_out_is_named(left_out, classes, named):
+    index = index_of_sizes({name: [5] * 20 for name in classes})
+    with pytest.raises(UserError, match=rf"'split\.leave_out'.*{named}"):
+        split_images(index, cut_by(ratios=THIRDS, leave_out=left_out))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"), [({"method": "individual"}, "individual|group"), ({}, "ratios.test")]
+)
+def test_leaving_out_needs_groups_and_a_test_subset(changes, named):
+    with pytest.raises(ValidationError, match=named):
+        cut_by(leave_out="fake_deepfake", **changes)
+
+
+def test_the_name_of_a_split_tells_the_class_that_it_leaves_out():
+    def name(left_out, **changes):
+        return cut_by(ratios=THIRDS, leave_out=left_out, **changes).name
+
+    assert name(None) == "group_50_25_25"
+    assert name("fake_deepfake") == "group_50_25_25_without_fake_deepfake"
+    fold = Fold(number=1, of=3)
+    assert name("a", fold=fold) == f"{name(None, fold=fold)}_without_a"
+    odd = {name(each) for each in ("a/b", "a b", "a.b", "ä b")}
+    assert len(odd) == 4
+    assert all(re.fullmatch(r"\w+", each, re.ASCII) for each in odd)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -126,7 +127,10 @@ class PixelCache:
     folder: Path
 
     def open(self, sha256s: Sequence[str], preprocessing: PreprocessingParameters) -> Pixels:
-        """Open the cache of exactly these images at these sizes, or the list of their files."""
+        """Open a cache of these images at these sizes, or a list of their files.
+
+        It may hold others too: a split may leave images of the index out.
+        """
         path = self.folder / _key(sha256s, preprocessing)
         try:
             return _load(path, sha256s, preprocessing.crop)
@@ -140,10 +144,30 @@ class PixelCache:
         try:
             return _open_list(_list_of(path), sha256s, preprocessing)
         except FileNotFoundError:
-            raise UserError(
-                f"there is no pixel cache of these {len(sha256s)} images in {self.folder}: the "
-                "split is of another image index. Run kedro run --pipelines data_preparation again."
-            ) from None
+            pass
+        if (larger := self._open_larger(sha256s, preprocessing)) is not None:
+            return larger
+        raise UserError(
+            f"there is no pixel cache of these {len(sha256s)} images in {self.folder}: the "
+            "split is of another image index. Run kedro run --pipelines data_preparation again."
+        )
+
+    def _open_larger(
+        self, sha256s: Sequence[str], preprocessing: PreprocessingParameters
+    ) -> Pixels | None:
+        """Open a cache, or a list of files, that holds these images among others."""
+        wanted = _unique_digests(sha256s)
+        for path in sorted(self.folder.glob(f"{_sizes(preprocessing)}-*")):
+            # one that is damaged, or of an older version, is passed over
+            with suppress(Exception):
+                stored = path.is_dir()
+                held = _hex(np.load(path / _DIGESTS)) if stored else _read_list(path)["sha256s"]
+                key = _key(held, preprocessing)
+                if np.isin(wanted, _unique_digests(held)).all() and path.name.startswith(key):
+                    if stored:
+                        return _load(path, held, preprocessing.crop)
+                    return _open_list(path, held, preprocessing)
+        return None
 
     def build(self, request: PixelRequest) -> None:
         """Build the cache of these images, unless it exists; or list their files.
@@ -202,8 +226,9 @@ def _list_of(path: Path) -> Path:
 
 
 def _write_list(request: PixelRequest, path: Path) -> None:
-    paths = [path for path, _ in request.files()]
-    content = {"folder": str(request.folder), "paths": paths}
+    files = request.files()
+    paths, sha256s = [path for path, _ in files], [sha256 for _, sha256 in files]
+    content = {"folder": str(request.folder), "paths": paths, "sha256s": sha256s}
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")
     log.info("No pixel cache (parameter pixels): %d images are read from their files", len(paths))
@@ -214,13 +239,17 @@ def _open_list(
 ) -> Pixels:
     digests = _unique_digests(sha256s)
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
+        listed = _read_list(path)
         folder = Path(listed["folder"])
         paths = dict(zip(_hex(digests), map(str, listed["paths"]), strict=True))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         problem = f"{path} is damaged ({first_line(error)})"
         raise UserError(f"{problem}. Delete it, and run data_preparation again.") from None
     return Pixels(ImageFiles(folder, [*paths.values()], [*paths], preprocessing), digests)
+
+
+def _read_list(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _load(path: Path, sha256s: Sequence[str], crop: int) -> Pixels:

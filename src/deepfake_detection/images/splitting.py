@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pandas as pd
 
-from deepfake_detection.errors import UserError
+from deepfake_detection.errors import UserError, suggest
 from deepfake_detection.images.sources_and_groups import join_over_identical
 from deepfake_detection.images.split_summary import SUBSETS
 from deepfake_detection.parameters import Ratios, SplitParameters
@@ -231,3 +231,36 @@ def _draw_validation(train: pd.DataFrame, split: SplitParameters) -> pd.Series:
     return draw_subsets(
         train.assign(group=join_over_identical(train["source"], train["sha256"])), drawn
     )
+
+
+def leave_class_out(image_index: pd.DataFrame, subsets: pd.Series, name: str) -> pd.Series:
+    """Take a class of fakes out of train and validation, and all other fakes out of test.
+
+    An image keeps its subset or gets None, so all else is as without a class left out: the real
+    images, and the images of the class in test. A file equal to one of the class counts as one.
+
+    `image_index` has the columns sha256, class_name and label; `subsets` and the result have its
+    index.
+
+    Raises:
+        UserError: If there is no such class, it is not of fakes, or a subset would hold one label.
+    """
+    of_class = image_index["class_name"] == name
+    fake = image_index["label"] == 1
+    if not of_class.any():
+        hint = suggest(name, image_index.loc[fake, "class_name"].unique())
+        raise UserError(f"parameter 'split.leave_out': there is no class '{name}': {hint}")
+    if not fake[of_class].all():
+        raise UserError(f"parameter 'split.leave_out': '{name}' is real; name a class of fakes")
+    equal = image_index["sha256"].isin(image_index.loc[of_class, "sha256"])
+    kept = subsets.where((of_class | ~fake).where(subsets == "test", ~equal), None)
+    for subset in SUBSETS:
+        labels = set(image_index.loc[kept == subset, "label"].map({1: "fake", 0: "real"}))
+        lacking = {"real", "fake"} - labels
+        # there may be no validation at all
+        if lacking and (labels or subset != "validation"):
+            raise UserError(
+                f"parameter 'split.leave_out': without '{name}', {subset} holds no "
+                f"{' and no '.join(sorted(lacking))} image"
+            )
+    return kept

@@ -1,15 +1,23 @@
 """Differences of metrics between two scorings of the same images."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from deepfake_detection.metrics.intervals import UNKNOWN, difference_interval, sum_over_groups
+from deepfake_detection.metrics.intervals import (
+    UNKNOWN,
+    Floats,
+    Groups,
+    difference_interval,
+    sum_over_groups,
+)
 from deepfake_detection.metrics.metrics import measure_comparable
 from deepfake_detection.metrics.scored import Scored
+
+_NO_INTERVAL = "no interval: there is one group, or no group tells the two apart"
 
 
 @dataclass(frozen=True)
@@ -59,14 +67,60 @@ def measure_differences(
         reason = one.reason or other.reason
         if one.influence is not None and other.influence is not None:
             influence, groups = one.counted(one.influence - other.influence, scored.groups)
-            ends = difference_interval(difference, influence, groups, confidence)
-            # the influences of two unequal scores may cancel out but for their rounding
-            differing = int((np.abs(sum_over_groups(influence, groups)) > 1e-12).sum())
+            ends, differing = _interval(difference, influence, groups, confidence)
             if math.isnan(ends[0]):
-                reason = "no interval: there is one group, or no group tells the two apart"
+                reason = _NO_INTERVAL
             elif one.metric != "log_loss":
                 ends = max(ends[0], -1.0), min(ends[1], 1.0)
         yield Difference(
             one.metric, subset, level, one.class_name, one.value, other.value, difference,
             *ends, one.n, differing, reason,
         )  # fmt: skip
+
+
+def measure_over_runs(
+    pairs: Sequence[tuple[pd.DataFrame, pd.DataFrame]], metric: str, subset: str, confidence: float
+) -> Difference:
+    """The difference of `accuracy` or `roc_auc` between two recipes, each trained several times.
+
+    Each pair is scored by a run of each on the same rows, as in `measure`. Accuracy is that of all
+    pairs together. ROC AUC is the mean over pairs with both classes, since unlike detectors have no
+    common scale. Intervals are between groups, for these runs.
+    """
+    if metric == "accuracy":
+        ours, others = zip(*pairs, strict=True)
+        pairs = [(pd.concat(ours), pd.concat(others))]
+    found = []
+    for pair in pairs:
+        scored = [Scored.of(rows, "image", 1.0) for rows in pair]
+        one, other = (
+            next(each for each in measure_comparable(rows) if each.metric == metric)
+            for rows in scored
+        )
+        if one.influence is not None and other.influence is not None:
+            influence = (one.influence - other.influence, scored[0].groups)
+            found.append((one.value, other.value, *influence))
+    n = sum(len(ours) for ours, _ in pairs)
+    if not found:
+        unknown = (math.nan,) * 5
+        return Difference(metric, subset, "image", None, *unknown, n, 0, one.reason or other.reason)
+    values, other_values, influences, groups = zip(*found, strict=True)
+    value, other_value = float(np.mean(values)), float(np.mean(other_values))
+    ends, differing = _interval(
+        value - other_value, np.concatenate(influences) / len(found), np.concatenate(groups),
+        confidence,
+    )  # fmt: skip
+    reason = _NO_INTERVAL if math.isnan(ends[0]) else None
+    return Difference(
+        metric, subset, "image", None, value, other_value, value - other_value,
+        max(ends[0], -1.0), min(ends[1], 1.0), n, differing, reason,
+    )  # fmt: skip
+
+
+def _interval(
+    difference: float, influence: Floats, groups: Groups, confidence: float
+) -> tuple[tuple[float, float], int]:
+    """The interval, and the number of groups that tell the two apart."""
+    ends = difference_interval(difference, influence, groups, confidence)
+    # the influences of two unequal scores may cancel out but for their rounding
+    return ends, int((np.abs(sum_over_groups(influence, groups)) > 1e-12).sum())

@@ -12,10 +12,10 @@ from deepfake_detection.parameters.base import (
 )
 from deepfake_detection.parameters.blocks import (
     BackboneParameters, Backbones, Colour, ExplanationParameters, ExportParameters,
-    ExternalCalibrationParameters, FinalTrainingParameters, Fold, GroupRule, ImageSetParameters,
+    ExternalCalibrationParameters, FinalTrainingParameters, GroupRule, ImageSetParameters,
     ImportParameters, InferenceParameters, LayoutOptions, LeakageParameters,
-    PreprocessingParameters, Ratios, RegionParameters, RegionsParameters, ReportingParameters,
-    SourceRule, SplitParameters, Spread, SubmissionParameters,
+    PreprocessingParameters, RegionParameters, RegionsParameters, ReportingParameters,
+    SourceRule, Spread, SubmissionParameters,
 )
 from deepfake_detection.parameters.faces import (
     CropParameters, FaceDetectionParameters, FaceExtractionParameters, YunetParameters,
@@ -28,6 +28,7 @@ from deepfake_detection.parameters.scores import (
     CalibrationParameters, EvaluationParameters, RobustnessParameters, SourceScoreParameters,
     TemperatureParameters, ThresholdParameters,
 )
+from deepfake_detection.parameters.splits import Fold, Ratios, SplitParameters
 from deepfake_detection.parameters.training import (
     BY_STEP, AugmentationParameters, CheckpointParameters, EarlyStoppingParameters, LossParameters,
     OptimizerParameters, ScheduleParameters, SelfBlendingParameters, TrainingParameters,

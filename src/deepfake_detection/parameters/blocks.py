@@ -74,65 +74,6 @@ class ImageSetParameters(Block):
                 raise ValueError(f"class folder '{name}' lies inside another class folder")
 
 
-class Ratios(Block):
-    """Share of each class that goes to each subset; they sum to 1."""
-
-    train: Annotated[Number, Field(gt=0, le=1)]
-    validation: Share
-    test: Share
-
-    def _check(self) -> None:
-        total = self.train + self.validation + self.test
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"train, validation and test sum to {total:g}, not to 1")
-
-
-class Fold(Block):
-    """The fold of a cross-validation that is scored: `number` (from 1) of `of`."""
-
-    number: Count
-    # one fold is scored, one chooses the epoch, the others train
-    of: Annotated[Whole, Field(ge=3)]
-
-    def _check(self) -> None:
-        if self.number > self.of:
-            raise ValueError(f"there is no fold {self.number} of {self.of}")
-
-
-class SplitParameters(Block):
-    """How the image index is divided into train, validation and test."""
-
-    method: Literal["group", "individual", "official"]
-    ratios: Ratios
-    seed: Seed
-    fold: Fold | None
-    allow_shared_groups: bool
-
-    def _check(self) -> None:
-        if self.method == "official" and self.fold is not None:
-            raise ValueError("an official split has no folds: fold is for the other methods")
-
-    @property
-    def shares(self) -> Ratios:
-        """Share of each subset: the ratios, or those of a fold."""
-        if self.fold is None:
-            return self.ratios
-        part = 1 / self.fold.of
-        return Ratios(train=1 - 2 * part, validation=part, test=part)
-
-    @property
-    def name(self) -> str:
-        """A name made of method, percentages and seed: `group_80_20`."""
-        if self.fold is not None:
-            return f"{self.method}_fold_{self.fold.number}_of_{self.fold.of}_seed_{self.seed}"
-        shared = self.method == "official" and self.allow_shared_groups
-        method = f"{self.method}_shared" if shared else self.method
-        shares = [self.ratios.train, self.ratios.validation]
-        shares += [self.ratios.test] if self.ratios.test > 0 else []
-        numbers = [f"{share * 100:.6g}".replace(".", "p") for share in shares]
-        return "_".join([method, *numbers, *([f"seed_{self.seed}"] if self.seed else [])])
-
-
 class LeakageParameters(Block):
     """Which pictures of different subsets are near-duplicates: block `leakage`."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from deepfake_detection.parameters import blocks, faces, scores
+from deepfake_detection.parameters import blocks, faces, scores, splits
 from deepfake_detection.parameters.base import Block, Count, Distinct, Seed, Share, Whole
 from deepfake_detection.parameters.training import TrainingParameters
 
@@ -15,6 +15,7 @@ class StudyOptions(Block):
 
     seeds: Annotated[list[Seed], Field(min_length=1), Distinct] | None
     folds: Annotated[Whole, Field(ge=3)] | None
+    cumulative: bool
     overfit_above: Share | None
     note: str | None
 
@@ -33,9 +34,10 @@ class RunParameters(Block):
     title: str
     labels: dict[str, str]
     published: PublishedResult | None
+    recipe: str
     model: str
     backbones: blocks.Backbones
-    split: blocks.SplitParameters
+    split: splits.SplitParameters
     training: TrainingParameters
     calibration: scores.CalibrationParameters
 
@@ -54,7 +56,7 @@ class StudyParameters(StudyOptions):
     runs: dict[str, RunParameters]
 
     @property
-    def splits(self) -> dict[str, blocks.SplitParameters]:
+    def splits(self) -> dict[str, splits.SplitParameters]:
         """The different splits of its runs, by name."""
         return {run.split.name: run.split for run in self.runs.values()}
 
@@ -71,11 +73,13 @@ class ProjectParameters(Block):
     """All parameters of the project except the rows of studies."""
 
     model: str
+    recipe: str
+    recipes: dict[str, dict[str, Any] | None]
     backbones: blocks.Backbones
     pixels: Literal["cache", "files"]
     data_preparation: blocks.ImageSetParameters
     face_extraction: faces.FaceExtractionParameters
-    split: blocks.SplitParameters
+    split: splits.SplitParameters
     leakage: blocks.LeakageParameters
     training: TrainingParameters
     final_training: blocks.FinalTrainingParameters

@@ -243,7 +243,7 @@ def test_the_index_of_faces_has_their_subsets_and_recipe(extracted):
     assert index[columns].to_numpy().tolist() == face_index[columns].to_numpy().tolist()
     parameters = SplitParameters.model_validate({
         "method": "group", "ratios": {"train": 0.5, "validation": 0.5, "test": 0}, "seed": 0,
-        "fold": None, "allow_shared_groups": False,
+        "fold": None, "leave_out": None, "allow_shared_groups": False,
     })  # fmt: skip
     split = split_images(index, parameters)
     assert split.groupby("group")["subset"].nunique().max() == 1

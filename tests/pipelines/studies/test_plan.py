@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from study_samples import BASE, load, make_study
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.parameters import TrainingParameters
+from deepfake_detection.parameters.recipes import merge, settings_of
 from deepfake_detection.pipelines.studies.plan import check_given_rows, plan_studies
 
 # Weight decay, schedule, learning rates of head and backbone, published best epoch and accuracy
@@ -73,7 +75,10 @@ def test_comparison_is_twelve_runs_on_four_splits(base_studies):
 @pytest.mark.parametrize("env", ["base", "demo"])
 def test_every_study_that_is_delivered_can_be_made(env):
     names = {study.name for study in plan_studies(load(env))[1]}
-    assert names == {"comparison", "lr_schedules", "fine_tuning", "cross_validation"}
+    assert names == {
+        "comparison", "lr_schedules", "fine_tuning", "cross_validation", "leave_one_out",
+        "recipe_ladder",
+    }  # fmt: skip
 
 
 def test_the_command_line_reaches_a_study_all_rows_or_one():
@@ -130,6 +135,87 @@ def test_seeds_and_folds_repeat_every_row():
     assert [(name, run.training.seed) for name, run in single.items()] == [("one", 5)]
 
 
+def test_rows_of_a_cumulative_study_add_up():
+    block = {
+        "cumulative": True,
+        "seeds": [1, 2],
+        "training": {"batch_size": 9},
+        "start": {"title": "Start", "training": {"epochs": 3, "optimizer": {"lr": 0.5}}},
+        "decay": {"training": {"optimizer": {"weight_decay": 0.25}}},
+        "gone": None,
+        "vgg": {"model": "vgg16", "training": {"epochs": 4}, "published": {"best_epoch": 2}},
+        "last": {"split": {"seed": 3}},
+    }
+    study = make_study(block)
+
+    def settings(run):
+        training = run.training
+        optimizer = training.optimizer
+        return (
+            run.model, run.split.seed, training.epochs, training.batch_size, optimizer.lr,
+            optimizer.weight_decay,
+        )  # fmt: skip
+
+    rows = {row: settings(study.runs[runs[0]]) for row, runs in study.rows.items()}
+    model, decay = BASE["model"], BASE["training"]["optimizer"]["weight_decay"]
+    assert rows == {
+        "start": (model, 0, 3, 9, 0.5, decay),
+        "decay": (model, 0, 3, 9, 0.5, 0.25),
+        "vgg": ("vgg16", 0, 4, 9, 0.5, 0.25),
+        "last": ("vgg16", 3, 4, 9, 0.5, 0.25),
+    }
+    # what is said of a row is its own
+    titles = [study.runs[runs[0]].title for runs in study.rows.values()]
+    assert titles == ["Start", "decay", "vgg", "last"]
+    assert [bool(run.published) for run in study.runs.values()] == [False] * 4 + [True] * 2 + [
+        False
+    ] * 2
+    # by itself, a row starts from the study's settings
+    alone = make_study(block | {"cumulative": False}).runs["decay.seed_1"]
+    assert settings(alone) == (model, 0, 20, 9, 0.0001, 0.25)
+
+
+def test_a_recipe_can_be_a_level_of_a_grid():
+    recipes = BASE["recipes"] | {"long": {"training": {"epochs": 33}}}
+    grid = {
+        "backbone": {"resnet18": {"model": "resnet18"}, "vgg16": {"model": "vgg16"}},
+        "recipe": {"reference": {"recipe": "reference"}, "long": {"recipe": "long"}},
+    }
+    runs = make_study({"grid": grid}, recipes=recipes).runs
+    assert {name: (run.model, run.recipe, run.training.epochs) for name, run in runs.items()} == {
+        "resnet18_reference": ("resnet18", "reference", 20),
+        "resnet18_long": ("resnet18", "long", 33),
+        "vgg16_reference": ("vgg16", "reference", 20),
+        "vgg16_long": ("vgg16", "long", 33),
+    }
+
+
+@pytest.mark.parametrize("project", [{}, {"training": {"ema": 0.5, "epochs": 3}}])
+def test_the_ladder_goes_from_the_reference_to_modern_cnn(project):
+    plain = merge(BASE, project)
+    modern = merge(plain, settings_of(BASE["recipes"], "modern_cnn"))
+    # whatever the project's own recipe is
+    parameters = merge(modern, {"recipe": "modern_cnn"})
+    study = {each.name: each for each in plan_studies(parameters, plain)[1]}["recipe_ladder"]
+    rows = [study.runs[runs[0]] for runs in study.rows.values()]
+    assert rows[0].training == TrainingParameters.model_validate(plain["training"])
+    assert rows[-1].training == TrainingParameters.model_validate(modern["training"])
+    assert rows[-1].calibration.model_dump(mode="json") == modern["calibration"]
+    # each row changes something
+    settings = [run.training.model_dump_json() for run in rows]
+    assert len(set(settings)) == len(rows) > 6
+    assert settings_of(BASE["recipes"], "modern_cnn").keys() == {"training"}
+
+
+def test_a_study_can_leave_out_each_kind_of_fake(base_studies):
+    study = base_studies["leave_one_out"]
+    left_out = {name: run.split.leave_out for name, run in study.runs.items()}
+    assert list(left_out.values()) == [None, "fake_deepfake", "fake_face2face"]
+    assert len(study.splits) == 3
+    # one draw
+    assert len({(run.split.seed, str(run.split.ratios)) for run in study.runs.values()}) == 1
+
+
 def test_nodes_find_the_settings_of_each_run_under_its_name():
     block = {"seeds": [1, 2], "one": {"model": "vgg16"}, "backbones": {"vgg16": {"crop": 100}}}
     parameters = copy.deepcopy(BASE) | {"studies": {"mine": "My own"}, "mine": block}
@@ -172,6 +258,10 @@ def test_rows_with_equal_settings_are_warned_of(caplog):
         ({"seeds": [1, 1], "one": {}}, ["mine", "seeds"]),
         ({"folds": 2, "one": {}}, ["mine", "'folds'"]),
         ({"overfit_above": 2, "one": {}}, ["mine", "'overfit_above'"]),
+        ({"cumulative": 1.5, "one": {}}, ["mine", "'cumulative'"]),
+        ({"cumulative": True, "grid": {"axis": {"a": {}}}}, ["'mine'", "grid"]),
+        ({"one": {"recipe": "refrence"}}, ["mine.one", "'refrence'", "'reference'"]),
+        ({"one": {"split": {"leave_out": "fake_deepfake"}}}, ["mine.one", "ratios.test"]),
         ({}, ["'mine'"]),
         (None, ["'mine'"]),
         ({"split_one": {}}, ["'split_one'", "mine"]),

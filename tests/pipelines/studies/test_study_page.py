@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from page_elements import Elements
 from page_in_browser import HARMLESS, show_on_a_phone
-from study_samples import comparison, fine_tuning, folds, schedules
+from study_samples import comparison, fine_tuning, folds, make_study, run_study, schedules
+from test_steps import ROWS, compare, make_predictions
 
 from deepfake_detection.pipelines.studies.page import report_study
 
@@ -22,6 +23,8 @@ def render(results):
         results.summary,
         dict(results.choice),
         results.inflation,
+        results.steps,
+        results.kinds,
         **{f"training_history:{run}": history for run, history in results.histories.items()},
         **{"split_summary:one": {"note": ""}},
     )["page"]
@@ -143,6 +146,38 @@ def test_folds_are_shown_together():
     line = results.summary.set_index("metric").loc["accuracy"]
     assert f"{line['all_folds']:.4f}{line['all_folds_low']:.4f} to" in elements.words
     assert "Row Fold Best validation accuracy" in elements.words
+
+
+def test_a_cumulative_study_shows_what_each_row_adds():
+    study = make_study({"cumulative": True, "folds": 3, **ROWS})
+    results = run_study(study, 2, lambda place, _: 0.8 + 0.01 * place, test=True)
+    steps = compare(study, make_predictions(study), more=25.0).reset_index()
+    page = render(dataclasses.replace(results, steps=steps))
+    elements = Elements(page)
+    assert "steps" in elements.values("section", "id")
+    assert page.count("<svg") == 5
+    for _, step in steps[steps["row"] != "start"].iterrows():
+        for value in step[["difference", "since_first", "low"]]:
+            assert f"{value:+.4f}".replace("-", "−") in elements.words
+        assert f"{step['seconds_per_epoch']:.3g} {step['seconds_ratio']:.2f}" in elements.words
+    assert "steps" not in Elements(render(results)).values("section", "id")
+
+
+def test_a_study_that_leaves_classes_out_shows_each_kind():
+    kinds = pd.DataFrame(
+        {
+            "row": ["none", "step"], "run": ["none", "step"], "title": "",
+            "class_name": [HOSTILE, "swapped"], "left_out": [True, False], "n": [40, 41],
+            "recall": [0.25, 0.75], "recall_low": [0.21, 0.71], "recall_high": [0.31, 0.81],
+            "roc_auc": [0.55, 0.85], "roc_auc_low": [0.51, np.nan], "roc_auc_high": [0.61, np.nan],
+        }
+    )  # fmt: skip
+    elements = Elements(render(dataclasses.replace(schedules(epochs=1), kinds=kinds)))
+    assert "kinds" in elements.values("section", "id")
+    assert "script" not in elements.names
+    words = elements.words
+    assert f"{HOSTILE} left out 0.25000.2100 to 0.3100 0.55000.5100 to 0.6100 40" in words
+    assert "swapped yes 0.75000.7100 to 0.8100 0.8500 41" in words
 
 
 def test_undefined_scores_and_settings_of_any_type_make_the_same_page_each_time():

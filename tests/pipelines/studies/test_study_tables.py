@@ -13,6 +13,7 @@ from deepfake_detection.pipelines.studies.tables import (
     describe_history,
     read_text,
     summarise_rows,
+    tabulate_kinds,
     tabulate_runs,
 )
 
@@ -178,3 +179,53 @@ def test_a_constant_gap_is_the_gap_whatever_the_curve(curve, gap):
     assert described["accuracy_gap"] == pytest.approx(gap, abs=1e-9)
     assert described["best_validation_accuracy"] == max(curve)
     assert described["fall_after_best"] >= 0
+
+
+LEFT_OUT = {
+    "split": {"ratios": {"train": 0.5, "validation": 0.25, "test": 0.25}},
+    "all": {"title": "All kinds"},
+    "without_a": {"split": {"leave_out": "a"}},
+    "without_b": {"split": {"leave_out": "b"}},
+}
+
+
+def test_each_kind_has_its_own_scores_and_says_whether_it_was_in_training():
+    study = make_study(LEFT_OUT)
+    scores = {
+        ("all", "a"): 0.9,
+        ("all", "b"): 0.95,
+        ("without_a", "a"): 0.6,
+        ("without_b", "b"): 0.7,
+    }
+
+    def table(run):
+        return pd.DataFrame(
+            [
+                {"metric": metric, "subset": subset, "level": level, "class_name": kind,
+                 "value": value - lower, "low": value - 0.2, "high": value + 0.01, "n": 50}
+                for (name, kind), score in scores.items() if name == run
+                for metric, lower in (("recall_of_kind", 0.0), ("roc_auc_of_kind", 0.05))
+                for subset, level, value in (
+                    ("validation", "image", 0.1), ("test", "image", score), ("test", "source", 0.2),
+                )
+            ]
+            + [{"metric": "accuracy", "subset": "test", "level": "image", "class_name": None,
+                "value": 0.5}]
+        )  # fmt: skip
+
+    kinds = tabulate_kinds(study, **{f"metric_table:{run}": table(run) for run in study.runs})
+    assert kinds.set_index(["row", "class_name"])["recall"].to_dict() == scores
+    assert kinds["roc_auc"].tolist() == pytest.approx([each - 0.05 for each in scores.values()])
+    assert kinds["left_out"].tolist() == [False, False, True, True]
+    assert kinds["recall_low"].tolist() == pytest.approx([each - 0.2 for each in scores.values()])
+    assert kinds["title"].tolist() == ["All kinds", "All kinds", "without_a", "without_b"]
+    assert set(kinds["n"]) == {50}
+
+
+def test_a_row_that_leaves_a_class_out_is_not_chosen():
+    choice = choose(LEFT_OUT, [0.8, 0.95, 0.99])
+    assert choice["chosen"] == "all"
+    assert choice["overlapping"] == []
+    nothing = choose(LEFT_OUT | {"all": None}, [0.95, 0.99])
+    assert nothing["chosen"] is nothing["use"] is None
+    assert nothing["reason"]

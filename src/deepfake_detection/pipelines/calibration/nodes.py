@@ -79,6 +79,7 @@ def split_for_calibration(
             ratios=Ratios(train=share, validation=0, test=1 - share),
             seed=external_calibration.seed,
             fold=None,
+            leave_out=None,
             allow_shared_groups=False,
         ),
     )

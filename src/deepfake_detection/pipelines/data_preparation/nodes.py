@@ -24,7 +24,11 @@ from deepfake_detection.images.layouts import keep_official_subset, read_layout
 from deepfake_detection.images.scanning import scan_files
 from deepfake_detection.images.sources_and_groups import group_faces, name_groups, name_sources
 from deepfake_detection.images.split_summary import SUBSETS, describe_split
-from deepfake_detection.images.splitting import draw_subsets, take_official_subsets
+from deepfake_detection.images.splitting import (
+    draw_subsets,
+    leave_class_out,
+    take_official_subsets,
+)
 from deepfake_detection.parameters import (
     FaceExtractionParameters,
     ImageSetParameters,
@@ -193,17 +197,21 @@ def _log_index(image_index: pd.DataFrame, rejected: int) -> None:
 def split_images(image_index: pd.DataFrame, split: SplitParameters) -> pd.DataFrame:
     """Put each image of the index into train, validation or test: columns `SPLIT_COLUMNS`.
 
-    Images without an official subset are left out of an official split.
+    Images without an official subset are left out of an official split; with `leave_out`, those
+    that `leave_class_out` takes out.
 
     Raises:
-        UserError: If all images have one label, a class has too few groups, or there is no official
-            split.
+        UserError: If all images have one label, a class has too few groups, there is no official
+            split, or the class to leave out does not fit.
     """
     if image_index["label"].nunique() == 1:
         only = "fake" if image_index["label"].iloc[0] else "real"
         raise UserError(f"all images are {only}: a detector learns from real and fake ones")
     take = take_official_subsets if split.method == "official" else draw_subsets
-    table = image_index.assign(subset=take(image_index, split))
+    subsets = take(image_index, split)
+    if split.leave_out is not None:
+        subsets = leave_class_out(image_index, subsets, split.leave_out)
+    table = image_index.assign(subset=subsets)
     return table.dropna(subset="subset")[SPLIT_COLUMNS].reset_index(drop=True)
 
 
@@ -215,7 +223,8 @@ def summarise_split(
 ) -> dict[str, Any]:
     """Summarise the split: as `describe_split`, and `fold` in a cross-validation.
 
-    The ratios of an official split are those that it has.
+    The ratios of an official split are those that it has. With `leave_out`, the summary names the
+    class, and counts the images that stand in no subset by class.
     """
     ratios = parameters.shares
     if parameters.method == "official":
@@ -226,6 +235,10 @@ def summarise_split(
     )  # fmt: skip
     if parameters.fold:
         summary["fold"] = parameters.fold.model_dump()
+    if parameters.leave_out is not None:
+        unused = image_index.loc[~image_index["path"].isin(split["path"]), "class_name"]
+        counts = unused.value_counts(sort=False).to_dict()
+        summary["leave_out"] = {"class": parameters.leave_out, "unused_images": counts}
     _log_split(summary)
     return summary
 
@@ -237,6 +250,11 @@ def _log_split(summary: dict[str, Any]) -> None:
         summary["method"], ", ".join(f"{size} {subset}" for subset, size in sizes.items()),
         summary["fingerprint"][:12],
     )  # fmt: skip
+    if left_out := summary.get("leave_out"):
+        log.info(
+            "Only test holds fakes of class %s; in no subset are %s", left_out["class"],
+            ", ".join(f"{count} {name}" for name, count in left_out["unused_images"].items()),
+        )  # fmt: skip
     if summary["method"] == "individual":
         log.warning(
             "The validation score will be too high: the individual method puts images of one group "

@@ -33,6 +33,8 @@ def weigh_trust(
         _state("size", {**count_outcomes(predictions), "levels": levels}),
         _state("scope", {}),
     ]
+    if left_out := split_summary.get("leave_out"):
+        statements.append(_state("left_out", {**left_out, "levels": levels}))
     if shared := split_summary.get("shared_source_numbers"):
         statements.append(_state("shared_numbers", shared, "warning"))
     if description["split"]["fingerprint"] != split_summary["fingerprint"]:

@@ -16,7 +16,8 @@ def choose_row(study: StudyParameters, table: pd.DataFrame) -> dict[str, Any]:
     """Choose a row by validation accuracy, mean over its seeds and folds.
 
     If the rows have individual splits and others, only the others are chosen from: individual
-    splits inflate their scores.
+    splits inflate their scores. A row that leaves a class of fakes out is never chosen: it measures
+    how a detector does on unknown fakes.
 
     Returns:
         rule; chosen (a row's name, or None), title, run (its best), model, split_method,
@@ -36,11 +37,14 @@ def choose_row(study: StudyParameters, table: pd.DataFrame) -> dict[str, Any]:
     overfit = rows["accuracy"] > (np.inf if limit is None else limit)
     individual = rows["method"] == "individual"
     mixed = individual.any() and not individual.all()
-    eligible = rows[~overfit & (~individual | (not mixed))]
+    left_out = pd.Series(
+        {row: study.runs[runs[0]].split.leave_out is not None for row, runs in study.rows.items()}
+    ).reindex(rows.index)
+    eligible = rows[~overfit & ~left_out & (~individual | (not mixed))]
     nothing = ("chosen", "title", "run", "model", "split_method", "validation_accuracy", "use")
     verdicts = dict.fromkeys(rows.index[overfit], "overfit")
     choice: dict[str, Any] = dict.fromkeys(nothing) | {
-        "rule": _say_rule(limit, len(table) // len(rows), bool(mixed)),
+        "rule": _say_rule(limit, len(table) // len(rows), bool(mixed), bool(left_out.any())),
         "reason": "",
         "tied_with": [],
         "overlapping": [],
@@ -48,7 +52,10 @@ def choose_row(study: StudyParameters, table: pd.DataFrame) -> dict[str, Any]:
         "verdicts": verdicts,
     }
     if eligible.empty:
-        reason = f"every row is above {limit:g} and counts as overfit ({study.name}.overfit_above)"
+        which = "every row that leaves no class out" if left_out.any() else "every row"
+        reason = f"{which} is above {limit} and counts as overfit ({study.name}.overfit_above)"
+        if left_out.all():
+            reason = "every row leaves a class out"
         return choice | {"reason": reason}
     best = eligible["accuracy"].max()
     # equal means may differ by rounding
@@ -77,12 +84,13 @@ def choose_row(study: StudyParameters, table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _say_rule(limit: float | None, repeats: int, mixed: bool) -> str:
+def _say_rule(limit: float | None, repeats: int, mixed: bool, left_out: bool) -> str:
     return (
         "the highest validation accuracy"
         + (f", mean of {repeats} runs" if repeats > 1 else "")
         + (f", of rows that are not above {limit:g}" if limit is not None else "")
         + (", of splits that are not individual" if mixed else "")
+        + (", of rows that leave no class out" if left_out else "")
     )
 
 

@@ -18,6 +18,7 @@ from deepfake_detection.reports.settings import flatten_settings, setting_in_wor
 # What each figure shows, by its name in the catalog
 _FIGURES = {
     "scores": "Scores of each row",
+    "steps_figure": "What each row adds to the row before, and what an epoch takes",
     "inflation_figure": "Scores with a group split and with an individual one, joined",
     "comparisons": "Validation accuracy by epoch, the rows compared",
     "curves": "Accuracy of train and validation by epoch, a panel for each row",
@@ -31,6 +32,8 @@ def report_study(
     summary: pd.DataFrame,
     choice: dict[str, Any],
     inflation: pd.DataFrame | None = None,
+    steps: pd.DataFrame | None = None,
+    kinds: pd.DataFrame | None = None,
     **results: Any,
 ) -> dict[str, str | Figure]:
     """Draw the figures of a study and write its page, both by their names in the catalog.
@@ -39,6 +42,7 @@ def report_study(
     """
     splits = tables.select_results(results, "split_summary")
     notes = [study.note, *(split["note"] for split in splits.values())]
+    titles = {run.row: run.title for run in study.runs.values()}
     collected = StudyResults(
         study,
         tables.read_text(study, table),
@@ -47,6 +51,10 @@ def report_study(
         choice,
         tables.select_results(results, "training_history"),
         list(dict.fromkeys(filter(None, notes))),
+        *(
+            None if each is None else each.assign(title=each["row"].map(titles))
+            for each in (steps, kinds)
+        ),
     )
     figures = {
         "curves": curves.draw_curves(collected, "accuracy"),
@@ -56,14 +64,23 @@ def report_study(
     }
     if inflation is not None:
         figures["inflation_figure"] = scores.draw_inflation(inflation)
+    if collected.steps is not None:
+        figures["steps_figure"] = scores.draw_steps(collected.steps)
     return {"page": render_study(collected, figures), **figures}
 
 
 def render_study(results: StudyResults, figures: dict[str, Figure]) -> str:
     """Render the page from the results and the figures."""
     study, table, summary = results.study, results.table, results.summary
-    sections = ["runs", "spread", "inflation", "trust", "curves", "origins", "settings"]
-    left_out = {"spread": not results.is_repeated, "inflation": results.inflation is None}
+    sections = [
+        "runs", "steps", "kinds", "spread", "inflation", "trust", "curves", "origins", "settings",
+    ]  # fmt: skip
+    left_out = {
+        "steps": results.steps is None,
+        "kinds": results.kinds is None,
+        "spread": not results.is_repeated,
+        "inflation": results.inflation is None,
+    }
     inflation = pd.DataFrame() if results.inflation is None else results.inflation
     contents = {
         "eyebrow": f"Deepfake detection study: {study.name}",
@@ -89,6 +106,8 @@ def render_study(results: StudyResults, figures: dict[str, Figure]) -> str:
         "has_accuracy": set(table["subset"]) != {"validation"} or table[f"{BEST}_low"].isna().any(),
         "summary": summary[summary["runs"] > 1].to_dict("records"),
         "inflation": inflation.to_dict("records"),
+        "steps": [] if results.steps is None else results.steps.to_dict("records"),
+        "kinds": [] if results.kinds is None else results.kinds.to_dict("records"),
         "origins": table.to_dict("records"),
         "models": list(table["model"].unique()),
         "is_individual": "individual" in set(table["split_method"]),
@@ -112,9 +131,11 @@ def as_number(value: float, form: str = ".4f") -> str:
     return "–" if pd.isna(value) else f"{value:{form}}".replace("-", "−")
 
 
-def as_interval(low: float, high: float) -> str:
+def as_interval(low: float, high: float, form: str = ".4f") -> str:
     """An interval; empty where it is missing."""
-    return "" if pd.isna(low) or pd.isna(high) else f"{low:.4f} to {high:.4f}"
+    if pd.isna(low) or pd.isna(high):
+        return ""
+    return f"{as_number(low, form)} to {as_number(high, form)}"
 
 
 def _score_chosen(results: StudyResults) -> dict[str, tuple[str, str]]:

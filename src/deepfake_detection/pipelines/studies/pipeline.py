@@ -18,10 +18,13 @@ from deepfake_detection.pipelines.studies.nodes import (
 )
 from deepfake_detection.pipelines.studies.page import report_study
 from deepfake_detection.pipelines.studies.plan import ABOUT, SPLIT, name_of_pixels
+from deepfake_detection.pipelines.studies.steps import compare_steps
 from deepfake_detection.pipelines.studies.tables import (
     compare_split_methods,
+    leaves_out,
     pairs_of_methods,
     summarise_rows,
+    tabulate_kinds,
 )
 
 # A cluster gives nodes with this tag to workers with a device
@@ -130,6 +133,14 @@ def _create_tables(study: StudyParameters) -> Iterator[Node]:
         yield create(compare_split_methods, table, "inflation")
         of_page |= _name_entries(study, "inflation")
         drawn.append("inflation_figure")
+    if leaves_out(study):
+        yield create(tabulate_kinds, metric_tables, "kinds")
+        of_page |= _name_entries(study, "kinds")
+    if study.cumulative:
+        scored = _name_entries(study, "predictions") | {"evaluation": "params:evaluation"}
+        yield create(compare_steps, scored | histories, "steps")
+        of_page |= _name_entries(study, "steps")
+        drawn.append("steps_figure")
     yield create(report_study, of_page, "page", *drawn, by_name=True)
 
 

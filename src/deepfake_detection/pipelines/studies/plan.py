@@ -1,7 +1,8 @@
 """From the studies of the parameter files to runs with complete settings.
 
-The settings of a row are merged over those of its study, and these over the project's. A grid makes
-a row of each combination of its axes. Seeds and folds repeat every row.
+The settings of a row are merged over those of its recipe, of its study, and of the project. A grid
+makes a row of each combination of its axes. In a cumulative study a row adds to the row before it.
+Seeds and folds repeat every row.
 """
 
 import logging
@@ -22,12 +23,14 @@ from deepfake_detection.parameters import (
     StudyParameters,
     describe_problems,
 )
+from deepfake_detection.parameters.recipes import merge, settings_of
 
 log = logging.getLogger(__name__)
 
 # What a row, or a study for all of its rows, may set
 SETTINGS = ("model", "backbones", "split", "training", "calibration")
-_ROW_KEYS = (*SETTINGS, "title", "published")
+_OF_ROW = (*SETTINGS, "recipe")
+_ROW_KEYS = (*_OF_ROW, "title", "published")
 _STUDY_KEYS = (*SETTINGS, *StudyOptions.model_fields, "grid")
 # Namespaces of a study's splits, pixels and parameters beside those of its runs
 SPLIT, PIXELS, ABOUT = "split_", "pixels_", "about"
@@ -36,8 +39,13 @@ Raw = dict[str, Any]
 _Model = TypeVar("_Model", StudyOptions, RunParameters)
 
 
-def plan_studies(parameters: Raw) -> tuple[Raw, list[StudyParameters]]:
+def plan_studies(
+    parameters: Raw, without_recipe: Raw | None = None
+) -> tuple[Raw, list[StudyParameters]]:
     """Complete the block of each study that `studies` names.
+
+    A row with a recipe of its own starts from `without_recipe`: all parameters without the
+    project's recipe, if it has one.
 
     Returns:
         All parameters, where a study's block now holds `about` (as `StudyParameters`) and the
@@ -47,13 +55,14 @@ def plan_studies(parameters: Raw) -> tuple[Raw, list[StudyParameters]]:
         UserError: If something does not fit; names the study, the row and the parameter.
     """
     names = {name: heading for name, heading in parameters["studies"].items() if heading}
-    studies = [_plan(name, heading, parameters) for name, heading in names.items()]
+    plain = without_recipe or parameters
+    studies = [_plan(name, heading, parameters, plain) for name, heading in names.items()]
     dropped = parameters["studies"].keys() - names.keys()
     kept = {name: value for name, value in parameters.items() if name not in dropped}
     return kept | {study.name: _as_block(study) for study in studies}, studies
 
 
-def _plan(name: str, heading: str, parameters: Raw) -> StudyParameters:
+def _plan(name: str, heading: str, parameters: Raw, plain: Raw) -> StudyParameters:
     if name in ProjectParameters.model_fields or not re.fullmatch(r"[A-Za-z]\w*", name):
         raise UserError(
             f"parameter 'studies': '{name}' cannot be the name of a study: start with a letter, "
@@ -62,22 +71,30 @@ def _plan(name: str, heading: str, parameters: Raw) -> StudyParameters:
     block = parameters.get(name)
     if not isinstance(block, Mapping):
         raise UserError(f"parameter 'studies' names '{name}', but there is no block '{name}'")
-    options = _merge(parameters["study"], _pick(block, StudyOptions.model_fields))
+    options = merge(parameters["study"], _pick(block, StudyOptions.model_fields))
     checked = _validate(StudyOptions, options, name)
-    shared = _merge(_pick(parameters, SETTINGS), _pick(block, SETTINGS))
     axes, rows = _list_rows(name, block)
     if not rows:
         raise UserError(f"the study '{name}' has no row: add a block with the settings to change")
+    if checked.cumulative:
+        if axes:
+            raise UserError(f"the study '{name}' is cumulative, so it can have no grid: list rows")
+        rows = _add_up(rows)
     runs = {}
     for row, content in rows.items():
+        below, recipe = parameters, {}
+        if "recipe" in content:
+            below, recipe = plain, _find_recipe(parameters, content["recipe"], f"{name}.{row}")
+        shared = merge(_pick(below, SETTINGS), _pick(block, SETTINGS), recipe)
         about = {
+            "recipe": content.get("recipe", parameters["recipe"]),
             "row": row,
             "title": str(content.get("title") or row),
             "labels": content.get("labels", {}),
             "published": content.get("published"),
         }
         for run, repeat in _repeat(row, checked):
-            settings = _merge(shared, _pick(content, SETTINGS), repeat) | about
+            settings = merge(shared, _pick(content, SETTINGS), repeat) | about
             runs[run] = _validate(RunParameters, settings, f"{name}.{row}")
     study = StudyParameters(
         **checked.model_dump(), name=name, heading=heading, axes=axes, runs=runs
@@ -86,19 +103,32 @@ def _plan(name: str, heading: str, parameters: Raw) -> StudyParameters:
     return study
 
 
+def _add_up(rows: dict[str, Raw]) -> dict[str, Raw]:
+    """Rows whose settings are merged over those of the row before."""
+    settings: Raw = {}
+    added = {}
+    for name, content in rows.items():
+        settings = merge(settings, _pick(content, _OF_ROW))
+        added[name] = content | settings
+    return added
+
+
+def _find_recipe(parameters: Raw, recipe: Any, row: str) -> Raw:
+    """What a row takes of a recipe; not what is only used outside of studies."""
+    try:
+        settings = settings_of(parameters["recipes"], recipe)
+    except UserError as error:
+        raise UserError(f"study {row}: {error}") from None
+    if of_images := settings.keys() & {"data_preparation", "face_extraction"}:
+        raise UserError(
+            f"study {row}: the recipe '{recipe}' sets {min(of_images)}, and the images of a study "
+            "are the project's"
+        )
+    return _pick(settings, SETTINGS)
+
+
 def _pick(block: Mapping[str, Any], names: Iterable[str]) -> Raw:
     return {name: block[name] for name in names if name in block}
-
-
-def _merge(*blocks: Mapping[str, Any]) -> Raw:
-    """Each block over those before it. `OmegaConf.merge` takes 40 ms for the settings of a run."""
-    merged: Raw = {}
-    for block in blocks:
-        for key, value in block.items():
-            below: Any = merged.get(key)
-            both = isinstance(value, Mapping) and isinstance(below, Mapping)
-            merged[key] = _merge(below, value) if both else value
-    return merged
 
 
 def _list_rows(study: str, block: Mapping[str, Any]) -> tuple[dict[str, list[str]], dict[str, Raw]]:
@@ -107,7 +137,7 @@ def _list_rows(study: str, block: Mapping[str, Any]) -> tuple[dict[str, list[str
     for axis, levels in _check_block(f"{study}.grid", block.get("grid") or {}).items():
         name = f"{study}.grid.{axis}"
         kept = {
-            str(label): _check_block(f"{name}.{label}", level, (*SETTINGS, "title"))
+            str(label): _check_block(f"{name}.{label}", level, (*_OF_ROW, "title"))
             for label, level in _check_block(name, levels).items()
             if level is not None
         }
@@ -121,7 +151,7 @@ def _list_rows(study: str, block: Mapping[str, Any]) -> tuple[dict[str, list[str
             rows.pop(name, None)
             continue
         _check_row(study, str(name), content)
-        rows[str(name)] = _merge(rows.get(str(name), {}), content)
+        rows[str(name)] = merge(rows.get(str(name), {}), content)
     return axes, rows
 
 
@@ -130,7 +160,7 @@ def _cross(grid: dict[str, dict[str, Raw]]) -> Iterator[tuple[str, Raw]]:
     for combination in product(*(levels.items() for levels in grid.values())):
         titles = [str(level["title"]) for _, level in combination]
         about = {"title": ", ".join(titles), "labels": dict(zip(grid, titles, strict=True))}
-        row = _merge(*(level for _, level in combination), about)
+        row = merge(*(level for _, level in combination), about)
         yield "_".join(label for label, _ in combination), row
 
 

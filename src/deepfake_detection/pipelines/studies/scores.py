@@ -1,4 +1,4 @@
-"""Figures of scores as dots: the score of each row, and what the split method changes."""
+"""Figures of scores as dots: of each row, what the split method changes, what a row adds."""
 
 from typing import Any
 
@@ -21,6 +21,8 @@ _SCORES = {
 _PUBLISHED = "published_validation_accuracy"
 # Two dots of a row stand this far above and beneath its line, its score of all folds further below
 _APART, _BELOW = 0.17, 0.3
+# The metrics of a step: label and marker
+_STEPS = {"accuracy": ("accuracy", "s"), "roc_auc": ("ROC AUC", "o")}
 
 
 def draw_scores(results: StudyResults) -> Figure:
@@ -156,3 +158,56 @@ def _draw_pair(axes: Axes, place: int, pair: pd.Series) -> None:
         text.replace("-", "−"), (float(np.mean(ends)), place), (0, 5),
         textcoords="offset points", ha="center", va="bottom", fontsize=9,
     )  # fmt: skip
+
+
+def draw_steps(steps: pd.DataFrame) -> Figure:
+    """A line for each row with its differences to the row before, and the time of an epoch.
+
+    The table is that of `compare_steps`. The first row has its scores in words.
+    """
+    titles = list(dict.fromkeys(steps["title"]))
+    with drawing():
+        figure = Figure(figsize=(9.6, 1.7 + 0.5 * len(titles)))
+        changes, times = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1.5])
+        changes.axvline(0, color=rcParams["axes.edgecolor"], linewidth=1.2, zorder=1, label="_")
+        for place, (_, row) in enumerate(steps.groupby("row", sort=False)):
+            _draw_step(changes, place, row)
+            seconds, ratio = row[["seconds_per_epoch", "seconds_ratio"]].iloc[0]
+            times.barh([place], [seconds], height=0.5, color=rcParams["axes.edgecolor"])
+            text = f"{seconds:.3g} s" + (f", × {ratio:.2f}" if np.isfinite(ratio) else "")
+            times.annotate(
+                text, (seconds, place), (4, 0), textcoords="offset points", va="center",
+                fontsize=9,
+            )  # fmt: skip
+        changes.set_yticks(range(len(titles)), [folded(title, 34, 2) for title in titles])
+        changes.set_ylim(len(titles) - 0.5, -0.6)
+        changes.spines["left"].set_visible(False)
+        changes.set_xlabel(f"Difference to the row before, on {steps['subset'].iloc[0]}")
+        times.grid(visible=False, axis="y")
+        times.set_xlim(0, 1.5 * steps["seconds_per_epoch"].max())
+        times.set_xlabel("Seconds per epoch (median)")
+        if len(changes.lines) > 1:
+            add_legend(figure, [changes])
+        return finished(figure)
+
+
+def _draw_step(axes: Axes, place: int, row: pd.Series | pd.DataFrame) -> None:
+    scores = []
+    for number, (metric, (label, marker)) in enumerate(_STEPS.items()):
+        step = row[row["metric"] == metric].iloc[0]
+        scores.append(f"{label} {step['value']:.4f}")
+        if np.isfinite(step["difference"]):
+            at, colour = place + _APART * (2 * number - 1), colour_of(label)
+            axes.plot(
+                step[["low", "high"]].to_numpy(float), [at, at], color=colour, linewidth=2.4,
+                alpha=0.5, solid_capstyle="butt", label="95 % interval, between groups",
+            )  # fmt: skip
+            axes.plot(
+                [step["difference"]], [at], color=colour, marker=marker, markersize=7,
+                linestyle="none", zorder=4, label=label,
+            )  # fmt: skip
+    if place == 0:
+        axes.annotate(
+            ", ".join(scores), (0, place), (6, 0), textcoords="offset points", va="center",
+            fontsize=9,
+        )  # fmt: skip

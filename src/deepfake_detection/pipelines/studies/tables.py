@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from deepfake_detection.metrics.scored import AUC_OF_KIND, RECALL_OF_KIND
 from deepfake_detection.parameters import StudyParameters
 from deepfake_detection.pipelines.studies.plan import SETTINGS
 
@@ -174,6 +175,53 @@ def summarise_rows(
     return summary.join(folds.rename(columns=columns), on=["row", "metric"])
 
 
+def tabulate_kinds(study: StudyParameters, **metric_tables: pd.DataFrame) -> pd.DataFrame:
+    """The scores of each run on each kind of fake of its test subset, by image.
+
+    `metric_tables` are `metric_table:RUN`.
+
+    Returns:
+        A row for each run and kind: row, run, title, class_name, left_out (whether the run was
+        trained without it), subset, n (images of the kind), recall and roc_auc (against the real
+        images) with their intervals (`_low`, `_high`).
+    """
+    tables = select_results(metric_tables, "metric_table")
+    rows = []
+    for name, run in study.runs.items():
+        table = tables[name]
+        subset = "test" if "test" in set(table["subset"]) else "validation"
+        here = table[(table["level"] == "image") & (table["subset"] == subset)]
+        recalls, areas = (
+            here[here["metric"] == metric].set_index("class_name")
+            for metric in (RECALL_OF_KIND, AUC_OF_KIND)
+        )
+        for kind, recall in recalls.iterrows():
+            ends = ("value", "low", "high")
+            named = (("recall", recall), ("roc_auc", areas.loc[kind]))
+            rows.append(
+                {
+                    "row": run.row,
+                    "run": name,
+                    "title": run.title,
+                    "class_name": kind,
+                    "left_out": kind == run.split.leave_out,
+                    "subset": subset,
+                    "n": recall["n"],
+                    **{
+                        f"{score}_{end}".removesuffix("_value"): values[end]
+                        for score, values in named
+                        for end in ends
+                    },
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def leaves_out(study: StudyParameters) -> bool:
+    """Whether a run of the study leaves a class of fakes out of training."""
+    return any(run.split.leave_out is not None for run in study.runs.values())
+
+
 def compare_split_methods(study: StudyParameters, table: pd.DataFrame) -> pd.DataFrame:
     """Compare rows that differ only in the method of their split.
 
@@ -237,6 +285,8 @@ class StudyResults:
     choice: Mapping[str, Any]  # of `choose_row`
     histories: Mapping[str, pd.DataFrame]  # the training history of each run
     notes: Sequence[str] = ()
+    steps: pd.DataFrame | None = None  # of `compare_steps`; None where the study is not cumulative
+    kinds: pd.DataFrame | None = None  # of `tabulate_kinds`; None where no class is left out
 
     @property
     def rows(self) -> list[tuple[str, str, pd.DataFrame]]:
