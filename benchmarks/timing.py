@@ -36,7 +36,7 @@ from deepfake_detection.reports.style import colour_of, drawing, finished
 ROOT = Path(__file__).parents[1]
 FEWEST_BATCHES = 2
 TITLE = "{backbone}, {crop}×{crop}, batches of {batch_size}, {precision}"
-_PARAMETERS = ("parameters.yml", "parameters_training.yml")
+_PARAMETERS = ("parameters.yml", "parameters_training.yml", "parameters_recipes.yml")
 _SIDE_OF_DRAWN_IMAGES = 299
 _SECONDS_BETWEEN_MEMORY_READINGS = 0.05
 
@@ -57,6 +57,7 @@ def option_parser(description: str) -> ArgumentParser:
     add("--batch-sizes", nargs="+", type=int, default=[64])
     add("--precisions", nargs="+", choices=["auto", "fp32", "bf16"], default=["auto"])
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    add("--recipe", default="reference", help="of conf/base/parameters_recipes.yml")
     add("--compile", action="store_true", help="train with torch.compile")
     add("--seconds", type=float, default=10, help="of one pass, about; two batches at least")
     add("--repeats", type=int, default=5, help="passes of each workload; the median counts")
@@ -130,6 +131,9 @@ class Setup:
 def list_setups(options: Namespace) -> list[Setup]:
     """Every combination of backbone, batch size and precision, each once."""
     conf = OmegaConf.merge(*(OmegaConf.load(ROOT / "conf/base" / name) for name in _PARAMETERS))
+    if options.recipe not in conf.recipes:
+        raise ValueError(f"--recipe should be one of {', '.join(conf.recipes)}")
+    conf = OmegaConf.merge(conf, conf.recipes[options.recipe])
     recipe, backbones = (OmegaConf.to_container(conf[name]) for name in ("training", "backbones"))
     sizes = {name: pixels for name in ("resize", "crop") if (pixels := getattr(options, name))}
     setups: dict[str, Setup] = {}
@@ -294,6 +298,19 @@ def compare(
             for end, value in (("", median(ratios)), ("_low", min(ratios)), ("_high", max(ratios))):
                 row[f"against_{name}{end}"] = value
     return row
+
+
+def share_of(
+    parts: Mapping[str, WorkloadProcess], whole: WorkloadProcess, repeats: int
+) -> dict[str, float]:
+    """Seconds of parts, measured in turn, as shares of those of the whole: `{name}_share`."""
+    for each in (*parts.values(), whole):
+        each.call("time_pass")
+    passes = [
+        {name: whole.call("time_pass") / each.call("time_pass") for name, each in parts.items()}
+        for _ in range(repeats)
+    ]
+    return {f"{name}_share": median(each[name] for each in passes) for name in parts}
 
 
 Measure = Callable[[Setup, Sample, Namespace], dict[str, Any]]

@@ -22,11 +22,14 @@ from torchvision.datasets import ImageFolder
 
 from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
 from deepfake_detection.models.backbones import split_parameters
-from deepfake_detection.training.batches import LabelledPixels
+from deepfake_detection.training.batches import BatchLoader, LabelledPixels, fit_on
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
 from deepfake_detection.training.hardware import Processes
 from deepfake_detection.training.loop import Trainer
-from deepfake_detection.training.optimisation import Loss, build_optimizer
+from deepfake_detection.training.optimisation import Average, Loss, build_optimizer
+from deepfake_detection.training.sampling import list_batches
+from deepfake_detection.training.training_inputs import EpochInputs
+from deepfake_detection.training.tuning import group_parameters
 
 WORKLOADS = {"plain": "plain recipe", "training": "this project", "bare": "bare step"}
 
@@ -39,7 +42,8 @@ class BareStep(Workload):
         network, heads = setup.build_network()
         network = network.to(setup.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         torch.backends.cudnn.benchmark = True
-        self._optimizer = build_optimizer(*split_parameters(network, heads), training.optimizer)
+        backbone, head = group_parameters(network, heads, training.tune, training.optimizer)
+        self._optimizer = build_optimizer([*backbone, *head], training.optimizer)
         self._labels = torch.arange(training.batch_size, device=setup.device) % 2
         self._loss = Loss(training.loss, self._labels.cpu(), setup.device)
         self._images = setup.random_batch()
@@ -57,17 +61,22 @@ class BareStep(Workload):
             self._optimizer.step()
 
 
+def _open_pictures(setup: Setup, sample: Sample) -> LabelledPixels:
+    """The images of a pass."""
+    pixels = PixelCache(sample.scratch).open(sample.sha256s, setup.preprocessing)
+    chosen = sample.repeat(setup.images)
+    # speed does not depend on the labels
+    labels = torch.from_numpy(chosen) % 2
+    return LabelledPixels(pixels.array, pixels.rows(sample.sha256s)[chosen], labels)
+
+
 class ProjectTraining(Workload):
     """This project's training: the epochs that the pipeline `training` runs."""
 
     def __init__(self, setup: Setup, sample: Sample) -> None:
         self.setup = setup
         network, heads = setup.build_network()
-        pixels = PixelCache(sample.scratch).open(sample.sha256s, setup.preprocessing)
-        chosen = sample.repeat(setup.images)
-        rows = pixels.rows(sample.sha256s)[chosen]
-        # speed does not depend on the labels
-        images = LabelledPixels(pixels.array, rows, torch.from_numpy(chosen) % 2)
+        images = _open_pictures(setup, sample)
         self.trainer = Trainer(
             network, heads, images, images, setup.preprocessing, setup.training,
             precision=setup.precision, processes=Processes(setup.device),
@@ -88,6 +97,41 @@ class ProjectTraining(Workload):
             saved = perf_counter()
         speed = self.setup.images / (validated - started)
         return {"validation_images_per_second": speed, "saving_seconds": saved - validated}
+
+
+class Augmentation(Workload):
+    """Reading and augmenting the batches of one epoch, without a network."""
+
+    def __init__(self, setup: Setup, sample: Sample) -> None:
+        self.setup = setup
+        pictures = _open_pictures(setup, sample)
+        self._loader = BatchLoader(
+            pictures, setup.device, resident=fit_on(setup.device, [pictures])
+        )
+        self._epoch = 0
+
+    def _run_pass(self) -> None:
+        self._epoch += 1
+        generator = torch.Generator().manual_seed(self._epoch)
+        batches = list_batches(self._loader.pictures, self.setup.training, generator)
+        processes = Processes(self.setup.device)
+        inputs = EpochInputs(batches, self.setup.training, self._epoch, generator, processes)
+        for pictures, labels in self._loader.batches(batches):
+            inputs.make(pictures, labels)
+
+
+class Averaging(Workload):
+    """The moving average of the weights, once for each batch."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        network, _ = setup.build_network()
+        self._network = network.to(setup.device)
+        self._average = Average(self._network, setup.training.ema or 0.998)
+
+    def _run_pass(self) -> None:
+        for _ in range(self.setup.batches):
+            self._average.update(self._network)
 
 
 class PlainRecipe(Workload):
@@ -161,7 +205,14 @@ def measure(setup: Setup, sample: Sample, options: Namespace) -> dict[str, Any]:
         ):
             workloads = {"plain": plain, "training": training, "bare": bare}
             row = timing.compare(workloads, "training", setup, options.repeats)
-            return row | {"plain_workers": workers} | training.call("time_more")
+            row |= {"plain_workers": workers} | training.call("time_more")
+        with (
+            WorkloadProcess(Augmentation, setup, sample) as augmentation,
+            WorkloadProcess(Averaging, setup) as averaging,
+        ):
+            parts = {"augmentation": augmentation, "averaging": averaging}
+            shares = timing.share_of(parts, bare, options.repeats)
+        return row | shares
 
 
 def _fastest_workers(setup: Setup, sample: Sample) -> int:
