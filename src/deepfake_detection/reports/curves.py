@@ -6,9 +6,11 @@ from matplotlib.ticker import MaxNLocator
 
 
 def best_row(history: pd.DataFrame) -> pd.Series | None:
-    """The first epoch with the highest validation accuracy; None if there is no such accuracy."""
-    known = history.dropna(subset=["validation_accuracy"])
-    return None if known.empty else known.iloc[int(known["validation_accuracy"].argmax())]
+    """The epoch that was kept, by `training.select_by`; None without a validation subset."""
+    # histories of older versions were selected by accuracy
+    by = "selection" if "selection" in history else "validation_accuracy"
+    known = history.dropna(subset=[by])
+    return None if known.empty else known.iloc[int(known[by].argmax())]
 
 
 def number_epochs(axes: Axes, first: int, last: int) -> None:

@@ -164,7 +164,7 @@ def _draw_run(axes: Axes, history: pd.DataFrame, quantity: str, *, alone: bool) 
             [best["epoch"]], [best[f"validation_{quantity}"]], linestyle="none", marker="o",
             markersize=8 if alone else 5.5, markerfacecolor="none",
             markeredgecolor=rcParams["text.color"], markeredgewidth=1.2, zorder=4,
-            label="best epoch by validation accuracy",
+            label="epoch that was kept",
         )  # fmt: skip
 
 
