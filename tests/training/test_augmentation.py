@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -47,6 +48,18 @@ def test_neither_layout_nor_type_nor_the_rest_of_the_batch_makes_a_difference():
     assert torch.equal(augment(batch.to(memory_format=torch.channels_last), drawn), whole)
     for chosen in (torch.tensor([4, 1, 5]), slice(2, 4)):
         assert torch.equal(augment(batch[chosen], drawn[chosen]), whole[chosen])
+
+
+@pytest.mark.parametrize("moved", [0.0, 0.3, 1.0])
+def test_pictures_that_are_not_moved_stay_as_they_are(moved):
+    augmentation = make_training(
+        augmentation={"flip": 0, "moved": moved, "scale": [0.8, 0.9], "shift": 0.1}
+    ).augmentation
+    batch = torch.rand(400, 3, 9, 9) * 255
+    drawn = draw(400, augmentation, torch.Generator(), torch.Generator())
+    for interpolation in ("nearest", "bilinear"):
+        changed = (augment(batch, drawn, interpolation) - batch).abs().amax(dim=(1, 2, 3)) > 1e-3
+        assert changed.double().mean().item() == pytest.approx(moved, abs=0.08)
 
 
 @given(st.floats(0, 1), st.floats(0, 180), st.integers(0, 2**31))

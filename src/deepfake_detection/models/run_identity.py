@@ -33,6 +33,7 @@ VALUES_BEFORE: Mapping[str, Any] = {
     "training.schedule.warmup": 0.0,
     "training.loss.label_smoothing": 0.0,
     "training.ema": None,
+    "training.augmentation.moved": 1.0,
     "training.augmentation.interpolation": "nearest",
     "training.augmentation.scale": [1.0, 1.0],
     "training.augmentation.shift": 0.0,

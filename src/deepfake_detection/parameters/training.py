@@ -133,6 +133,7 @@ class AugmentationParameters(Block):
 
     flip: Share
     rotation: Annotated[Number, Field(ge=0, le=180)]
+    moved: Share
     interpolation: Literal["nearest", "bilinear"]
     scale: _Zooms
     shift: Share

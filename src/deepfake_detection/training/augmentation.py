@@ -92,6 +92,8 @@ def draw(
     scales = torch.empty(count, dtype=torch.float64).uniform_(*augmentation.scale, generator=more)
     shift = augmentation.shift
     shifts = torch.empty(count, 2, dtype=torch.float64).uniform_(-shift, shift, generator=more)
+    stays = torch.rand(count, generator=more) >= augmentation.moved
+    angles[stays], scales[stays], shifts[stays] = 0, 1, 0
     draws = Draws.of(
         flips,
         angles,
