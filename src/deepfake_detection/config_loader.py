@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from kedro.config import MissingConfigException, OmegaConfigLoader
 from kedro.framework.project import pipelines
+from omegaconf.errors import InterpolationResolutionError
 from pydantic import ValidationError
 
 from deepfake_detection.errors import UserError, suggest
@@ -103,7 +105,9 @@ class StudyConfigLoader(OmegaConfigLoader):
             return plain
         recipe, recipes = plain["recipe"], plain["recipes"]
         settings = settings_of(recipes, recipe)
-        check_recipes(recipes, self._make_loader({}).read_alone(self.base_env))
+        # the base files may refer to a parameter that has to be given: no check of its own then
+        with suppress(InterpolationResolutionError):
+            check_recipes(recipes, self._make_loader({}).read_alone(self.base_env))
         check_fit(recipes, recipe, str(plain.get("model")))
         if not settings:
             return plain

@@ -19,11 +19,12 @@ BLOCKS = (
 _FOR = "for"
 _ANY = "any"
 # Families of backbones, told by the beginning of their names, with or without `timm/`. All others
-# count as convolutional
+# count as convolutional, also most of those that have both kinds of layer
 _TRANSFORMERS = (
-    "beit", "cait_", "crossvit", "davit", "deit", "eva", "flexivit", "gcvit", "hiera", "levit",
-    "maxvit", "maxxvit", "mvitv2", "naflexvit", "pit_", "pvt_", "samvit", "swin", "tiny_vit",
-    "twins_", "vit_", "vitamin", "volo", "xcit",
+    "aimv2", "beit", "cait_", "coat_", "convit", "crossvit", "davit", "deepseek_vit", "deit", "eva",
+    "flexivit", "gcvit", "gemma4_vit", "hiera", "levit", "maxvit", "maxxvit", "mvitv2", "naflexvit",
+    "nest_", "pit_", "pvt_", "qwen3_vit", "samvit", "swin", "test_vit", "tiny_vit", "tnt_",
+    "twins_", "visformer", "vit_", "vitamin", "volo", "xcit",
 )  # fmt: skip
 _FAMILIES = ("convolutional", "transformer")
 
@@ -50,7 +51,8 @@ def settings_of(recipes: Mapping[str, Any], name: Any) -> Raw:
         if key not in (*BLOCKS, _FOR):
             hint = suggest(str(key), (*BLOCKS, _FOR))
             raise UserError(f"unknown parameter 'recipes.{name}.{key}': {hint}")
-    if not all(isinstance(each, str) for each in _made_for(recipe)):
+    made_for = _made_for(recipe)
+    if not made_for or not all(isinstance(each, str) for each in made_for):
         raise UserError(
             f"parameter 'recipes.{name}.for' should be {_ANY}, {', '.join(_FAMILIES)}, or a list "
             f"of these and of patterns of names (it is {recipe[_FOR]!r})"

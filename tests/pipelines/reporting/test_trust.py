@@ -82,3 +82,18 @@ def test_only_what_lowers_the_trust_is_a_warning_and_comes_first(
     warnings = [f"{each.heading} {each.text}" for each in statements if each.tone == "warning"]
     assert len(warnings) == len(warned)
     assert all(each in warning for each, warning in zip(warned, warnings, strict=True))
+
+
+def test_a_kind_of_fake_that_only_test_holds_is_named(tmp_path):
+    given = report_inputs(tmp_path, predict_at_random("test", 30))
+    split = given["split_summary"]
+    left_out = {"leave_out": {"class": "swapped", "unused_images": {"swapped": 9}}}
+    said, without = (
+        weigh_trust(
+            given["predictions"], given["description"], summary, audit_leaks(), name_levels("video")
+        )
+        for summary in (split | left_out, split)
+    )
+    (added,) = [each for each in said if each not in without]
+    assert "swapped" in added.text
+    assert "frames" in added.text

@@ -184,7 +184,7 @@ def draw_steps(steps: pd.DataFrame) -> Figure:
         changes.spines["left"].set_visible(False)
         changes.set_xlabel(f"Difference to the row before, on {steps['subset'].iloc[0]}")
         times.grid(visible=False, axis="y")
-        times.set_xlim(0, 1.5 * steps["seconds_per_epoch"].max())
+        times.set_xlim(0, 1.8 * steps["seconds_per_epoch"].max())
         times.set_xlabel("Seconds per epoch (median)")
         if len(changes.lines) > 1:
             add_legend(figure, [changes])
@@ -208,6 +208,6 @@ def _draw_step(axes: Axes, place: int, row: pd.Series | pd.DataFrame) -> None:
             )  # fmt: skip
     if place == 0:
         axes.annotate(
-            ", ".join(scores), (0, place), (6, 0), textcoords="offset points", va="center",
+            ", ".join(scores), (0.02, place), xycoords=axes.get_yaxis_transform(), va="center",
             fontsize=9,
         )  # fmt: skip

@@ -39,14 +39,15 @@ def compare_steps(
     subset = "test" if "test" in set(predictions["subset"]) else "validation"
     scored = dict(list(predictions[predictions["subset"] == subset].groupby("run")))
     by_run = select_results(histories, "training_history")
-    first, before = next(iter(study.rows)), None
+    first = next(iter(study.rows))
+    before: str | None = None
     steps: list[dict[str, Any]] = []
     for row, runs in study.rows.items():
         seconds = float(pd.concat([by_run[run] for run in runs])["seconds"].median())
         for metric in _METRICS:
             step, whole = (
-                _compare(scored, runs, study.rows.get(str(other)), metric, subset, evaluation)
-                for other in (before, before and first)
+                _compare(scored, runs, others, metric, subset, evaluation)
+                for others in ((study.rows[before], study.rows[first]) if before else (None, None))
             )
             steps.append(
                 {
@@ -71,9 +72,10 @@ def compare_steps(
         before = row
     table = pd.DataFrame(steps).astype({"seconds_ratio": float})
     for _, added in table[table["row"] != first].iterrows():
+        ends = "" if math.isnan(added["low"]) else f" ({added['low']:+.4f} to {added['high']:+.4f})"
         log.info(
-            "  %-44s %s %+.4f (%+.4f to %+.4f), seconds per epoch × %.2f",
-            added["title"], added["metric"], added["difference"], added["low"], added["high"],
+            "  %-44s %s %+.4f%s, seconds per epoch × %.2f",
+            added["title"], added["metric"].replace("_", " "), added["difference"], ends,
             added["seconds_ratio"],
         )  # fmt: skip
     return table
