@@ -77,7 +77,7 @@ def test_a_mistyped_key_is_refused_with_the_right_one(place):
 
 def test_a_key_like_no_other_is_refused_with_those_that_there_are():
     assert problem_in(changed("training.schedule.qqq", 1)) == (
-        "unknown parameter 'training.schedule.qqq': known here: name, step_size, gamma"
+        "unknown parameter 'training.schedule.qqq': known here: name, step_size, gamma, warmup"
     )
 
 
@@ -112,11 +112,35 @@ training:
   epochs: [0, 2.5, null]
   batch_size: [1]
   optimizer:
-    { name: [sgd], lr: [-0.1, 0], head_lr_multiple: [-1], weight_decay: [-0.1], betas: { 1: [1] } }
-  schedule: { name: [cosin], gamma: [5], step_size: [0] }
-  augmentation: { flip: [50], rotation: [200] }
+    name: [lion]
+    lr: [-0.1, 0]
+    head_lr_multiple: [-1]
+    weight_decay: [-0.1]
+    betas: { 1: [1] }
+    momentum: [1]
+    clip_norm: [0]
+    accumulate: [0]
+  schedule: { name: [cosin], gamma: [5], step_size: [0], warmup: [1, -0.1] }
+  tune: { layers: [some], blocks: [0], layer_decay: [0, 1.1] }
+  sampling: [even]
+  ema: [0, 1]
+  select_by: [f1]
+  augmentation:
+    flip: [50]
+    rotation: [200]
+    moved: [2]
+    interpolation: [bicubic]
+    scale: [[1.2, 1]]
+    shift: [-0.1]
+    colour: { probability: [2], hue: [0.6] }
+    blur: { sigma: { 0: [0, 30] } }
+    scaling: { factor: { 1: [1.5] } }
+    noise: { deviation: [[9, 8]] }
+    jpeg: { quality: { 0: [0, 50.5], 1: [101] } }
+    cutout: { side: [[0.4, 0.1]] }
+  self_blending: { radii: { 0: [0] } }
   early_stopping: { patience: [0] }
-  loss: { class_weights: [true], auxiliary_weight: [-0.4] }
+  loss: { class_weights: [true], auxiliary_weight: [-0.4], label_smoothing: [1] }
   device: [gpu]
   devices: [0, auto, true, 1.5, null]
   precision: [fp16]
@@ -300,10 +324,11 @@ def test_every_parameter_is_described(path):
 def test_the_reference_recipe_is_the_default():
     training = BASE["training"]
     assert (training["epochs"], training["batch_size"], training["shuffle"]) == (20, 64, True)
-    assert training["optimizer"] == {
+    expected = {
         "name": "adam", "lr": 0.0001, "head_lr_multiple": 10, "betas": [0.9, 0.999],
-        "weight_decay": 0.0,
+        "weight_decay": 0.0, "decay_norms": True, "clip_norm": None, "accumulate": 1,
     }  # fmt: skip
+    assert training["optimizer"] == expected | {"momentum": 0.9}
     assert BASE["model"] == yaml.safe_load((CONF / "base/globals.yml").read_text())["model"]
     sizes = {name: (each["resize"], each["crop"]) for name, each in BASE["backbones"].items()}
     assert sizes == {

@@ -81,10 +81,24 @@ def test_weights_are_named_by_their_content(tmp_path):
 @pytest.mark.parametrize("value", [0.5, False, "", None])
 def test_a_later_parameter_keeps_earlier_fingerprints_at_the_value_of_old(value, monkeypatch):
     before = _fingerprint()
-    monkeypatch.setattr(run_identity, "VALUES_BEFORE", {"training.mixup": value})
+    known = dict(run_identity.VALUES_BEFORE)
+    monkeypatch.setattr(run_identity, "VALUES_BEFORE", known | {"training.mixup": value})
     assert _fingerprint(_changed("training", "mixup", value)) == _fingerprint() == before
     assert _fingerprint(_changed("training", "mixup", ["another"])) != before
     assert complete_settings(SETTINGS)["training"]["mixup"] == value
+
+
+def test_the_reference_is_identified_as_it_was_before_other_recipes_came():
+    training = identify_run(SETTINGS, "ab" * 32, precision="fp32", weights="none")["training"]
+    optimizer = {"name", "lr", "head_lr_multiple", "betas", "weight_decay"}
+    assert training.keys() == {
+        "epochs", "batch_size", "shuffle", "optimizer", "schedule", "loss", "augmentation",
+        "early_stopping", "seed",
+    }  # fmt: skip
+    assert training["optimizer"].keys() == optimizer
+    assert training["schedule"].keys() == {"name", "step_size", "gamma"}
+    assert training["loss"].keys() == {"class_weights", "auxiliary_weight"}
+    assert training["augmentation"].keys() == {"flip", "rotation"}
 
 
 def _as_older_card(card):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from deepfake_detection.parameters.base import (
     Block,
@@ -15,17 +15,17 @@ from deepfake_detection.parameters.base import (
     Seed,
     Share,
     Whole,
+    require,
 )
 
 _Beta = Annotated[Number, Field(ge=0, lt=1)]
 _NotNegative = Annotated[Number, Field(ge=0)]
-# lowest and highest value that is drawn, evenly
-_Qualities = tuple[Annotated[Whole, Field(ge=1, le=100)], Annotated[Whole, Field(ge=1, le=100)]]
-_Sigmas = tuple[Annotated[Number, Field(gt=0, le=20)], Annotated[Number, Field(gt=0, le=20)]]
-_Factors = tuple[Annotated[Number, Field(gt=0, le=1)], Annotated[Number, Field(gt=0, le=1)]]
-_Zooms = tuple[Annotated[Number, Field(gt=0, le=4)], Annotated[Number, Field(gt=0, le=4)]]
-_Deviations = tuple[_NotNegative, _NotNegative]
-_Shares = tuple[Share, Share]
+_Quality = Annotated[Whole, Field(ge=1, le=100)]
+_Sigma = Annotated[Number, Field(gt=0, le=20)]
+_Factor = Annotated[Number, Field(gt=0, le=1)]
+_Zoom = Annotated[Number, Field(gt=0, le=4)]
+# lowest and highest value that is drawn
+_Rising = AfterValidator(require(lambda ends: ends[0] <= ends[1], "should rise"))
 
 
 class TuneParameters(Block):
@@ -63,8 +63,6 @@ class ScheduleParameters(Block):
     warmup: Annotated[Number, Field(ge=0, lt=1)]
 
     def _check(self) -> None:
-        if self.warmup and self.name not in BY_STEP:
-            raise ValueError(f"warmup needs one of the schedules {', '.join(BY_STEP)}")
         if not self.warmup and self.name == "one_cycle":
             raise ValueError("one_cycle needs a warmup above 0, as 0.3")
 
@@ -82,12 +80,6 @@ class _Ranged(Block):
 
     probability: Share
 
-    def _check(self) -> None:
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            if isinstance(value, tuple) and value[0] > value[1]:
-                raise ValueError(f"{name} should have its lower value first")
-
 
 class ColourParameters(_Ranged):
     """Brightness, contrast, saturation and hue."""
@@ -101,31 +93,31 @@ class ColourParameters(_Ranged):
 class BlurParameters(_Ranged):
     """Gaussian blur."""
 
-    sigma: _Sigmas
+    sigma: Annotated[tuple[_Sigma, _Sigma], _Rising]
 
 
 class ScalingParameters(_Ranged):
     """Scaling down, and up again."""
 
-    factor: _Factors
+    factor: Annotated[tuple[_Factor, _Factor], _Rising]
 
 
 class NoiseParameters(_Ranged):
     """Gaussian noise."""
 
-    deviation: _Deviations
+    deviation: Annotated[tuple[_NotNegative, _NotNegative], _Rising]
 
 
 class JpegParameters(_Ranged):
     """JPEG compression."""
 
-    quality: _Qualities
+    quality: Annotated[tuple[_Quality, _Quality], _Rising]
 
 
 class CutoutParameters(_Ranged):
     """A rectangle in one colour."""
 
-    side: _Shares
+    side: Annotated[tuple[Share, Share], _Rising]
 
 
 class AugmentationParameters(Block):
@@ -135,7 +127,7 @@ class AugmentationParameters(Block):
     rotation: Annotated[Number, Field(ge=0, le=180)]
     moved: Share
     interpolation: Literal["nearest", "bilinear"]
-    scale: _Zooms
+    scale: Annotated[tuple[_Zoom, _Zoom], _Rising]
     shift: Share
     colour: ColourParameters
     grey: Share
@@ -146,18 +138,14 @@ class AugmentationParameters(Block):
     twice: Share
     cutout: CutoutParameters
 
-    def _check(self) -> None:
-        if self.scale[0] > self.scale[1]:
-            raise ValueError("scale should have its lower value first")
-
 
 class SelfBlendingParameters(Block):
     """Fakes that are made of the real training images."""
 
     enabled: bool
     # centre (x, y) and radii of the ellipse around a face, as shares of the picture's side
-    centre: _Shares
-    radii: tuple[Annotated[Number, Field(gt=0, le=1)], Annotated[Number, Field(gt=0, le=1)]]
+    centre: tuple[Share, Share]
+    radii: tuple[_Factor, _Factor]
 
 
 class EarlyStoppingParameters(Block):

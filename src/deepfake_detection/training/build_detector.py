@@ -89,7 +89,8 @@ def build_detector(
     """
     epoch = result.chosen
     accuracy = epoch.validation_accuracy
-    labels = split.drop_duplicates("class_name").set_index("class_name")["label"]
+    used = split[split["subset"] == "train"]
+    labels = used.drop_duplicates("class_name").set_index("class_name")["label"]
     card = DetectorCard(
         backbone=settings.model,
         transform_input=settings.transform_input,
