@@ -51,6 +51,25 @@ _SMALL = {
 }
 
 
+# Changes that switch on all that the reference recipe leaves out
+EVERYTHING = {
+    "optimizer": {"name": "adamw", "weight_decay": 0.01, "decay_norms": False, "clip_norm": 1.0,
+                  "accumulate": 2},
+    "schedule": {"name": "one_cycle", "warmup": 0.3},
+    "ema": 0.9,
+    "loss": {"label_smoothing": 0.1},
+    "sampling": "balanced_labels",
+    "select_by": "roc_auc",
+    "flip_average": True,
+    "augmentation": {
+        "interpolation": "bilinear", "scale": [0.9, 1.1], "shift": 0.1, "grey": 0.2, "twice": 0.5,
+        **{name: {"probability": 0.5} for name in
+           ("colour", "blur", "scaling", "noise", "jpeg", "cutout")},
+    },
+}  # fmt: skip
+BLENDED = {"self_blending": {"enabled": True}, "ema": 0.9, "schedule": {"name": "cosine_steps"}}
+
+
 def make_training(**changes):
     """The reference's settings, smaller and on one CPU, with changes; blocks are merged."""
     settings = yaml.safe_load(_FILE.read_text(encoding="utf-8"))["training"]

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 from training_samples import (
+    BLENDED,
     CPU,
+    EVERYTHING,
     PREPROCESSING,
     TRAIN,
     VALIDATION,
@@ -90,24 +92,6 @@ def test_a_loss_that_is_not_finite_stops_at_the_epochs_end_and_keeps_the_best(tr
     assert result.not_finite == ("training" if training else "validation")
     assert len(result.history) == 3
     assert all(torch.isfinite(value).all() for value in result.best_weights.values())
-
-
-EVERYTHING = {
-    "optimizer": {"name": "adamw", "weight_decay": 0.01, "decay_norms": False, "clip_norm": 1.0,
-                  "accumulate": 2},
-    "schedule": {"name": "one_cycle", "warmup": 0.3},
-    "ema": 0.9,
-    "loss": {"label_smoothing": 0.1},
-    "sampling": "balanced_labels",
-    "select_by": "roc_auc",
-    "flip_average": True,
-    "augmentation": {
-        "interpolation": "bilinear", "scale": [0.9, 1.1], "shift": 0.1, "grey": 0.2, "twice": 0.5,
-        **{name: {"probability": 0.5} for name in
-           ("colour", "blur", "scaling", "noise", "jpeg", "cutout")},
-    },
-}  # fmt: skip
-BLENDED = {"self_blending": {"enabled": True}, "ema": 0.9, "schedule": {"name": "cosine_steps"}}
 
 
 @pytest.mark.parametrize("interrupted_after", [1, 2, 5])

@@ -6,11 +6,19 @@ import numpy as np
 import pytest
 import torch
 from detector_samples import make_sensitive_detector
-from training_samples import CPU, TRAIN, fit, make_task, run_task
+from training_samples import (
+    BLENDED,
+    CPU,
+    EVERYTHING,
+    TRAIN,
+    fit,
+    make_task,
+    make_training,
+    run_task,
+)
 
 from deepfake_detection.models.forward import to_batch
 from deepfake_detection.models.heat_maps import HeatMaps
-from deepfake_detection.parameters import AugmentationParameters
 from deepfake_detection.training.augmentation import augment, draw
 from deepfake_detection.training.batches import BatchLoader, LabelledPixels, fit_on
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
@@ -35,6 +43,18 @@ def test_bf16_learns_on_a_gpu_and_leaves_weights_in_fp32():
     result = fit(processes=Processes(GPU), precision="bf16", epochs=12)
     assert result.chosen.validation_accuracy > 0.8
     assert {value.dtype for value in result.best_weights.values()} == {torch.float32, torch.int64}
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("changes", [EVERYTHING, BLENDED])
+def test_all_parts_of_recipes_train_on_a_gpu_as_on_a_cpu(changes):
+    # noise is drawn on the device
+    quiet = {"augmentation": changes.get("augmentation", {}) | {"noise": {"probability": 0.0}}}
+    ours, theirs = (
+        fit(processes=Processes(each), epochs=2, **changes | quiet) for each in (GPU, CPU)
+    )
+    for gpu, cpu in zip(ours.history, theirs.history, strict=True):
+        assert gpu.train_loss == pytest.approx(cpu.train_loss, rel=1e-2)
 
 
 @pytest.mark.cuda
@@ -100,7 +120,7 @@ def test_scores_and_heat_maps_of_a_gpu_are_those_of_a_cpu():
 def test_an_apple_gpu_augments_and_trains_as_a_cpu_does():
     mps = torch.device("mps")
     batch = torch.randint(0, 256, (4, 3, 20, 20), dtype=torch.uint8)
-    draws = draw(4, AugmentationParameters(flip=0.5, rotation=10), torch.Generator())
+    draws = draw(4, make_training().augmentation, torch.Generator())
     ours = augment(batch.to(mps), draws.to(mps)).cpu()
     assert ((ours - augment(batch, draws)).abs() > 1e-4).float().mean() < 0.01
     ours, theirs = (

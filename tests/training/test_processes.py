@@ -27,7 +27,6 @@ from training_samples import (
 )
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.parameters import LossParameters
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
 from deepfake_detection.training.hardware import Processes
 from deepfake_detection.training.launch import join_group
@@ -81,7 +80,8 @@ def test_the_first_steps_gradients_are_those_of_one_process(tmp_path):
 def test_weighted_losses_of_parts_are_the_mean_loss_of_the_batch(parts, labels, balanced):
     target = torch.tensor([*labels, 0, 1])
     weights = "balanced" if balanced else "none"
-    loss = Loss(LossParameters(class_weights=weights, auxiliary_weight=0.4), target, CPU)
+    settings = make_training(loss={"class_weights": weights, "label_smoothing": 0.1}).loss
+    loss = Loss(settings, target, CPU)
     logits = torch.randn(len(target), 2, generator=torch.Generator().manual_seed(0))
     cut = [Processes(CPU, rank, parts).part(torch.arange(len(target))) for rank in range(parts)]
     total = sum(loss.share(target[part], target) * loss(logits[part], target[part]) for part in cut)
