@@ -92,11 +92,12 @@ def read_detector_file(
     path = find_detector_file(path)
     with _opened(path) as file:
         card = _read_card(path, file)
-        if problem := try_crop(card.backbone, card.preprocessing["crop"], training=False):
+        crop = card.preprocessing["crop"]
+        if problem := try_crop(card.backbone, crop, training=False):
             raise UserError(
                 f"{path} cannot be used: its pictures do not fit its network: {problem}"
             )
-        expected = expect_tensors(card.backbone, transform_input=card.transform_input)
+        expected = expect_tensors(card.backbone, transform_input=card.transform_input, crop=crop)
         stored = {f"{_NETWORK}{name}": value for name, value in expected.items()}
         _check_shapes(path, file, card, stored)
         state = {name: file.get_tensor(f"{_NETWORK}{name}") for name in expected}
@@ -116,7 +117,11 @@ def read_detector_file(
             raise UserError(f"{path} is damaged: it has another SHA-256. Copy it again")
     _check_values(path, state)
     network = build_detecting_network(
-        card.backbone, state, len(card.class_names), transform_input=card.transform_input
+        card.backbone,
+        state,
+        len(card.class_names),
+        transform_input=card.transform_input,
+        crop=crop,
     )
     head: Any = find_head(network)
     features = getattr(head, "in_features", getattr(head, "in_channels", None))

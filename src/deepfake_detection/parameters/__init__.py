@@ -10,14 +10,16 @@ from deepfake_detection.parameters.base import (
     Answer, Block, Count, Device, Devices, Label, Number, Pattern, Precision, Rate, Seed, Share,
     Whole,
 )
+from deepfake_detection.parameters.backbones import (
+    BackboneParameters, Backbones, Colour, PreprocessingParameters, Spread,
+)
 from deepfake_detection.parameters.blocks import (
-    AugmentationParameters, BackboneParameters, Backbones, CheckpointParameters, Colour,
-    EarlyStoppingParameters, ExplanationParameters, ExportParameters,
-    ExternalCalibrationParameters, FinalTrainingParameters, Fold, GroupRule, ImageSetParameters,
-    ImportParameters, InferenceParameters, LayoutOptions, LeakageParameters,
-    LossParameters, OptimizerParameters, PreprocessingParameters, Ratios, RegionParameters,
-    RegionsParameters, ReportingParameters, ScheduleParameters, SourceRule, SplitParameters,
-    Spread, SubmissionParameters, TrainingParameters,
+    AugmentationParameters, CheckpointParameters, EarlyStoppingParameters,
+    ExplanationParameters, ExportParameters, ExternalCalibrationParameters,
+    FinalTrainingParameters, Fold, GroupRule, ImageSetParameters, ImportParameters,
+    InferenceParameters, LayoutOptions, LeakageParameters, LossParameters, OptimizerParameters,
+    Ratios, RegionParameters, RegionsParameters, ReportingParameters, ScheduleParameters,
+    SourceRule, SplitParameters, SubmissionParameters, TrainingParameters,
 )
 from deepfake_detection.parameters.faces import (
     CropParameters, FaceDetectionParameters, FaceExtractionParameters, YunetParameters,
