@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from deepfake_detection.models.backbones import build_network, list_backbones
-from deepfake_detection.models.heat_maps import GridLayer, find_grid_layer
+from deepfake_detection.models.grid_layers import GridLayer, find_grid_layer
 
 # one of each family; the others take a minute
 FEW = [
