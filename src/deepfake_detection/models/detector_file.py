@@ -48,11 +48,14 @@ def write_detector(detector: Detector, path: Path) -> None:
     A UserError says that its weights are not finite, or that the file cannot be written.
     """
     _check_values(path, detector.network.state_dict())
-    tensors = {
+    tensors: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, value in detector.network.state_dict().items():
         # channels-last weights are not contiguous, and only contiguous ones can be written
-        f"{_NETWORK}{name}": value.detach().cpu().contiguous()
-        for name, value in detector.network.state_dict().items()
-    }
+        kept = value.detach().cpu().contiguous()
+        # nor can a layer that stands in two places of a network
+        tensors[f"{_NETWORK}{name}"] = kept.clone() if kept.data_ptr() in places else kept
+        places.add(kept.data_ptr())
     tensors[_TRAINED_ON] = torch.from_numpy(detector.trained_on.copy())
     tensors[_VALIDATED_ON] = torch.from_numpy(detector.validated_on.copy())
     if detector.training_distance is not None:

@@ -139,9 +139,13 @@ def _timm_layers(network: nn.Module, crop: int) -> list[GridLayer]:
         return []
     gradients = torch.autograd.grad(verdict.sum(), [output for _, output in found])
     # after the last block that mixes them, places may not reach the verdict: the class token does
-    reaching = [bool(layer.to_grid(gradient).any())
-                for (layer, _), gradient in zip(found, gradients, strict=True)]  # fmt: skip
-    last = max((place for place, reaches in enumerate(reaching) if reaches), default=-1)
+    reaching = [
+        number
+        for number, ((layer, _), gradient) in enumerate(zip(found, gradients, strict=True))
+        if layer.to_grid(gradient).any()
+    ]
+    # none do where an untrained head is 0
+    last = reaching[-1] if reaching else len(found) - 1
     return [layer for layer, _ in found[: last + 1]]
 
 

@@ -48,6 +48,11 @@ def read_checkpoint(
     sources = {
         head: _find_head(weights, head, expected[f"{head}.weight"], path) for head in scoring
     }
+    if len(set(sources.values())) < len(scoring):
+        raise UserError(
+            f"parameter '{_PARAMETER}': {path} needs the layers {', '.join(scoring)}, which give "
+            f"the outputs together: {', '.join(set(sources.values()))} was found"
+        )
     inside = tuple(f"{head}." for head in heads)
     places = {name: name for name in expected if not name.startswith(inside)}
     for name in places:

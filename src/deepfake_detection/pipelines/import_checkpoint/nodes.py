@@ -82,7 +82,7 @@ def import_detector(
         },
         run_fingerprint=fingerprint_of(identity),
         identity=identity,
-        versions=list_versions(),
+        versions=list_versions(model),
         calibration={"epoch": False},
     )
     log.info("%s Scores are not calibrated: external_calibration does so", split["note"])
