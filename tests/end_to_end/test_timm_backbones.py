@@ -1,6 +1,8 @@
 """Backbones of timm through the pipelines, from pictures to a detector, heat maps and ONNX."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import onnxruntime
@@ -45,6 +47,25 @@ def test_a_network_of_timm_is_trained_scored_explained_and_exported(project, run
     assert found == pytest.approx(expected, abs=1e-4)
     card = latest(project, f"{MODELS}/{folder}/export/model_card.md").read_text(encoding="utf-8")
     assert f"Backbone {model} with a two-class head" in card
+
+
+_WITHOUT_TIMM = """
+import sys
+from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+bootstrap_project(sys.argv[1])
+with KedroSession.create(project_path=sys.argv[1], env="demo") as session:
+    session.load_context().catalog
+    assert pipelines["__default__"]
+assert "timm" not in sys.modules
+"""
+
+
+def test_torchvisions_backbones_do_without_timm(tmp_path):
+    project = make_project(tmp_path / "project")
+    subprocess.run([sys.executable, "-c", _WITHOUT_TIMM, str(project)], check=True, cwd=project)
 
 
 @pytest.mark.parametrize("model", ["timm/test_vit", "resnet18"])

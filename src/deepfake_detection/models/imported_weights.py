@@ -45,14 +45,7 @@ def read_checkpoint(
     heads = expect_heads(model, crop)
     # torchvision's auxiliary outputs, which only training uses, come first; all of timm's count
     scoring = heads if model.startswith(TIMM) else heads[-1:]
-    sources = {
-        head: _find_head(weights, head, expected[f"{head}.weight"], path) for head in scoring
-    }
-    if len(set(sources.values())) < len(scoring):
-        raise UserError(
-            f"parameter '{_PARAMETER}': {path} needs the layers {', '.join(scoring)}, which give "
-            f"the outputs together: {', '.join(set(sources.values()))} was found"
-        )
+    sources = _find_heads(weights, scoring, expected, path)
     inside = tuple(f"{head}." for head in heads)
     places = {name: name for name in expected if not name.startswith(inside)}
     for name in places:
@@ -102,6 +95,19 @@ def _describe_outputs(outputs: int, class_order: Sequence[str]) -> str:
             "being 0"
         )
     return f"the outputs {', '.join(class_order)}"
+
+
+def _find_heads(
+    weights: Mapping[str, Tensor], heads: Sequence[str], expected: Mapping[str, Tensor], path: Path
+) -> dict[str, str]:
+    """The checkpoint's name of each layer of the head; a UserError if there are others."""
+    sources = {head: _find_head(weights, head, expected[f"{head}.weight"], path) for head in heads}
+    if len(found := set(sources.values())) < len(heads):
+        raise UserError(
+            f"parameter '{_PARAMETER}': {path} needs the layers {', '.join(heads)}, which give the "
+            f"outputs together: only {', '.join(found)} was found"
+        )
+    return sources
 
 
 def _find_head(weights: Mapping[str, Tensor], head: str, expected: Tensor, path: Path) -> str:
