@@ -114,14 +114,15 @@ def check_weights(
     from deepfake_detection.models import initial_weights
 
     wanted = {
-        (run.model, run.training.weights): f"study {name}: "
+        (run.model, run.training.weights, run.preprocessing.crop): f"study {name}: "
         for name, run in runs_in(studies, pipeline)
     }
     if "params:training" in pipeline.inputs():
-        wanted[parameters.model, parameters.training.weights] = ""
-    for (model, weights), label in wanted.items():
+        crop = parameters.backbones.preprocessing(parameters.model).crop
+        wanted[parameters.model, parameters.training.weights, crop] = ""
+    for (model, weights, crop), label in wanted.items():
         try:
-            initial_weights.check_weights(model, weights)
+            initial_weights.check_weights(model, weights, crop)
         except UserError as error:
             raise UserError(f"{label}{error}") from None
 

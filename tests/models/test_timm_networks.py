@@ -26,7 +26,7 @@ from deepfake_detection.models.backbones import (
     try_crop,
 )
 from deepfake_detection.models.detector_file import write_detector
-from deepfake_detection.models.initial_weights import fetch_weights
+from deepfake_detection.models.initial_weights import check_weights, fetch_weights
 from deepfake_detection.parameters import Backbones
 
 VIT, CNN = "timm/test_vit.r160_in1k", "timm/test_efficientnet.r160_in1k"
@@ -254,6 +254,8 @@ def test_files_in_timms_names_are_read(model, tmp_path, caplog):
     caplog.set_level("INFO")
     state = build_network(model, transform_input=False, crop=64).state_dict()
     torch.save(in_checkpoint(state), tmp_path / "w.pth")
+    # also for pictures of another size
+    check_weights(model, str(tmp_path / "w.pth"), 96)
     network, heads = build_backbone(
         model, fetch_weights(model, str(tmp_path / "w.pth")), transform_input=False, crop=64
     )

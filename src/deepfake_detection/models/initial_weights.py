@@ -38,19 +38,21 @@ def fetch_weights(model: str, weights: str) -> dict[str, Tensor]:
     return found
 
 
-def check_weights(model: str, weights: str) -> None:
-    """Raise the UserError of `fetch_weights`, and log nothing of a file."""
-    _get_weights(model, weights)
+def check_weights(model: str, weights: str, crop: int) -> None:
+    """Raise the UserError of `fetch_weights`, also if they do not fit this crop; log nothing."""
+    _get_weights(model, weights, crop)
 
 
-def _get_weights(model: str, weights: str) -> tuple[dict[str, Tensor], str]:
-    """As `fetch_weights`, and what there is to say of a file."""
+def _get_weights(
+    model: str, weights: str, crop: int | None = None
+) -> tuple[dict[str, Tensor], str]:
+    """As `fetch_weights`, and what there is to say of a file. `crop`: see `match_weights`."""
     if weights == "none":
         return {}, ""
     if weights != "imagenet":
-        return _read_weights(model, Path(weights))
+        return _read_weights(model, Path(weights), crop)
     if model.startswith(TIMM):
-        return _read_weights(model, fetch_timm(model))
+        return _read_weights(model, fetch_timm(model), crop)
     return _fetch_imagenet(model), ""
 
 
@@ -74,15 +76,15 @@ def _fetch_imagenet(model: str) -> dict[str, Tensor]:
         ) from error
 
 
-def _read_weights(model: str, path: Path) -> tuple[dict[str, Tensor], str]:
+def _read_weights(model: str, path: Path, crop: int | None) -> tuple[dict[str, Tensor], str]:
     """A state dict of the network, out of a file of another program too, and what is said of it.
 
     Heads that the network cannot take are left out, and what `match_weights` leaves out.
     """
     found, entry = read_tensors(path, "training.weights")
-    weights, prefix = match_weights(model, found, path, "training.weights")
-    body = expect_body(model)
-    known = expect_tensors(model, transform_input=False)
+    weights, prefix = match_weights(model, found, path, "training.weights", crop)
+    body = expect_body(model, crop)
+    known = expect_tensors(model, transform_input=False, crop=crop)
     used = {
         name: value
         for name, value in weights.items()
