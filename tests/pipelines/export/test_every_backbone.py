@@ -30,8 +30,6 @@ DEEP = ("efficientnet_v2", "regnet_y", "maxvit")
 # and these where the last maps are of one pixel
 SHRINKING = "efficientnet_b"
 TRANSFORMING = ("inception_v3", "googlenet")
-# and so are these of timm
-UNSTEADY: set[str] = set()
 
 
 @pytest.mark.parametrize("model", sorted(set(list_backbones()) - HEAVY))
@@ -47,7 +45,7 @@ def test_a_backbone_exports_and_agrees(model, tmp_path):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_of_timm_is_read_explained_exported_and_agrees(name, tmp_path):
-    detector = make_lively_detector(f"timm/{name}", FAMILIES[name], record=name not in UNSTEADY)
+    detector = make_lively_detector(f"timm/{name}", FAMILIES[name])
     write_detector(detector, tmp_path / "detector.safetensors")
     read = Detector.load(tmp_path / "detector.safetensors")
     pixels = draw_pixels(FAMILIES[name])
