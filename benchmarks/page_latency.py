@@ -45,7 +45,7 @@ def draw_photograph(number: int) -> bytes:
 
 def write_untrained_detector(path: Path, model: str, crop: int) -> None:
     """A detector file with random weights, for crops of so many pixels."""
-    network, _ = build_backbone(model, {}, transform_input=False)
+    network, _ = build_backbone(model, {}, transform_input=False, crop=crop)
     preprocessing = {
         "resize": round(crop * 8 / 7), "crop": crop, "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],

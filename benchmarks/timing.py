@@ -99,7 +99,8 @@ class Setup:
     def build_network(self) -> tuple[torch.nn.Module, list[str]]:
         """A network with random weights, and the names of its heads."""
         torch.manual_seed(self.training.seed)
-        network = build_network(self.model, transform_input=False)
+        crop = self.preprocessing.crop
+        network = build_network(self.model, transform_input=False, crop=crop)
         return network, list(replace_heads(network))
 
     def random_batch(self) -> torch.Tensor:

@@ -21,8 +21,6 @@ HASHES = [f"{number:064x}" for number in (0, 1, 255, 2**255)]
 
 def build_detector(model="shufflenet_v2_x0_5", **changes):
     """A detector of this backbone, with changes to its card."""
-    torch.manual_seed(5)
-    network, _ = build_backbone(model, {}, transform_input=False)
     card = {
         "backbone": model,
         "transform_input": False,
@@ -41,6 +39,10 @@ def build_detector(model="shufflenet_v2_x0_5", **changes):
         "versions": {"torch": torch.__version__},
     }  # fmt: skip
     card |= changes
+    torch.manual_seed(5)
+    network, _ = build_backbone(
+        model, {}, transform_input=False, crop=card["preprocessing"]["crop"]
+    )
     return Detector(
         network.eval(), DetectorCard(**card), pack_hashes(HASHES[:2]), pack_hashes(HASHES[2:])
     )

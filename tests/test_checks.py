@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from urllib.error import URLError
 
 import pandas as pd
 import pytest
@@ -77,6 +78,18 @@ def test_a_file_of_weights_that_does_not_fit_is_named_before_anything_runs(tmp_p
     loader = read_parameters(training={"weights": str(tmp_path / "w.pth")})
     check_weights(loader.own, loader.studies, evaluation.create_pipeline())
     with pytest.raises(UserError, match=r"training\.weights"):
+        check_weights(loader.own, loader.studies, training.create_pipeline())
+
+
+def test_published_weights_are_fetched_before_anything_runs(tmp_path, monkeypatch):
+    def no_network(*_, **__):
+        raise URLError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
+    loader = read_parameters(training={"weights": "imagenet"})
+    check_weights(loader.own, loader.studies, evaluation.create_pipeline())
+    with pytest.raises(UserError, match=r"inception_v3.*training\.weights=none"):
         check_weights(loader.own, loader.studies, training.create_pipeline())
 
 

@@ -119,21 +119,24 @@ def check_recipes(
 def check_weights(
     parameters: ProjectParameters, studies: Sequence[StudyParameters], pipeline: Pipeline
 ) -> None:
-    """Check that local files of weights fit, before images are read."""
-    from deepfake_detection.models.initial_weights import fetch_weights
+    """Fetch published weights, and check that local files of weights fit, before images are read.
+
+    The nodes that do so may come late: Kedro orders nodes that don't need each other as it likes.
+    """
+    from deepfake_detection.models import initial_weights
 
     wanted = {
-        (run.model, run.training.weights): f"study {name}: "
+        (run.model, run.training.weights, run.preprocessing.crop): f"study {name}: "
         for name, run in runs_in(studies, pipeline)
     }
     if "params:training" in pipeline.inputs():
-        wanted[parameters.model, parameters.training.weights] = ""
-    for (model, weights), label in wanted.items():
-        if weights not in ("imagenet", "none"):
-            try:
-                fetch_weights(model, weights)
-            except UserError as error:
-                raise UserError(f"{label}{error}") from None
+        crop = parameters.backbones.preprocessing(parameters.model).crop
+        wanted[parameters.model, parameters.training.weights, crop] = ""
+    for (model, weights, crop), label in wanted.items():
+        try:
+            initial_weights.check_weights(model, weights, crop)
+        except UserError as error:
+            raise UserError(f"{label}{error}") from None
 
 
 def check_extras(pipeline: Pipeline) -> None:

@@ -37,4 +37,6 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     # an environment that sets one key of a block keeps the others
     "merge_strategy": {"parameters": "soft"},
+    # a backbone's name as the name of a folder: timm/NAME has a slash
+    "custom_resolvers": {"folder": lambda model: str(model).replace("/", "__")},
 }

@@ -52,6 +52,8 @@ def test_the_table_of_its_objects_has_every_key_that_is_checked_and_no_other():
         lambda: make_sensitive_detector("shufflenet_v2_x0_5"),
         lambda: build_detector("googlenet", transform_input=True, temperature=0.02),
         lambda: build_detector("mnasnet0_5", temperature=0.02),
+        lambda: build_detector("timm/test_vit.r160_in1k"),
+        lambda: build_detector("timm/test_efficientnet", temperature=0.02),
     ],
 )
 def test_its_program_scores_as_the_detector_does_without_this_project(

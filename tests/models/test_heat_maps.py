@@ -12,7 +12,8 @@ from torch import nn
 
 from deepfake_detection import Detector
 from deepfake_detection.errors import UserError
-from deepfake_detection.models.heat_maps import GridLayer, HeatMaps, overlay
+from deepfake_detection.models.grid_layers import GridLayer
+from deepfake_detection.models.heat_maps import HeatMaps, overlay
 
 
 def detector_of(model, crop):

@@ -86,6 +86,10 @@ WRAPPED = {
     "beside an optimiser's": lambda state: {
         "model": state, "optimizer": {"state": {}, "exp_avg": torch.zeros(3)},
     },
+    "averaged, beside others": lambda state: {
+        "model": {name: value + 1 for name, value in state.items()},
+        "model_ema": prefixed(state, "module."),
+    },
     "beside another head's": lambda state: prefixed(state, "backbone.")
     | {"classifier.weight": torch.zeros(4, 4)},
     "with a head of ten classes": lambda state: state
@@ -105,6 +109,26 @@ def test_files_of_other_programs_are_read(tmp_path, wrap):
             assert value.shape[0] == 2
         elif not name.endswith("num_batches_tracked"):
             assert torch.equal(value, state[name])
+
+
+def test_what_is_taken_renamed_new_and_left_out_is_said_in_one_line(tmp_path, caplog):
+    caplog.set_level("INFO")
+    torch.save(WRAPPED["averaged, beside others"](make_state()), tmp_path / "w.pth")
+    ten = prefixed(WRAPPED["with a head of ten classes"](make_state()), "backbone.")
+    torch.save(ten, tmp_path / "ten.pth")
+    for name in ("w.pth", "ten.pth"):
+        fetch_weights(MODEL, str(tmp_path / name))
+    averaged, other = caplog.messages
+    number = len(make_state())
+    assert averaged == (
+        f"{tmp_path}/w.pth (model_ema): took {number} of {number} tensors; left out the prefix "
+        "module. of their names; its head has 1000 outputs and is replaced by one with two"
+    )
+    assert other == (
+        f"{tmp_path}/ten.pth: took {number - 2} of {number + 1} tensors; left out the prefix "
+        "backbone. of their names; left out 3, such as fc.weight; new, with random values: "
+        "fc.weight, fc.bias; its head has 10 outputs and is replaced by one with two"
+    )
 
 
 def test_the_older_names_of_densenet_are_known_behind_a_prefix(tmp_path):

@@ -1,4 +1,4 @@
-"""Backbones: any classification network of torchvision, with a two-class head."""
+"""Backbones: any classification network of torchvision or timm, with a two-class head."""
 
 import re
 from collections import OrderedDict
@@ -13,6 +13,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from deepfake_detection.errors import UserError, first_line
+from deepfake_detection.models.timm_networks import (
+    build_timm,
+    convert_weights,
+    find_timm_heads,
+    is_of_timm,
+)
+from deepfake_detection.parameters.backbones import TIMM, name_in_timm, untagged
 
 T = TypeVar("T")
 
@@ -24,28 +31,35 @@ COUNTER = "num_batches_tracked"
 
 @cache
 def list_backbones() -> tuple[str, ...]:
-    """Names of torchvision's classification networks, as `model` takes them."""
+    """Names of torchvision's classification networks, as `model` takes them beside timm's."""
     return tuple(torchvision.models.list_models(module=torchvision.models))
 
 
 def check_backbone(model: str) -> None:
-    """Raise a UserError if torchvision has no classification network of this name."""
+    """Raise a UserError if neither torchvision nor (for `timm/NAME`) timm has this network."""
     if model in list_backbones():
+        return
+    if model.startswith(TIMM):
+        name_in_timm(model)
         return
     close = get_close_matches(str(model).lower(), list_backbones(), n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}?" if close else "torchvision has no such network."
     raise UserError(
         f"unknown model '{model}': {hint} Any of torchvision's {len(list_backbones())} "
-        "classification networks can be used, by its name in torchvision.models."
+        "classification networks can be used, by its name in torchvision.models, and timm's as "
+        f"{TIMM}NAME."
     )
 
 
-def build_network(model: str, *, transform_input: bool) -> nn.Module:
-    """Build a backbone with its 1000-class head and random weights.
+def build_network(model: str, *, transform_input: bool, crop: int | None = None) -> nn.Module:
+    """Build a backbone with a 1000-class head and random weights.
 
     `transform_input` is whether inception_v3 and googlenet undo the usual normalisation, as
-    torchvision's ImageNet weights of these two expect; the others ignore it.
+    torchvision's ImageNet weights of these two expect; the others ignore it. `crop` is the side of
+    the pictures, which timm's networks of a fixed size are built for; else they have their own.
     """
+    if model.startswith(TIMM):
+        return build_timm(model, _IMAGENET_CLASSES, crop)
     settings: dict[str, bool] = {}
     if model in ("inception_v3", "googlenet"):
         # their own initialisation draws from a truncated normal for many seconds
@@ -58,8 +72,11 @@ def replace_heads(network: nn.Module, classes: int = 2) -> list[str]:
     """Replace every layer with 1000 outputs by a new one with `classes` outputs, in place.
 
     These are the network's head, whose names are returned; inception_v3 and googlenet have some for
-    auxiliary outputs.
+    auxiliary outputs. timm's networks replace theirs themselves.
     """
+    if is_of_timm(network):
+        network.reset_classifier(classes)  # type: ignore[operator]
+        return find_timm_heads(network, classes)
     heads = []
     for name, layer in list(network.named_modules()):
         new: nn.Module
@@ -79,8 +96,10 @@ def replace_heads(network: nn.Module, classes: int = 2) -> list[str]:
 def find_head(network: nn.Module) -> nn.Module:
     """The layer that gives the outputs of a two-class network: the last one with two outputs.
 
-    Auxiliary heads come before it.
+    Auxiliary heads come before it. Of a network of timm, the first of its heads.
     """
+    if is_of_timm(network):
+        return network.get_submodule(find_timm_heads(network, _DETECTED_CLASSES)[0])
     heads = [
         layer
         for layer in network.modules()
@@ -112,7 +131,7 @@ def check_crop(model: str, crop: int) -> None:
     hint = f"the next size that it takes is {enough}" if enough else problem
     raise UserError(
         f"parameter 'backbones': {model} cannot take pictures of {crop}×{crop} pixels; {hint}. "
-        f"Set backbones.{model}.resize and backbones.{model}.crop."
+        f"Set backbones.{untagged(model)}.resize and backbones.{untagged(model)}.crop."
     )
 
 
@@ -120,41 +139,59 @@ def check_crop(model: str, crop: int) -> None:
 def try_crop(model: str, crop: int, *, training: bool = True) -> str | None:
     """Why a backbone takes no pictures of this size in training, or in scoring; None if it does."""
     try:
-        network = _on_meta_device(model, False).train(training)
-        network(torch.empty(2, 3, crop, crop, device="meta"))
+        network, _ = _on_meta_device(model, crop=crop)
+        network.train(training)(torch.empty(2, 3, crop, crop, device="meta"))
     # whatever shape arithmetic goes wrong inside: RuntimeError, ValueError, AssertionError …
     except Exception as error:
         return first_line(error)
     return None
 
 
-def _on_meta_device(model: str, transform_input: bool) -> nn.Module:
-    """A network on the meta device, which computes shapes alone."""
+def _build_two_class(
+    model: str, classes: int = _DETECTED_CLASSES, *, transform_input: bool, crop: int | None
+) -> tuple[nn.Module, list[str]]:
+    """A backbone with a new head of `classes` outputs, and the names of the head's layers."""
+    if model.startswith(TIMM):
+        network = build_timm(model, classes, crop)
+        return network, find_timm_heads(network, classes)
+    network = build_network(model, transform_input=transform_input)
+    return network, replace_heads(network, classes)
+
+
+def _on_meta_device(
+    model: str, *, transform_input: bool = False, crop: int | None = None
+) -> tuple[nn.Module, list[str]]:
+    """A two-class network on the meta device, which computes shapes alone, and its head."""
     try:
         with torch.device("meta"):
-            return build_network(model, transform_input=transform_input)
-    except NotImplementedError:
-        # regnets compute their widths with tensors
+            return _build_two_class(model, transform_input=transform_input, crop=crop)
+    except RuntimeError:
+        # regnets, and some of timm's networks, compute their widths with tensors
         with _SkipInitialisation():
-            return build_network(model, transform_input=transform_input).to("meta")
+            network, heads = _build_two_class(model, transform_input=transform_input, crop=crop)
+        return network.to("meta"), heads
 
 
 def build_backbone(
-    model: str, weights: Mapping[str, Tensor], *, transform_input: bool
+    model: str, weights: Mapping[str, Tensor], *, transform_input: bool, crop: int | None = None
 ) -> tuple[nn.Module, list[str]]:
     """Build a backbone with a two-class head, and name its head's layers.
 
     `weights` is a state dict of the network with 1000 classes, with two, or without a head (a
-    UserError says that it does not fit); empty for random ones. `transform_input`: see
-    `build_network`.
+    UserError says that it does not fit); empty for random ones. Position embeddings of another size
+    are resampled. `transform_input`, `crop`: see `build_network`.
     """
-    network = build_network(model, transform_input=transform_input)
-    if not weights:
-        return network, replace_heads(network)
-    weights = rename_densenet(weights) if model.startswith("densenet") else weights
-    problem = _load(network, _complete(network, weights))
-    heads = replace_heads(network)
-    if problem and _load(network, _complete(network, weights, heads)):
+    if not weights or model.startswith(TIMM):
+        network, heads = _build_two_class(model, transform_input=transform_input, crop=crop)
+        problem = _load_timm(model, network, heads, weights, crop) if weights else None
+    else:
+        network = build_network(model, transform_input=transform_input)
+        weights = rename_densenet(weights) if model.startswith("densenet") else weights
+        problem = _load(network, _complete(network, weights))
+        heads = replace_heads(network)
+        if problem and not _load(network, _complete(network, weights, heads)):
+            problem = None
+    if problem:
         raise UserError(
             f"parameter 'training.weights': the weights do not fit {model}: {problem}. "
             "They must be of the same network, with 1000 classes, two, or without a head."
@@ -174,8 +211,42 @@ def _complete(
     return {name: own[name] for name in ours} | dict(weights)
 
 
+def _load_timm(
+    model: str,
+    network: nn.Module,
+    heads: Sequence[str],
+    weights: Mapping[str, Tensor],
+    crop: int | None,
+) -> str | None:
+    """Load weights into a two-class network of timm; why they do not fit, or None."""
+    own = network.state_dict()
+    if any(own[name].shape != value.shape for name, value in weights.items() if name in own):
+        weights = convert_weights(model, weights, crop)
+    ours = {name: value for name, value in own.items() if _may_lack(model, name, heads)}
+    kept = {
+        name: value
+        for name, value in weights.items()
+        if name not in ours or ours[name].shape == value.shape
+    }
+    return _load(network, ours | kept)
+
+
+def _may_lack(model: str, name: str, heads: Sequence[str]) -> bool:
+    """Whether a file of weights may lack this tensor: a counter, or one of the heads.
+
+    timm's networks may have a norm in what holds the head, which files without a head lack.
+    """
+    parts = {head.split(".")[0] for head in heads} if model.startswith(TIMM) else heads
+    return name.endswith(COUNTER) or name.startswith(tuple(f"{part}." for part in parts))
+
+
 def build_detecting_network(
-    model: str, weights: Mapping[str, Tensor], classes: int, *, transform_input: bool
+    model: str,
+    weights: Mapping[str, Tensor],
+    classes: int,
+    *,
+    transform_input: bool,
+    crop: int | None = None,
 ) -> nn.Module:
     """Build a backbone with a head of `classes` outputs out of all its weights.
 
@@ -183,30 +254,31 @@ def build_detecting_network(
     RuntimeError: as `put_weights`.
     """
     with _SkipInitialisation():
-        network = build_network(model, transform_input=transform_input)
-        replace_heads(network, classes)
+        network, _ = _build_two_class(model, classes, transform_input=transform_input, crop=crop)
     put_weights(network, weights, assign=True)
     return network
 
 
-def expect_tensors(model: str, *, transform_input: bool) -> dict[str, Tensor]:
+def expect_tensors(
+    model: str, *, transform_input: bool, crop: int | None = None
+) -> dict[str, Tensor]:
     """The state dict of a backbone with a two-class head, without values (on the meta device)."""
-    network = _on_meta_device(model, transform_input)
-    with torch.device("meta"):
-        replace_heads(network)
+    network, _ = _on_meta_device(model, transform_input=transform_input, crop=crop)
     return dict(network.state_dict())
 
 
-def expect_body(model: str) -> dict[str, Tensor]:
+def expect_heads(model: str, crop: int | None = None) -> list[str]:
+    """Names of the layers of a two-class network's head, as `build_backbone` gives them."""
+    return _on_meta_device(model, crop=crop)[1]
+
+
+def expect_body(model: str, crop: int | None = None) -> dict[str, Tensor]:
     """What any file of weights of a backbone has: all tensors but heads and counters."""
-    network = _on_meta_device(model, False)
-    state = network.state_dict()
-    with torch.device("meta"):
-        heads = tuple(f"{head}." for head in replace_heads(network))
+    network, heads = _on_meta_device(model, crop=crop)
     return {
         name: value
-        for name, value in state.items()
-        if not name.startswith(heads) and not name.endswith(COUNTER)
+        for name, value in network.state_dict().items()
+        if not _may_lack(model, name, heads)
     }
 
 

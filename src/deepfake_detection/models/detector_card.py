@@ -13,11 +13,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
-from deepfake_detection.errors import first_line, in_line
+from deepfake_detection.errors import UserError, first_line, in_line
 from deepfake_detection.faces.cropping import CropRecipe
 from deepfake_detection.models import run_identity
-from deepfake_detection.models.backbones import list_backbones
+from deepfake_detection.models.backbones import check_backbone, list_backbones
 from deepfake_detection.parameters import CropParameters, PreprocessingParameters
+from deepfake_detection.parameters.backbones import TIMM
 from deepfake_detection.parameters.base import Label, require
 
 # Raised when older readers could not read a new file. 2: training_distance. 3: described_layers.
@@ -244,15 +245,24 @@ def parse_card(text: str) -> DetectorCard:
     needed = {each.name for each in fields(DetectorCard) if each.default_factory is MISSING}
     if missing := needed - content.keys():
         raise ValueError(f"its detector card lacks {min(missing)}")
-    if content["backbone"] not in list_backbones():
-        name = in_line(content["backbone"])
-        raise ValueError(f"it needs {name}, which this torchvision does not have")
+    _check_backbone(content["backbone"])
     _complete(content)
     known = {each.name for each in fields(DetectorCard)}
     try:
         return DetectorCard(**{name: content[name] for name in known & content.keys()})
     except ValidationError as error:
         raise ValueError(f"its detector card: {_describe(error)}") from None
+
+
+def _check_backbone(name: Any) -> None:
+    if not isinstance(name, str) or not name.startswith(TIMM):
+        if name not in list_backbones():
+            raise ValueError(f"it needs {in_line(name)}, which this torchvision does not have")
+        return
+    try:
+        check_backbone(name)
+    except UserError as error:
+        raise ValueError(in_line(error)) from None
 
 
 def _complete(content: dict[str, Any]) -> None:

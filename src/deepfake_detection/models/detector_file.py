@@ -49,11 +49,14 @@ def write_detector(detector: Detector, path: Path) -> None:
     A UserError says that its weights are not finite, or that the file cannot be written.
     """
     _check_values(path, detector.network.state_dict())
-    tensors = {
+    tensors: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, value in detector.network.state_dict().items():
         # channels-last weights are not contiguous, and only contiguous ones can be written
-        f"{_NETWORK}{name}": value.detach().cpu().contiguous()
-        for name, value in detector.network.state_dict().items()
-    }
+        kept = value.detach().cpu().contiguous()
+        # nor can a layer that stands in two places of a network
+        tensors[f"{_NETWORK}{name}"] = kept.clone() if kept.data_ptr() in places else kept
+        places.add(kept.data_ptr())
     tensors[_TRAINED_ON] = torch.from_numpy(detector.trained_on.copy())
     tensors[_VALIDATED_ON] = torch.from_numpy(detector.validated_on.copy())
     if detector.training_distance is not None:
@@ -93,11 +96,12 @@ def read_detector_file(
     path = find_detector_file(path)
     with _opened(path) as file:
         card = _read_card(path, file)
-        if problem := try_crop(card.backbone, card.preprocessing["crop"], training=False):
+        crop = card.preprocessing["crop"]
+        if problem := try_crop(card.backbone, crop, training=False):
             raise UserError(
                 f"{path} cannot be used: its pictures do not fit its network: {problem}"
             )
-        expected = expect_tensors(card.backbone, transform_input=card.transform_input)
+        expected = expect_tensors(card.backbone, transform_input=card.transform_input, crop=crop)
         stored = {f"{_NETWORK}{name}": value for name, value in expected.items()}
         _check_shapes(path, file, card, stored)
         state = {name: file.get_tensor(f"{_NETWORK}{name}") for name in expected}
@@ -117,7 +121,11 @@ def read_detector_file(
             raise UserError(f"{path} is damaged: it has another SHA-256. Copy it again")
     _check_values(path, state)
     network = build_detecting_network(
-        card.backbone, state, len(card.class_names), transform_input=card.transform_input
+        card.backbone,
+        state,
+        len(card.class_names),
+        transform_input=card.transform_input,
+        crop=crop,
     )
     if distance is not None:
         _check_features(path, network, card, len(distance.mean))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +16,7 @@ from deepfake_detection.errors import UserError
 from deepfake_detection.models.detector import Detector, Errors
 from deepfake_detection.models.devices import keeping_memory, use_ieee_float32
 from deepfake_detection.models.forward import FAKE, REAL, Normalise, to_batch
+from deepfake_detection.models.grid_layers import find_grid_layer
 
 # What is explained: one class, the detector's own verdict, or a class for each picture (1 fake)
 Towards = Literal["fake", "real", "verdict"] | Sequence[int] | np.ndarray[Any, Any]
@@ -25,82 +24,12 @@ Heat = np.ndarray[Any, np.dtype[np.float32]]
 
 # Why a verdict has no heat map: finite weights can be so large that gradients are not
 NOT_FINITE = "the network's numbers for it are not finite"
+NO_GRID = "the network has no layer that keeps places of a picture apart"
 # For callers without parameters; the pipeline takes it from `explanation.smallest_grid`
 SMALLEST_GRID = 7
 # Perceptually uniform, and readable with any kind of colour vision
 COLOUR_MAP = "viridis"
 _MOST_OPAQUE = 0.75
-
-Layout = Literal["channels first", "channels last", "class token and places"]
-
-# By class of the network: modules whose children run one after another ("" is the network itself),
-# so that every path from input to output passes through each child; and their outputs' layout.
-_FAMILIES: dict[str, tuple[tuple[str, ...], Layout]] = {
-    "GoogLeNet": (("",), "channels first"),
-    "Inception3": (("",), "channels first"),
-    "MNASNet": (("layers",), "channels first"),
-    "MaxVit": (("stem", "blocks"), "channels first"),
-    "RegNet": (("", "trunk_output"), "channels first"),
-    "ResNet": (("",), "channels first"),
-    "ShuffleNetV2": (("",), "channels first"),
-    "SwinTransformer": (("features",), "channels last"),
-    "VisionTransformer": (("encoder.layers",), "class token and places"),
-}
-
-
-@dataclass(frozen=True)
-class GridLayer:
-    """A layer whose output is a grid: its name in the network, its layout, places along a side."""
-
-    name: str
-    layout: Layout
-    grid: int
-
-    def to_grid(self, output: Tensor) -> Tensor:
-        """Its output as [n, channels, grid, grid], without the class token."""
-        if self.layout == "class token and places":
-            return output[:, 1:].transpose(1, 2).unflatten(2, (self.grid, self.grid))
-        return output.permute(0, 3, 1, 2) if self.layout == "channels last" else output
-
-    def from_grid(self, grid: Tensor, output: Tensor) -> Tensor:
-        """The grid in the layout of `output`, from which the class token is taken."""
-        if self.layout == "class token and places":
-            return torch.cat([output[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)
-        return grid.permute(0, 2, 3, 1) if self.layout == "channels last" else grid
-
-
-def find_grid_layer(network: nn.Module, crop: int, smallest_grid: int) -> GridLayer:
-    """Find the last layer whose output grid is at least `smallest_grid` wide.
-
-    If there is none, the last of those with the largest grid. Grad-CAM's authors take the last
-    layer with a grid. Its size depends on the crop: resnet18 has 7×7 at 224 pixels, but 2×2 at 56,
-    where a heat map could name no more than a quarter of the picture.
-
-    The network is in evaluation mode. A ValueError says that no layer has more than one place.
-    """
-    parents, layout = _FAMILIES.get(type(network).__name__, (("features",), "channels first"))
-    found: list[GridLayer] = []
-
-    def measure(name: str, _: nn.Module, __: Any, output: Tensor) -> None:
-        places = {3: (output.shape[1] - 1) ** 0.5, 4: output.shape[2]} if output.ndim > 2 else {}
-        if output.ndim in places:
-            found.append(GridLayer(name, layout, round(places[output.ndim])))
-
-    modules = [each for each in network.named_modules() if each[0].rpartition(".")[0] in parents]
-    hooks = [layer.register_forward_hook(partial(measure, name)) for name, layer in modules if name]
-    device = next((each.device for each in network.parameters()), torch.device("cpu"))
-    with torch.no_grad():
-        network(torch.zeros(1, 3, crop, crop, device=device))
-    for hook in hooks:
-        hook.remove()
-    # after the last block of a vision transformer only the class token reaches the verdict
-    usable = found[:-1] if layout == "class token and places" else found
-    finest = max((layer.grid for layer in usable), default=1)
-    if finest == 1:
-        raise ValueError(
-            f"no layer has a spatial output larger than 1×1 for a crop of {crop}×{crop} pixels"
-        )
-    return [layer for layer in usable if layer.grid >= min(smallest_grid, finest)][-1]
 
 
 class HeatMaps:
@@ -111,6 +40,7 @@ class HeatMaps:
     negative. One object explains any number of pictures, one call at a time.
 
     The detector's network is left as it was, but for the device. `layer` is the layer of the maps.
+    A ValueError says that the network has none: see `find_grid_layer`.
     """
 
     def __init__(

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from deepfake_detection.errors import UserError, in_line
-from deepfake_detection.models.backbones import COUNTER, expect_body, expect_tensors
+from deepfake_detection.models.backbones import COUNTER, expect_heads, expect_tensors
 from deepfake_detection.models.initial_weights import match_weights, read_tensors
+from deepfake_detection.parameters.backbones import TIMM
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ _PARAMETER = "checkpoint"
 
 
 def read_checkpoint(
-    model: str, path: Path, class_order: Sequence[str]
+    model: str, path: Path, class_order: Sequence[str], crop: int | None = None
 ) -> tuple[dict[str, Tensor], int]:
     """Read the weights of a two-class network, with the outputs real, fake.
 
@@ -26,9 +27,10 @@ def read_checkpoint(
     another name, filled in and left out is logged.
 
     Args:
-        model: torchvision's name of the network.
+        model: The name of the network, as the parameter `model` takes it.
         path: A .safetensors file, or one that `torch.load(weights_only=True)` reads.
         class_order: Of the checkpoint's outputs: real, fake or fake, real.
+        crop: See `build_network`.
 
     Returns:
         A complete state dict on the CPU; the number of the checkpoint's outputs.
@@ -37,15 +39,21 @@ def read_checkpoint(
         UserError: If it is of another network, has another number of outputs, or weights that are
             not finite.
     """
-    found = read_tensors(path, _PARAMETER)
-    weights, prefix = match_weights(model, found, path, _PARAMETER)
-    expected, body = expect_tensors(model, transform_input=False), expect_body(model)
-    heads = [name for name in expected if name not in body and not name.endswith(COUNTER)]
-    # auxiliary outputs, which only training uses, come before it
-    head = heads[-1].rpartition(".")[0]
-    source = _find_head(weights, head, expected[f"{head}.weight"], path)
-    places = {name: name for name in expected if name not in heads}
-    places |= {f"{head}.{part}": f"{source}.{part}" for part in ("weight", "bias")}
+    found, entry = read_tensors(path, _PARAMETER)
+    weights, prefix = match_weights(model, found, path, _PARAMETER, crop)
+    expected = expect_tensors(model, transform_input=False, crop=crop)
+    heads = expect_heads(model, crop)
+    # torchvision's auxiliary outputs, which only training uses, come first; all of timm's count
+    scoring = heads if model.startswith(TIMM) else heads[-1:]
+    sources = _find_heads(weights, scoring, expected, path)
+    inside = tuple(f"{head}." for head in heads)
+    places = {name: name for name in expected if not name.startswith(inside)}
+    for name in places:
+        if name not in weights and not name.endswith(COUNTER):
+            raise UserError(f"parameter '{_PARAMETER}': {path} lacks {name}")
+    parts = [(head, part) for head in scoring for part in ("weight", "bias")]
+    parts = [(head, part) for head, part in parts if f"{head}.{part}" in expected]
+    places |= {f"{head}.{part}": f"{sources[head]}.{part}" for head, part in parts}
     state = {
         name: weights[places[name]].to(value.dtype)
         if places.get(name) in weights
@@ -58,15 +66,17 @@ def read_checkpoint(
                 f"parameter '{_PARAMETER}': {path} could give no verdict: its weights {name} are "
                 "not finite"
             )
-    outputs = len(weights[f"{source}.weight"])
-    for name in (f"{head}.weight", f"{head}.bias"):
-        values = state[name][:outputs]
+    outputs = len(weights[f"{sources[scoring[0]]}.weight"])
+    for head, part in parts:
+        values = state[f"{head}.{part}"][:outputs]
         if outputs == 1:
             values = torch.cat([torch.zeros_like(values), values])
-        state[name] = values if class_order[0] == "real" else values.flip(0)
+        state[f"{head}.{part}"] = values if class_order[0] == "real" else values.flip(0)
     log.info(
-        "%s holds weights of %s. Its head is %s, with %s",
-        path, model, in_line(prefix + source), _describe_outputs(outputs, class_order),
+        "%s%s holds weights of %s. Its head is %s, with %s",
+        path, f" ({in_line(entry)})" if entry else "", model,
+        in_line(" and ".join(prefix + source for source in sources.values())),
+        _describe_outputs(outputs, class_order),
     )  # fmt: skip
     if prefix:
         log.info("The prefix %s of its names is left out", in_line(prefix))
@@ -85,6 +95,19 @@ def _describe_outputs(outputs: int, class_order: Sequence[str]) -> str:
             "being 0"
         )
     return f"the outputs {', '.join(class_order)}"
+
+
+def _find_heads(
+    weights: Mapping[str, Tensor], heads: Sequence[str], expected: Mapping[str, Tensor], path: Path
+) -> dict[str, str]:
+    """The checkpoint's name of each layer of the head; a UserError if there are others."""
+    sources = {head: _find_head(weights, head, expected[f"{head}.weight"], path) for head in heads}
+    if len(found := set(sources.values())) < len(heads):
+        raise UserError(
+            f"parameter '{_PARAMETER}': {path} needs the layers {', '.join(heads)}, which give the "
+            f"outputs together: only {', '.join(found)} was found"
+        )
+    return sources
 
 
 def _find_head(weights: Mapping[str, Tensor], head: str, expected: Tensor, path: Path) -> str:

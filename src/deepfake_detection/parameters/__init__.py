@@ -10,12 +10,14 @@ from deepfake_detection.parameters.base import (
     Answer, Block, Count, Device, Devices, Label, Number, Pattern, Precision, Rate, Seed, Share,
     Whole,
 )
+from deepfake_detection.parameters.backbones import (
+    BackboneParameters, Backbones, Colour, PreprocessingParameters, Spread,
+)
 from deepfake_detection.parameters.blocks import (
-    BackboneParameters, Backbones, Colour, ExplanationParameters, ExportParameters,
-    ExternalCalibrationParameters, FinalTrainingParameters, GroupRule, ImageSetParameters,
-    ImportParameters, InferenceParameters, LayoutOptions, LeakageParameters,
-    PreprocessingParameters, RegionParameters, RegionsParameters, ReportingParameters,
-    SourceRule, Spread, SubmissionParameters,
+    ExplanationParameters, ExportParameters, ExternalCalibrationParameters,
+    FinalTrainingParameters, GroupRule, ImageSetParameters, ImportParameters, InferenceParameters,
+    LayoutOptions, LeakageParameters, RegionParameters, RegionsParameters, ReportingParameters,
+    SourceRule, SubmissionParameters,
 )
 from deepfake_detection.parameters.faces import (
     CropParameters, FaceDetectionParameters, FaceExtractionParameters, YunetParameters,

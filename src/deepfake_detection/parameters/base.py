@@ -56,8 +56,9 @@ Pixels = Annotated[Whole, Field(gt=0, le=_LARGEST_PICTURE)]
 Seed = Annotated[Whole, Field(ge=0, lt=2**63)]
 # all GPUs of this machine, or so many; checked first, as pydantic names each part of a union
 Devices = Annotated[Literal["all"] | int, BeforeValidator(_check_devices)]
+LARGEST_SIDE = 1024
 # of a network's input in pixels; a batch of 64 of the largest takes 805 MB
-Side = Annotated[Whole, Field(gt=0, le=1024)]
+Side = Annotated[Whole, Field(gt=0, le=LARGEST_SIDE)]
 # what a submission says of a picture
 Answer = Annotated[int | float | str, BeforeValidator(_check_answer)]
 

@@ -1,14 +1,14 @@
-"""The blocks of `conf/base/parameters*.yml`, except studies."""
+"""The blocks of `conf/base/parameters*.yml`, except backbones, faces, scores and studies."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field
 
 # ruff: noqa: I001
 # fmt: off
 from deepfake_detection.parameters.base import (
     Answer, Block, Count, Device, Distinct, Label, Number, Pattern, Pixels, Precision,
-    Rate, Seed, Share, Side, Whole, require,
+    Seed, Share, Whole, require,
 )
 # fmt: on
 
@@ -85,63 +85,6 @@ class LeakageParameters(Block):
     most_candidates: Count
     gallery_pairs: Count
     gallery_columns: Count
-
-
-# red, green, blue
-Colour = tuple[Number, Number, Number]
-Spread = tuple[Rate, Rate, Rate]
-
-
-class PreprocessingParameters(Block):
-    """The deterministic steps between a decoded picture and a network's input."""
-
-    resize: Side
-    crop: Side
-    mean: Colour
-    std: Spread
-
-    def _check(self) -> None:
-        if self.crop > self.resize:
-            raise ValueError(f"crop ({self.crop}) is larger than resize ({self.resize})")
-
-
-class BackboneParameters(Block):
-    """Preprocessing of one backbone; what is left out is that of `backbones.default`."""
-
-    resize: Side | None = None
-    crop: Side | None = None
-    mean: Colour | None = None
-    std: Spread | None = None
-
-
-class Backbones(BaseModel):
-    """Preprocessing by backbone: `default`, and entries by torchvision's names."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    __pydantic_extra__: dict[str, BackboneParameters]
-
-    default: PreprocessingParameters
-
-    @model_validator(mode="after")
-    def _merge(self) -> Self:
-        for name in self.names:
-            try:
-                self.preprocessing(name)
-            except ValidationError as error:
-                # each value was checked before; left is how they fit together
-                raise ValueError(f"{name}: {error.errors()[0]['ctx']['error']}") from None
-        return self
-
-    @property
-    def names(self) -> list[str]:
-        """Backbones that have an entry of their own."""
-        return list(self.__pydantic_extra__)
-
-    def preprocessing(self, model: str) -> PreprocessingParameters:
-        """Preprocessing of the backbone `model`: its own values over the default's."""
-        own = self.__pydantic_extra__.get(model, BackboneParameters())
-        merged = self.default.model_dump() | own.model_dump(exclude_none=True)
-        return PreprocessingParameters.model_validate(merged)
 
 
 class FinalTrainingParameters(Block):

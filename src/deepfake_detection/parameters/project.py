@@ -6,6 +6,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from deepfake_detection.parameters import blocks, faces, scores, splits
+from deepfake_detection.parameters.backbones import (
+    BackboneParameters,
+    Backbones,
+    PreprocessingParameters,
+)
 from deepfake_detection.parameters.base import Block, Count, Distinct, Seed, Share, Whole
 from deepfake_detection.parameters.training import TrainingParameters
 
@@ -36,13 +41,13 @@ class RunParameters(Block):
     published: PublishedResult | None
     recipe: str
     model: str
-    backbones: blocks.Backbones
+    backbones: Backbones
     split: splits.SplitParameters
     training: TrainingParameters
     calibration: scores.CalibrationParameters
 
     @property
-    def preprocessing(self) -> blocks.PreprocessingParameters:
+    def preprocessing(self) -> PreprocessingParameters:
         """Preprocessing of its backbone."""
         return self.backbones.preprocessing(self.model)
 
@@ -75,7 +80,7 @@ class ProjectParameters(Block):
     model: str
     recipe: str
     recipes: dict[str, dict[str, Any] | None]
-    backbones: blocks.Backbones
+    backbones: Backbones
     pixels: Literal["cache", "files"]
     data_preparation: blocks.ImageSetParameters
     face_extraction: faces.FaceExtractionParameters
@@ -130,7 +135,7 @@ def _describe(problem: Any, root: type[BaseModel]) -> str:
 def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
     for part in location:
         field = model.model_fields.get(part)
-        annotation = field.annotation if field else blocks.BackboneParameters
+        annotation = field.annotation if field else BackboneParameters
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         model = annotation

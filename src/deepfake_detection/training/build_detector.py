@@ -24,6 +24,7 @@ from deepfake_detection.models.training_distance import (
     sample_rows,
 )
 from deepfake_detection.parameters import PreprocessingParameters, TrainingParameters
+from deepfake_detection.parameters.backbones import TIMM
 from deepfake_detection.training.batches import LabelledPixels
 from deepfake_detection.training.hardware import Hardware
 from deepfake_detection.training.results import TrainResult
@@ -37,7 +38,7 @@ _LIBRARIES = ("deepfake-detection", "torch", "torchvision", "numpy", "pillow", "
 class RunSettings:
     """The settings of one training.
 
-    `model` is torchvision's name. `stop_after` is the last epoch, if it is not that of `training`.
+    `model` is the backbone's name. `stop_after` is the last epoch, if it is not that of `training`.
     """
 
     model: str
@@ -68,9 +69,10 @@ class RunSettings:
         return settings
 
 
-def list_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that determine scores, by name."""
-    return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
+def list_versions(model: str) -> dict[str, str]:
+    """Versions of Python and of the packages that determine scores of a backbone, by name."""
+    libraries = [*_LIBRARIES, "timm"] if model.startswith(TIMM) else _LIBRARIES
+    return {"python": platform.python_version()} | {name: version(name) for name in libraries}
 
 
 def build_detector(
@@ -105,7 +107,7 @@ def build_detector(
         settings=settings.as_json(split_summary),
         run_fingerprint=fingerprint_of(identity),
         identity=dict(identity),
-        versions=list_versions(),
+        versions=list_versions(settings.model),
         computed_on=asdict(hardware),
     )
     trained_on, validated_on = (

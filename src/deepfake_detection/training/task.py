@@ -42,7 +42,10 @@ class TrainingTask:
     def build_network(self) -> tuple[nn.Module, list[str]]:
         """The network with a two-class head and random weights, and the names of its head."""
         settings = self.settings
-        return build_backbone(settings.model, {}, transform_input=settings.transform_input)
+        crop = settings.preprocessing.crop
+        return build_backbone(
+            settings.model, {}, transform_input=settings.transform_input, crop=crop
+        )
 
     def open_pixels(self) -> tuple[LabelledPixels, LabelledPixels]:
         """Those of the train and the validation subset; UserError if there is no cache of them."""

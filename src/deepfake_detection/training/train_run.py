@@ -116,8 +116,9 @@ def train_run(
         _log_start(task)
         torch.manual_seed(training.seed)
         network, heads = build(
-            settings.model, initial_weights, transform_input=settings.transform_input
-        )
+            settings.model, initial_weights, transform_input=settings.transform_input,
+            crop=settings.preprocessing.crop,
+        )  # fmt: skip
         result = train(task, network, heads, start)
 
     if result.not_finite:

@@ -10,11 +10,12 @@ from detector_samples import build_detector, make_overflowing_detector
 from explanation_samples import EVALUATION, make_explanation, make_predictions, put_pictures
 from page_elements import words_in
 from PIL import Image
+from torch import nn
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.preprocessing import crop_pixels
 from deepfake_detection.images.reading import read_picture
-from deepfake_detection.models.heat_maps import NOT_FINITE, SMALLEST_GRID, HeatMaps
+from deepfake_detection.models.heat_maps import NO_GRID, NOT_FINITE, SMALLEST_GRID, HeatMaps
 from deepfake_detection.pipelines.explanation.nodes import (
     draw_false_case_measures,
     draw_heat_maps,
@@ -165,3 +166,14 @@ def test_a_page_alone_and_the_pipeline_use_the_same_grid():
     from test_parameters import BASE
 
     assert BASE["explanation"]["smallest_grid"] == SMALLEST_GRID
+
+
+def test_a_network_without_places_has_cases_without_heat_maps_that_say_so(folder, caplog):
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)).eval()
+    cases = explain(folder, make_predictions(ROWS), replace(DETECTOR, network=flat))
+    assert len(cases) == 8
+    assert {case.problem for case in cases} == {NO_GRID}
+    assert all(case.heat is None for case in cases)
+    assert "No picture has a heat map" in caplog.text
+    figure = draw_heat_maps(cases, folder, make_explanation())
+    assert "keeps places" in " ".join(words_in(figure).split())

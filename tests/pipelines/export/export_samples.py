@@ -34,9 +34,11 @@ def make_lively_detector(model, crop, *, record=True, **changes):
     With `record`, batch norms have seen pictures. The head's bias puts the middle of the logits at
     0, and the temperature is a third of their spread.
     """
-    detector = build_detector(model, **changes)
-    preprocessing = detector.card.preprocessing | {"resize": crop + crop // 4, "crop": crop}
-    detector = replace(detector, card=replace(detector.card, preprocessing=preprocessing))
+    preprocessing = {
+        "resize": crop + crop // 4, "crop": crop,
+        "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
+    }  # fmt: skip
+    detector = build_detector(model, preprocessing=preprocessing, **changes)
     norms = [each for each in detector.network.modules() if isinstance(each, nn.BatchNorm2d)]
     if norms and record:
         for layer in norms:

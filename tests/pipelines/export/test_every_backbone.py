@@ -1,4 +1,4 @@
-"""Which of torchvision's classification networks can be exported: slow, minutes in all."""
+"""Which of torchvision's and timm's networks can be exported: slow, minutes in all."""
 
 import copy
 
@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import torch
 from export_samples import EXPORT, draw_pixels, least_crop, make_lively_detector, put_pictures
+from timm_samples import FAMILIES
 
+from deepfake_detection import Detector
 from deepfake_detection.models.backbones import list_backbones
+from deepfake_detection.models.detector_file import write_detector
 from deepfake_detection.models.forward import Normalise, to_batch
+from deepfake_detection.models.heat_maps import HeatMaps
 from deepfake_detection.models.image_inputs import prepare_image
 from deepfake_detection.pipelines.export.agreement import check_agreement, run_onnx
 from deepfake_detection.pipelines.export.onnx_model import make_onnx_model
@@ -36,13 +40,33 @@ def test_a_backbone_exports_and_agrees(model, tmp_path):
         record=not model.startswith(DEEP),
         transform_input=model in TRANSFORMING,
     )
-    paths = put_pictures(tmp_path)
+    _check_export(detector, tmp_path)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_of_timm_is_read_explained_exported_and_agrees(name, tmp_path):
+    detector = make_lively_detector(f"timm/{name}", FAMILIES[name])
+    write_detector(detector, tmp_path / "detector.safetensors")
+    read = Detector.load(tmp_path / "detector.safetensors")
+    pixels = draw_pixels(FAMILIES[name])
+    assert np.array_equal(read.logits(pixels), detector.logits(pixels))
+    maps = HeatMaps(read)
+    assert maps.layer.grid > 1
+    heats = np.stack([maps.explain(pixels, towards) for towards in ("fake", "real")])
+    assert heats.max(axis=(0, 2, 3)).tolist() == [1] * len(pixels)
+    print(f"heat maps at {maps.layer}")
+    _check_export(read, tmp_path / "pictures")
+
+
+def _check_export(detector, folder):
+    model = detector.card.backbone
+    paths = put_pictures(folder)
     rounding = _measure_rounding(detector, paths)
     content = make_onnx_model(detector, None)
     if rounding > 1e-3:
         pytest.skip(f"it exports; with random weights, rounding alone makes {rounding:.1g}")
     export = EXPORT.model_copy(update={"tolerance": max(EXPORT.tolerance, 10 * rounding)})
-    agreement = check_agreement(content, detector, tmp_path, export)
+    agreement = check_agreement(content, detector, folder, export)
     crop = detector.preprocessing.crop
     spread = np.ptp(run_onnx(content, draw_pixels(crop)))
     print(

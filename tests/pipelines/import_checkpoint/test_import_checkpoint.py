@@ -131,6 +131,25 @@ def test_a_head_of_another_name_is_found_and_said(model, tmp_path, caplog):
     assert ("aux1.fc2.weight" in caplog.text) == (model == "googlenet")
 
 
+@pytest.mark.parametrize(
+    "model",
+    ["timm/test_vit.r160_in1k", "timm/test_efficientnet", "timm/deit_tiny_distilled_patch16_224"],
+)
+def test_networks_of_timm_are_imported_with_all_their_heads(model, tmp_path):
+    network = make_network(model)
+    torch.save({"model": prefixed(network.state_dict(), "module.")}, tmp_path / "w.pth")
+    detector = bring_in(tmp_path / "w.pth", model)
+    outputs, pixels = outputs_of(network, detector)
+    assert detector.logits(pixels) == pytest.approx(outputs[:, 1] - outputs[:, 0], abs=1e-5)
+    turned = bring_in(tmp_path / "w.pth", model, class_order=["fake", "real"])
+    assert turned.logits(pixels) == pytest.approx(outputs[:, 0] - outputs[:, 1], abs=1e-5)
+    state = network.state_dict()
+    del state[next(name for name in reversed(state) if name.endswith(".weight"))]
+    torch.save(state, tmp_path / "cut.pth")
+    with pytest.raises(UserError, match=r"cut\.pth"):
+        bring_in(tmp_path / "cut.pth", model)
+
+
 class _Trap:
     def __reduce__(self):
         return (Path.touch, (Path("trap_was_sprung"),))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from study_samples import BASE, load, make_study
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.parameters import TrainingParameters
+from deepfake_detection.parameters import Backbones, TrainingParameters
 from deepfake_detection.parameters.recipes import merge, settings_of
 from deepfake_detection.pipelines.studies.plan import check_given_rows, plan_studies
 
@@ -70,6 +70,18 @@ def test_comparison_is_twelve_runs_on_four_splits(base_studies):
     # each backbone at its own sizes
     assert study.runs["inception_v3_r80_group"].preprocessing.crop == 299
     assert study.runs["vgg16_r70_individual"].preprocessing.crop == 224
+
+
+def test_nodes_find_the_sizes_of_their_run_whatever_the_backbone():
+    rows = {
+        "transformer": {"model": "timm/test_vit", "backbones": {"timm/test_vit": {"crop": 64}}},
+        "plain": {"model": "vgg16"},
+    }
+    parameters, (study,) = plan_studies(BASE | {"studies": {"mine": "Mine"}, "mine": rows})
+    assert study.runs["transformer"].preprocessing.crop == 64
+    for name, run in study.runs.items():
+        backbones = Backbones.model_validate(parameters["mine"][name]["backbones"])
+        assert backbones.preprocessing(run.model) == run.preprocessing
 
 
 @pytest.mark.parametrize("env", ["base", "demo"])

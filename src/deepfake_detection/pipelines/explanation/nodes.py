@@ -18,7 +18,7 @@ from deepfake_detection.metrics.caveats import check_same_run
 from deepfake_detection.metrics.subsets import headline_predictions
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.devices import choose_device
-from deepfake_detection.models.heat_maps import NOT_FINITE, Heat, HeatMaps
+from deepfake_detection.models.heat_maps import NO_GRID, NOT_FINITE, Heat, HeatMaps
 from deepfake_detection.parameters import EvaluationParameters, ExplanationParameters
 from deepfake_detection.pipelines.explanation.comparing import check_guesses, compare_false_cases
 from deepfake_detection.pipelines.explanation.heat_map_figure import draw_cases
@@ -40,7 +40,7 @@ def explain_cases(
     Kind by kind, the most confident verdicts. The examples come first, no two of one source, since
     images of one source are nearly the same; then more of the errors. The verdict explained is the
     stored one. A missing or unreadable picture has no heat map, but a `problem`; so has one whose
-    heat map is not finite.
+    heat map is not finite, and every picture where the network has no layer for heat maps.
 
     Raises:
         UserError: If the predictions or the metrics are of another detector.
@@ -49,7 +49,11 @@ def explain_cases(
     _, scored = headline_predictions(predictions)
     rows = pd.concat([_choose_rows(scored, kind, explanation) for kind in KINDS])
     device = choose_device(evaluation.device)
-    heat_maps = HeatMaps(detector, smallest_grid=explanation.smallest_grid, device=device)
+    heat_maps: HeatMaps | None = None
+    try:
+        heat_maps = HeatMaps(detector, smallest_grid=explanation.smallest_grid, device=device)
+    except ValueError as error:
+        log.warning("No picture has a heat map: %s", error)
     cases, pixels, verdicts = [], [], []
     columns = ["path", "kind", "class_name", "source", "fake_probability"]
     values = rows[columns].itertuples(index=False, name=None)
@@ -63,10 +67,14 @@ def explain_cases(
             there = (folder / path).exists()
             case = replace(case, problem=f"unreadable: {error}" if there else "missing")
         else:
+            if heat_maps is None:
+                case = replace(case, problem=NO_GRID)
             case = replace(case, box=seen_box(image.size, detector.preprocessing))
             pixels.append(crop_pixels(image, detector.preprocessing))
             verdicts.append(verdict)
         cases.append(case)
+    if heat_maps is None:
+        return cases
     if pixels:
         found = heat_maps.explain(
             np.stack(pixels), np.array(verdicts), batch_size=evaluation.batch_size, errors="record"

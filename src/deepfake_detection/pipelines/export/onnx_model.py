@@ -101,7 +101,7 @@ def _export(detector: Detector, opset: int | None) -> Any:
     # two images, since the exporter takes a batch size of one for fixed
     pictures = torch.zeros(2, crop, crop, 3, dtype=torch.uint8)
     try:
-        with _silenced():
+        with _silenced(), _plain_attention(network):
             program = torch.onnx.export(
                 network,
                 (pictures,),
@@ -120,6 +120,19 @@ def _export(detector: Detector, opset: int | None) -> Any:
         ) from error
     assert program is not None  # noqa: S101  (for the type checker)
     return program.model_proto
+
+
+@contextlib.contextmanager
+def _plain_attention(network: nn.Module) -> Iterator[None]:
+    """Let timm's layers compute attention step by step: some fused ones cannot be translated."""
+    fused: list[Any] = [each for each in network.modules() if getattr(each, "fused_attn", False)]
+    for layer in fused:
+        layer.fused_attn = False
+    try:
+        yield
+    finally:
+        for layer in fused:
+            layer.fused_attn = True
 
 
 @contextlib.contextmanager

@@ -39,8 +39,9 @@ def import_detector(
             of `face_extraction` is asked for and missing.
     """
     told = import_checkpoint
-    preprocessing = backbones.preprocessing(model).model_dump(mode="json")
-    weights, outputs = read_checkpoint(model, checkpoint, told.class_order)
+    sizes = backbones.preprocessing(model)
+    preprocessing = sizes.model_dump(mode="json")
+    weights, outputs = read_checkpoint(model, checkpoint, told.class_order, sizes.crop)
     source = told.source or checkpoint.name
     split: dict[str, Any] = {
         "method": UNKNOWN_METHOD,
@@ -81,11 +82,11 @@ def import_detector(
         },
         run_fingerprint=fingerprint_of(identity),
         identity=identity,
-        versions=list_versions(),
+        versions=list_versions(model),
         calibration={"epoch": False},
     )
     log.info("%s Scores are not calibrated: external_calibration does so", split["note"])
     network = build_detecting_network(
-        model, weights, len(CLASS_NAMES), transform_input=told.transform_input
+        model, weights, len(CLASS_NAMES), transform_input=told.transform_input, crop=sizes.crop
     )
     return Detector(network.eval(), card, pack_hashes([]), pack_hashes([]))

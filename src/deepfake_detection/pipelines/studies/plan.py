@@ -233,8 +233,9 @@ def _as_block(study: StudyParameters) -> Raw:
     block: Raw = {ABOUT: study.model_dump(mode="json")}
     for name, run in study.runs.items():
         settings = run.model_dump(mode="json", include=set(SETTINGS))
-        # the sizes of other backbones are not settings of this run
-        settings["backbones"] = {"default": run.preprocessing.model_dump(mode="json")}
+        # the sizes of other backbones are not settings of this run; timm's have no default
+        sizes = run.preprocessing.model_dump(mode="json")
+        settings["backbones"] = {"default": sizes, run.model: sizes}
         block[ABOUT]["runs"][name]["backbones"] = settings["backbones"]
         at = block
         for part in name.split("."):

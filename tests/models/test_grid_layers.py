@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from deepfake_detection.models.backbones import build_network, list_backbones
-from deepfake_detection.models.heat_maps import GridLayer, find_grid_layer
+from deepfake_detection.models.backbones import build_backbone, build_network, list_backbones
+from deepfake_detection.models.grid_layers import GridLayer, find_grid_layer
 
 # one of each family; the others take a minute
 FEW = [
@@ -48,6 +48,62 @@ def test_every_path_through_the_network_passes_the_layer_and_it_is_a_grid(model)
     grid = layer.to_grid(output)
     assert grid.shape[2:] == (layer.grid, layer.grid)
     assert layer.from_grid(grid, output).shape == output.shape
+
+
+# a block before the last one where a token gives the verdict, the last one where the mean does
+@pytest.mark.parametrize(
+    ("name", "crop", "smallest", "expected"),
+    [
+        ("test_vit", 64, 2, GridLayer("blocks.4", "class token and places", 4, 1)),
+        ("test_vit2", 64, 2, GridLayer("norm", "class token and places", 4, 1)),
+        (
+            "vit_small_patch14_reg4_dinov2", 56, 2,
+            GridLayer("blocks.10", "class token and places", 4, 5),
+        ),
+        ("deit_tiny_distilled_patch16_224", 64, 2,
+         GridLayer("blocks.10", "class token and places", 4, 2)),
+        ("mixer_s32_224", 224, 2, GridLayer("norm", "class token and places", 7, 0)),
+        ("swin_tiny_patch4_window7_224", 112, 7, GridLayer("layers.2", "channels last", 7)),
+        ("resnet10t", 64, 4, GridLayer("layer3", "channels first", 4)),
+        ("test_efficientnet", 64, 2, GridLayer("bn2", "channels first", 2)),
+    ],
+)  # fmt: skip
+def test_layers_of_timm_are_found_in_the_graph_and_heat_lies_on_them(
+    name, crop, smallest, expected
+):
+    torch.manual_seed(0)
+    network, _ = build_backbone(f"timm/{name}", {}, transform_input=False, crop=crop)
+    network.eval().requires_grad_(False)
+    layer = find_grid_layer(network, crop, smallest)
+    assert layer == expected
+    kept = []
+    network.get_submodule(layer.name).register_forward_hook(lambda *given: kept.append(given[2]))
+    verdict = network(torch.rand(1, 3, crop, crop, requires_grad=True))[:, 0]
+    (gradient,) = torch.autograd.grad(verdict, kept[0])
+    assert layer.to_grid(gradient).abs().sum() > 0 or not network.head.weight.any()
+    assert not [hook for each in network.modules() for hook in each._forward_hooks][1:]
+
+
+class _Branches(nn.Module):
+    """Two paths side by side, as crossvit has them: no layer sees all."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = (nn.Conv2d(3, 4, 4, stride=4) for _ in range(2))
+        self.head = nn.Linear(8, 2)
+
+    def get_classifier(self):
+        return self.head
+
+    def forward(self, pictures):
+        grids = [self.left(pictures), self.right(pictures)]
+        return self.head(torch.cat([each.mean(dim=(2, 3)) for each in grids], dim=1))
+
+
+def test_a_network_of_timm_with_branches_alone_has_no_layer():
+    network = _Branches().eval().requires_grad_(False)
+    with pytest.raises(ValueError, match=r"no layer of _Branches.*32×32"):
+        find_grid_layer(network, 32, 2)
 
 
 def steps_that_all_paths_share(last):
