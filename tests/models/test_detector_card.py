@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from deepfake_detection import Detector
 from deepfake_detection.errors import UserError
 from deepfake_detection.models.detector_file import DetectorFile, write_detector
+from deepfake_detection.models.run_identity import complete_settings
 from deepfake_detection.page.statements import describe_detector
 from deepfake_detection.pipelines.export.agreement import Agreement
 from deepfake_detection.pipelines.export.model_card import render_model_card
@@ -357,5 +358,8 @@ def test_a_file_of_format_1_as_it_was_first_written_is_read(sound, tmp_path):
     rule = {"rule": "mean_logit", "top_share": 0.25}
     verdict = {"error_rate": None, "unlike_share": None}
     card["settings"]["calibration"] |= {"source_score": rule, "verdict": verdict}
+    assert detector.card.settings["training"]["flip_average"] is False
+    card["settings"] = complete_settings(card["settings"])
+    card["described_layers"] = []
     assert json.loads(json.dumps({"format_version": 1} | detector.describe())) == card
     assert [row.tobytes().hex() for row in detector.trained_on] == HASHES[:2]

@@ -204,6 +204,11 @@ class DetectorCard:
     described_layers: Annotated[list[Line], Field(max_length=8)] = field(default_factory=list)
 
     @property
+    def selected_by(self) -> str:
+        """By what validation chose the epoch: see `training.select_by`."""
+        return str(self.settings.get("training", {}).get("select_by", "accuracy"))
+
+    @property
     def known_fakes(self) -> list[str]:
         """Class folders of the fakes that it was trained on."""
         return [name for name, label in self.classes.items() if label == "fake"]
