@@ -10,6 +10,7 @@ from deepfake_detection import Detector
 from deepfake_detection.images.fingerprints import pack_hashes
 from deepfake_detection.models.backbones import build_backbone
 from deepfake_detection.models.detector import DetectorCard
+from deepfake_detection.models.run_identity import complete_settings
 
 # Of a detector trained on all images: the run that its settings come from
 VOUCHED_BY = {
@@ -34,7 +35,7 @@ def build_detector(model="shufflenet_v2_x0_5", **changes):
         "best_epoch": 3,
         "best_validation_accuracy": 0.1 + 0.2,
         "split": {"fingerprint": "ab" * 32, "method": "group", "note": None},
-        "settings": {"training": {"epochs": 3}},
+        "settings": complete_settings({"training": {"epochs": 3}}),
         "run_fingerprint": "cd" * 32,
         "versions": {"torch": torch.__version__},
     }  # fmt: skip
