@@ -15,7 +15,7 @@ from deepfake_detection.models.backbones import build_network, replace_heads
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.detector_file import write_detector
 from deepfake_detection.models.network_blocks import choose_described_layers, list_blocks
-from deepfake_detection.models.training_distance import TrainingDistance, sample_rows
+from deepfake_detection.models.training_distance import TrainingDistance, join_features, sample_rows
 
 
 def _draw(random, count, features=20):
@@ -129,6 +129,11 @@ def test_blocks_hold_all_but_the_heads_once(model):
         above = [each for each in [*names, *heads] if name.startswith(f"{each}.")]
         assert len(above) == (0 if name in ("class_token", "encoder.pos_embedding") else 1), name
     assert set(choose_described_layers(network, heads)) <= set(names)
+
+
+def test_layers_without_a_row_for_each_image_are_left_out():
+    whole, pieces, head = torch.ones(2, 3), torch.ones(8, 4), torch.zeros(2, 5)
+    assert join_features([whole, pieces, head]).shape == (2, 8)
 
 
 def test_a_file_keeps_it(measured, tmp_path):

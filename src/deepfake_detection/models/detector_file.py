@@ -26,7 +26,11 @@ from deepfake_detection.models.backbones import (
     try_crop,
 )
 from deepfake_detection.models.detector_card import FORMAT_VERSION, DetectorCard, parse_card
-from deepfake_detection.models.training_distance import TrainingDistance, recording_features
+from deepfake_detection.models.training_distance import (
+    TrainingDistance,
+    join_features,
+    recording_features,
+)
 
 if TYPE_CHECKING:
     from deepfake_detection.models.detector import Detector
@@ -140,7 +144,7 @@ def _check_features(path: Path, network: nn.Module, card: DetectorCard, expected
         layers = [network.get_submodule(name) for name in card.described_layers]
         with torch.inference_mode(), recording_features(find_head(network), layers) as features:
             network.eval()(torch.zeros(1, 3, crop, crop))
-        found = sum(each.shape[1] for each in features)
+        found = join_features(features).shape[1]
     # layers that a network lacks, or whose outputs are no features
     except (AttributeError, TypeError, IndexError) as error:
         raise UserError(f"{problem} is of other layers ({first_line(error)})") from None

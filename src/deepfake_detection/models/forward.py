@@ -10,7 +10,12 @@ from torch import Tensor, nn
 
 from deepfake_detection.models.backbones import find_head
 from deepfake_detection.models.devices import choose_device, choose_precision, use_ieee_float32
-from deepfake_detection.models.training_distance import Float32s, Float64s, recording_features
+from deepfake_detection.models.training_distance import (
+    Float32s,
+    Float64s,
+    join_features,
+    recording_features,
+)
 from deepfake_detection.parameters import PreprocessingParameters
 
 if TYPE_CHECKING:
@@ -61,7 +66,7 @@ class Forward:
         """Logits of the pixels as they are; features of layers and head: float32, [n, features]."""
         with recording_features(find_head(self._network), self._described) as features:
             logits = self._compute_logits(pixels)
-        return logits, torch.cat(features, dim=1).cpu().numpy()
+        return logits, join_features(features).cpu().numpy()
 
     @torch.inference_mode()
     def _compute_logits(self, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Float64s:

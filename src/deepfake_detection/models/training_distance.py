@@ -108,13 +108,16 @@ def sample_rows(number: int, most: int) -> np.ndarray[Any, np.dtype[np.intp]]:
 def recording_features(head: nn.Module, layers: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
     """Collect the outputs of `layers`, then what the head is given, of this thread's forward pass.
 
-    Each is float32, [n, features]: places of a grid and tokens are averaged.
+    Each is float32, [n, features]: places of a grid and tokens are averaged. Layers whose output
+    is neither of these are left out.
     """
     features: list[Tensor] = []
     thread = threading.get_ident()
 
-    def record(value: Tensor) -> None:
-        if threading.get_ident() == thread:
+    def record(value: Tensor | tuple[Tensor, ...]) -> None:
+        if threading.get_ident() != thread:
+            return
+        if isinstance(value, Tensor) and value.ndim in (2, 3, 4):
             features.append(_pool(value.float()))
 
     hooks = [layer.register_forward_hook(lambda _, __, output: record(output)) for layer in layers]
@@ -124,6 +127,14 @@ def recording_features(head: nn.Module, layers: Sequence[nn.Module]) -> Iterator
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def join_features(recorded: Sequence[Tensor]) -> Tensor:
+    """One row for each image, [n, features], of what was recorded in a forward pass.
+
+    Layers that cut images into pieces have more rows, and are left out.
+    """
+    return torch.cat([each for each in recorded if len(each) == len(recorded[-1])], dim=1)
 
 
 def _pool(values: Tensor) -> Tensor:
