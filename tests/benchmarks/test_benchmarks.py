@@ -122,8 +122,9 @@ def test_the_plain_recipe_has_the_gradients_of_this_project(images, tmp_path):
     """Without augmentation and in the same order."""
     options = options_for(images, tmp_path)
     (setup,) = timing.list_setups(options)
-    still = {"augmentation": {"flip": 0, "rotation": 0}, "shuffle": False}
-    training = TrainingParameters.model_validate(setup.training.model_dump() | still)
+    settings = setup.training.model_dump()
+    settings["augmentation"] |= {"flip": 0, "rotation": 0}
+    training = TrainingParameters.model_validate(settings | {"shuffle": False})
     setup = replace(setup, training=training, batches=1)
     with timing.open_sample(options) as sample:
         PixelCache(sample.scratch).build(

@@ -51,7 +51,7 @@ def test_each_row_has_a_panel_with_its_history_and_its_best_epoch_marked():
             (line,) = lines(axes, subset)
             np.testing.assert_array_equal(line.get_ydata(), history[f"{subset}_accuracy"])
             assert line.get_color() == COLOURS[subset]
-        (mark,) = lines(axes, "best epoch")
+        (mark,) = lines(axes, "epoch that was kept")
         best = results.table.set_index("run").loc[run]
         assert mark.get_xdata() == [best["best_epoch"]]
         assert mark.get_ydata() == [best[BEST]]
@@ -59,7 +59,7 @@ def test_each_row_has_a_panel_with_its_history_and_its_best_epoch_marked():
     # the loss marks the epoch that accuracy chose
     panels = panels_of(draw_curves(results, "loss"))
     for axes, history in zip(panels, results.histories.values(), strict=True):
-        (mark,) = lines(axes, "best epoch")
+        (mark,) = lines(axes, "epoch that was kept")
         losses = history.set_index("epoch")["validation_loss"]
         assert mark.get_ydata() == [losses[mark.get_xdata()[0]]]
 

@@ -136,7 +136,7 @@ def test_the_detector_knows_its_images_and_its_best_epoch_and_is_calibrated_on_i
     assert detector.card.best_validation_accuracy == history["validation_accuracy"][best]
     assert history.columns.tolist() == [
         "epoch", "learning_rate", "head_learning_rate", "train_loss", "train_accuracy",
-        "validation_loss", "validation_accuracy", "seconds", "images_per_second",
+        "validation_loss", "validation_accuracy", "seconds", "images_per_second", "selection",
         "run_fingerprint",
     ]  # fmt: skip
     for each in (history, table):
