@@ -215,7 +215,7 @@ def test_the_ladder_goes_from_the_reference_to_modern_cnn(project):
     assert rows[-1].calibration.model_dump(mode="json") == modern["calibration"]
     # each row changes something
     settings = [run.training.model_dump_json() for run in rows]
-    assert len(set(settings)) == len(rows) > 6
+    assert len(set(settings)) == len(rows) > 4
     assert settings_of(BASE["recipes"], "modern_cnn").keys() == {"training"}
 
 
