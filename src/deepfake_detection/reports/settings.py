@@ -1,5 +1,6 @@
 """Settings, written for a reader."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -33,6 +34,9 @@ def _flatten(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str
 
 def setting_in_words(value: object) -> str:
     """A setting as a parameter file would hold it: `none`, `true`, `0.9, 0.999`."""
+    # a table holds NaN in place of nothing, and no setting is NaN
+    if isinstance(value, float) and math.isnan(value):
+        return "none"
     if isinstance(value, bool | None):
         return str(value).lower()
     if isinstance(value, list | tuple):
