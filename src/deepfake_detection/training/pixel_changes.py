@@ -197,22 +197,18 @@ def change_sharpness(batch: Tensor, factors: Tensor, sharpening: Tensor) -> Tens
 
 def filter_matrices(side: int, sigma: Tensor, factors: Tensor) -> Tensor:
     """Blur, then scaling down and up again, along one side: float32, [n, side, side]."""
-    blurs = [_blur_matrix(side, each) for each in sigma.tolist()]
     matrices = torch.stack([_scaling_matrix(side, each) for each in factors.tolist()])
-    both = (factors < 1) & (sigma > 0)
-    for place, blurred in enumerate((sigma > 0).tolist()):
-        if blurred and not both[place]:
-            matrices[place] = blurs[place]
-    if both.any():
-        of_both = torch.stack([blurs[place] for place in both.nonzero()[:, 0].tolist()])
-        matrices[both] = matrices[both] @ of_both
+    blurred = sigma > 0
+    if blurred.any():
+        blurs = torch.stack([_blur_matrix(side, each) for each in sigma[blurred].tolist()])
+        matrices[blurred] = matrices[blurred] @ blurs
     return matrices
 
 
 # few different matrices, as strengths are drawn in steps
 @lru_cache(_MOST_MATRICES)
 def _blur_matrix(side: int, sigma: float) -> Tensor:
-    return blur_matrix(side, sigma).float() if sigma else torch.eye(side)
+    return blur_matrix(side, sigma).float()
 
 
 @lru_cache(_MOST_MATRICES)
