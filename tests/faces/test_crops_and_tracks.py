@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from deepfake_detection.datasets.forging import Source, make_image
 from deepfake_detection.errors import UserError
-from deepfake_detection.faces.cropping import CropRecipe, cut_crop
+from deepfake_detection.faces.cropping import CropRecipe, cut_crop, landmarks_in_crop
 from deepfake_detection.faces.detection import Face, make_face_detector
 from deepfake_detection.faces.tracking import Tracker, choose_largest
 from deepfake_detection.parameters import CropParameters
@@ -126,6 +126,27 @@ def test_alignment_puts_landmarks_on_the_template(degrees, scale, margin):
     expected = (0.5 + (TEMPLATE / 112 - 0.5) / margin) * 112
     for colour, (x, y) in zip([80, 120, 160, 200, 240], expected, strict=True):
         assert abs(int(crop[int(y), int(x), 0]) - colour) < 12
+
+
+@given(
+    st.floats(-30, 30), st.floats(60, 120), st.floats(1, 2), st.sampled_from(["none", "similarity"])
+)  # fmt: skip
+def test_landmarks_are_told_where_the_crop_shows_them(degrees, width, margin, align):
+    """Each is drawn as a spot in the picture, and found again in the crop."""
+    face = face_at(150, 140, width)
+    turn = np.exp(1j * np.radians(degrees))
+    places = (face.landmarks @ [1, 1j] - (200 + 200j)) * turn + 200 + 200j
+    face = Face(face.box, np.stack((places.real, places.imag), axis=1), face.score)
+    crop = crop_of(align=align, margin=margin, size=200)
+    for (x, y), told in zip(face.landmarks, landmarks_in_crop(face, crop), strict=True):
+        picture = Image.new("L", (400, 400))
+        ImageDraw.Draw(picture).ellipse((x - 3, y - 3, x + 3, y + 3), fill=255)
+        light = np.asarray(cut_crop(picture.convert("RGB"), face, crop).convert("L"), float)
+        if 0.05 < told.min() and told.max() < 0.95:
+            rows, columns = np.indices(light.shape) + 0.5
+            seen = np.array([(columns * light).sum(), (rows * light).sum()]) / light.sum() / 200
+            # a spot's centre is half a pixel of the picture away at most
+            assert seen == pytest.approx(told, abs=0.02)
 
 
 def test_the_recipe_tells_what_changes_a_crop():

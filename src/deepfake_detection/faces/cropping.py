@@ -87,6 +87,17 @@ def crop_side(face: Face, crop: CropParameters) -> float:
     return float(abs(_similarity(face, crop)[0])) * crop.size
 
 
+def landmarks_in_crop(face: Face, crop: CropParameters) -> NDArray[np.float64]:
+    """Where a face's landmarks are in its crop: [5, 2], x and y as shares of the crop's side."""
+    if crop.align == "none":
+        left, top, right, bottom = face.box
+        centre = np.array([left + right, top + bottom]) / 2
+        return 0.5 + (face.landmarks - centre) / crop_side(face, crop)
+    turn, shift = _similarity(face, crop)
+    places = (face.landmarks @ [1, 1j] - shift) / turn / crop.size
+    return np.stack((places.real, places.imag), axis=1)
+
+
 def _half_side(face: Face, crop: CropParameters) -> float:
     left, top, right, bottom = face.box
     return float(max(right - left, bottom - top) * crop.margin / 2)

@@ -47,7 +47,10 @@ VALUES_BEFORE: Mapping[str, Any] = {
     "training.augmentation.jpeg": {"probability": 0.0, "quality": [40, 100]},
     "training.augmentation.twice": 0.0,
     "training.augmentation.cutout": {"probability": 0.0, "side": [0.1, 0.4]},
-    "training.self_blending": {"enabled": False, "centre": [0.5, 0.55], "radii": [0.3, 0.38]},
+    "training.self_blending": {
+        "enabled": False, "mask": "ellipse", "centre": [0.5, 0.55], "radii": [0.3, 0.38],
+    },
+    "training.self_blending.mask": "ellipse",
     "training.select_by": "accuracy",
     "training.flip_average": False,
 }  # fmt: skip

@@ -143,6 +143,7 @@ class SelfBlendingParameters(Block):
     """Fakes that are made of the real training images."""
 
     enabled: bool
+    mask: Literal["ellipse", "landmarks"]
     # centre (x, y) and radii of the ellipse around a face, as shares of the picture's side
     centre: tuple[Share, Share]
     radii: tuple[_Factor, _Factor]

@@ -54,6 +54,16 @@ class Draws:
         """Flips and places alone."""
         return replace(self, pixels=None)
 
+    def origins(self, height: int, width: int) -> Tensor:
+        """Where each pixel comes from: float32, [n, h, w, 2], x and y as shares of the sides."""
+        theta = self.theta
+        if theta is None:
+            upright = torch.zeros(len(self.flips), dtype=torch.float64)
+            theta = affine_maps(upright).to(self.flips.device)
+        places = (_sampling_grid(theta, height, width) + 1) / 2
+        flipped = torch.stack((1 - places[..., 0], places[..., 1]), dim=-1)
+        return torch.where(self.flips.view(-1, 1, 1, 1), flipped, places)
+
     def __getitem__(self, places: slice | Tensor) -> Draws:
         """The draws of some of the pictures."""
         theta = None if self.theta is None else self.theta[places]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ class LabelledPixels:
         classes: int64, [n]: numbers of the class folders; these three may be empty.
         sources: int64, [n]: numbers of the sources.
         groups: int64, [n]: numbers of the groups.
+        landmarks: float32, [n, 5, 2]: of the faces, x and y as shares of the file's sides.
     """
 
     array: PixelArray
@@ -44,16 +46,18 @@ class LabelledPixels:
     classes: Tensor = field(default_factory=_nothing)
     sources: Tensor = field(default_factory=_nothing)
     groups: Tensor = field(default_factory=_nothing)
+    landmarks: Tensor | None = None
 
     @classmethod
     def of(cls, pixels: Pixels, images: pd.DataFrame) -> LabelledPixels:
-        """Those of a table with a row for each image: sha256, label, class_name, source, group."""
+        """Those of a table with a row for each image, as `split` has."""
         labels = torch.from_numpy(images["label"].to_numpy(dtype="int64", copy=True))
         numbers = (
             torch.from_numpy(pd.factorize(images[name])[0].astype("int64"))
             for name in ("class_name", "source", "group")
         )
-        return cls(pixels.array, pixels.rows(images["sha256"].tolist()), labels, *numbers)
+        rows = pixels.rows(images["sha256"].tolist())
+        return cls(pixels.array, rows, labels, *numbers, _read_landmarks(images))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -61,7 +65,18 @@ class LabelledPixels:
     def real(self) -> LabelledPixels:
         """The real ones alone."""
         places = (self.labels == 0).nonzero()[:, 0]
-        return LabelledPixels(self.array, self.rows[places.numpy()], self.labels[places])
+        landmarks = None if self.landmarks is None else self.landmarks[places]
+        return LabelledPixels(
+            self.array, self.rows[places.numpy()], self.labels[places], landmarks=landmarks
+        )
+
+
+def _read_landmarks(images: pd.DataFrame) -> Tensor | None:
+    # older splits have no such column
+    if images.empty or "landmarks" not in images or images["landmarks"].isna().any():
+        return None
+    places = [json.loads(each) for each in images["landmarks"]]
+    return torch.tensor(places, dtype=torch.float32).view(-1, 5, 2)
 
 
 class BatchLoader:

@@ -17,6 +17,7 @@ from deepfake_detection.models.forward import FAKE, REAL, Normalise
 from deepfake_detection.parameters import BY_STEP, PreprocessingParameters, TrainingParameters
 from deepfake_detection.training.batches import BatchLoader, LabelledPixels, fit_on
 from deepfake_detection.training.checkpoints import State
+from deepfake_detection.training.face_ellipses import find_ellipses
 from deepfake_detection.training.hardware import Processes
 from deepfake_detection.training.optimisation import Average, Loss, build_optimizer, build_schedule
 from deepfake_detection.training.results import Epoch, Logits, TrainResult
@@ -63,8 +64,10 @@ class Trainer:
         # for it. The switch holds for the process and stays on.
         torch.backends.cudnn.benchmark = True
         check_selection(training.select_by, validation)
+        self._faces = None
         if training.self_blending.enabled:
             train = train.real()
+            self._faces = find_ellipses(train, training.self_blending, preprocessing)
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         frozen = freeze(network, heads, training.tune)
         forward = processes.wrap(network)
@@ -111,7 +114,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(seed_of(training.seed, epoch))
         torch.manual_seed(seed_of(training.seed, epoch, 1 + processes.rank))
         batches = list_batches(self._train.pictures, training, generator, processes.count)
-        inputs = EpochInputs(batches, training, epoch, generator, processes)
+        inputs = EpochInputs(batches, training, epoch, generator, processes, self._faces)
 
         self.network.train()
         for layer in self._frozen_norms:

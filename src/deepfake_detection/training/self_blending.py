@@ -3,7 +3,7 @@
 After Shiohara and Yamasaki 2022 (arXiv 2204.08376), section 3: of two copies of a face one is
 changed in colour or sharpness; one copy is moved a little, and blended into the other inside a
 deformed, softened mask. The real image of the pair is the copy that it is blended into. The mask
-starts as an ellipse.
+starts as an ellipse around the face (see `find_ellipses`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from deepfake_detection.parameters import SelfBlendingParameters
 from deepfake_detection.training.augmentation import affine_maps, move
 from deepfake_detection.training.pixel_changes import (
     change_colours,
@@ -108,18 +107,19 @@ class BlendDraws:
 
 
 def self_blend(
-    batch: Tensor, draws: BlendDraws, blending: SelfBlendingParameters
+    batch: Tensor, draws: BlendDraws, faces: Tensor, origins: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Make a pair of each real picture: the real one and the fake one.
 
-    From float32 [n, 3, h, w], 0…255, to two of the same shape and range.
+    From float32 [n, 3, h, w], 0…255, to two of the same shape and range. `faces` and `origins`: see
+    `draw_mask`.
     """
     device = batch.device
     changed = _change(batch, draws)
     first = draws.changes_source.to(device).view(-1, 1, 1, 1)
     source, target = torch.where(first, changed, batch), torch.where(first, batch, changed)
     source = move(source, draws.theta.to(device), "bilinear")
-    mask = draw_mask(draws, blending, *batch.shape[-2:]).to(device)
+    mask = draw_mask(draws, faces, origins)
     # where the moved copy has no pixels, nothing is blended in
     there = move(torch.ones_like(mask), draws.theta.to(device), "bilinear")
     return target, torch.lerp(target, source, mask * there)
@@ -136,19 +136,20 @@ def _change(batch: Tensor, draws: BlendDraws) -> Tensor:
     )
 
 
-def draw_mask(
-    draws: BlendDraws, blending: SelfBlendingParameters, height: int, width: int
-) -> Tensor:
-    """Masks, float32 [n, 1, h, w], in [0, 1]: a deformed, soft ellipse, times the ratio."""
-    (left, top), (across, down) = blending.centre, blending.radii
-    x = ((torch.arange(width) + 0.5) / width - left) / across
-    y = ((torch.arange(height) + 0.5) / height - top) / down
-    place = torch.stack(torch.broadcast_tensors(x.view(1, -1), y.view(-1, 1)))
-    place = place / draws.radii.view(-1, 2, 1, 1)
+def draw_mask(draws: BlendDraws, faces: Tensor, origins: Tensor) -> Tensor:
+    """Masks, float32 [n, 1, h, w], in [0, 1]: a deformed, soft ellipse, times the ratio.
+
+    `faces`, [n, 2, 3], are ellipses as in `find_ellipses`; `origins`, [n, h, w, 2], says where
+    each pixel was before its picture was moved: see `Draws.origins`.
+    """
+    device, (height, width) = origins.device, origins.shape[1:3]
+    axes, shift = faces.to(device).split((2, 1), dim=2)
+    place = (origins.flatten(1, 2) @ axes.mT + shift.mT).mT.unflatten(2, (height, width))
+    place = place / draws.radii.to(device).view(-1, 2, 1, 1)
     deformation = F.interpolate(
-        draws.deformation, (height, width), mode="bicubic", align_corners=False
+        draws.deformation.to(device), (height, width), mode="bicubic", align_corners=False
     )
     distance = (place + deformation).norm(dim=1, keepdim=True)
     # from 1 inside to 0 at the ellipse, smooth at both ends (Hermite)
-    inside = ((1 - distance) / draws.edge.view(-1, 1, 1, 1)).clamp(0, 1)
-    return inside * inside * (3 - 2 * inside) * draws.ratio.view(-1, 1, 1, 1)
+    inside = ((1 - distance) / draws.edge.to(device).view(-1, 1, 1, 1)).clamp(0, 1)
+    return inside * inside * (3 - 2 * inside) * draws.ratio.to(device).view(-1, 1, 1, 1)

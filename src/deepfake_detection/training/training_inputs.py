@@ -27,6 +27,7 @@ class EpochInputs:
         batches: Of the epoch; this process takes a part of each.
         generator: Of flips and angles, from which the order of the images was drawn. All others
             have one of their own, so that they change nothing of these.
+        faces: Ellipses of all pictures, for self-blending: see `find_ellipses`.
 
     Attributes:
         of_each: Pictures that a network sees of each picture of the data set: 2 with self-blending.
@@ -40,17 +41,21 @@ class EpochInputs:
         epoch: int,
         generator: torch.Generator,
         processes: Processes,
+        faces: Tensor | None = None,
     ) -> None:
         more = torch.Generator().manual_seed(seed_of(training.seed, epoch, 0, 1))
-        self._augmentation, self._blending = training.augmentation, training.self_blending
+        self._augmentation = training.augmentation
         count = sum(len(batch) for batch in batches)
-        self.of_each = 2 if self._blending.enabled else 1
+        self.of_each = 1 if faces is None else 2
         self.seen = self.of_each * count
         places = torch.arange(count).split([len(batch) for batch in batches])
         own = torch.cat([processes.part(each) for each in places])
         draws = draw(count, self._augmentation, generator, more)
         self._draws = draws[own].to(processes.device)
-        self._blends = BlendDraws.draw(count, more)[own] if self._blending.enabled else None
+        self._blends, self._faces = None, faces
+        if faces is not None:
+            self._blends = BlendDraws.draw(count, more)[own]
+            self._faces = faces[torch.cat(list(batches))[own]].to(processes.device)
         self._done = 0
 
     def make(self, pictures: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,10 +66,11 @@ class EpochInputs:
         own = slice(self._done, self._done + len(labels))
         self._done += len(labels)
         draws, interpolation = self._draws[own], self._augmentation.interpolation
-        if self._blends is None:
+        if self._blends is None or self._faces is None:
             return augment(pictures, draws, interpolation), labels
         moved = augment(pictures, draws.moving(), interpolation)
-        pairs = torch.cat(self_blend(moved, self._blends[own], self._blending))
+        origins = draws.origins(*moved.shape[-2:])
+        pairs = torch.cat(self_blend(moved, self._blends[own], self._faces[own], origins))
         if draws.pixels is not None:
             # the same for both of a pair, so that it tells them not apart
             twice = torch.arange(len(labels)).repeat(2)

@@ -1,15 +1,17 @@
 """Nodes of `data_preparation`: image index, split and audit of a folder of images."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from deepfake_detection.errors import UserError
-from deepfake_detection.faces.cropping import CropRecipe
-from deepfake_detection.faces.detection import make_face_detector
+from deepfake_detection.faces.cropping import CropRecipe, landmarks_in_crop
+from deepfake_detection.faces.detection import Face, make_face_detector
 from deepfake_detection.images.duplicates import (
     CONFLICT,
     CROSS_CLASS,
@@ -44,9 +46,11 @@ log = logging.getLogger(__name__)
 INDEX_COLUMNS = [
     "path", "sha256", "class_name", "label", "source", "group", "width", "height", "bytes",
     "perceptual_hash", "brightness", "contrast", "sharpness", "official_subset", "medium",
-    "crop_recipe",
+    "crop_recipe", "landmarks",
 ]  # fmt: skip
-SPLIT_COLUMNS = ["path", "sha256", "class_name", "label", "source", "group", "subset"]
+SPLIT_COLUMNS = [
+    "path", "sha256", "class_name", "label", "source", "group", "subset", "landmarks",
+]  # fmt: skip
 
 
 def scan_images(
@@ -70,6 +74,7 @@ def scan_images(
     columns = ["label", "source", "group", "official_subset", "medium", "folder"]
     scanned[columns] = files[columns]
     scanned["crop_recipe"] = _tell_recipe(image_set, face_extraction)
+    scanned["landmarks"] = None
     # sources are counted over all files: a damaged one must not shift the others
     inside = scanned[(scanned["class_name"] != "") & scanned["source"].isna()]
     scanned.loc[inside.index, "source"] = name_sources(
@@ -97,7 +102,8 @@ def scan_faces(
     """Decode and measure each crop of the face index, in a folder of crops.
 
     Returns:
-        As `scan_images`, and crop_recipe.
+        As `scan_images`, with crop_recipe, and landmarks: x and y of the five as shares of the
+        crop's side, JSON.
 
     Raises:
         UserError: If the faces have no labels, or are of different crop recipes.
@@ -130,10 +136,21 @@ def scan_faces(
     scanned = pd.DataFrame(list(scan_files(training_images, files, image_set.max_pixels)))
     columns = ["label", "source", "group", "official_subset", "medium", "crop_recipe"]
     scanned[columns] = faces[columns]
+    scanned["landmarks"] = _list_landmarks(faces)
     scanned["folder"] = scanned["class_name"]
     changed = scanned["reason"].isna() & (scanned["sha256"] != faces["sha256"])
     scanned.loc[changed, "reason"] = "changed since its face was extracted"
     return scanned
+
+
+def _list_landmarks(faces: pd.DataFrame) -> list[str]:
+    crop = CropRecipe.model_validate_json(faces["crop_recipe"].iloc[0]).crop
+    boxes = faces[["left", "top", "right", "bottom"]].to_numpy()
+    listed = []
+    for box, points, score in zip(boxes, faces["landmarks"], faces["score"], strict=True):
+        face = Face(box, np.reshape(points, (5, 2)), score)
+        listed.append(json.dumps(landmarks_in_crop(face, crop).round(4).ravel().tolist()))
+    return listed
 
 
 def list_rejected_images(scanned_images: pd.DataFrame) -> pd.DataFrame:
@@ -212,7 +229,8 @@ def split_images(image_index: pd.DataFrame, split: SplitParameters) -> pd.DataFr
     if split.leave_out is not None:
         subsets = leave_class_out(image_index, subsets, split.leave_out)
     table = image_index.assign(subset=subsets)
-    return table.dropna(subset="subset")[SPLIT_COLUMNS].reset_index(drop=True)
+    # an index made before landmarks were kept has none
+    return table.dropna(subset="subset").reindex(columns=SPLIT_COLUMNS).reset_index(drop=True)
 
 
 def summarise_split(

@@ -17,6 +17,7 @@ from deepfake_detection.reports.style import colour_of, drawing, finished
 from deepfake_detection.reports.tiles import Picture, add_picture, add_words, tiled_figure
 from deepfake_detection.reports.words import printable, wrapped
 from deepfake_detection.training.batches import BatchLoader, LabelledPixels
+from deepfake_detection.training.face_ellipses import find_ellipses
 from deepfake_detection.training.hardware import Processes
 from deepfake_detection.training.training_inputs import EpochInputs
 
@@ -56,13 +57,14 @@ def draw_training_samples(
     )
     pixels = pixel_cache.open(split["sha256"].tolist(), preprocessing)
     pictures = LabelledPixels.of(pixels, shown)
+    blending = training.self_blending
+    faces = find_ellipses(pictures, blending, preprocessing) if blending.enabled else None
     columns = [_as_it_is(pictures)]
     titles = ["as it is"]
     for epoch in range(1, reporting.gallery_columns):
-        made = _make(pictures, training, epoch)
+        made = _make(pictures, training, epoch, faces)
         columns += [each[: len(shown)] for each in (made, made[len(shown) :]) if len(each)]
-        blended = training.self_blending.enabled
-        titles += [f"real, epoch {epoch}", "its fake"] if blended else [f"epoch {epoch}"]
+        titles += [f"real, epoch {epoch}", "its fake"] if blending.enabled else [f"epoch {epoch}"]
     return _draw(shown, [_to_pictures(each) for each in columns], titles)
 
 
@@ -73,11 +75,13 @@ def _as_it_is(pictures: LabelledPixels) -> Tensor:
     return batch
 
 
-def _make(pictures: LabelledPixels, training: TrainingParameters, epoch: int) -> Tensor:
+def _make(
+    pictures: LabelledPixels, training: TrainingParameters, epoch: int, faces: Tensor | None
+) -> Tensor:
     batches = [torch.arange(len(pictures))]
     generator = torch.Generator().manual_seed(training.seed + epoch)
     processes = Processes(torch.device("cpu"))
-    inputs = EpochInputs(batches, training, epoch, generator, processes)
+    inputs = EpochInputs(batches, training, epoch, generator, processes, faces)
     made, _ = inputs.make(_as_it_is(pictures), pictures.labels)
     return made
 
