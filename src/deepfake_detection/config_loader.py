@@ -90,8 +90,11 @@ class StudyConfigLoader(OmegaConfigLoader):
         parameters = _tell_crop_recipe(self._merge_recipe(without_recipe, given), given)
         self.own = self._check_own(parameters)
         # imports torch, which takes seconds that a mistyped parameter need not wait for
+        from deepfake_detection.models.backbones import check_backbone
         from deepfake_detection.pipelines.studies import plan
 
+        # before the rows of studies, most of which have this backbone
+        check_backbone(self.own.model)
         if given.keys() & self.own.studies.keys():
             in_files = self._read({})
             plan.check_given_rows(given, in_files)

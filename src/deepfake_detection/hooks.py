@@ -57,7 +57,6 @@ class ProjectHooks:
         # torch takes seconds to import, and a mistyped parameter need not wait for it
         from deepfake_detection.models.backbones import check_backbone, check_crop
 
-        check_backbone(parameters.model)
         for name in parameters.backbones.names:
             try:
                 check_backbone(name)

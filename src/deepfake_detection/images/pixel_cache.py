@@ -31,6 +31,7 @@ from deepfake_detection.images.prefetch import prefetch
 from deepfake_detection.images.preprocessing import crop_pixels
 from deepfake_detection.images.reading import open_indexed_picture
 from deepfake_detection.parameters import PreprocessingParameters
+from deepfake_detection.short_paths import short_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,7 +185,7 @@ class PixelCache:
 
     def _build(self, request: PixelRequest, path: Path) -> None:
         if _is_whole(path, request):
-            log.info("Pixel cache %s exists already", path)
+            log.info("Pixel cache %s exists already", short_path(path))
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         remove_stale(self.folder, ".partial-*")
@@ -279,7 +280,7 @@ def _is_whole(path: Path, request: PixelRequest) -> bool:
         _check(path, request)
     # NumPy raises errors of many kinds for a damaged header
     except Exception as error:
-        log.warning("Pixel cache %s is damaged (%s) and is built again", path, error)
+        log.warning("Pixel cache %s is damaged (%s) and is built again", short_path(path), error)
         shutil.rmtree(path)
         return False
     return True

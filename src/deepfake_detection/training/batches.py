@@ -52,12 +52,12 @@ class LabelledPixels:
     def of(cls, pixels: Pixels, images: pd.DataFrame) -> LabelledPixels:
         """Those of a table with a row for each image, as `split` has."""
         labels = torch.from_numpy(images["label"].to_numpy(dtype="int64", copy=True))
-        numbers = (
+        classes, sources, groups = (
             torch.from_numpy(pd.factorize(images[name])[0].astype("int64"))
             for name in ("class_name", "source", "group")
         )
         rows = pixels.rows(images["sha256"].tolist())
-        return cls(pixels.array, rows, labels, *numbers, _read_landmarks(images))
+        return cls(pixels.array, rows, labels, classes, sources, groups, _read_landmarks(images))
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -296,16 +296,17 @@ def _say(figures: dict[str, float | None]) -> str:
 def _log_metrics(metrics: dict[str, Any]) -> None:
     for subset, levels in metrics["subsets"].items():
         images = levels["images"]
-        shown = {
-            "accuracy": images["accuracy"],
-            "ROC AUC": images["roc_auc"],
-            "log loss": images["log_loss"],
-            "recall of fakes": images["recall"]["fake"],
-            "of real ones": images["recall"]["real"],
-        }
-        figures = ", ".join(f"{name} {_say(figure)}" for name, figure in shown.items())
+        log.info(
+            "Score on %s: accuracy %s, ROC AUC %s",
+            subset, _say(images["accuracy"]), _say(images["roc_auc"]),
+        )  # fmt: skip
+        recall = images["recall"]
+        log.info(
+            "  recall of fakes %s, of real ones %s", _say(recall["fake"]), _say(recall["real"])
+        )
         basis = explain_subset(subset, metrics["split_method"], metrics["chosen_on_validation"])
-        log.info("Score on %s: %s%s", subset, figures, f" ({basis})" if basis else "")
+        if basis:
+            log.info("  (%s)", basis)
     headline = "test" if "test" in metrics["subsets"] else list(metrics["subsets"])[-1]
     _log_kinds_and_sources(metrics, headline, metrics["subsets"][headline])
     if metrics["note"]:
@@ -317,10 +318,9 @@ def _log_kinds_and_sources(metrics: dict[str, Any], subset: str, levels: dict[st
     recalls, areas = images["recall_of_kind"], images["roc_auc_of_kind"]
     # of one kind, all fakes are told already
     if len(areas) > 1:
-        each = (
-            f"{kind} ROC AUC {_say(areas[kind])}, recall {_say(recalls[kind])}" for kind in areas
-        )
-        log.info("Each kind of fake on %s: %s", subset, "; ".join(each))
+        log.info("Each kind of fake on %s:", subset)
+        for kind, area in areas.items():
+            log.info("  %s: ROC AUC %s, recall %s", kind, _say(area), _say(recalls[kind]))
     if by_source["accuracy"]["n"] < images["accuracy"]["n"]:
         log.info(
             "By source (%s) on %s: accuracy %s, ROC AUC %s",
