@@ -12,7 +12,7 @@ NAME = "deepfake_detection"
 # Each imports from those before it alone; those in one line don't import each other
 LAYERS = (
     {"errors"},
-    {"atomic_write", "csv_cells", "file_lock", "interruptions", "short_paths"},
+    {"atomic_write", "csv_cells", "file_lock", "interruptions"},
     {"parameters"},
     {"images", "command_options"},
     {"faces"},

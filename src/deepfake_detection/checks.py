@@ -18,7 +18,6 @@ from deepfake_detection.datasets.videos import VideosDataset
 from deepfake_detection.errors import UserError, user_error_behind
 from deepfake_detection.parameters import ProjectParameters, RunParameters, StudyParameters
 from deepfake_detection.parameters.recipes import check_fit
-from deepfake_detection.short_paths import short_path
 
 # What to do where one of these is missing
 _HINTS = {
@@ -249,8 +248,8 @@ def fix_versions(pipeline: Pipeline, catalog: DataCatalog) -> None:
 
 
 def path_of(entry: str, catalog: DataCatalog) -> str:
-    """The path of an entry from here: its latest version, or where versions would be."""
+    """The path of an entry: its latest version, or where versions would be."""
     dataset: Any = catalog.get(entry)
     path = Path(str(dataset._describe().get("filepath", entry)))
     versions = sorted(path.glob(f"*/{path.name}"))
-    return short_path(versions[-1] if versions else path)
+    return str(versions[-1] if versions else path)

@@ -13,7 +13,6 @@ from kedro.io import AbstractDataset
 
 from deepfake_detection.atomic_write import naming_disk_errors, remove_stale
 from deepfake_detection.errors import UserError
-from deepfake_detection.short_paths import short_path
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +77,7 @@ class GeneratedFolderDataset(AbstractDataset[NoReturn, Path]):
                 shutil.rmtree(beside, ignore_errors=True)
         log.info(
             "Made %d %s (drawings, not photographs) in %s in %.0f s",
-            number, self.things, short_path(self._folder), perf_counter() - started,
+            number, self.things, self._folder, perf_counter() - started,
         )  # fmt: skip
 
     def _move_in(self, beside: Path) -> None:

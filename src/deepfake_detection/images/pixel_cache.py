@@ -31,7 +31,6 @@ from deepfake_detection.images.prefetch import prefetch
 from deepfake_detection.images.preprocessing import crop_pixels
 from deepfake_detection.images.reading import open_indexed_picture
 from deepfake_detection.parameters import PreprocessingParameters
-from deepfake_detection.short_paths import short_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,7 +184,7 @@ class PixelCache:
 
     def _build(self, request: PixelRequest, path: Path) -> None:
         if _is_whole(path, request):
-            log.info("Pixel cache %s exists already", short_path(path))
+            log.info("Pixel cache %s exists already", path)
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         remove_stale(self.folder, ".partial-*")
@@ -280,7 +279,7 @@ def _is_whole(path: Path, request: PixelRequest) -> bool:
         _check(path, request)
     # NumPy raises errors of many kinds for a damaged header
     except Exception as error:
-        log.warning("Pixel cache %s is damaged (%s) and is built again", short_path(path), error)
+        log.warning("Pixel cache %s is damaged (%s) and is built again", path, error)
         shutil.rmtree(path)
         return False
     return True

@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from time import perf_counter
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from deepfake_detection.models.backbones import put_weights
 from deepfake_detection.models.devices import use_ieee_float32
@@ -89,7 +87,6 @@ class Trainer:
         blended = training.self_blending.enabled
         self._loss = Loss(training.loss, torch.arange(2) if blended else train.labels, device)
         self._autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-        self._bar = tqdm(disable=True)
         resident = fit_on(device, (train, validation))
         self.seen, self.validates = 0, len(validation) > 0
         self._train = BatchLoader(train, device, resident=resident)
@@ -107,24 +104,6 @@ class Trainer:
         """The network that is scored and saved: the average of the weights, if there is one."""
         return self.network if self._average is None else self._average.network
 
-    @contextmanager
-    def progress(self, result: TrainResult) -> Iterator[None]:
-        """Show a bar of all epochs on a terminal, below the log lines; `result`'s are done."""
-        training = self._training
-        batches = count_batches(self._train.pictures, training, self._processes.count)
-        batches += -(-len(self._validation) // training.batch_size)
-        self._bar = tqdm(
-            total=training.epochs * batches, initial=len(result.history) * batches, desc="Training",
-            unit="batch", leave=False, disable=None if self.is_main else True,
-        )  # fmt: skip
-        with self._bar, nullcontext() if self._bar.disable else logging_redirect_tqdm():
-            yield
-
-    def show(self, epoch: Epoch) -> None:
-        """Show the losses of the last epoch beside the bar."""
-        validation = f", validation {epoch.validation_loss:.3f}" if self.validates else ""
-        self._bar.set_postfix_str(f"epoch {epoch.epoch}: loss {epoch.train_loss:.3f}{validation}")
-
     def train(self, epoch: int) -> tuple[float, float]:
         """Train on each picture once; mean loss and accuracy over the epoch.
 
@@ -141,8 +120,11 @@ class Trainer:
         for layer in self._frozen_norms:
             layer.eval()
         sums, self.seen = torch.zeros(2, device=processes.device), inputs.seen
+        title = f"Epoch {epoch}/{training.epochs}"
         every, sizes = training.optimizer.accumulate, [len(batch) for batch in batches]
-        for at, (pictures, labels, share, size) in enumerate(self._parts(self._train, batches)):
+        for at, (pictures, labels, share, size) in enumerate(
+            self._parts(self._train, batches, title)
+        ):
             augmented, targets = inputs.make(pictures, labels)
             with self._autocast:
                 outputs = self._forward(self._normalise(augmented))
@@ -176,7 +158,7 @@ class Trainer:
             self._schedule.step()
 
     @torch.inference_mode()
-    def validate(self) -> tuple[float, float, Logits | None]:
+    def validate(self, epoch: int) -> tuple[float, float, Logits | None]:
         """Mean loss, accuracy and logits (see `TrainResult`) of the validation subset, if any.
 
         They are computed as a detector computes scores: in fp32, and not compiled.
@@ -192,7 +174,8 @@ class Trainer:
         sums = torch.zeros(2, device=processes.device)
         logits = torch.zeros(len(self._validation), 2, device=processes.device)
         seen = [logits[:0]]
-        for pictures, labels, share, size in self._parts(self._validation, batches):
+        title = f"Epoch {epoch}/{self._training.epochs}, validation"
+        for pictures, labels, share, size in self._parts(self._validation, batches, title):
             inputs = self._normalise(pictures)
             outputs = _main_output(network(inputs))
             if self._training.flip_average:
@@ -212,7 +195,7 @@ class Trainer:
         return measure(self._training.select_by, loss, accuracy, logits, pictures)
 
     def _parts(
-        self, loader: BatchLoader, batches: list[Tensor]
+        self, loader: BatchLoader, batches: list[Tensor], title: str
     ) -> Iterator[tuple[Tensor, Tensor, float, int]]:
         """Yield this process's part of each batch: pictures, labels, its share, the batch's size.
 
@@ -221,11 +204,13 @@ class Trainer:
         processes = self._processes
         # a last validation batch may have fewer pictures than there are processes
         parts = [part for batch in batches if len(part := processes.part(batch))]
-        loaded = loader.batches(parts)
-        for (pictures, labels), part, batch in zip(loaded, parts, batches, strict=False):
+        bar = tqdm(
+            loader.batches(parts), total=len(parts), desc=title, unit="batch", leave=False,
+            disable=None if self.is_main else True,
+        )  # fmt: skip
+        for (pictures, labels), part, batch in zip(bar, parts, batches, strict=False):
             share = self._loss.share(loader.labels[part], loader.labels[batch])
             yield pictures, labels, share, len(batch)
-            self._bar.update()
 
     def _means(self, sums: Tensor, images: int) -> tuple[float, float]:
         loss, correct = self._processes.all_reduce(sums).tolist()
@@ -263,38 +248,36 @@ def train_network(
     and a trainer loaded with the checkpoint. `stop_after`: see `TrainResult.ends`.
     """
     result = result or TrainResult()
-    with trainer.progress(result):
-        while not result.ends(training, stop_after):
-            number = len(result.history) + 1
-            backbone_rate, head_rate = trainer.learning_rates
-            started = perf_counter()
-            train_loss, train_accuracy = trainer.train(number)
-            trained = perf_counter()
-            validation_loss, validation_accuracy, logits = trainer.validate()
+    while not result.ends(training, stop_after):
+        number = len(result.history) + 1
+        backbone_rate, head_rate = trainer.learning_rates
+        started = perf_counter()
+        train_loss, train_accuracy = trainer.train(number)
+        trained = perf_counter()
+        validation_loss, validation_accuracy, logits = trainer.validate(number)
 
-            if not math.isfinite(train_loss):
-                result.not_finite = "training"
-            elif trainer.validates and not math.isfinite(validation_loss):
-                result.not_finite = "validation"
-            if result.not_finite:
-                break
-            epoch = Epoch(
-                epoch=number,
-                learning_rate=backbone_rate,
-                head_learning_rate=head_rate,
-                train_loss=train_loss,
-                train_accuracy=train_accuracy,
-                validation_loss=validation_loss,
-                validation_accuracy=validation_accuracy,
-                seconds=perf_counter() - started,
-                images_per_second=trainer.seen / (trained - started),
-                selection=trainer.measure(validation_loss, validation_accuracy, logits),
-            )
-            trainer.show(epoch)
-            result.add(epoch, trainer.scored_network, logits, keep=trainer.is_main)
-            if trainer.is_main:
-                _log_epoch(epoch, training.epochs, best=trainer.validates and result.best is epoch)
-            after_epoch(result)
+        if not math.isfinite(train_loss):
+            result.not_finite = "training"
+        elif trainer.validates and not math.isfinite(validation_loss):
+            result.not_finite = "validation"
+        if result.not_finite:
+            break
+        epoch = Epoch(
+            epoch=number,
+            learning_rate=backbone_rate,
+            head_learning_rate=head_rate,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            validation_loss=validation_loss,
+            validation_accuracy=validation_accuracy,
+            seconds=perf_counter() - started,
+            images_per_second=trainer.seen / (trained - started),
+            selection=trainer.measure(validation_loss, validation_accuracy, logits),
+        )
+        result.add(epoch, trainer.scored_network, logits, keep=trainer.is_main)
+        if trainer.is_main:
+            _log_epoch(epoch, training.epochs, best=trainer.validates and result.best is epoch)
+        after_epoch(result)
     return result
 
 

@@ -19,7 +19,6 @@ from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.detector_file import DetectorSlot
 from deepfake_detection.models.run_identity import describe_weights, fingerprint_of, identify_run
 from deepfake_detection.parameters import TrainingParameters
-from deepfake_detection.short_paths import short_path
 from deepfake_detection.training.build_detector import (
     RunSettings,
     build_detector,
@@ -149,7 +148,7 @@ def find_checkpoint(
     if others := states.others(run):
         log.info(
             "Ignored %d checkpoint%s of runs with other settings or another split in %s",
-            len(others), "s" if len(others) > 1 else "", short_path(states.folder),
+            len(others), "s" if len(others) > 1 else "", states.folder,
         )  # fmt: skip
     if not training.checkpoint.resume:
         return None
@@ -158,7 +157,7 @@ def find_checkpoint(
         log.info(
             "Resuming after epoch %d of the same run (%s). To start from the first epoch: "
             "--params training.checkpoint.resume=false",
-            len(state["result"]["history"]), short_path(states.path(run)),
+            len(state["result"]["history"]), states.path(run),
         )  # fmt: skip
     return state
 

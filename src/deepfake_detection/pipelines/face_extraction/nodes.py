@@ -17,7 +17,6 @@ from deepfake_detection.images.sources_and_groups import group_faces, name_sourc
 from deepfake_detection.parameters import FaceExtractionParameters, ImageSetParameters
 from deepfake_detection.pipelines.face_extraction.contact_sheet import draw_crops
 from deepfake_detection.reports.words import counted
-from deepfake_detection.short_paths import short_path
 
 log = logging.getLogger(__name__)
 
@@ -182,7 +181,7 @@ def _log_found(
     log.info(
         "Found %s in %s of %s (%s searched); crops in %s",
         counted(len(index), "face"), f"{with_faces:,}", counted(files, "file"),
-        counted(frames, "frame"), short_path(folder),
+        counted(frames, "frame"), folder,
     )  # fmt: skip
     for name, part in index.groupby("class_name", sort=False):
         log.info(

@@ -34,7 +34,6 @@ from deepfake_detection.pipelines.studies.tables import (
     tabulate_runs,
 )
 from deepfake_detection.pipelines.training.nodes import train_detector
-from deepfake_detection.short_paths import short_path
 from deepfake_detection.training.build_detector import RunSettings
 from deepfake_detection.training.checkpoints import TrainingCheckpoints
 from deepfake_detection.training.results import FinishedRuns
@@ -68,10 +67,7 @@ def train_run(
     settings = RunSettings(model, backbones.preprocessing(model), training)
     run = fingerprint_of(identify(settings, split_summary))
     if finished := finished_runs.get(run):
-        log.info(
-            "Not trained again, since it was with these settings: %s",
-            short_path(finished.detector.path),
-        )
+        log.info("Not trained again, since it was with these settings: %s", finished.detector.path)
         # left by a kill between saving the detector and removing its checkpoint
         training_checkpoints.remove(run)
         return finished.read_history(), finished.read_validation_logits(), finished.detector
