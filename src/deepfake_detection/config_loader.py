@@ -99,7 +99,7 @@ class StudyConfigLoader(OmegaConfigLoader):
             in_files = self._read({})
             plan.check_given_rows(given, in_files)
             parameters = plan.keep_order_of_rows(parameters, in_files)
-        self["parameters"], self.studies = plan.plan_studies(parameters, without_recipe)
+        self["parameters"], self.studies = plan.plan_studies(parameters, without_recipe, self.env)
 
     def _merge_recipe(self, plain: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         """Merge the recipe over the base files, below the environment and the command line."""

@@ -59,6 +59,7 @@ class StudyParameters(StudyOptions):
     heading: str
     axes: dict[str, list[str]]
     runs: dict[str, RunParameters]
+    environment: str | None  # of --env
 
     @property
     def splits(self) -> dict[str, splits.SplitParameters]:

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from study_samples import make_history, make_metric_table, make_metrics, make_study
+from study_samples import BASE, make_history, make_metric_table, make_metrics, make_study
 
+from deepfake_detection.parameters import EvaluationParameters
 from deepfake_detection.pipelines.studies.choice import choose_row, say_choice, say_use
 from deepfake_detection.pipelines.studies.tables import (
     compare_split_methods,
@@ -17,6 +18,7 @@ from deepfake_detection.pipelines.studies.tables import (
     tabulate_runs,
 )
 
+EVALUATION = EvaluationParameters.model_validate(BASE["evaluation"])
 METHODS = {"group": {}, "individual": {"split": {"method": "individual"}}}
 
 
@@ -122,7 +124,7 @@ def test_the_best_row_that_is_not_overfit_is_chosen(accuracies, limit):
     assert len(choice["ruled_out"]) == len(rows) - len(left)
     if not left:
         assert choice["chosen"] is choice["run"] is choice["use"] is None
-        assert say_use(choice) == ""
+        assert say_use(choice, "demo") == ""
         assert "mine.overfit_above" in say_choice(choice)
         return
     best = [name for name in left if left[name] == max(left.values())]
@@ -142,6 +144,36 @@ def test_a_tie_and_overlapping_intervals_are_told():
     assert alone["tied_with"] == alone["overlapping"] == []
 
 
+def make_predictions(study, right):
+    """Predictions of 200 validation images, of which each run has a share right."""
+    runs = []
+    for name, share in right.items():
+        labels = np.arange(200) % 2
+        predicted = np.where(np.arange(200) < 200 * share, labels, 1 - labels)
+        runs.append(pd.DataFrame({
+            "run": name, "subset": "validation", "path": [f"{at}.png" for at in range(200)],
+            "label": labels, "class_name": np.where(labels, "fake", "real"), "source": range(200),
+            "group": range(200), "logit": np.where(predicted, 1.0, -1.0),
+            "fake_probability": np.where(predicted, 0.7, 0.3), "predicted": predicted,
+        }))  # fmt: skip
+    return pd.concat(runs, ignore_index=True)
+
+
+@pytest.mark.parametrize(("second", "clear"), [(0.6, True), (0.89, False)])
+def test_the_next_row_is_compared_image_by_image(second, clear):
+    study = make_study({"a": {}, "b": {}, "c": {}})
+    right = {"a": second, "b": 0.9, "c": 0.5}
+    table, predictions = make_table(study, right), make_predictions(study, right)
+    choice = choose_row(study, table, predictions, EVALUATION)
+    other = "b" if choice["chosen"] == "a" else "a"
+    after = choice["runner_up"]
+    assert after["row"] == other
+    assert after["difference"] == pytest.approx(0.9 - second)
+    assert after["low"] <= after["difference"] <= after["high"]
+    assert (after["low"] > 0) == clear
+    assert ("no clear winner" not in choice["reason"]) == clear
+
+
 def test_an_inflated_row_is_never_chosen_over_a_grouped_one():
     choice = choose({"grid": {"method": METHODS}}, [0.7, 0.98])
     assert choice["chosen"] == "group"
@@ -152,7 +184,9 @@ def test_the_choice_says_how_its_best_run_is_used():
     choice = choose({"seeds": [3, 4], "one": {"model": "vgg16"}}, [0.8, 0.9])
     use = "run=studies/mine/one.seed_4,run_split=studies/mine/split_group_80_20"
     assert (choice["run"], choice["model"], choice["use"]) == ("one.seed_4", "vgg16", use)
-    assert say_use(choice).endswith(f" --params {use}")
+    assert say_use(choice, None).endswith(f" --params {use}")
+    assert "--env" not in say_use(choice, None)
+    assert say_use(choice, "demo").startswith("kedro run --env demo --pipelines ")
     # the detector of a fold was trained on a part of the images only
     assert choose({"folds": 3, "one": {}}, [0.8, 0.9, 0.7])["use"] is None
 

@@ -1,28 +1,38 @@
 """Which row of a study is chosen, by what rule, and how its best run is used."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from deepfake_detection.parameters import StudyParameters
+from deepfake_detection.parameters import EvaluationParameters, StudyParameters
+from deepfake_detection.pipelines.studies.paired_rows import compare_rows, split_by_run
 from deepfake_detection.pipelines.studies.plan import SPLIT
 from deepfake_detection.pipelines.studies.tables import BEST
 from deepfake_detection.reports.words import counted
 
 
-def choose_row(study: StudyParameters, table: pd.DataFrame) -> dict[str, Any]:
+def choose_row(
+    study: StudyParameters,
+    table: pd.DataFrame,
+    predictions: pd.DataFrame | None = None,
+    evaluation: EvaluationParameters | None = None,
+) -> dict[str, Any]:
     """Choose a row by validation accuracy, mean over its seeds and folds.
 
     If the rows have individual splits and others, only the others are chosen from: individual
     splits inflate their scores. A row that leaves a class of fakes out is never chosen: it measures
-    how a detector does on unknown fakes.
+    how a detector does on unknown fakes. With `predictions` of all runs (column run) the chosen row
+    is compared with the next one, image by image.
 
     Returns:
         rule; chosen (a row's name, or None), title, run (its best), model, split_method,
         validation_accuracy; reason; tied_with (rows with the same accuracy); overlapping (lower
-        rows whose interval, the mean of their runs', overlaps with the chosen row's); ruled_out
+        rows whose interval, the mean of their runs', overlaps with the chosen row's);
+        runner_up (the next row: row, title, and difference, low, high: how much lower its
+        validation accuracy is, paired; None if unknown); ruled_out
         (titles of rows that count as overfit); verdicts (by row); use (the parameters that make
         its detector the project's; None for a fold, trained on a part of the images only).
     """
@@ -48,6 +58,7 @@ def choose_row(study: StudyParameters, table: pd.DataFrame) -> dict[str, Any]:
         "reason": "",
         "tied_with": [],
         "overlapping": [],
+        "runner_up": None,
         "ruled_out": list(rows.loc[overfit, "title"]),
         "verdicts": verdicts,
     }
@@ -65,7 +76,15 @@ def choose_row(study: StudyParameters, table: pd.DataFrame) -> dict[str, Any]:
     runs = table[table["row"] == chosen]
     run = str(runs["run"].iloc[int(runs[BEST].argmax())])
     folder, split = f"studies/{study.name}", study.runs[run].split.name
-    reason = _say_reason(row, len(eligible), eligible.loc[tied, "title"], len(overlapping))
+    runner_up = None
+    if len(eligible) > 1 and predictions is not None and evaluation is not None:
+        after = tied[0] if tied else str(below["accuracy"].idxmax())
+        runner_up = {"row": after, "title": eligible.loc[after, "title"]} | _compare(
+            study, predictions, chosen, after, evaluation.confidence
+        )
+    reason = _say_reason(
+        row, len(eligible), eligible.loc[tied, "title"], len(overlapping), runner_up
+    )
     if mixed:
         best = rows[individual].sort_values("accuracy").iloc[-1]
         reason += f"; individual splits reach {best['accuracy']:.4f}, which is inflated"
@@ -79,6 +98,7 @@ def choose_row(study: StudyParameters, table: pd.DataFrame) -> dict[str, Any]:
         "reason": reason,
         "tied_with": tied,
         "overlapping": overlapping,
+        "runner_up": runner_up,
         "verdicts": verdicts | dict.fromkeys(tied, "tied") | {chosen: "chosen"},
         "use": None if study.folds else f"run={folder}/{run},run_split={folder}/{SPLIT}{split}",
     }
@@ -94,7 +114,28 @@ def _say_rule(limit: float | None, repeats: int, mixed: bool, left_out: bool) ->
     )
 
 
-def _say_reason(row: pd.Series, eligible: int, tied: pd.Series, overlapping: int) -> str:
+def _compare(
+    study: StudyParameters,
+    predictions: pd.DataFrame,
+    chosen: str,
+    after: str,
+    confidence: float,
+) -> dict[str, float | None]:
+    """How much lower the validation accuracy of the next row is, with its interval."""
+    scored = split_by_run(predictions, "validation")
+    rows = study.rows
+    found = compare_rows(scored, rows[chosen], rows[after], "accuracy", "validation", confidence)
+    values = {"difference": found.difference, "low": found.low, "high": found.high}
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
+
+
+def _say_reason(
+    row: pd.Series,
+    eligible: int,
+    tied: pd.Series,
+    overlapping: int,
+    runner_up: Mapping[str, Any] | None,
+) -> str:
     accuracy = f"{row['accuracy']:.4f}"
     if len(tied):
         titles = ", ".join([row["title"], *tied])
@@ -103,7 +144,11 @@ def _say_reason(row: pd.Series, eligible: int, tied: pd.Series, overlapping: int
         reason = (
             f"its validation accuracy, {accuracy}, is the highest of {counted(eligible, 'row')}"
         )
-    if overlapping:
+    if runner_up and runner_up["low"] is not None:
+        low, high = runner_up["low"], runner_up["high"]
+        what = f"the difference to the next one, {runner_up['title']}, is {low:+.3f} to {high:+.3f}"
+        reason += f"; no clear winner: {what}" if low <= 0 else f"; {what}"
+    elif overlapping:
         rows = counted(overlapping, "lower row")
         reason += f"; no clear winner, its interval overlaps with that of {rows}"
     return reason
@@ -115,10 +160,13 @@ def say_choice(choice: Mapping[str, Any]) -> str:
     return f"{chosen} (rule: {choice['rule']}). {as_sentence(choice['reason'])}"
 
 
-def say_use(choice: Mapping[str, Any]) -> str:
+def say_use(choice: Mapping[str, Any], environment: str | None) -> str:
     """The command that scores the chosen run and writes its report; empty where there is none."""
+    if not choice["use"]:
+        return ""
+    env = f"--env {environment} " if environment else ""
     pipelines = "leakage_audit,evaluation,robustness,reporting"
-    return f"kedro run --pipelines {pipelines} --params {choice['use']}" if choice["use"] else ""
+    return f"kedro run {env}--pipelines {pipelines} --params {choice['use']}"
 
 
 def as_sentence(text: str) -> str:

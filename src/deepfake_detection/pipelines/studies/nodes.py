@@ -112,10 +112,16 @@ def score_run(
     return predictions, metric_table, detector.describe() | metrics | about
 
 
-def tabulate(study: StudyParameters, **results: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
+def tabulate(
+    study: StudyParameters,
+    predictions: pd.DataFrame,
+    evaluation: EvaluationParameters,
+    **results: Any,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Put the results of all runs of a study into its table, and choose a row.
 
-    `results` are `metrics:RUN`, `metric_table:RUN` and `split_summary:SPLIT`.
+    `predictions` are those of all runs; `results` are `metrics:RUN`, `metric_table:RUN` and
+    `split_summary:SPLIT`.
 
     Raises:
         UserError: If the latest result of a run has other settings or another split.
@@ -123,12 +129,12 @@ def tabulate(study: StudyParameters, **results: Any) -> tuple[pd.DataFrame, dict
     metrics, splits = select_results(results, "metrics"), select_results(results, "split_summary")
     _check_metrics(study, metrics, splits)
     table = tabulate_runs(study, metrics, select_results(results, "metric_table"))
-    choice = choose_row(study, table)
+    choice = choose_row(study, table, predictions, evaluation)
     table["verdict"] = table["row"].map(choice["verdicts"]).fillna("")
     _log_table(study, table, splits)
     log.info("%s", say_choice(choice))
-    if command := say_use(choice):
-        log.info("Use its detector (with the --env of the study): %s", command)
+    if command := say_use(choice, study.environment):
+        log.info("Use its detector: %s", command)
     return table, choice
 
 

@@ -118,7 +118,7 @@ def render_study(results: StudyResults, figures: dict[str, Figure]) -> str:
         "scores": _score_chosen(results),
         "reason": as_sentence(results.choice["reason"]),
         "rule": as_sentence(results.choice["rule"]),
-        "use": say_use(results.choice),
+        "use": say_use(results.choice, study.environment),
         "settings": flatten_settings(tables.shared_settings(study)),
         "number": as_number,
         "interval": as_interval,

@@ -118,8 +118,9 @@ def _create_tables(study: StudyParameters) -> Iterator[Node]:
     histories = _name_results(study, "training_history", study.runs)
     summaries = _name_results(study, "split_summary", [f"{SPLIT}{name}" for name in study.splits])
     yield create(check_weights, {})
-    yield create(tabulate, metrics | metric_tables | summaries, "table", "choice")
     yield create(gather_predictions, predictions, "predictions")
+    gathered = _name_entries(study, "predictions") | {"evaluation": "params:evaluation"}
+    yield create(tabulate, gathered | metrics | metric_tables | summaries, "table", "choice")
     of_page = _name_entries(study, "table", "summary", "choice") | histories | summaries
     drawn = ["curves", "losses", "comparisons", "scores"]
     of_summary = table
@@ -137,8 +138,7 @@ def _create_tables(study: StudyParameters) -> Iterator[Node]:
         yield create(tabulate_kinds, metric_tables, "kinds")
         of_page |= _name_entries(study, "kinds")
     if study.cumulative:
-        scored = _name_entries(study, "predictions") | {"evaluation": "params:evaluation"}
-        yield create(compare_steps, scored | histories, "steps")
+        yield create(compare_steps, gathered | histories, "steps")
         of_page |= _name_entries(study, "steps")
         drawn.append("steps_figure")
     yield create(report_study, of_page, "page", *drawn, by_name=True)

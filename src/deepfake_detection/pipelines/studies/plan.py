@@ -40,12 +40,12 @@ _Model = TypeVar("_Model", StudyOptions, RunParameters)
 
 
 def plan_studies(
-    parameters: Raw, without_recipe: Raw | None = None
+    parameters: Raw, without_recipe: Raw | None = None, environment: str | None = None
 ) -> tuple[Raw, list[StudyParameters]]:
     """Complete the block of each study that `studies` names.
 
     A row with a recipe of its own starts from `without_recipe`: all parameters without the
-    project's recipe, if it has one.
+    project's recipe, if it has one. `environment` is that of --env.
 
     Returns:
         All parameters, where a study's block now holds `about` (as `StudyParameters`) and the
@@ -56,13 +56,17 @@ def plan_studies(
     """
     names = {name: heading for name, heading in parameters["studies"].items() if heading}
     plain = without_recipe or parameters
-    studies = [_plan(name, heading, parameters, plain) for name, heading in names.items()]
+    studies = [
+        _plan(name, heading, parameters, plain, environment) for name, heading in names.items()
+    ]
     dropped = parameters["studies"].keys() - names.keys()
     kept = {name: value for name, value in parameters.items() if name not in dropped}
     return kept | {study.name: _as_block(study) for study in studies}, studies
 
 
-def _plan(name: str, heading: str, parameters: Raw, plain: Raw) -> StudyParameters:
+def _plan(
+    name: str, heading: str, parameters: Raw, plain: Raw, environment: str | None
+) -> StudyParameters:
     if name in ProjectParameters.model_fields or not re.fullmatch(r"[A-Za-z]\w*", name):
         raise UserError(
             f"parameter 'studies': '{name}' cannot be the name of a study: start with a letter, "
@@ -97,8 +101,9 @@ def _plan(name: str, heading: str, parameters: Raw, plain: Raw) -> StudyParamete
             settings = merge(shared, _pick(content, SETTINGS), repeat) | about
             runs[run] = _validate(RunParameters, settings, f"{name}.{row}")
     study = StudyParameters(
-        **checked.model_dump(), name=name, heading=heading, axes=axes, runs=runs
-    )
+        **checked.model_dump(), name=name, heading=heading, axes=axes, runs=runs,
+        environment=environment,
+    )  # fmt: skip
     _warn_of_equal_rows(study)
     return study
 

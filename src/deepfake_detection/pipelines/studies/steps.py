@@ -2,19 +2,17 @@
 
 import logging
 import math
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from deepfake_detection.metrics.differences import Difference, measure_over_runs
 from deepfake_detection.parameters import EvaluationParameters, StudyParameters
+from deepfake_detection.pipelines.studies.paired_rows import compare_rows, split_by_run
 from deepfake_detection.pipelines.studies.tables import select_results
 
 log = logging.getLogger(__name__)
 
 _METRICS = ("accuracy", "roc_auc")
-_OTHER_IMAGES = "no difference: the rows are scored on different images"
 
 
 def compare_steps(
@@ -37,7 +35,7 @@ def compare_steps(
         row before), note. What the first row has none of is NaN.
     """
     subset = "test" if "test" in set(predictions["subset"]) else "validation"
-    scored = dict(list(predictions[predictions["subset"] == subset].groupby("run")))
+    scored = split_by_run(predictions, subset)
     by_run = select_results(histories, "training_history")
     first = next(iter(study.rows))
     before: str | None = None
@@ -46,7 +44,7 @@ def compare_steps(
         seconds = float(pd.concat([by_run[run] for run in runs])["seconds"].median())
         for metric in _METRICS:
             step, whole = (
-                _compare(scored, runs, others, metric, subset, evaluation)
+                compare_rows(scored, runs, others, metric, subset, evaluation.confidence)
                 for others in ((study.rows[before], study.rows[first]) if before else (None, None))
             )
             steps.append(
@@ -79,33 +77,3 @@ def compare_steps(
             added["seconds_ratio"],
         )  # fmt: skip
     return table
-
-
-def _compare(
-    scored: dict[Any, pd.DataFrame],
-    runs: list[str],
-    others: list[str] | None,
-    metric: str,
-    subset: str,
-    evaluation: EvaluationParameters,
-) -> Difference:
-    """The difference of a row's runs to those of another; the value alone where there is none."""
-    ours = [scored[run] for run in runs]
-    pairs = [
-        (rows, aligned)
-        for rows, other in zip(ours, others or [], strict=bool(others))
-        if (aligned := _align(scored[other], rows)) is not None
-    ]
-    if len(pairs) == len(runs):
-        return measure_over_runs(pairs, metric, subset, evaluation.confidence)
-    pairs = list(zip(ours, ours, strict=True))
-    alone = measure_over_runs(pairs, metric, subset, evaluation.confidence)
-    nan, note = math.nan, _OTHER_IMAGES if others else None
-    return replace(alone, difference=nan, low=nan, high=nan, differing_groups=0, note=note)
-
-
-def _align(others: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame | None:
-    """The other run's rows in the order of these; None if they are of different images."""
-    if set(others["path"]) != set(ours["path"]):
-        return None
-    return ours[["path"]].merge(others, on="path", validate="one_to_one")
