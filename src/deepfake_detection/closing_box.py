@@ -81,16 +81,17 @@ def _tell_metric(name: str, metric: Mapping[str, float | None]) -> str:
 
 def _tell_study(study: str, catalog: DataCatalog, environment: str | None) -> dict[str, str]:
     choice = catalog.load(f"{study}.choice")
+    from deepfake_detection.pipelines.studies.choice import say_use
+
     chosen, accuracy = choice["title"], choice["validation_accuracy"]
     verdict = f"{chosen}, validation accuracy {accuracy:.4f}" if chosen else "no row is chosen"
     env = f" --env {environment}" if environment else ""
-    use = f"{_command('kedro')} run{env} --pipelines evaluation,robustness,reporting --params "
-    # without a detector to be used, as of folds, the same settings train one
-    again = f"{_command('kedro')} run{env}"
+    # of folds there is no detector to be used: the same settings train one
+    use = (say_use(choice) or "kedro run").removeprefix("kedro run")
     return {
         "Verdict": verdict,
         "Why": choice["reason"],
-        "Next": f"{use}{choice['use']}" if choice["use"] else again,
+        "Next": f"{_command('kedro')} run{env}{use}",
     }
 
 
