@@ -11,8 +11,6 @@ STAMP := .venv/.installed
 
 demo: setup
 	$(BIN)/kedro run --env demo
-	@echo "Score pictures with the demo's detector in a browser:"
-	@echo "  $(BIN)/deepfake-page data/demo/06_models/resnet18/detector.safetensors"
 
 test: setup
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile

@@ -90,7 +90,7 @@ class ProjectTraining(Workload):
     def time_more(self) -> dict[str, float]:
         """Images per second of validation, and seconds to write the training state."""
         started = perf_counter()
-        self.trainer.validate(1)
+        self.trainer.validate()
         validated = perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             TrainingCheckpoints(Path(folder)).save("0" * 64, self.trainer.state_dict())

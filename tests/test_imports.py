@@ -12,7 +12,7 @@ NAME = "deepfake_detection"
 # Each imports from those before it alone; those in one line don't import each other
 LAYERS = (
     {"errors"},
-    {"atomic_write", "csv_cells", "file_lock", "interruptions"},
+    {"atomic_write", "csv_cells", "file_lock", "interruptions", "terminal"},
     {"parameters"},
     {"images", "command_options"},
     {"faces"},

@@ -1,7 +1,9 @@
 """The error for what a user can correct, and how it describes mistyped names and other errors."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 import click
 
@@ -17,6 +19,19 @@ class UserError(click.ClickException):
 
     def __str__(self) -> str:
         return self.message
+
+    def format_message(self) -> str:
+        """The message as the command line shows it."""
+        return shorten_paths(self.message)
+
+
+def shorten_paths(text: str) -> str:
+    """The text, with paths inside the current folder relative to it."""
+    try:
+        here = str(Path.cwd())
+    except FileNotFoundError:
+        return text
+    return re.sub(rf"(?<![\w./-]){re.escape(here)}/", "", text)
 
 
 def user_error_behind(error: BaseException | None) -> UserError | None:

@@ -14,6 +14,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from deepfake_detection import checks, run_manifest
+from deepfake_detection.closing_box import find_page, show_box
 from deepfake_detection.config_loader import StudyConfigLoader
 from deepfake_detection.datasets.atomic import AtomicDataset
 from deepfake_detection.errors import UserError, first_line, user_error_behind
@@ -29,7 +30,7 @@ _SHOWN_RESULTS = (
     "detector", "final_detector", "imported_detector", "calibrated_detector", "predictions",
     "metric_table",
     "robustness_table", "paired_differences", "scores", "source_scores", "submission",
-    "onnx_detector", "onnx_prepare", "model_card", "report", "table", "page",
+    "onnx_detector", "onnx_prepare", "model_card", "table",
 )  # fmt: skip
 
 
@@ -142,10 +143,15 @@ class ProjectHooks:
             raise cause
 
     @hook_impl
-    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Complete the manifest, and log where the results are."""
+    def after_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
+        """Complete the manifest, and say where the results are."""
         self._end_manifest(catalog, None)
         outputs = pipeline.all_outputs()
+        if page := find_page(outputs):
+            show_box(page, catalog, run_params.get("env"))
+            return
         shown = [
             name
             for wanted in _SHOWN_RESULTS

@@ -24,10 +24,13 @@ if sys.excepthook is sys.__excepthook__:
 
 from deepfake_detection.config_loader import StudyConfigLoader  # noqa: E402
 from deepfake_detection.hooks import ProjectHooks  # noqa: E402
+from deepfake_detection.terminal import fold_log_lines  # noqa: E402
 
 # Printed on every run, and nothing that a user of this project can change
 warnings.filterwarnings("ignore", message=r"register_new_resolver\(\) is deprecated")
 warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
+
+fold_log_lines()
 
 HOOKS = (ProjectHooks(),)
 

@@ -5,6 +5,7 @@ import subprocess
 from datetime import datetime
 from pathlib import Path
 
+import pandas as pd
 from demo_project import latest
 
 DemoRun = tuple[Path, subprocess.CompletedProcess[str]]
@@ -34,21 +35,41 @@ def test_the_main_job_says_what_it_does_and_ends_with_the_report(demo_run):
         "drawings made by this project",
     ):
         assert line in said
-    last = said.strip().splitlines()[-1]
-    assert last.split(": ", 1)[1] == str(
-        latest(project, "data/demo/08_reporting/shufflenet_v2_x0_5/report.html")
-    )
+    box = said.strip().splitlines()[-6:]
+    assert {len(line) for line in box} == {max(map(len, box))}
+    told = dict(line.strip("│ ").split(maxsplit=1) for line in box[1:-1])
+    report = latest(project, "data/demo/08_reporting/shufflenet_v2_x0_5/report.html")
+    assert told["Report"] == str(report.relative_to(project))
+    folder = "data/demo/07_model_output/shufflenet_v2_x0_5"
+    scored = pd.read_csv(latest(project, f"{folder}/predictions.csv")).query("subset == 'test'")
+    right = scored[scored["predicted"] == scored["label"]]["label"]
+    assert f"{(right == 1).sum()} of 20 fakes" in told["Verdict"]
+    assert f"{(right == 0).sum()} of 10 real" in told["Verdict"]
+    command, detector = told["Next"].split()
+    assert Path(command).name == "deepfake-page"
+    assert latest(project, detector).exists()
 
 
 def test_the_main_job_is_calm(demo_run):
     _, done = demo_run
-    assert len(done.stdout.splitlines()) < 34
+    lines = done.stdout.splitlines()
+    assert all(len(line) <= 110 for line in lines)
+    assert sum(line[:1].isdigit() for line in lines) < 40
     assert "Warning" not in done.stdout + done.stderr
+    assert not any("/project/data" in line for line in lines)
     warnings = [line for line in done.stdout.splitlines() if "WARNING" in line]
     # the one thing to be warned of in a set as small as this: how few groups it has
     assert len(warnings) == 3
-    assert "error_rate" in warnings[0]
+    assert "sure verdicts" in warnings[0]
     assert all("holds only 2 groups of images" in line for line in warnings[1:])
+
+
+def test_a_run_without_a_page_ends_without_a_box(project, kedro):
+    given = "images=data/demo/01_raw/generated_faces/real/0.jpg"
+    done = kedro(project, "run", "--env", "demo", "--pipelines", "inference", "--params", given)
+    assert done.returncode == 0, done.stderr
+    assert "╭" not in done.stdout
+    assert "Scores: data/demo/07_model_output/inference/scores.csv" in " ".join(done.stdout.split())
 
 
 def test_every_entry_of_the_main_job_is_a_file(demo_project):

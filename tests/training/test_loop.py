@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -47,6 +48,23 @@ def test_the_best_weights_are_those_of_the_best_epoch_not_of_the_last():
     labels = VALIDATION.labels.numpy() == 1
     assert ((logits > 0) == labels).mean() == pytest.approx(max(accuracies))
     np.testing.assert_allclose(result.validation_logits, logits, atol=1e-5)
+
+
+def test_one_bar_of_all_epochs_tells_loss_and_time_left(monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", terminal)
+    network, training = make_network(), make_training(epochs=3)
+    trainer = make_trainer(network, training)
+    # each update is drawn, of two finished epochs of three to the last
+    bar = trainer.open_bar(2, 3)
+    bar.mininterval = 0
+    trainer.train(3)
+    trainer.validate()
+    assert bar.n == bar.total
+    drawn = terminal.getvalue().split("\r")
+    assert any(re.search(r"Epoch 3/3.* 6\d %", each) for each in drawn)
+    assert re.search(r"100 %, 00:00 left, loss=\d\.\d{3}", drawn[-1])
 
 
 def test_early_stopping_waits_for_its_patience_and_the_history_has_the_schedules_rates():

@@ -48,7 +48,7 @@ def _first_step(processes):
     trainer = make_trainer(network, training, pictures=(PICTURES, PICTURES), processes=processes)
     means = trainer.train(1)
     gradients = {name: each.grad.clone() for name, each in network.named_parameters()}
-    *validation, logits = trainer.validate(1)
+    *validation, logits = trainer.validate()
     return gradients, (*means, *validation), torch.from_numpy(logits)
 
 
@@ -154,7 +154,7 @@ def test_two_processes_listen_on_the_loopback_interface_alone_and_train_as_one(t
         network, ["fc"], validation, validation, task.settings.preprocessing,
         task.settings.training, precision="fp32", processes=Processes(CPU),
     )  # fmt: skip
-    _, accuracy, logits = alone.validate(1)
+    _, accuracy, logits = alone.validate()
     np.testing.assert_allclose(result.validation_logits, logits, rtol=1e-3, atol=1e-4)
     assert result.chosen.validation_accuracy == pytest.approx(accuracy)
 

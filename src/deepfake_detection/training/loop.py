@@ -80,13 +80,15 @@ class Trainer:
         backbone, head = group_parameters(network, heads, training.tune, training.optimizer)
         self._backbone_groups = len(backbone)
         self._optimizer = build_optimizer([*backbone, *head], training.optimizer)
-        steps = -(-count_batches(train, training, processes.count) // training.optimizer.accumulate)
+        self._batches = count_batches(train, training, processes.count)
+        steps = -(-self._batches // training.optimizer.accumulate)
         self._schedule = build_schedule(self._optimizer, training.schedule, training.epochs, steps)
         self._average = Average(network, training.ema) if training.ema else None
         # each real image has one fake in self-blending
         blended = training.self_blending.enabled
         self._loss = Loss(training.loss, torch.arange(2) if blended else train.labels, device)
         self._autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+        self.bar = tqdm(disable=True)
         resident = fit_on(device, (train, validation))
         self.seen, self.validates = 0, len(validation) > 0
         self._train = BatchLoader(train, device, resident=resident)
@@ -98,6 +100,16 @@ class Trainer:
         rates = [group["lr"] for group in self._optimizer.param_groups]
         backbone = self._backbone_groups
         return max(rates[:backbone], default=0.0), max(rates[backbone:])
+
+    def open_bar(self, finished: int, epochs: int) -> tqdm:
+        """Open the progress bar over all epochs, of which some may be finished."""
+        batches = self._batches + -(-len(self._validation) // self._training.batch_size)
+        self.bar = tqdm(
+            total=epochs * batches, initial=finished * batches, desc="Training", mininterval=0.5,
+            bar_format="{desc} {bar} {percentage:.0f} %, {remaining} left{postfix}",
+            leave=False, disable=None if self.is_main else True,
+        )  # fmt: skip
+        return self.bar
 
     @property
     def scored_network(self) -> nn.Module:
@@ -120,11 +132,9 @@ class Trainer:
         for layer in self._frozen_norms:
             layer.eval()
         sums, self.seen = torch.zeros(2, device=processes.device), inputs.seen
-        title = f"Epoch {epoch}/{training.epochs}"
+        self.bar.set_description(f"Epoch {epoch}/{training.epochs}", refresh=False)
         every, sizes = training.optimizer.accumulate, [len(batch) for batch in batches]
-        for at, (pictures, labels, share, size) in enumerate(
-            self._parts(self._train, batches, title)
-        ):
+        for at, (pictures, labels, share, size) in enumerate(self._parts(self._train, batches)):
             augmented, targets = inputs.make(pictures, labels)
             with self._autocast:
                 outputs = self._forward(self._normalise(augmented))
@@ -138,6 +148,9 @@ class Trainer:
             (loss if weight == 1 else loss * weight).backward()
             if at % every == every - 1 or at == len(batches) - 1:
                 self._step()
+            # a device is only waited for when the bar is drawn
+            if self.bar.update():
+                self.bar.set_postfix(loss=f"{loss.item():.3f}")
             loss = loss.detach() * (share * size * inputs.of_each)
             sums += _sums(_main_output(outputs).detach(), targets, loss)
         if training.schedule.name not in BY_STEP:
@@ -158,7 +171,7 @@ class Trainer:
             self._schedule.step()
 
     @torch.inference_mode()
-    def validate(self, epoch: int) -> tuple[float, float, Logits | None]:
+    def validate(self) -> tuple[float, float, Logits | None]:
         """Mean loss, accuracy and logits (see `TrainResult`) of the validation subset, if any.
 
         They are computed as a detector computes scores: in fp32, and not compiled.
@@ -174,8 +187,7 @@ class Trainer:
         sums = torch.zeros(2, device=processes.device)
         logits = torch.zeros(len(self._validation), 2, device=processes.device)
         seen = [logits[:0]]
-        title = f"Epoch {epoch}/{self._training.epochs}, validation"
-        for pictures, labels, share, size in self._parts(self._validation, batches, title):
+        for pictures, labels, share, size in self._parts(self._validation, batches):
             inputs = self._normalise(pictures)
             outputs = _main_output(network(inputs))
             if self._training.flip_average:
@@ -183,6 +195,7 @@ class Trainer:
             seen.append(outputs)
             loss = self._loss(outputs, labels)
             sums += _sums(outputs, labels, loss * (share * size))
+            self.bar.update()
         logits[places] = torch.cat(seen)
         # each row is of one process, and 0 in the others
         rows = processes.all_reduce(logits).cpu().double()
@@ -195,7 +208,7 @@ class Trainer:
         return measure(self._training.select_by, loss, accuracy, logits, pictures)
 
     def _parts(
-        self, loader: BatchLoader, batches: list[Tensor], title: str
+        self, loader: BatchLoader, batches: list[Tensor]
     ) -> Iterator[tuple[Tensor, Tensor, float, int]]:
         """Yield this process's part of each batch: pictures, labels, its share, the batch's size.
 
@@ -204,11 +217,8 @@ class Trainer:
         processes = self._processes
         # a last validation batch may have fewer pictures than there are processes
         parts = [part for batch in batches if len(part := processes.part(batch))]
-        bar = tqdm(
-            loader.batches(parts), total=len(parts), desc=title, unit="batch", leave=False,
-            disable=None if self.is_main else True,
-        )  # fmt: skip
-        for (pictures, labels), part, batch in zip(bar, parts, batches, strict=False):
+        loaded = loader.batches(parts)
+        for (pictures, labels), part, batch in zip(loaded, parts, batches, strict=False):
             share = self._loss.share(loader.labels[part], loader.labels[batch])
             yield pictures, labels, share, len(batch)
 
@@ -248,13 +258,25 @@ def train_network(
     and a trainer loaded with the checkpoint. `stop_after`: see `TrainResult.ends`.
     """
     result = result or TrainResult()
+    with trainer.open_bar(len(result.history), stop_after or training.epochs):
+        _train_epochs(trainer, training, result, stop_after, after_epoch)
+    return result
+
+
+def _train_epochs(
+    trainer: Trainer,
+    training: TrainingParameters,
+    result: TrainResult,
+    stop_after: int | None,
+    after_epoch: Callable[[TrainResult], None],
+) -> None:
     while not result.ends(training, stop_after):
         number = len(result.history) + 1
         backbone_rate, head_rate = trainer.learning_rates
         started = perf_counter()
         train_loss, train_accuracy = trainer.train(number)
         trained = perf_counter()
-        validation_loss, validation_accuracy, logits = trainer.validate(number)
+        validation_loss, validation_accuracy, logits = trainer.validate()
 
         if not math.isfinite(train_loss):
             result.not_finite = "training"
@@ -276,9 +298,9 @@ def train_network(
         )
         result.add(epoch, trainer.scored_network, logits, keep=trainer.is_main)
         if trainer.is_main:
+            trainer.bar.clear()
             _log_epoch(epoch, training.epochs, best=trainer.validates and result.best is epoch)
         after_epoch(result)
-    return result
 
 
 def _main_output(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
@@ -296,5 +318,5 @@ def _log_epoch(epoch: Epoch, epochs: int, *, best: bool) -> None:
     log.info(
         "Epoch %*d/%d: loss %.4f, accuracy %.4f%s; %.1f s, %.0f images/s%s",
         len(str(epochs)), epoch.epoch, epochs, epoch.train_loss, epoch.train_accuracy, validation,
-        epoch.seconds, epoch.images_per_second, " (best so far)" if best else "",
+        epoch.seconds, epoch.images_per_second, " (best)" if best else "",
     )  # fmt: skip
