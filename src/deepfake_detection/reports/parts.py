@@ -22,6 +22,7 @@ class Statement:
     tone: Literal["warning", "plain"]
     heading: str
     text: str
+    section: str = "trust"  # of the page, where it stands
 
 
 @dataclass(frozen=True)

@@ -110,9 +110,17 @@ def distort(accuracy=0.85, run=RUN):
             "run_fingerprint": run, "subset": "test", "distortion": distortion,
             "strength": strength, "strength_name": name, "n": 60, "note": None,
         }  # fmt: skip
-        for metric, class_name in [("accuracy", None), ("roc_auc", None), ("recall", "fake")]:
-            value = accuracy - 0.03 * place
+        of_class = [("recall", "fake"), ("recall", "real")]
+        for metric, class_name in [("accuracy", None), ("roc_auc", None), *of_class]:
+            change = -0.03 * place
+            value = accuracy + change
             ends = {"value": value, "low": value - 0.05, "high": value + 0.05}
+            if place:
+                ends |= {
+                    "difference": change, "difference_low": change - 0.02,
+                    "difference_high": change + 0.02, "corrected_low": change - 0.04,
+                    "corrected_high": change + 0.04,
+                }  # fmt: skip
             rows.append({**same, "metric": metric, "class_name": class_name, **ends})
     return pd.DataFrame(rows)
 
