@@ -56,7 +56,7 @@ def draw_robustness(robustness_table: pd.DataFrame, note: str | None) -> Figure:
         changes = of_class[["difference", "difference_low", "difference_high"]].to_numpy(np.float64)
         ends = np.nanmin([*changes.ravel(), -0.1]), np.nanmax([*changes.ravel(), 0.1])
         places[0].set_ylim(ends[0] - _MARGIN, ends[1] + _MARGIN)
-        places[0].yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:+.0f}"))
+        places[0].yaxis.set_major_formatter(FuncFormatter(_say_points))
         figure.supylabel(
             "Change (percentage points)", fontsize=rcParams["axes.labelsize"],
             color=rcParams["axes.labelcolor"],
@@ -65,6 +65,11 @@ def draw_robustness(robustness_table: pd.DataFrame, note: str | None) -> Figure:
         figure.legend(handles, names, loc="outside upper left", ncols=len(names))
         _add_notes(figure, robustness_table, note)
         return finished(figure)
+
+
+def _say_points(share: float, _: int) -> str:
+    points = round(100 * share)
+    return f"{points:+d}" if points else "0"
 
 
 def _fill_panel(axes: Axes, name: str, distorted: pd.DataFrame) -> None:

@@ -66,7 +66,7 @@ def folded(text: str, width: int, lines: int) -> str:
     needed = len(broken)
     while needed > 1 and len(narrower := _wrap(" ".join(broken), width - 1)) == needed:
         broken, width = narrower, width - 1
-    return "\n".join(broken).replace(_WHOLE, " : ")
+    return "\n".join(broken).replace(_WHOLE, " : ").replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _wrap(text: str, width: int) -> list[str]:
@@ -74,8 +74,8 @@ def _wrap(text: str, width: int) -> list[str]:
 
 
 def unbroken(text: str) -> str:
-    """The text with ratios, as in `80 : 20`, kept on one line."""
-    return text.replace(" : ", _WHOLE)
+    """The text with ratios, as in `80 : 20`, and numbers with their `%` kept on one line."""
+    return text.replace(" : ", _WHOLE).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def probability(value: float) -> str:
@@ -111,7 +111,7 @@ def rounded_percent(share: float, width: float = 1.0) -> str:
     >>> rounded_percent(0.8123, 0.3)
     '81 %'
     """
-    if math.isnan(share) or width < _PRECISE or 0 < share < 0.01 or 0.99 < share < 1:
+    if math.isnan(share) or width < _PRECISE or 0 < share < 0.005 or 0.995 < share < 1:
         return percent(share)
     return f"{100 * share:.0f} %"
 

@@ -73,18 +73,18 @@ def test_copies_in_training_come_first_whatever_else_there_is():
     leaks = audit_leaks({"near-duplicate": places})
     found = find(leaks=leaks, robustness=lower("brightness × 0.5", 0.0, 1.0))
     assert list(found) == ["leak", "distortion"]
-    assert found["leak"]["number"] == "3"
+    assert found["leak"]["number"] == "3 copies"
     assert found["leak"]["section"] == "data"
     # copies that are not in training, and an audit of another split, say nothing of the score
     elsewhere = audit_leaks({"near-duplicate": {"validation and test": places["train and test"]}})
     assert find(leaks=elsewhere) == {}
     assert find(leaks=leaks | {"split_fingerprint": "0" * 64}) == {}
-    assert find(split={"groups_in_more_than_one_subset": 7})["leak"]["number"] == "7"
+    assert find(split={"groups_in_more_than_one_subset": 7})["leak"]["number"] == "7 groups"
 
 
 def test_the_distortion_that_costs_most_is_told_with_both_recalls():
     found = find(robustness=lower("brightness × 0.5", 0.02, 1.0))["distortion"]
-    assert found["number"] == "80 % → 2 %"
+    assert found["number"] == "specificity 80 % → 2 %"
     for told in ("rightness × 0.5", "80 %", "2 %", "90 %", "100 %", "2 distortions"):
         assert told in found["text"]
     assert found["weight"] == pytest.approx((0.78 - 0.1) / 2)
@@ -97,12 +97,12 @@ def test_the_distortion_that_costs_most_is_told_with_both_recalls():
 
 def test_errors_of_one_group_are_told_with_its_name():
     found = find(score([("swap", 7)]))["errors by group"]
-    assert found["number"] == "5 of 5"
+    assert found["number"] == "5 of 5 false negatives"
     for told in ("All 5 false negatives", f"1 of {GROUPS} groups", "(7)"):
         assert told in found["text"]
     assert found["section"] == "errors"
     both = find(score([("swap", 7), ("real", 2), ("real", 3)]))["errors by group"]
-    assert both["number"] == "10 of 10"
+    assert both["number"] == "10 of 10 false positives"
     assert "All 10 false positives are of 2" in both["text"]
     # errors everywhere are of no group
     scored = score()
@@ -118,7 +118,7 @@ def test_images_that_are_groups_of_their_own_have_no_group_of_errors():
 def test_the_weakest_kind_of_fake_is_told_where_the_others_are_found_more_often():
     few = [("swap", group) for group in range(0, GROUPS, 2)]
     found = find(score(few, kinds=("swap", "reenactment")))["kind of fake"]
-    assert found["number"] == "50 %"
+    assert found["number"] == "recall 50 %"
     assert "swap" in found["text"]
     assert "100 %" in found["text"]
     # one kind alone has no other, and one more error says nothing
@@ -129,7 +129,7 @@ def test_the_weakest_kind_of_fake_is_told_where_the_others_are_found_more_often(
 def test_a_trait_is_told_where_its_corrected_interval_says_so():
     table = compare_measures().assign(effect=0.3)
     found = find(measures=table)["trait"]
-    assert found["number"] == "70 %"
+    assert found["number"] == "70 % of pairs"
     for told in ("less sharpness", "eyes", "false negative"):
         assert told in found["text"]
     assert "more" in find(measures=table.assign(effect=0.8))["trait"]["text"]
@@ -140,7 +140,7 @@ def test_a_trait_is_told_where_its_corrected_interval_says_so():
 def test_labels_are_told_where_the_whole_source_is_improbable():
     issues = score().head(5).assign(label_probability=0.001, source_label_probability=0.001)
     found = find(issues=issues)["labels"]
-    assert found["number"] == "5"
+    assert found["number"] == "5 labels"
     assert issues["source"].iloc[0] in found["text"]
     assert find(issues=issues.assign(source_label_probability=0.6)) == {}
 
@@ -149,7 +149,7 @@ def test_calibration_is_told_where_the_interval_of_a_bin_leaves_out_its_scores()
     scored = score([("real", group) for group in range(0, GROUPS, 2)])
     sure = scored.assign(fake_probability=np.where(scored["predicted"] == 1, 0.99, 0.01))
     found = find(sure)["calibration"]
-    assert found["number"] == "0.99 → 0.67"
+    assert found["number"] == "scores 0.99 → 0.67"
     assert "high" in found["text"]
     # probabilities that are the shares of fakes
     right = scored.assign(fake_probability=np.where(scored["predicted"] == 1, 0.667, 0.0))

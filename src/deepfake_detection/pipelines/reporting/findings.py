@@ -107,7 +107,7 @@ def _find_leak(tables: _Tables) -> Iterator[Finding]:
     if not copies and not shared:
         return
     if copies:
-        number = str(copies)
+        number = counted(copies, "copy", "copies")
         text = (
             f"{counted(copies, tables.image)} of {tables.subset} "
             f"{'has a copy or near-copy' if copies == 1 else 'have copies or near-copies'} "
@@ -115,7 +115,7 @@ def _find_leak(tables: _Tables) -> Iterator[Finding]:
         )
         advice = "Take the copies out, and train again."
     else:
-        number = f"{shared:,}"
+        number = counted(shared, "group")
         text = (
             f"{counted(shared, 'group')} {'is' if shared == 1 else 'are'} in more than one subset, "
             "so the score is too high for new ones."
@@ -145,19 +145,18 @@ def _find_distortion(tables: _Tables) -> Iterator[Finding]:
         rows.set_index("class_name")["value"].dropna()
         for rows in (table[table["strength_name"] == worst], table[table["distortion"] == "none"])
     )
-    words = {"real": (f"real {tables.image}s", "accepted"), "fake": ("fakes", "detected")}
-    told = [
-        f"of the {name} {rounded_percent(after[label])} instead of "
-        f"{rounded_percent(before[label])} are {done}"
-        for label, (name, done) in words.items()
+    names = {"real": "specificity", "fake": "recall"}
+    told = {
+        label: f"{rounded_percent(before[label])} to {rounded_percent(after[label])}"
+        for label in names
         if label in after and label in before
-    ]
-    lost = min(after.index, key=lambda name: after[name] - before[name])
+    }
+    lost = min(told, key=lambda label: after[label] - before[label])
+    other = next((f"; {names[label]} goes from {told[label]}" for label in told if label != lost), "")
     yield Finding(
-        "distortion", -float(costs[worst]),
-        f"{rounded_percent(before[lost])} → {rounded_percent(after[lost])}",
-        f"{worst[:1].upper()}{worst[1:]}: {', and '.join(told)}. It costs most of "
-        f"{counted(len(tried['strength_name'].unique()), 'distortion')}.",
+        "distortion", -float(costs[worst]), f"{names[lost]} {told[lost].replace(' to ', ' → ')}",
+        f"{worst[:1].upper()}{worst[1:]} lowers {names[lost]} from {told[lost]}{other}. "
+        f"It costs most of {counted(tried['strength_name'].nunique(), 'distortion')}.",
         "Do not trust the score of such pictures; add them to training.augmentation.", "robustness",
     )  # fmt: skip
 
@@ -184,7 +183,7 @@ def _find_errors_by_group(tables: _Tables) -> Iterator[Finding]:
         of_many = counted(len(groups), unit)
         told.append(f"{all_of} {kind}s are of {most:,} of {of_many} ({named}).")
         weights.append(held / len(of_class))
-        numbers.append(f"{held:,} of {total:,}")
+        numbers.append(f"{held:,} of {total:,} {kind}s")
     if told:
         yield Finding(
             "errors by group", max(weights), numbers[int(np.argmax(weights))], " ".join(told),
@@ -193,9 +192,10 @@ def _find_errors_by_group(tables: _Tables) -> Iterator[Finding]:
 
 
 def name_unit(scored: pd.DataFrame, source: str) -> str:
-    """What pages call a group: what they call a source, where each group is one."""
+    """What pages call a group: what they call a source, where the two are the same."""
     pairs = scored[["class_name", "source", "group"]].drop_duplicates()
-    return source if pairs["group"].is_unique else "group"
+    alike = pairs["group"].is_unique and not pairs.duplicated(["class_name", "source"]).any()
+    return source if alike else "group"
 
 
 def _share_by_chance(
@@ -232,7 +232,8 @@ def _find_kind_of_fake(tables: _Tables) -> Iterator[Finding]:
     if not difference_interval(difference, influence, fakes["group"].to_numpy(), level)[1] < 0:
         return
     yield Finding(
-        "kind of fake", -difference * float(of_kind.mean()) / 2, rounded_percent(recalls[weakest]),
+        "kind of fake", -difference * float(of_kind.mean()) / 2,
+        f"recall {rounded_percent(recalls[weakest])}",
         f"Of the {int(of_kind.sum()):,} fakes of the kind {weakest}, "
         f"{rounded_percent(recalls[weakest])} are detected; of the others {rounded_percent(rest)}.",
         "Train on more fakes of this kind.", "fake-kinds",
@@ -251,7 +252,7 @@ def _find_trait(tables: _Tables) -> Iterator[Finding]:
     rate = row["n_false"] / (row["n_false"] + row["n_right"])
     right = "detected fake" if row["kind"] == "false negative" else "accepted real image"
     yield Finding(
-        "trait", float(rate * 2 * abs(row["effect"] - 0.5) / 2), share,
+        "trait", float(rate * 2 * abs(row["effect"] - 0.5) / 2), f"{share} of pairs",
         f"In {share} of pairs, a {row['kind']} has {'more' if more else 'less'} {row['measure']} "
         f"({row['region']}) than a {right}.",
         f"Vary {row['measure']} in training, and score such pictures apart.", "error-measures",
@@ -270,10 +271,10 @@ def _find_labels(tables: _Tables) -> Iterator[Finding]:
         " and others" if len(sources) > _NAMED_GROUPS else ""
     )
     yield Finding(
-        "labels", len(doubtful) / len(tables.predictions) / 2, f"{len(doubtful):,}",
+        "labels", len(doubtful) / len(tables.predictions) / 2, counted(len(doubtful), "label"),
         f"{counted(len(doubtful), tables.image)} of {counted(len(sources), tables.source)} "
         f"({named}) {'has' if len(doubtful) == 1 else 'have'} a label less probable than "
-        f"{_IMPROBABLE:.0%}.".replace("%", " %"),
+        f"{rounded_percent(_IMPROBABLE)}.",
         "Check these labels before the next training.", "label-issues",
     )  # fmt: skip
 
@@ -296,7 +297,7 @@ def _find_calibration(tables: _Tables) -> Iterator[Finding]:
     high = worst["mean_probability"] > worst["share_of_fakes"]
     yield Finding(
         "calibration", float((gap.abs() * table["images"])[off.index].sum() / len(scored) / 2),
-        f"{worst['mean_probability']:.2f} → {worst['share_of_fakes']:.2f}",
+        f"scores {worst['mean_probability']:.2f} → {worst['share_of_fakes']:.2f}",
         f"Scores are too {'high' if high else 'low'}: of {worst['images']:,.0f} {tables.image}s "
         f"with a mean fake probability of {worst['mean_probability']:.2f}, "
         f"{rounded_percent(worst['share_of_fakes'])} are fakes.",

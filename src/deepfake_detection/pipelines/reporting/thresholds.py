@@ -45,14 +45,14 @@ def draw_scores(predictions: pd.DataFrame, threshold: float, temperature: float)
         axes.axhline(0, color=rcParams["axes.edgecolor"], linewidth=0.8)
         axes.axvline(
             _place_threshold(threshold), color=rcParams["text.color"], linewidth=1.6, gid=LINE,
-            label=f"threshold {threshold:.3g}",
+            label="threshold",
         )  # fmt: skip
         axes.patch.set_gid(PLOT)
         axes.set_xlim(-_END, _END)
-        most = 1.1 * max(abs(bar.get_height()) for bar in axes.patches)
-        axes.set_ylim(-most, most)
+        heights = [bar.get_height() for bar in axes.patches]
+        axes.set_ylim(1.1 * min(*heights, -0.05), 1.1 * max(*heights, 0.05))
         axes.set_xticks(logit(_TICKS), [f"{tick:g}" for tick in _TICKS])
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{abs(share):.0%}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * abs(share):.0f} %"))
         axes.grid(visible=False, axis="x")
         axes.set(xlabel="Fake probability", ylabel="Share of the class")
         axes.set_title(f"{_TITLE}, {subset}", pad=30)
