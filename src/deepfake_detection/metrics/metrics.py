@@ -6,7 +6,6 @@ Fake is the positive class; precision, recall and F1 are given for both classes,
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd

@@ -108,7 +108,7 @@ def _add_notes(figure: Figure, table: pd.DataFrame, note: str | None) -> None:
     if isinstance(accuracy["note"], str):
         lines[0] += f" {accuracy['note'][:1].upper()}{accuracy['note'][1:]}."
     missing = plain[(plain["metric"] == "recall") & plain["value"].isna()]
-    lines += [f"{each.class_name.capitalize()}: {each.note}." for each in missing.itertuples()]
+    lines += [f"{row['class_name'].capitalize()}: {row['note']}." for _, row in missing.iterrows()]
     lines += [note] if note else []
     figure.supxlabel(
         "\n".join(folded(line, _NOTE_CHARACTERS, _NOTE_LINES) for line in lines),

@@ -11,6 +11,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from deepfake_detection.metrics.metrics import bin_reliability
 from deepfake_detection.pipelines.reporting.figures import (
     draw_confusion_matrices,
     draw_curves,
@@ -19,7 +20,6 @@ from deepfake_detection.pipelines.reporting.figures import (
 )
 from deepfake_detection.pipelines.reporting.reliability import draw_reliability
 from deepfake_detection.pipelines.reporting.thresholds import draw_scores, list_thresholds
-from deepfake_detection.metrics.metrics import bin_reliability
 from deepfake_detection.reports.curves import best_row
 from deepfake_detection.reports.style import COLOURS
 from deepfake_detection.reports.words import percent

@@ -322,7 +322,8 @@ def test_three_findings_stand_on_the_first_screen_with_links_to_what_they_tell(i
 
 
 def test_a_page_has_few_words_outside_of_tables_and_folded_parts(inputs):
-    page = re.sub(r"<(table|details|dialog).*?</\1>", "", write_report(**inputs(BOTH)), flags=re.S)
+    left_out = re.compile(r"<(table|details|dialog).*?</\1>", re.DOTALL)
+    page = left_out.sub("", write_report(**inputs(BOTH)))
     assert len(Elements(page).words.split()) < 1200
 
 

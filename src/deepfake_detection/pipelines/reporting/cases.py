@@ -117,12 +117,10 @@ def choose_first(tiles: Sequence[CaseTile], of_group: dict[str, str]) -> list[Ca
 
     They are of both classes in turn, and of unlike groups as far as there are such.
     """
-    errors, right = (list(_take_turns(tiles, of_group, kinds)) for kinds in _BOTH_KINDS)
+    errors = list(_take_turns(tiles, of_group, FALSE_KINDS))
+    right = list(_take_turns(tiles, of_group, _RIGHT_KINDS))
     hits = right[: max(_FIRST, 2 * _FIRST - len(errors))]
     return errors[: 2 * _FIRST - len(hits)] + hits
-
-
-_BOTH_KINDS = (FALSE_KINDS, _RIGHT_KINDS)
 
 
 def _take_turns(
@@ -149,15 +147,14 @@ def group_errors(
     """The errors of a kind by their groups, those with the most first, single ones together."""
     _, scored = headline_predictions(predictions)
     of_class = scored[scored["label"] == label_of(kind)].astype({"group": str})
-    wrong = (of_class["predicted"] != of_class["label"]).groupby(of_class["group"]).agg(
-        ["sum", "size"]
-    )  # fmt: skip
+    wrong = of_class["group"][of_class["predicted"] != of_class["label"]].value_counts()
+    images = of_class["group"].value_counts()
     held: dict[str, list[CaseTile]] = {}
     for tile in tiles:
         if tile.case.kind == kind:
             held.setdefault(of_group[tile.case.path], []).append(tile)
     groups = [
-        CaseGroup(name, int(wrong.loc[name, "sum"]), int(wrong.loc[name, "size"]), of_name)
+        CaseGroup(name, int(wrong[name]), int(images[name]), of_name)
         for name, of_name in held.items()
     ]
     groups.sort(key=lambda group: -group.errors)
@@ -180,8 +177,8 @@ def fill_tiles(chosen: Sequence[ExplainedCase], folder: Path) -> list[CaseTile]:
             if picture.image is None:
                 tiles.append(CaseTile(case, "", "", picture.problem, 1.0, number))
                 continue
-            image, ratio = embed_picture(picture.image, edge), picture.image.width
-            ratio /= picture.image.height
+            image = embed_picture(picture.image, edge)
+            ratio = picture.image.width / picture.image.height
             tiles.append(CaseTile(case, image, embed_heat(case), "", ratio, number))
             weight += len(image)
             if weight > _PICTURE_BYTES and edge != _EDGES[-1]:

@@ -152,7 +152,9 @@ def _find_distortion(tables: _Tables) -> Iterator[Finding]:
         if label in after and label in before
     }
     lost = min(told, key=lambda label: after[label] - before[label])
-    other = next((f"; {names[label]} goes from {told[label]}" for label in told if label != lost), "")
+    other = next(
+        (f"; {names[label]} goes from {told[label]}" for label in told if label != lost), ""
+    )
     yield Finding(
         "distortion", -float(costs[worst]), f"{names[lost]} {told[lost].replace(' to ', ' → ')}",
         f"{worst[:1].upper()}{worst[1:]} lowers {names[lost]} from {told[lost]}{other}. "
@@ -216,19 +218,18 @@ def _share_by_chance(
 def _find_kind_of_fake(tables: _Tables) -> Iterator[Finding]:
     """The kind of fake that is found least, if the other kinds are found more often."""
     fakes = tables.scored[tables.scored["label"] == 1]
-    found = (fakes["predicted"] == 1).to_numpy(dtype=np.float64)
+    found: Floats = np.asarray(fakes["predicted"] == 1, dtype=np.float64)
     recalls = fakes.assign(found=found).groupby("class_name")["found"].mean()
     if len(recalls) < 2:
         return
     weakest = str(recalls.idxmin())
-    of_kind = (fakes["class_name"] == weakest).to_numpy(dtype=np.float64)
+    of_kind: Floats = np.asarray(fakes["class_name"] == weakest, dtype=np.float64)
     # any of the kinds might have been the weakest
     level = 1 - (1 - tables.confidence) / len(recalls)
-    others = 1 - of_kind
+    others = np.asarray(1.0 - of_kind, dtype=np.float64)
     rest = float((found * others).sum() / others.sum())
     difference = float(recalls[weakest]) - rest
-    influence: Floats = share_influence(found * of_kind, of_kind)
-    influence = influence - share_influence(found * others, others)
+    influence = share_influence(found * of_kind, of_kind) - share_influence(found * others, others)
     if not difference_interval(difference, influence, fakes["group"].to_numpy(), level)[1] < 0:
         return
     yield Finding(
@@ -246,7 +247,7 @@ def _find_trait(tables: _Tables) -> Iterator[Finding]:
     rows = table[table["differs"] == "yes"]
     if rows.empty:
         return
-    row = rows.loc[(rows["effect"] - 0.5).abs().idxmax()]
+    row = rows.iloc[int((rows["effect"] - 0.5).abs().argmax())]
     more = row["effect"] > 0.5
     share = rounded_percent(row["effect"] if more else 1 - row["effect"])
     rate = row["n_false"] / (row["n_false"] + row["n_right"])
@@ -293,7 +294,7 @@ def _find_calibration(tables: _Tables) -> Iterator[Finding]:
     off = table[outside & (gap.abs() >= _OFF)]
     if off.empty:
         return
-    worst = off.loc[(gap * table["images"])[off.index].abs().idxmax()]
+    worst = off.iloc[int((gap * table["images"])[off.index].abs().argmax())]
     high = worst["mean_probability"] > worst["share_of_fakes"]
     yield Finding(
         "calibration", float((gap.abs() * table["images"])[off.index].sum() / len(scored) / 2),

@@ -31,7 +31,9 @@ def say_verdict(outcomes: Mapping[str, Any], image: str) -> str:
     if outcomes["fakes"]:
         told.append(f"Detects {outcomes['detected']:,} of {counted(outcomes['fakes'], 'fake')}")
     if outcomes["real"]:
-        told.append(f"accepts {outcomes['accepted']:,} of {counted(outcomes['real'], f'real {image}')}")
+        told.append(
+            f"accepts {outcomes['accepted']:,} of {counted(outcomes['real'], f'real {image}')}"
+        )
     words = ", ".join(told) or "not scored"
     return words[:1].upper() + words[1:]
 

@@ -169,9 +169,7 @@ def list_notes(false_case_measures: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(part for note in notes for part in note.split("; ") if part))
 
 
-def _widen(
-    name: str, corner: str, columns: list[Cell], cells: _Cells
-) -> Table:
+def _widen(name: str, corner: str, columns: list[Cell], cells: _Cells) -> Table:
     rows = [
         [row, *(cells.get((row, column), "") for column in columns)]
         for row in dict.fromkeys(row for row, _ in cells)
@@ -203,6 +201,8 @@ def _value(row: pd.Series) -> str:
 
 def _interval_and_n(row: pd.Series) -> str:
     low, high = row["low"], row["high"]
-    ends = "" if pd.isna(high - low) else " to ".join(rounded(end, high - low) for end in (low, high))
+    ends = (
+        "" if pd.isna(high - low) else " to ".join(rounded(end, high - low) for end in (low, high))
+    )
     n = "" if pd.isna(row["n"]) else f"n {row['n']:,.0f}"
     return " · ".join(filter(None, (ends, n)))

@@ -33,12 +33,14 @@ def draw_scores(predictions: pd.DataFrame, threshold: float, temperature: float)
             return message_figure("No image was scored.", _TITLE)
         figure = Figure(figsize=(4.7, 3.7))
         axes = figure.add_subplot()
+        heights: list[Floats] = []
         edges = np.arange(-_END, _END + _BIN / 2, _BIN)
         for name, label, sign in (("fake", 1, 1), ("real", 0, -1)):
             of_class = scored[scored["label"] == label]
             counts = np.histogram(_place(of_class["logit"], temperature), edges)[0]
+            heights.append(sign * counts / max(len(of_class), 1))
             axes.bar(
-                edges[:-1], sign * counts / max(len(of_class), 1), width=_BIN, align="edge",
+                edges[:-1], heights[-1], width=_BIN, align="edge",
                 color=colour_of(name), edgecolor=rcParams["figure.facecolor"], linewidth=0.5,
                 label=counted(len(of_class), f"{name} image"),
             )  # fmt: skip
@@ -49,8 +51,7 @@ def draw_scores(predictions: pd.DataFrame, threshold: float, temperature: float)
         )  # fmt: skip
         axes.patch.set_gid(PLOT)
         axes.set_xlim(-_END, _END)
-        heights = [bar.get_height() for bar in axes.patches]
-        axes.set_ylim(1.1 * min(*heights, -0.05), 1.1 * max(*heights, 0.05))
+        axes.set_ylim(1.1 * np.min([*heights[1], -0.05]), 1.1 * np.max([*heights[0], 0.05]))
         axes.set_xticks(logit(_TICKS), [f"{tick:g}" for tick in _TICKS])
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * abs(share):.0f} %"))
         axes.grid(visible=False, axis="x")

@@ -84,5 +84,6 @@ def weigh_leaks(leakage_summary: Mapping[str, Any], split_summary: Mapping[str, 
         if places
     }
     facts = {**leakage_summary, "found": found, "only_cross_class": set(found) == {_CROSS_CLASS}}
-    name, tone = ("leaks_found", "warning") if found else ("leaks_none", "plain")
-    return _state(name, facts, tone, "data")
+    if found:
+        return _state("leaks_found", facts, "warning", "data")
+    return _state("leaks_none", facts, "plain", "data")
