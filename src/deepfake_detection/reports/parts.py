@@ -46,4 +46,3 @@ class Table:
     head: Sequence[Cell | str]
     rows: Sequence[Sequence[Cell | str]]
     style: str = "numbers"
-    tall: bool = False  # it scrolls in a box of its own

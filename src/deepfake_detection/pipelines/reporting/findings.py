@@ -5,6 +5,7 @@ images of the headline subset that they concern, the mean of both classes; a lea
 it puts the score itself in doubt.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -18,6 +19,8 @@ from deepfake_detection.metrics.metrics import bin_reliability
 from deepfake_detection.metrics.subsets import headline_predictions
 from deepfake_detection.parameters import EvaluationParameters
 from deepfake_detection.reports.words import counted, listed, name_levels, rounded_percent
+
+log = logging.getLogger(__name__)
 
 # Errors are concentrated where the fewest groups with this share of them are at most a third of all
 # groups of their class, and chance alone would concentrate them so in fewer than 5 % of cases
@@ -89,6 +92,8 @@ def find_findings(
     )  # fmt: skip
     found = [finding for find in _FINDERS for finding in find(tables)] if len(scored) else []
     found.sort(key=lambda finding: -finding.weight)
+    for finding in found:
+        log.info("Stands out on %s: %s", subset, finding.text)
     return {"run_fingerprint": run, "subset": subset, "findings": [asdict(each) for each in found]}
 
 
@@ -203,7 +208,10 @@ def name_unit(scored: pd.DataFrame, source: str) -> str:
 def _share_by_chance(
     wrong: np.ndarray[Any, np.dtype[np.bool_]], codes: np.ndarray[Any, np.dtype[np.int64]]
 ) -> float:
-    """How often errors dealt to images at random are as concentrated: by the pairs in one group."""
+    """How often errors dealt to images at random are as concentrated: by the pairs in one group.
+
+    Images of a group are alike, so it says that errors come in groups, not that others are safe.
+    """
     generator, total = np.random.default_rng(0), int(wrong.sum())
 
     def pairs(errors: np.ndarray[Any, Any]) -> float:

@@ -158,7 +158,7 @@ def measure_robustness(
 
 
 def show_robustness(robustness_table: pd.DataFrame, metrics: Mapping[str, Any]) -> Figure:
-    """Draw accuracy and ROC AUC against the strength of each distortion."""
+    """Draw how each distortion changes recall and specificity."""
     return draw_robustness(robustness_table, metrics["note"])
 
 

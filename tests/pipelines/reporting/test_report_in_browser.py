@@ -68,6 +68,12 @@ def move(tab, control, value):
     }}""")
 
 
+def test_the_page_is_small_but_for_its_pictures(page):
+    written = page.read_text("utf-8")
+    assert "<svg" in written
+    assert len(re.sub(r"data:image/[^\"]+", "", written).encode()) < 3_000_000
+
+
 def test_heat_maps_are_off_until_they_are_asked_for(tab):
     total = tab.tell("document.querySelectorAll('.case .over').length")
     everyone = "document.getElementById('all-heat')"
