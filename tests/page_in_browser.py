@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from contextlib import contextmanager
+from importlib.resources import files
 
 import pytest
 
@@ -34,6 +35,19 @@ def show_on_a_phone(page, folder):
           unloaded: [...document.images].filter(image => !image.naturalWidth).length,
           ran: Boolean(window.ran),
         }})""")
+
+
+def find_barriers(tab, impacts=("serious", "critical")):
+    """What axe-core finds in the page that is shown, of these impacts: rule and elements."""
+    script = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
+    # the page's policy does not hold for what DevTools run
+    tab.tell(f"{{ const module = undefined; {script} }} 0")
+    found = tab.tell("axe.run().then(({violations}) => violations)")
+    return [
+        (each["id"], [node["target"][0] for node in each["nodes"]])
+        for each in found
+        if each["impact"] in impacts
+    ]
 
 
 class Tab:
@@ -83,7 +97,9 @@ class Tab:
 
     def tell(self, expression):
         """What a JavaScript expression is in the page."""
-        answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True)
+        answer = self.ask(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 

@@ -55,6 +55,7 @@ class ProjectHooks:
         loader["parameters"]
         parameters = self._parameters = loader.own
         self._studies = loader.studies
+        self._data = str(loader["globals"]["data"])
         # torch takes seconds to import, and a mistyped parameter need not wait for it
         from deepfake_detection.models.backbones import check_backbone, check_crop
 
@@ -91,7 +92,7 @@ class ProjectHooks:
         checks.fix_versions(pipeline, catalog)
         self._datasets = {name: catalog.get(name) for name in pipeline.datasets()}
         self._manifest = run_manifest.start_manifest(
-            run_params, self._project_path, self._datasets, pipeline.all_outputs()
+            run_params, self._project_path, self._datasets, pipeline.all_outputs(), self._data
         )
         if run_manifest.ENTRY in catalog:
             try:

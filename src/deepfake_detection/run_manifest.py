@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import joblib
+
 from deepfake_detection.datasets.detector_file import DetectorDataset
 from deepfake_detection.datasets.versioned_file import VersionedFileDataset
 from deepfake_detection.errors import UserError
@@ -24,8 +26,11 @@ def start_manifest(
     project: Path,
     datasets: Mapping[str, Any],
     outputs: Iterable[str],
+    data: str,
 ) -> dict[str, Any]:
     """The manifest at the start of a run, when the versions of all entries are fixed.
+
+    `data` is the data folder as it is named in the configuration.
 
     `run_params` are those of Kedro's hook. `datasets` are the entries that the run reads or writes,
     by name; those in `outputs` are written.
@@ -44,6 +49,8 @@ def start_manifest(
         "command": shlex.join(["kedro", *sys.argv[1:]]) if as_kedro else None,
         "params": run_params.get("runtime_params") or {},
         "commit": _find_commit(project),
+        "data": data,
+        "hardware": _find_hardware(),
         "started": _now(),
         "ended": None,
         "read": {name: each for name, each in versions.items() if name not in {*written, ENTRY}},
@@ -75,6 +82,15 @@ def end_manifest(
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _find_hardware() -> dict[str, Any]:
+    """The machine, its cores that this process may use, and its accelerators."""
+    # it takes seconds to import, and all commands import this module
+    import torch
+
+    gpus = [torch.cuda.get_device_name(at) for at in range(torch.cuda.device_count())]
+    return {"machine": platform.machine(), "cores": joblib.cpu_count(), "accelerators": gpus}
 
 
 def _find_commit(project: Path) -> str | None:

@@ -225,32 +225,53 @@ def test_one_video_faked_in_several_ways_is_several_sources():
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
+        st.tuples(st.integers(0, 1), st.just(0.0) | st.floats(-30, 30)), min_size=1, max_size=400
+    )
+)
+def test_bins_of_reliability_are_quantiles_that_hold_every_image_once(drawn):
+    scored = _table(*_arrays(drawn))
+    found = bin_reliability(scored, 0.95)
+    assert found["images"].sum() == len(scored)
+    assert len(found) <= 8
+    assert (found["lower"].iloc[1:].to_numpy() > found["upper"].iloc[:-1].to_numpy()).all()
+    for each in found.itertuples():
+        part = scored[scored["fake_probability"].between(each.lower, each.upper)]
+        assert len(part) == each.images
+        assert part["label"].mean() == pytest.approx(each.share_of_fakes)
+    known = found.dropna(subset=["low"])
+    assert (known["low"] <= known["share_of_fakes"] + 1e-9).all()
+    assert (known["high"] >= known["share_of_fakes"] - 1e-9).all()
+
+
+@pytest.mark.parametrize(("images", "bins"), [(50, 5), (180, 6), (2400, 8)])
+def test_bins_of_reliability_hold_about_as_many_images_each(images, bins):
+    found = bin_reliability(_table([0, 1] * (images // 2), np.linspace(0.1, 0.9, images)), 0.95)
+    assert len(found) == bins
+    assert found["images"].max() - found["images"].min() <= 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
         st.tuples(st.integers(0, 1), st.just(0.0) | st.floats(-30, 30)), min_size=1, max_size=40
     ),
     st.integers(1, 20),
 )
-def test_bins_are_those_of_scikit_learn_and_make_the_calibration_error(drawn, bins):
+def test_calibration_error_is_that_of_scikit_learns_bins(drawn, bins):
     scored = _table(*_arrays(drawn))
-    found = bin_reliability(scored, bins, 0.95)
     shares, means = calibration_curve(scored["label"], scored["fake_probability"], n_bins=bins)
-    np.testing.assert_allclose(found["share_of_fakes"], shares, atol=1e-9)
-    np.testing.assert_allclose(found["mean_probability"], means, atol=1e-9)
-    assert found["images"].sum() == len(scored)
-    assert (found["mean_probability"] >= found["lower"] - 1e-9).all()
-    assert (found["mean_probability"] <= found["upper"] + 1e-9).all()
-    error = (abs(means - shares) * found["images"]).sum() / len(scored)
+    places = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], scored["fake_probability"])
+    images = np.unique(places, return_counts=True)[1]
+    error = (abs(means - shares) * images).sum() / len(scored)
     measured = _measure(scored, calibration_bins=bins)["expected_calibration_error", None]
     assert measured == pytest.approx(error, abs=1e-9)
-    known = found.dropna(subset=["low"])
-    assert (known["low"] <= known["share_of_fakes"] + 1e-9).all()
-    assert (known["high"] >= known["share_of_fakes"] - 1e-9).all()
 
 
 def test_images_of_one_group_count_as_one_observation():
     apart = _table([0, 1] * 50, [0.3] * 100).assign(group=range(100))
     groups = apart["group"], apart["group"] // 10, 0
     narrow, wide, none = (
-        bin_reliability(apart.assign(group=each), 1, 0.95).iloc[0] for each in groups
+        bin_reliability(apart.assign(group=each), 0.95).iloc[0] for each in groups
     )
     assert np.isnan(none["low"])
     # five of ten in each group are fakes: nothing varies between groups, ten of which are known

@@ -6,7 +6,6 @@ Fake is the positive class; precision, recall and F1 are given for both classes,
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,6 +36,8 @@ from deepfake_detection.models.detector import CLASS_NAMES
 
 # Share of the images that `accuracy_of_likest` counts
 _LIKEST = 0.9
+# Bins of reliability: at least, at most, and images in each where there are enough
+_BINS, _IMAGES_OF_BIN = (5, 8), 30
 _BY_LABEL = ((1, CLASS_NAMES[1]), (0, CLASS_NAMES[0]))
 COUNTS = ("true_negatives", "false_positives", "false_negatives", "true_positives")
 
@@ -158,35 +159,34 @@ def expected_calibration_error(labels: Labels, probabilities: Floats, bins: int)
     Naeini et al. 2015, as in scikit-learn's calibration_curve: bins of equal width over the fake
     probability. (Guo et al. 2017 bin the probability of whatever class was called instead.)
     """
-    places = _place_in_bins(probabilities, bins)
+    # each bin is closed above, the first also below
+    places = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], probabilities)
     surplus = np.bincount(places, weights=probabilities - labels, minlength=bins)
     return float(np.abs(surplus).sum() / len(labels))
 
 
-def _place_in_bins(probabilities: Floats, bins: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    # each bin is closed above, the first also below
-    return np.asarray(np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], probabilities))
+def bin_reliability(scored: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """Mean fake probability and share of fakes in 5 to 8 bins with about as many images each.
 
-
-def bin_reliability(scored: pd.DataFrame, bins: int, confidence: float) -> pd.DataFrame:
-    """Mean fake probability and share of fakes in each bin that holds an image.
-
-    The reliability of Murphy and Winkler 1977, in the bins of the expected calibration error.
+    The reliability of Murphy and Winkler 1977, in quantiles of the fake probability. Equal scores
+    stay together, so there can be fewer bins.
 
     Returns:
-        A row for each bin with images: lower and upper (its edges), images, mean_probability,
-        share_of_fakes, low and high (its interval between groups; NaN for a single group), all but
-        images in [0, 1].
+        A row for each bin: lower and upper (its lowest and highest score), images,
+        mean_probability, share_of_fakes, low and high (its interval between groups; NaN for a
+        single group), all but images in [0, 1].
     """
-    places = _place_in_bins(scored["fake_probability"].to_numpy(dtype=np.float64), bins)
-    rows = []
+    scores = scored["fake_probability"].to_numpy(dtype=np.float64)
+    bins = int(np.clip(len(scores) // _IMAGES_OF_BIN, *_BINS))
+    inner = np.quantile(scores, np.linspace(0, 1, bins + 1)[1:-1]) if len(scores) else []
+    places, rows = np.searchsorted(inner, scores), []
     for place in np.unique(places):
         part = scored[places == place]
-        fakes = part["label"].to_numpy(dtype=np.float64)
-        mean, share = part["fake_probability"].mean(), float(fakes.mean())
+        fakes, of_part = part["label"].to_numpy(dtype=np.float64), scores[places == place]
+        share = float(fakes.mean())
         influence = share_influence(fakes, np.ones(len(fakes)))
         ends = interval(share, influence, part["group"].to_numpy(), confidence)
-        rows.append((place / bins, (place + 1) / bins, len(part), mean, share, *ends))
+        rows.append((of_part.min(), of_part.max(), len(part), of_part.mean(), share, *ends))
     names = ["lower", "upper", "images", "mean_probability", "share_of_fakes", "low", "high"]
     return pd.DataFrame(rows, columns=names)
 

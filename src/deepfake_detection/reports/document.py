@@ -13,9 +13,11 @@ from deepfake_detection.reports.settings import setting_in_words
 from deepfake_detection.reports.style import COLOURS
 from deepfake_detection.reports.words import (
     counted,
+    listed,
     percent,
     printable,
     probability,
+    rounded_percent,
     shortened,
     unbroken,
 )
@@ -50,11 +52,12 @@ def render_statement(
     name: str,
     facts: Mapping[str, Any],
     tone: Literal["warning", "plain"] = "plain",
+    section: str = "trust",
 ) -> Statement:
     """Fill the macro `name` of a package's template; its first line is the statement's heading."""
     macros = _environment(package, escape=False).get_template(template).module
     heading, text = getattr(macros, name)(facts).strip().split("\n", 1)
-    return Statement(tone, heading, " ".join(text.split()))
+    return Statement(tone, heading, " ".join(text.split()), section)
 
 
 def _environment(package: str, *, escape: bool) -> Environment:
@@ -74,6 +77,8 @@ def _environment(package: str, *, escape: bool) -> Environment:
         "counted": counted,
         "words": setting_in_words,
         "percent": percent,
+        "rounded_percent": rounded_percent,
+        "listed": listed,
         "number": lambda value, form: "\N{EN DASH}" if pd.isna(value) else format(value, form),
         "unbroken": lambda text: _Printable(unbroken(printable(text))),
     }

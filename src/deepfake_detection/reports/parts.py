@@ -22,6 +22,7 @@ class Statement:
     tone: Literal["warning", "plain"]
     heading: str
     text: str
+    section: str = "trust"  # of the page, where it stands
 
 
 @dataclass(frozen=True)
@@ -45,4 +46,3 @@ class Table:
     head: Sequence[Cell | str]
     rows: Sequence[Sequence[Cell | str]]
     style: str = "numbers"
-    tall: bool = False  # it scrolls in a box of its own

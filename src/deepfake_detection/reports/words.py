@@ -2,8 +2,11 @@
 
 import math
 import textwrap
+from collections.abc import Sequence
 
 _LEAST_SHOWN = 0.001
+# Width of an interval in [0, 1] from which on more than two decimals would say nothing
+_PRECISE = 0.03
 # in ratios, with spaces at which no line is broken
 _WHOLE = "\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}"
 
@@ -63,7 +66,7 @@ def folded(text: str, width: int, lines: int) -> str:
     needed = len(broken)
     while needed > 1 and len(narrower := _wrap(" ".join(broken), width - 1)) == needed:
         broken, width = narrower, width - 1
-    return "\n".join(broken).replace(_WHOLE, " : ")
+    return "\n".join(broken).replace(_WHOLE, " : ").replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _wrap(text: str, width: int) -> list[str]:
@@ -71,8 +74,8 @@ def _wrap(text: str, width: int) -> list[str]:
 
 
 def unbroken(text: str) -> str:
-    """The text with ratios, as in `80 : 20`, kept on one line."""
-    return text.replace(" : ", _WHOLE)
+    """The text with ratios, as in `80 : 20`, and numbers with their `%` kept on one line."""
+    return text.replace(" : ", _WHOLE).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def probability(value: float) -> str:
@@ -100,6 +103,38 @@ def percent(share: float) -> str:
     if share > 0:
         tenths = max(tenths, 1)
     return f"{tenths / 10:.1f} %"
+
+
+def rounded_percent(share: float, width: float = 1.0) -> str:
+    """A share in whole per cent where its interval, of this width, is too wide for more.
+
+    >>> rounded_percent(0.8123, 0.3)
+    '81 %'
+    """
+    if math.isnan(share) or width < _PRECISE or 0 < share < 0.005 or 0.995 < share < 1:
+        return percent(share)
+    return f"{100 * share:.0f} %"
+
+
+def rounded(value: float, width: float) -> str:
+    """A value in two decimals, in three or four where its interval, of this width, allows it.
+
+    >>> rounded(0.98765, 0.2), rounded(0.98765, 0.01)
+    ('0.99', '0.988')
+    """
+    if math.isnan(width) or width >= _PRECISE:
+        return f"{value:.2f}"
+    return f"{value:.3f}" if width >= _PRECISE / 10 else f"{value:.4f}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a sentence lists them.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def name_levels(medium: object) -> dict[str, str]:

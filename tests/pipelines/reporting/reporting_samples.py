@@ -14,7 +14,9 @@ RUN = "c0ffee" * 10
 SPLIT = "5eed" * 16
 MANIFEST = {
     "started": "2026-11-26T01:02:03+00:00", "command": "kedro run --env demo", "commit": "c0ffee1",
-    "read": {}, "written": {"detector": "2026-11-26T01.02.03.000Z"},
+    "read": {}, "written": {"detector": "2026-11-26T01.02.03.000Z"}, "data": "data/demo",
+    "hardware": {"machine": "x86_64", "cores": 2, "accelerators": []},
+    "versions": {"kedro": "1.7.0"},
 }  # fmt: skip
 PARAMETERS = ReportingParameters(gallery_size=24, gallery_columns=6, label_issues_shown=12)
 
@@ -22,8 +24,8 @@ PARAMETERS = ReportingParameters(gallery_size=24, gallery_columns=6, label_issue
 FIGURES = {
     name: PageFigure(name, f"what {name} shows", Markup('<svg id="figure-{}"></svg>').format(name))
     for name in (
-        "loss_curve", "accuracy_curve", "confusion_matrix", "roc_curve", "precision_recall_curve",
-        "reliability_diagram", "robustness", "error_measures",
+        "loss_curve", "accuracy_curve", "score_histogram", "confusion_matrix", "roc_curve",
+        "precision_recall_curve", "reliability_diagram", "robustness", "error_measures",
     )
 }  # fmt: skip
 
@@ -110,9 +112,17 @@ def distort(accuracy=0.85, run=RUN):
             "run_fingerprint": run, "subset": "test", "distortion": distortion,
             "strength": strength, "strength_name": name, "n": 60, "note": None,
         }  # fmt: skip
-        for metric, class_name in [("accuracy", None), ("roc_auc", None), ("recall", "fake")]:
-            value = accuracy - 0.03 * place
+        of_class = [("recall", "fake"), ("recall", "real")]
+        for metric, class_name in [("accuracy", None), ("roc_auc", None), *of_class]:
+            change = -0.03 * place
+            value = accuracy + change
             ends = {"value": value, "low": value - 0.05, "high": value + 0.05}
+            if place:
+                ends |= {
+                    "difference": change, "difference_low": change - 0.02,
+                    "difference_high": change + 0.02, "corrected_low": change - 0.04,
+                    "corrected_high": change + 0.04,
+                }  # fmt: skip
             rows.append({**same, "metric": metric, "class_name": class_name, **ends})
     return pd.DataFrame(rows)
 
@@ -140,6 +150,12 @@ def list_label_issues(predictions):
     own = (1 - predictions["label"] - predictions["fake_probability"]).abs()
     rows = predictions.assign(label_probability=own, source_label_probability=own)
     return rows[own < 0.5].sort_values(["label_probability", "path"]).reset_index(drop=True)
+
+
+FINDING = {
+    "kind": "distortion", "weight": 0.4, "number": "recall 90 % → 50 %", "text": "It blurs <b>.",
+    "advice": "Do not trust it.", "section": "robustness",
+}  # fmt: skip
 
 
 def audit_leaks(found=None, split=SPLIT):
@@ -191,6 +207,7 @@ def report_inputs(folder, predictions=None, **changed):
         "robustness_table": distort(),
         "explained_cases": explain(headline_predictions(predictions)[1]),
         "false_case_measures": compare_measures(),
+        "findings": {"run_fingerprint": RUN, "subset": "test", "findings": [FINDING]},
         "page_figures": FIGURES,
         "run_manifest": MANIFEST,
         "folder": folder,

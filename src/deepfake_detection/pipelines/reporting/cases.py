@@ -1,9 +1,9 @@
-"""Pictures on the page: explained cases with their heat maps, and possible label errors."""
+"""Pictures on the page: errors by group with their heat maps, and possible label errors."""
 
 import io
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from deepfake_detection.metrics.cases import FALSE_KINDS, ExplainedCase, Kind
+from deepfake_detection.metrics.cases import FALSE_KINDS, ExplainedCase, Kind, label_of
 from deepfake_detection.metrics.subsets import headline_predictions
 from deepfake_detection.models.heat_maps import heat_layer
 from deepfake_detection.pipelines.reporting.galleries import collect_gallery
@@ -26,6 +26,8 @@ _MOST_OF_A_KIND = 100
 # small: it is enough to judge a label
 _ISSUE_EDGE = 160
 _MOST_ISSUES = 24
+# Pictures of the first screen: so many errors and so many right verdicts
+_FIRST = 3
 
 _JPEG_QUALITY = 82
 # A heat map is no finer than the network's last grid (7×7 to 8×8 for photographs): so few pixels
@@ -33,11 +35,12 @@ _JPEG_QUALITY = 82
 _HEAT_PIXELS = 24
 _SCALE_STEPS = 32
 
-# label and name of the right verdicts of a kind
-_RIGHT: dict[Kind, tuple[int, str]] = {
-    "certain fake": (1, "fakes detected"),
-    "certain real": (0, "real images accepted"),
-}
+# What became of the picture, in the words of a caption
+_RIGHT_KINDS: tuple[Kind, ...] = ("certain fake", "certain real")
+OUTCOMES: dict[Kind, str] = {
+    "false negative": "fake, called real", "false positive": "real, called fake",
+    "certain fake": "fake, detected", "certain real": "real, accepted",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class CaseTile:
     heat: str
     problem: str  # missing, unreadable, or empty
     ratio: float  # width by height
+    number: int  # in the page, from 1
 
     @property
     def place(self) -> str:
@@ -59,16 +63,32 @@ class CaseTile:
         )
 
 
+@dataclass(frozen=True)
+class CaseGroup:
+    """Errors of one kind in one group of images; without a name, those of several groups."""
+
+    name: str
+    errors: int
+    images: int  # of their class in these groups
+    tiles: list[CaseTile]
+
+
 def show_cases(
     explained: Sequence[ExplainedCase], predictions: pd.DataFrame, folder: Path, most: int
 ) -> dict[str, Any]:
-    """The gallery of cases, as its template takes it."""
-    chosen = choose_cases(explained, predictions, most)
-    tiles = fill_tiles(chosen, folder)
+    """The pictures of the first screen and the gallery of cases, as their templates take them."""
+    tiles = fill_tiles(choose_cases(explained, predictions, most), folder)
+    words = {kind: collect_gallery(predictions, kind, most).in_words() for kind in FALSE_KINDS}
+    of_group = {path: str(group) for path, group in predictions[["path", "group"]].to_numpy()}
     return {
         "tiles": tiles,
-        "kinds": describe_kinds(chosen, predictions),
-        "case_classes": list(dict.fromkeys(case.class_name for case in chosen)),
+        "first": choose_first(tiles, of_group),
+        "kinds": {
+            kind: (words[kind], group_errors(tiles, predictions, kind, of_group))
+            for kind in FALSE_KINDS
+        },
+        "right": [tile for tile in tiles if tile.case.kind in _RIGHT_KINDS],
+        "outcomes": OUTCOMES,
         "not_shown": [tile for tile in tiles if tile.problem],
         "has_heat": any(tile.heat for tile in tiles),
         "heat_scale": embed_heat_scale(),
@@ -88,26 +108,64 @@ def choose_cases(
             predictions, kind, shown
         ).cases.itertuples(index=False, name=None)
     ]
-    right = [[case for case in cases if case.kind == kind] for kind in _RIGHT]
+    right = [[case for case in cases if case.kind == kind] for kind in _RIGHT_KINDS]
     return chosen + [case for of_kind in right for case in of_kind[:shown]]
 
 
-def describe_kinds(
-    chosen: Sequence[ExplainedCase], predictions: pd.DataFrame
-) -> dict[Kind, tuple[int, str]]:
-    """For each kind, how many cases are shown, and of how many, in words."""
-    shown = Counter(case.kind for case in chosen)
-    described = {
-        kind: (shown[kind], collect_gallery(predictions, kind, shown[kind]).in_words())
-        for kind in FALSE_KINDS
-    }
-    subset, scored = headline_predictions(predictions)
-    for kind, (label, name) in _RIGHT.items():
-        right = int(((scored["label"] == label) & (scored["predicted"] == label)).sum())
-        if count := shown[kind]:
-            words = f"{count:,} of the {right:,} {name} of {subset}, among the most certain."
-            described[kind] = (count, words)
-    return described
+def choose_first(tiles: Sequence[CaseTile], of_group: dict[str, str]) -> list[CaseTile]:
+    """Three errors and three right verdicts, more of one where the other has fewer.
+
+    They are of both classes in turn, and of unlike groups as far as there are such.
+    """
+    errors = list(_take_turns(tiles, of_group, FALSE_KINDS))
+    right = list(_take_turns(tiles, of_group, _RIGHT_KINDS))
+    hits = right[: max(_FIRST, 2 * _FIRST - len(errors))]
+    return errors[: 2 * _FIRST - len(hits)] + hits
+
+
+def _take_turns(
+    tiles: Sequence[CaseTile], of_group: dict[str, str], kinds: Sequence[Kind]
+) -> Iterator[CaseTile]:
+    queues = []
+    for kind in kinds:
+        of_kind = [tile for tile in tiles if tile.case.kind == kind and not tile.problem]
+        # the first of each group before any second one
+        seen: dict[str, int] = {}
+        turns = []
+        for tile in of_kind:
+            group = of_group[tile.case.path]
+            seen[group] = seen.get(group, 0) + 1
+            turns.append(seen[group])
+        queues.append([of_kind[at] for at in np.argsort(turns, kind="stable")])
+    for turn in zip_longest(*queues):
+        yield from filter(None, turn)
+
+
+def group_errors(
+    tiles: Sequence[CaseTile], predictions: pd.DataFrame, kind: Kind, of_group: dict[str, str]
+) -> list[CaseGroup]:
+    """The errors of a kind by their groups, those with the most first, single ones together."""
+    _, scored = headline_predictions(predictions)
+    of_class = scored[scored["label"] == label_of(kind)].astype({"group": str})
+    wrong = of_class["group"][of_class["predicted"] != of_class["label"]].value_counts()
+    images = of_class["group"].value_counts()
+    held: dict[str, list[CaseTile]] = {}
+    for tile in tiles:
+        if tile.case.kind == kind:
+            held.setdefault(of_group[tile.case.path], []).append(tile)
+    groups = [
+        CaseGroup(name, int(wrong[name]), int(images[name]), of_name)
+        for name, of_name in held.items()
+    ]
+    groups.sort(key=lambda group: -group.errors)
+    single = [group for group in groups if group.errors == 1]
+    if len(single) < 2:
+        return groups
+    several = CaseGroup(
+        "", len(single), sum(group.images for group in single),
+        [tile for group in single for tile in group.tiles],
+    )  # fmt: skip
+    return [group for group in groups if group.errors > 1] + [several]
 
 
 def fill_tiles(chosen: Sequence[ExplainedCase], folder: Path) -> list[CaseTile]:
@@ -115,12 +173,13 @@ def fill_tiles(chosen: Sequence[ExplainedCase], folder: Path) -> list[CaseTile]:
     pictures = [load_picture(folder, case.path, _EDGES[0]) for case in chosen]
     for edge in _EDGES:
         tiles, weight = [], 0
-        for case, picture in zip(chosen, pictures, strict=True):
+        for number, (case, picture) in enumerate(zip(chosen, pictures, strict=True), 1):
             if picture.image is None:
-                tiles.append(CaseTile(case, "", "", picture.problem, 1.0))
+                tiles.append(CaseTile(case, "", "", picture.problem, 1.0, number))
                 continue
-            image, ratio = embed_picture(picture.image, edge), picture.image.width
-            tiles.append(CaseTile(case, image, embed_heat(case), "", ratio / picture.image.height))
+            image = embed_picture(picture.image, edge)
+            ratio = picture.image.width / picture.image.height
+            tiles.append(CaseTile(case, image, embed_heat(case), "", ratio, number))
             weight += len(image)
             if weight > _PICTURE_BYTES and edge != _EDGES[-1]:
                 break

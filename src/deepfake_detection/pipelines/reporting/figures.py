@@ -42,9 +42,11 @@ _SQUARE = (4.7, 4.8)
 _DASHED: dict[str, Any] = {"linewidth": 1, "linestyle": (0, (4, 4))}
 
 
-def draw_curves(history: pd.DataFrame, quantity: Literal["loss", "accuracy"]) -> Figure:
+def draw_curves(
+    history: pd.DataFrame, quantity: Literal["loss", "accuracy"], backbone: str
+) -> Figure:
     """Loss or accuracy of train and validation by epoch, the best epoch marked."""
-    title = quantity.capitalize()
+    title = f"{quantity.capitalize()}, {backbone}"
     with drawing():
         if history.empty:
             return message_figure("There is no training history of this detector.", title)

@@ -1,5 +1,8 @@
 """The headline figures: what became of the images of the headline subset."""
 
+import math
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -7,7 +10,7 @@ import pandas as pd
 from deepfake_detection.metrics.subsets import headline_predictions
 from deepfake_detection.pipelines.reporting.figures import confusion_counts
 from deepfake_detection.reports.parts import Card
-from deepfake_detection.reports.words import counted, percent
+from deepfake_detection.reports.words import counted, percent, rounded, rounded_percent
 
 
 def count_outcomes(predictions: pd.DataFrame) -> dict[str, Any]:
@@ -17,8 +20,22 @@ def count_outcomes(predictions: pd.DataFrame) -> dict[str, Any]:
     real, fakes = counts.sum(axis=1).tolist()
     return {
         "subset": subset, "images": len(scored), "sources": scored["source"].nunique(),
+        "groups": scored["group"].nunique(),
         "real": real, "accepted": int(counts[0, 0]), "fakes": fakes, "detected": int(counts[1, 1]),
     }  # fmt: skip
+
+
+def say_verdict(outcomes: Mapping[str, Any], image: str) -> str:
+    """The outcomes in one line; pages call an image `image`."""
+    told = []
+    if outcomes["fakes"]:
+        told.append(f"Detects {outcomes['detected']:,} of {counted(outcomes['fakes'], 'fake')}")
+    if outcomes["real"]:
+        told.append(
+            f"accepts {outcomes['accepted']:,} of {counted(outcomes['real'], f'real {image}')}"
+        )
+    words = ", ".join(told) or "not scored"
+    return words[:1].upper() + words[1:]
 
 
 def pick_cards(
@@ -34,7 +51,7 @@ def pick_cards(
     figures = (
         ("Recall (fakes detected)", "recall", "fake", "false negative",
          f"{counted(missed, 'false negative')} among {fakes:,}"),
-        ("Specificity (real images accepted)", "recall", "real", "false positive",
+        ("Specificity (real correctly accepted)", "recall", "real", "false positive",
          f"{counted(false_positives, 'false positive')} among {real:,}"),
         ("Accuracy", "accuracy", None, subset, f"always saying “{constant}”: {share}"),
         ("ROC AUC", "roc_auc", None, subset, "0.5 is guessing, 1 is perfect"),
@@ -58,10 +75,11 @@ def _card(
     if row is None or pd.isna(row["value"]):
         reason = row["note"] if row is not None and isinstance(row["note"], str) else "undefined"
         return Card(name, "\N{EN DASH}", (reason,), thing)
-    written = "{:.3f}".format if key[0] == "roc_auc" else percent
+    low, high = row.get("low", math.nan), row.get("high", math.nan)
+    write = rounded if key[0] == "roc_auc" else rounded_percent
+    written = partial(write, width=high - low)
     lines = [beneath]
-    low, high = row.get("low"), row.get("high")
-    if not (pd.isna(low) or pd.isna(high)):
+    if not pd.isna(high - low):
         lines.insert(0, f"{100 * confidence:g} % CI {written(low)} to {written(high)}")
     by_source = _find(table, key, "source")
     if by_source is not None and not pd.isna(by_source["value"]):

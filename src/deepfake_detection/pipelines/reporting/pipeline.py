@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from deepfake_detection.pipelines.reporting.findings import find_findings
 from deepfake_detection.pipelines.reporting.nodes import (
     describe_scored_detector,
     draw_figures,
@@ -13,16 +14,17 @@ from deepfake_detection.pipelines.reporting.nodes import (
 def create_pipeline() -> Pipeline:
     """From a scored detector to its figures and its page."""
     drawn = _named(
-        "loss_curve accuracy_curve confusion_matrix roc_curve precision_recall_curve "
-        "reliability_diagram page_figures"
+        "loss_curve accuracy_curve score_histogram confusion_matrix roc_curve "
+        "precision_recall_curve reliability_diagram page_figures"
     )
-    tables = _named("training_history predictions robustness_table false_case_measures") | {
+    tables = _named("predictions robustness_table false_case_measures") | {
         "description": "detector_description",
         "evaluation": "params:evaluation",
     }
+    judged = _named("split_summary leakage_summary label_issues")
     shown = _named(
-        "split_summary leakage_summary rejected_images metric_table label_issues explained_cases "
-        "page_figures run_manifest"
+        "training_history rejected_images metric_table explained_cases findings page_figures "
+        "run_manifest"
     ) | {"folder": "training_images", "parameters": "params:reporting"}
     return Pipeline(
         [
@@ -32,14 +34,25 @@ def create_pipeline() -> Pipeline:
                 outputs="detector_description",
                 name="describe_scored_detector",
             ),
-            Node(draw_figures, inputs=tables, outputs=drawn, name="draw_figures"),
+            Node(
+                draw_figures,
+                inputs=tables | {"training_history": "training_history"},
+                outputs=drawn,
+                name="draw_figures",
+            ),
+            Node(find_findings, inputs=tables | judged, outputs="findings", name="find_findings"),
             Node(
                 draw_galleries,
                 inputs=["predictions", "training_images", "params:reporting"],
                 outputs=["false_negatives", "false_positives"],
                 name="draw_galleries",
             ),
-            Node(write_report, inputs=tables | shown, outputs="report", name="write_report"),
+            Node(
+                write_report,
+                inputs=tables | judged | shown,
+                outputs="report",
+                name="write_report",
+            ),
         ]
     )
 

@@ -13,9 +13,8 @@ import pandas as pd
 from deepfake_detection.metrics.scored import AUC_OF_KIND, MEAN_AUC, MEAN_RECALL, RECALL_OF_KIND
 from deepfake_detection.metrics.subsets import in_reading_order
 from deepfake_detection.reports.parts import Cell, Table
-from deepfake_detection.reports.words import counted, percent
+from deepfake_detection.reports.words import counted, listed, rounded
 
-TOO_FEW = "too few"
 # no class folder has such a name
 MEAN = "mean of all kinds"
 _UNDISTORTED = "none"
@@ -133,27 +132,7 @@ def tabulate_robustness(robustness_table: pd.DataFrame) -> Table:
         {column for _, column in cells},
         key=lambda column: (subsets.index(column.beneath), first.index(column.value)),
     )
-    return _widen("Robustness", "Pictures", columns, cells, tall=True)
-
-
-def say_weakest(robustness_table: pd.DataFrame) -> str:
-    """The distortion that costs the most accuracy, in a sentence; "" where none was measured."""
-    subset = next(iter(in_reading_order(robustness_table["subset"].astype(str))), None)
-    of_subset = robustness_table["subset"] == subset
-    table = robustness_table[of_subset & (robustness_table["metric"] == "accuracy")]
-    table = table.dropna(subset=["value"])
-    plain = table[table["distortion"] == _UNDISTORTED]
-    distorted = table[table["distortion"] != _UNDISTORTED]
-    if plain.empty or distorted.empty:
-        return ""
-    before, worst = plain["value"].iloc[0], distorted.sort_values("value", kind="stable").iloc[0]
-    tried = counted(len(distorted), "distortion")
-    if worst["value"] >= before:
-        return f"None of {tried} lowers the accuracy ({percent(before)} undistorted)."
-    return (
-        f"Of {tried}, {_name_distortion(worst)} lowers the accuracy most: from {percent(before)} "
-        f"to {percent(worst['value'])}."
-    )
+    return _widen("Robustness", "Pictures", columns, cells)
 
 
 def _name_distortion(row: pd.Series) -> str:
@@ -166,9 +145,8 @@ def _name_distortion(row: pd.Series) -> str:
     return f"{distortion} ({name} {row['strength']:g})"
 
 
-def say_differences(false_case_measures: pd.DataFrame) -> str:
-    """How many of the comparisons differ, and which, in a sentence."""
-    compared = false_case_measures[false_case_measures["differs"] != TOO_FEW]
+def say_differences(compared: pd.DataFrame) -> str:
+    """How many of the comparisons differ, and which, in a sentence; none are too few to compare."""
     differing = [
         f"{row['measure']} of {row['region']} ({row['kind']}s)"
         for _, row in compared[compared["differs"] == "yes"].iterrows()
@@ -179,8 +157,10 @@ def say_differences(false_case_measures: pd.DataFrame) -> str:
     if not differing:
         return f"None of {comparisons} shows a significant difference."
     shows = "shows" if len(differing) == 1 else "show"
-    listed = ", ".join(differing)
-    return f"{len(differing):,} of {comparisons} {shows} a significant difference: {listed}."
+    return (
+        f"{len(differing):,} of {comparisons} {shows} a significant difference: "
+        f"{listed(differing)}."
+    )
 
 
 def list_notes(false_case_measures: pd.DataFrame) -> list[str]:
@@ -189,14 +169,12 @@ def list_notes(false_case_measures: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(part for note in notes for part in note.split("; ") if part))
 
 
-def _widen(
-    name: str, corner: str, columns: list[Cell], cells: _Cells, *, tall: bool = False
-) -> Table:
+def _widen(name: str, corner: str, columns: list[Cell], cells: _Cells) -> Table:
     rows = [
         [row, *(cells.get((row, column), "") for column in columns)]
         for row in dict.fromkeys(row for row, _ in cells)
     ]
-    return Table(name, [corner, *columns], rows, "numbers metrics", tall=tall)
+    return Table(name, [corner, *columns], rows, "numbers metrics")
 
 
 def _name_metrics(table: pd.DataFrame) -> list[str]:
@@ -213,14 +191,18 @@ def _name_metric(metric: str) -> str:
 
 
 def _value(row: pd.Series) -> str:
-    """A row's value: four decimals, a whole number for a count, or `undefined`."""
+    """A row's value: no more decimals than its interval allows, a whole number for a count."""
     if pd.isna(row["value"]):
         return "undefined"
-    return f"{row['value']:,.0f}" if row["metric"] in _COUNTS else f"{row['value']:.4f}"
+    if row["metric"] in _COUNTS:
+        return f"{row['value']:,.0f}"
+    return rounded(row["value"], row["high"] - row["low"])
 
 
 def _interval_and_n(row: pd.Series) -> str:
-    ends = row[["low", "high"]]
-    interval = "" if ends.isna().any() else f"{row['low']:.3f} to {row['high']:.3f}"
+    low, high = row["low"], row["high"]
+    ends = (
+        "" if pd.isna(high - low) else " to ".join(rounded(end, high - low) for end in (low, high))
+    )
     n = "" if pd.isna(row["n"]) else f"n {row['n']:,.0f}"
-    return " · ".join(filter(None, (interval, n)))
+    return " · ".join(filter(None, (ends, n)))

@@ -14,7 +14,7 @@ from deepfake_detection.reports.parts import Statement
 
 _CROSS_CLASS = "cross-class near-duplicate"
 
-# The name of a statement in the template, what it says, and its tone: plain unless given
+# The name of a statement in the template, what it says, its tone: plain unless given, its section
 _state = partial(render_statement, "deepfake_detection.pipelines.reporting", "trust.j2")
 
 
@@ -76,7 +76,7 @@ def weigh_leaks(leakage_summary: Mapping[str, Any], split_summary: Mapping[str, 
     those of the later subset.
     """
     if leakage_summary["split_fingerprint"] != split_summary["fingerprint"]:
-        return _state("leaks_unknown", {}, "warning")
+        return _state("leaks_unknown", {}, "warning", "data")
     # two labels can also be given to a file within one subset: "train and train"
     found = {
         kind: [(*name.split(" and "), counts["images"]) for name, counts in places.items()]
@@ -84,4 +84,6 @@ def weigh_leaks(leakage_summary: Mapping[str, Any], split_summary: Mapping[str, 
         if places
     }
     facts = {**leakage_summary, "found": found, "only_cross_class": set(found) == {_CROSS_CLASS}}
-    return _state("leaks_found", facts, "warning") if found else _state("leaks_none", facts)
+    if found:
+        return _state("leaks_found", facts, "warning", "data")
+    return _state("leaks_none", facts, "plain", "data")

@@ -130,7 +130,8 @@ def measure_robustness(
         A row for each distortion, strength and metric, from mild to strong: run_fingerprint,
         subset, distortion, strength, strength_name, metric, class_name, value, low, high, n, and
         the difference from the undistorted pictures, paired by image: difference,
-        difference_low, difference_high; note.
+        difference_low, difference_high, and corrected_low, corrected_high: its interval corrected
+        for both recalls under all distortions (Bonferroni); note.
     """
     card, scores = detector.card, robustness_scores
     subset = str(scores.scored["subset"].iloc[0])
@@ -157,7 +158,7 @@ def measure_robustness(
 
 
 def show_robustness(robustness_table: pd.DataFrame, metrics: Mapping[str, Any]) -> Figure:
-    """Draw accuracy and ROC AUC against the strength of each distortion."""
+    """Draw how each distortion changes recall and specificity."""
     return draw_robustness(robustness_table, metrics["note"])
 
 

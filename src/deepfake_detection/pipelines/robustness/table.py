@@ -36,14 +36,18 @@ def measure_distortions(
     """
     temperature, table = card.temperature, []
     undistorted = _judge(scored, logits[:, 0], card)
+    # two recalls under each distortion
+    corrected = 1 - (1 - confidence) / max(2 * (len(distortions) - 1), 1)
     for at, distortion in enumerate(distortions):
         rows = _judge(scored, logits[:, at], card)
         of_rows = Scored.of(rows, _LEVEL, temperature)
         measured = list(measure_comparable(of_rows))
-        changes: list[Difference | None] = [None] * len(measured)
-        if at > 0:
+        changes: list[list[Difference]] = [[] for _ in measured]
+        for level in (confidence, corrected) if at > 0 else ():
             both = (temperature, temperature)
-            changes = list(measure_differences(rows, undistorted, both, subset, _LEVEL, confidence))
+            found = measure_differences(rows, undistorted, both, subset, _LEVEL, level)
+            for of_metric, change in zip(changes, found, strict=True):
+                of_metric.append(change)
         names = {
             "subset": subset,
             "distortion": distortion.name,
@@ -57,7 +61,7 @@ def measure_distortions(
         ]
         unlike = replace(of_rows, unlikeness=unlikeness[:, at])
         table += [
-            names | _row(each, None, of_rows.groups, confidence)
+            names | _row(each, [], of_rows.groups, confidence)
             for each in measure_unlikeness(unlike)
             if each.metric == UNLIKENESS and not np.isnan(each.value)
         ]
@@ -72,12 +76,14 @@ def _judge(scored: pd.DataFrame, logits: Floats, card: DetectorCard) -> pd.DataF
 
 
 def _row(
-    measured: Measured, change: Difference | None, groups: np.ndarray, confidence: float
+    measured: Measured, changes: list[Difference], groups: np.ndarray, confidence: float
 ) -> dict[str, Any]:
+    """A row; the changes are the same with their interval, and with the corrected one."""
     low, high = measured.interval(groups, confidence)
     note = measured.reason
-    if note is None and change is not None and change.note:
-        note = f"of the difference: {change.note}"
+    if note is None and changes and changes[0].note:
+        note = f"of the difference: {changes[0].note}"
+    ends = [end for change in changes for end in (change.low, change.high)] or [np.nan] * 4
     return {
         "metric": measured.metric,
         "class_name": measured.class_name,
@@ -85,8 +91,10 @@ def _row(
         "low": low,
         "high": high,
         "n": measured.n,
-        "difference": change.difference if change else np.nan,
-        "difference_low": change.low if change else np.nan,
-        "difference_high": change.high if change else np.nan,
+        "difference": changes[0].difference if changes else np.nan,
+        "difference_low": ends[0],
+        "difference_high": ends[1],
+        "corrected_low": ends[2],
+        "corrected_high": ends[3],
         "note": note,
     }
