@@ -87,11 +87,11 @@ def _tell_study(study: str, catalog: DataCatalog, environment: str | None) -> di
     verdict = f"{chosen}, validation accuracy {accuracy:.4f}" if chosen else "no row is chosen"
     env = f" --env {environment}" if environment else ""
     # of folds there is no detector to be used: the same settings train one
-    use = (say_use(choice) or "kedro run").removeprefix("kedro run")
+    use = say_use(choice, environment) or f"kedro run{env}"
     return {
         "Verdict": verdict,
         "Why": choice["reason"],
-        "Next": f"{_command('kedro')} run{env}{use}",
+        "Next": f"{_command('kedro')}{use.removeprefix('kedro')}",
     }
 
 
