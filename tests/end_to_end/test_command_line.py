@@ -88,6 +88,7 @@ def test_every_entry_of_the_main_job_is_a_file(demo_project):
         f"07_model_output/{model}/metric_table.csv",
         f"07_model_output/{model}/metrics.json",
         f"07_model_output/{model}/robustness_table.csv",
+        f"08_reporting/{model}/findings.json",
         *(
             f"08_reporting/{model}/{figure}.png"
             for figure in (
@@ -109,6 +110,8 @@ def test_each_run_leaves_a_manifest_that_the_report_shows(project, kedro):
     assert first["read"] == {}
     assert {"split", "detector", "predictions", "metrics", "report"} <= first["written"].keys()
     assert first["command"] == "kedro run --env demo"
+    assert first["data"] == "data/demo"
+    assert first["hardware"]["cores"] >= 1
     assert datetime.fromisoformat(first["started"]) <= datetime.fromisoformat(first["ended"])
     for entry, version in first["written"].items():
         assert list(project.glob(f"data/demo/0*/**/{version}/*")), entry

@@ -90,6 +90,8 @@ def test_the_distortion_that_costs_most_is_told_with_both_recalls():
     assert found["weight"] == pytest.approx((0.78 - 0.1) / 2)
     # not where the interval, corrected for all of them, holds no change
     assert find(robustness=lower("brightness × 0.5", 0.7, 0.9, corrected_high=0.01)) == {}
+    # nor where the other class gains as much as one loses
+    assert find(robustness=lower("brightness × 0.5", 0.7, 1.0)) == {}
     # nor of another run, nor of a table of an older version
     assert find(robustness=lower("x", 0.0, 1.0).assign(run_fingerprint="other")) == {}
     assert find(robustness=lower("x", 0.0, 1.0).drop(columns="corrected_high")) == {}

@@ -32,6 +32,8 @@ _IMPROBABLE = 0.05
 # Distance of a bin's mean probability from its share of fakes that is worth a word
 _OFF = 0.05
 _WEIGHT_OF_LEAK = 1.0
+# Fall of the mean of both recalls that is worth a word
+_LEAST_LOSS = 0.01
 
 
 @dataclass(frozen=True)
@@ -140,12 +142,12 @@ def _find_distortion(tables: _Tables) -> Iterator[Finding]:
     # older tables have no corrected interval
     table = table.reindex(columns=table.columns.union(["corrected_high"]))
     tried = table[table["distortion"] != "none"]
-    sure = tried.loc[tried["corrected_high"] < 0, "strength_name"]
+    sure = tried[tried["corrected_high"] < 0]
     costs = tried.groupby("strength_name", sort=False)["difference"].mean()
-    costs = costs[costs.index.isin(sure)]
-    if costs.empty:
+    told_ones = costs[costs.index.isin(sure["strength_name"]) & (costs < -_LEAST_LOSS)]
+    if told_ones.empty:
         return
-    worst = str(costs.idxmin())
+    worst = str(told_ones.idxmin())
     after, before = (
         rows.set_index("class_name")["value"].dropna()
         for rows in (table[table["strength_name"] == worst], table[table["distortion"] == "none"])
@@ -156,14 +158,16 @@ def _find_distortion(tables: _Tables) -> Iterator[Finding]:
         for label in names
         if label in after and label in before
     }
-    lost = min(told, key=lambda label: after[label] - before[label])
+    of_all = counted(len(costs), "distortion")
+    most = f" Of {of_all}, it costs most." if worst == costs.idxmin() else ""
+    lowered = sure.loc[sure["strength_name"] == worst, "class_name"]
+    lost = min(lowered, key=lambda label: after[label] - before[label])
     other = next(
         (f"; {names[label]} goes from {told[label]}" for label in told if label != lost), ""
     )
     yield Finding(
         "distortion", -float(costs[worst]), f"{names[lost]} {told[lost].replace(' to ', ' → ')}",
-        f"{worst[:1].upper()}{worst[1:]} lowers {names[lost]} from {told[lost]}{other}. "
-        f"It costs most of {counted(tried['strength_name'].nunique(), 'distortion')}.",
+        f"{worst[:1].upper()}{worst[1:]} lowers {names[lost]} from {told[lost]}{other}.{most}",
         "Do not trust the score of such pictures; add them to training.augmentation.", "robustness",
     )  # fmt: skip
 
