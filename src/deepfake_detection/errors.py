@@ -60,7 +60,9 @@ def suggest(name: str, known: Iterable[str]) -> str:
     """Name what a mistyped name is close to; what there is, if it is close to nothing."""
     known = list(known)
     inside = [each for each in known if each.endswith(f".{name}")]
-    if close := inside[:3] or get_close_matches(name, known):
+    ends = {each.rsplit(".", 1)[-1]: each for each in known}
+    close = inside[:3] or get_close_matches(name, known)
+    if close := close or [ends[each] for each in get_close_matches(name, ends)]:
         return f"did you mean {' or '.join(repr(each) for each in close)}?"
     more = ", …" if len(known) > _LISTED else ""
     return f"known here: {', '.join(known[:_LISTED])}{more}"

@@ -150,7 +150,7 @@ class ProjectHooks:
         """Complete the manifest, and say where the results are."""
         self._end_manifest(catalog, None)
         outputs = pipeline.all_outputs()
-        if page := find_page(outputs):
+        if (page := find_page(outputs)) and catalog.exists(page):
             show_box(page, catalog, run_params.get("env"))
             return
         shown = [

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def register_pipelines() -> dict[str, Pipeline]:
     made["data_preparation"] = data_preparation.create_pipeline(faces=faces)
     # the report shows what explanation makes
     made["reporting"] += made["explanation"]
-    return {
+    parts = {name: {node.name for node in made[name].nodes} for name in _MAIN_JOB}
+    registered = {
         "__default__": sum((made[name] for name in _MAIN_JOB), Pipeline([])),
         **made,
         "external_calibration": create_external_calibration(faces=external),
@@ -48,6 +50,22 @@ def register_pipelines() -> dict[str, Pipeline]:
             for study in (loader.studies if loader else [])
         },
     }
+    return {name: _group(pipeline, parts) for name, pipeline in registered.items()}
+
+
+def _group(pipeline: Pipeline, parts: Mapping[str, set[str]]) -> Pipeline:
+    """Put the nodes of each part of the main job into a namespace, also where others use them.
+
+    Kedro-Viz shows a namespace as a box. Names of catalog entries and parameters stay.
+    """
+    grouped = Pipeline([])
+    rest = {node.name for node in pipeline.nodes}
+    for part, names in parts.items():
+        if own := rest & names:
+            of_part = pipeline.only_nodes(*own)
+            grouped += Pipeline(of_part, namespace=part, prefix_datasets_with_namespace=False)
+            rest -= own
+    return grouped + (pipeline.only_nodes(*rest) if rest else Pipeline([]))
 
 
 def _read_parameters() -> StudyConfigLoader | None:

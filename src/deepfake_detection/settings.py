@@ -28,6 +28,7 @@ from deepfake_detection.terminal import fold_log_lines  # noqa: E402
 
 # Printed on every run, and nothing that a user of this project can change
 warnings.filterwarnings("ignore", message=r"register_new_resolver\(\) is deprecated")
+warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
 warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
 
 fold_log_lines()

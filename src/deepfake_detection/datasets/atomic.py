@@ -1,5 +1,6 @@
 """Any file dataset of the catalog, written whole or not at all and checked when it is read."""
 
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,14 @@ class AtomicDataset(VersionedFileDataset[Any, Any]):
         self._config = dataset
         inner = self._dataset_of(Path(filepath), version)
         if hasattr(inner, "preview"):
-            # for Kedro-Viz
-            self.preview = inner.preview
+            # for Kedro-Viz, which has nothing to show of what was not made yet
+            preview = inner.preview
+
+            @wraps(preview)
+            def preview_if_made(*args: Any, **kwargs: Any) -> Any:
+                return preview(*args, **kwargs) if self.exists() else None
+
+            self.preview = preview_if_made
 
     def load(self) -> Any:
         """Load as the other dataset does; a UserError if the file was cut or changed."""
