@@ -215,7 +215,8 @@ def test_a_training_goes_on_after_ctrl_c_and_after_its_worker_is_killed(
         when_starts("train_detector", wait_and_end)
         with KedroSession.create(project, env="demo", runtime_params=params) as session:
             runner = DaskRunner(cluster.address, resource="GPU")
-            session.run(pipeline_names=pipelines, to_nodes=["training.train_detector"], runner=runner)
+            last = ["training.train_detector"]
+            session.run(pipeline_names=pipelines, to_nodes=last, runner=runner)
             return str(session.session_id)
 
     with pytest.raises(InterruptedWorkError, match="train_detector on tcp") as caught:
