@@ -84,7 +84,7 @@ def test_copies_in_training_come_first_whatever_else_there_is():
 
 def test_the_distortion_that_costs_most_is_told_with_both_recalls():
     found = find(robustness=lower("brightness × 0.5", 0.02, 1.0))["distortion"]
-    assert found["number"] == "specificity 80 % → 2 %"
+    assert found["number"].endswith(": specificity 80 % → 2 %")
     for told in ("rightness × 0.5", "80 %", "2 %", "90 %", "100 %", "2 distortions"):
         assert told in found["text"]
     assert found["weight"] == pytest.approx((0.78 - 0.1) / 2)
@@ -99,12 +99,12 @@ def test_the_distortion_that_costs_most_is_told_with_both_recalls():
 
 def test_errors_of_one_group_are_told_with_its_name():
     found = find(score([("swap", 7)]))["errors by group"]
-    assert found["number"] == "5 of 5 false negatives"
+    assert found["number"].startswith("5 of 5 false negatives in 1 ")
     for told in ("All 5 false negatives", f"1 of {GROUPS} groups", "(7)"):
         assert told in found["text"]
     assert found["section"] == "errors"
     both = find(score([("swap", 7), ("real", 2), ("real", 3)]))["errors by group"]
-    assert both["number"] == "10 of 10 false positives"
+    assert both["number"].startswith("10 of 10 false positives in 2 ")
     assert "All 10 false positives are of 2" in both["text"]
     # errors everywhere are of no group
     scored = score()
@@ -142,7 +142,7 @@ def test_a_trait_is_told_where_its_corrected_interval_says_so():
 def test_labels_are_told_where_the_whole_source_is_improbable():
     issues = score().head(5).assign(label_probability=0.001, source_label_probability=0.001)
     found = find(issues=issues)["labels"]
-    assert found["number"] == "5 labels"
+    assert found["number"].startswith("5 labels")
     assert issues["source"].iloc[0] in found["text"]
     assert find(issues=issues.assign(source_label_probability=0.6)) == {}
 

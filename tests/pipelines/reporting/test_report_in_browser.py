@@ -154,6 +154,7 @@ def test_the_threshold_moves_recall_specificity_cost_and_its_line(tab):
     move(tab, "threshold", 10_000)
     assert tab.tell(MOVED)[:2] == [say((fakes >= 7).mean()), say((real < 7).mean())]
     assert tab.tell(line) == pytest.approx(tab.tell(f"{plot}.right"), abs=2)
+    move(tab, "share", 50)
     move(tab, "threshold", 0)
     assert tab.tell(MOVED) == ["100.0 %", "0.0 %", "50.0 %", "500"]
     assert tab.tell(line) == pytest.approx(tab.tell(f"{plot}.left"), abs=2)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from deepfake_detection.images.split_summary import SUBSETS
 from deepfake_detection.metrics.cases import FALSE_KINDS, label_of
 from deepfake_detection.metrics.intervals import Floats, difference_interval, share_influence
 from deepfake_detection.metrics.metrics import bin_reliability
@@ -166,16 +167,18 @@ def _find_distortion(tables: _Tables) -> Iterator[Finding]:
         (f"; {names[label]} goes from {told[label]}" for label in told if label != lost), ""
     )
     yield Finding(
-        "distortion", -float(costs[worst]), f"{names[lost]} {told[lost].replace(' to ', ' → ')}",
+        "distortion", -float(costs[worst]),
+        f"{worst}: {names[lost]} {told[lost].replace(' to ', ' → ')}",
         f"{worst[:1].upper()}{worst[1:]} lowers {names[lost]} from {told[lost]}{other}.{most}",
-        "Do not trust the score of such pictures; add them to training.augmentation.", "robustness",
+        "Do not trust the score of such pictures, or train on such (training.augmentation).",
+        "robustness",
     )  # fmt: skip
 
 
 def _find_errors_by_group(tables: _Tables) -> Iterator[Finding]:
     """Errors that few groups cause."""
     unit = name_unit(tables.scored, tables.source)
-    told, weights, numbers = [], [], []
+    told: list[tuple[float, str, str]] = []
     for kind in FALSE_KINDS:
         of_class = tables.scored[tables.scored["label"] == label_of(kind)]
         wrong = (of_class["predicted"] != of_class["label"]).to_numpy()
@@ -192,12 +195,14 @@ def _find_errors_by_group(tables: _Tables) -> Iterator[Finding]:
         named = f"{listed(names)}{' and others' if most > len(names) else ''}"
         all_of = f"All {total:,}" if held == total else f"{held:,} of {total:,}"
         of_many = counted(len(groups), unit)
-        told.append(f"{all_of} {kind}s are of {most:,} of {of_many} ({named}).")
-        weights.append(held / len(of_class))
-        numbers.append(f"{held:,} of {total:,} {kind}s")
+        text = f"{all_of} {kind}s are of {most:,} of {of_many} ({named})."
+        number = f"{held:,} of {total:,} {kind}s in {counted(most, unit)}"
+        told.append((held / len(of_class), text, number))
     if told:
+        told.sort(key=lambda each: -each[0])
+        weight, _, number = told[0]
         yield Finding(
-            "errors by group", max(weights), numbers[int(np.argmax(weights))], " ".join(told),
+            "errors by group", weight, number, " ".join(each[1] for each in told),
             "Look at these first; train on more that are like them.", "errors",
         )  # fmt: skip
 
@@ -280,15 +285,18 @@ def _find_labels(tables: _Tables) -> Iterator[Finding]:
     if doubtful.empty:
         return
     sources = list(dict.fromkeys(doubtful["source"].astype(str)))
+    subsets = [each for each in SUBSETS if each in set(doubtful["subset"])]
     named = listed(sources[:_NAMED_GROUPS]) + (
         " and others" if len(sources) > _NAMED_GROUPS else ""
     )
     yield Finding(
-        "labels", len(doubtful) / len(tables.predictions) / 2, counted(len(doubtful), "label"),
-        f"{counted(len(doubtful), tables.image)} of {counted(len(sources), tables.source)} "
-        f"({named}) {'has' if len(doubtful) == 1 else 'have'} a label less probable than "
+        "labels", len(doubtful) / len(tables.predictions) / 2,
+        f"{counted(len(doubtful), 'label')} to check",
+        f"{counted(len(doubtful), tables.image)} ({listed(subsets)}) of "
+        f"{counted(len(sources), tables.source)} ({named}) "
+        f"{'has' if len(doubtful) == 1 else 'have'} a label less probable than "
         f"{rounded_percent(_IMPROBABLE)}.",
-        "Check these labels before the next training.", "label-issues",
+        "A wrong label counts as an error. Check these first.", "label-issues",
     )  # fmt: skip
 
 
