@@ -23,6 +23,7 @@ LAYERS = (
 )
 KNOW_KEDRO = {
     "settings", "pipeline_registry", "hooks", "config_loader", "cli", "checks", "__main__",
+    "mlflow_hooks",
 }  # fmt: skip
 
 

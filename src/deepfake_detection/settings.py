@@ -24,6 +24,7 @@ if sys.excepthook is sys.__excepthook__:
 
 from deepfake_detection.config_loader import StudyConfigLoader  # noqa: E402
 from deepfake_detection.hooks import ProjectHooks  # noqa: E402
+from deepfake_detection.mlflow_hooks import MlflowHooks  # noqa: E402
 from deepfake_detection.terminal import fold_log_lines  # noqa: E402
 
 # Printed on every run, and nothing that a user of this project can change
@@ -33,7 +34,9 @@ warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
 
 fold_log_lines()
 
-HOOKS = (ProjectHooks(),)
+HOOKS = (ProjectHooks(), MlflowHooks())
+# It would copy each run a second time
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro-mlflow",)
 
 CONFIG_LOADER_CLASS = StudyConfigLoader
 CONFIG_LOADER_ARGS = {
