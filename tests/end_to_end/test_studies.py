@@ -150,7 +150,7 @@ def test_the_printed_command_writes_the_report_of_the_chosen_run(studied, run_he
     # the audit of the study's split was missing once
     pipelines = "leakage_audit,evaluation,robustness,reporting"
     page = latest(studied, "data/demo/08_reporting/studies/mine/page.html").read_text()
-    assert f"kedro run --pipelines {pipelines} --params {choice['use']}" in page
+    assert f"kedro run --env demo --pipelines {pipelines} --params {choice['use']}" in page
     use = dict(each.split("=") for each in choice["use"].split(","))
     run_here(studied, *pipelines.split(","), **use)
     report = latest(studied, f"data/demo/08_reporting/{use['run']}/report.html")

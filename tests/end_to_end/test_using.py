@@ -133,7 +133,8 @@ def test_an_interrupted_scoring_says_in_one_line_how_to_go_on(project, tmp_path,
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     (line,) = [line for line in err.splitlines() if line.startswith("Error")]
-    assert str(state) in line
+    # the path from where the user stands
+    assert f" {state.relative_to(project)}" in line
     # a checksum and a score in each line
     kept = [each for each in next(state.glob("*.jsonl")).read_text().splitlines() if each]
     assert all(json.loads(each.split(" ", 1)[1]) for each in kept)

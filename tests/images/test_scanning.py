@@ -174,9 +174,9 @@ def test_the_index_describes_each_image(scanned):
     assert list(index.columns) == [
         "path", "sha256", "class_name", "label", "source", "group", "width", "height", "bytes",
         "perceptual_hash", "brightness", "contrast", "sharpness", "official_subset", "medium",
-        "crop_recipe",
+        "crop_recipe", "landmarks",
     ]  # fmt: skip
-    of_faces = ["official_subset", "medium", "crop_recipe"]
+    of_faces = ["official_subset", "medium", "crop_recipe", "landmarks"]
     assert index[of_faces].isna().all(axis=None)
     assert index.drop(columns=of_faces).notna().all(axis=None)
     assert index["path"].is_unique
