@@ -47,13 +47,10 @@ def show_box(page: str, catalog: DataCatalog, environment: str | None) -> None:
 
 
 def _tell_report(catalog: DataCatalog) -> dict[str, str]:
-    from deepfake_detection.pipelines.reporting.headline import count_outcomes
+    from deepfake_detection.pipelines.reporting.headline import count_outcomes, say_verdict
 
     found = count_outcomes(catalog.load("predictions"))
-    verdict = (
-        f"Detects {found['detected']:,} of {found['fakes']:,} fakes, accepts "
-        f"{found['accepted']:,} of {found['real']:,} real images ({found['subset']})"
-    )
+    verdict = f"{say_verdict(found, 'image')} ({found['subset']})"
     dataset: Any = catalog.get("detector")
     detector = shlex.quote(shorten_paths(str(dataset._describe()["filepath"])))
     page = f"{_command('deepfake-page')} {detector}"
