@@ -16,6 +16,7 @@ from rich.text import Text
 
 from deepfake_detection.checks import path_of
 from deepfake_detection.errors import shorten_paths
+from deepfake_detection.terminal import WIDTH
 
 if TYPE_CHECKING:
     from kedro.io import DataCatalog
@@ -36,8 +37,8 @@ def show_box(page: str, catalog: DataCatalog, environment: str | None) -> None:
     lines = [f"{name:<9}{shorten_paths(text)}" for name, text in told.items()]
     console = Console(highlight=False)
     wide = max(map(len, lines)) + 4
-    if wide > console.width and console.is_terminal:
-        # without sides, which would not stand below each other; a folded command can be copied
+    if wide > (console.width if console.is_terminal else WIDTH):
+        # without sides, which would not stand below each other; an unbroken command can be copied
         console.rule("Finished", align="left")
         console.print(Text("\n".join(lines)), soft_wrap=True)
         console.rule()

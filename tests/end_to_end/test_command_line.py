@@ -53,7 +53,8 @@ def test_the_main_job_says_what_it_does_and_ends_with_the_report(demo_run):
 def test_the_main_job_is_calm(demo_run):
     _, done = demo_run
     lines = done.stdout.splitlines()
-    assert all(len(line) <= 110 for line in lines)
+    # a command is never broken, however deep the folder of the environment lies
+    assert all(len(line) <= 110 for line in lines if not line.startswith("Next"))
     assert sum(line[:1].isdigit() for line in lines) < 40
     assert "Warning" not in done.stdout + done.stderr
     assert not any("/project/data" in line for line in lines)
