@@ -36,7 +36,6 @@ def test_the_main_job_says_what_it_does_and_ends_with_the_report(demo_run):
     ):
         assert line in said
     box = said.strip().splitlines()[-6:]
-    assert {len(line) for line in box} == {max(map(len, box))}
     told = dict(line.strip("│ ").split(maxsplit=1) for line in box[1:-1])
     report = latest(project, "data/demo/08_reporting/shufflenet_v2_x0_5/report.html")
     assert told["Report"] == str(report.relative_to(project))
