@@ -17,6 +17,7 @@ from deepfake_detection.datasets.versioned_file import VersionedFileDataset
 from deepfake_detection.datasets.videos import VideosDataset
 from deepfake_detection.errors import UserError, user_error_behind
 from deepfake_detection.parameters import ProjectParameters, RunParameters, StudyParameters
+from deepfake_detection.parameters.backbones import FUNCTION
 from deepfake_detection.parameters.recipes import check_fit
 
 # What to do where one of these is missing
@@ -162,6 +163,8 @@ def check_given_paths(given: Mapping[str, Any], project_path: Path, pipeline: Pi
             )
         # these are parts of paths in the catalog, whose entries are checked as inputs
         if parameter in ("face_set", "run", "run_split"):
+            continue
+        if str(given[parameter]).startswith(FUNCTION):
             continue
         if not (path := project_path / str(given[parameter])).exists():
             raise UserError(f"--params {parameter}={given[parameter]}: no such path as {path}")

@@ -39,6 +39,7 @@ GIVEN_PATHS = {
     "other_detector": ("other_detector",),
     "run": ("detector", "training_history"),
     "run_split": ("split", "split_summary"),
+    "scores": ("detector",),
     "videos": ("videos",),
 }
 # By block of parameters, the entry that `face_crops` replaces where its images are faces

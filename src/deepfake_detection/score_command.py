@@ -68,11 +68,11 @@ def main(
     verdicts are, 2 if no file could be read, 1 for other errors.
     """
     # torch takes seconds to import: --help and mistakes need not wait for it
-    from deepfake_detection.models.detector import Detector
+    from deepfake_detection.models.detector_loading import load_detector
     from deepfake_detection.models.face_choice import choose_faces
     from deepfake_detection.models.score_json import as_json
 
-    loaded = Detector.load(detector)
+    loaded = load_detector(detector)
     if note := loaded.card.split.get("note"):
         log.warning("%s", note.strip())
     chosen = choose_faces(loaded, face_options)

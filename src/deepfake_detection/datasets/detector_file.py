@@ -7,18 +7,20 @@ from deepfake_detection.datasets.versioned_file import VersionedFileDataset
 from deepfake_detection.errors import UserError
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.detector_file import DetectorFile, DetectorSlot, write_detector
+from deepfake_detection.models.detector_loading import load_detector
+from deepfake_detection.parameters.backbones import FUNCTION
 
 
 class DetectorDataset(VersionedFileDataset[Detector | DetectorFile, Detector]):
     """A detector file and its versions.
 
-    `filepath` may also be a detector file from elsewhere (`--params detector=…`): it is loaded,
-    whatever the version, and never replaced.
+    `filepath` may also be a detector from elsewhere, of any kind that `load_detector` takes
+    (`--params detector=…`): it is loaded, whatever the version, and never replaced.
     """
 
     def load(self) -> Detector:
         """Load the detector onto the CPU."""
-        return Detector.load(Path(self._get_load_path()))
+        return load_detector(str(self._get_load_path()))
 
     def save(self, data: Detector | DetectorFile) -> None:
         """Write the file; an existing detector file is linked or copied.
@@ -39,7 +41,11 @@ class DetectorDataset(VersionedFileDataset[Detector | DetectorFile, Detector]):
 
     def _is_given(self) -> bool:
         """Whether the path is a file where the catalog expects a folder of versions."""
-        return self._version is not None and Path(self._filepath).is_file()
+        given = Path(self._filepath)
+        return self._version is not None and (given.is_file() or given.name.startswith(FUNCTION))
+
+    def _exists(self) -> bool:
+        return self._is_given() or super()._exists()
 
     def _get_load_path(self) -> PurePosixPath:
         return self._filepath if self._is_given() else super()._get_load_path()

@@ -8,7 +8,7 @@ neither the order of the files nor the number of threads matters.
 import hashlib
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from deepfake_detection.images.preprocessing import crop_pixels
 from deepfake_detection.images.reading import UnreadablePictureError, open_picture
-from deepfake_detection.parameters import PreprocessingParameters, RobustnessParameters
+from deepfake_detection.parameters import RobustnessParameters
 
 _WORDS = {
     "none": "undistorted",
@@ -91,10 +90,10 @@ def read_distorted(
     folder: Path,
     distortions: Sequence[Distortion],
     seed: int,
-    preprocessing: PreprocessingParameters,
+    prepare: Callable[[Image.Image], Any],
     path: str,
-) -> np.ndarray[Any, np.dtype[np.uint8]] | str:
-    """An image under each distortion, as the network sees it: uint8, [distortions, crop, crop, 3].
+) -> list[Any] | str:
+    """An image under each distortion, prepared for the network.
 
     If it cannot be read, the reason, in a few words.
     """
@@ -102,9 +101,7 @@ def read_distorted(
         content = (folder / path).read_bytes()
         image = open_picture(content)
         key = f"{seed} {hashlib.sha256(content).hexdigest()}"
-        return np.stack(
-            [crop_pixels(each.apply(image, key), preprocessing) for each in distortions]
-        )
+        return [prepare(each.apply(image, key)) for each in distortions]
     # OSError also comes from a picture too long for a JPEG file
     except (OSError, UnreadablePictureError) as error:
         return getattr(error, "strerror", None) or str(error)

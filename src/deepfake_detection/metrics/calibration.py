@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_curve
 
 from deepfake_detection.errors import UserError
@@ -169,6 +170,34 @@ def fit_temperature(logits: Floats, labels: Labels, parameters: TemperatureParam
             f"calibration.temperature.bounds allow: it is {math.exp(best):g}"
         )
     return Fitted(math.exp(best), fitted=True, note=note)
+
+
+def fit_scale(scores: Floats, labels: Labels) -> tuple[float, float]:
+    """Slope and intercept that make logits (fake minus real) of scores without a scale, [n].
+
+    Platt 1999, with his targets, so that no class is told with certainty.
+
+    Raises:
+        UserError: If there is one class only, or the fakes do not have the higher scores.
+    """
+    if reason := _why_nothing_fits(scores, labels):
+        raise UserError(f"no scale can be given to these scores: {reason}")
+    mean, deviation = float(scores.mean()), float(scores.std())
+    fakes = int((labels == 1).sum())
+    reals = len(labels) - fakes
+    # each image as a fake with its target as the weight, and as a real one with the rest
+    targets = np.where(labels == 1, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
+    given = np.tile((scores - mean) / deviation, 2)[:, None]
+    fitted = LogisticRegression(C=np.inf).fit(
+        given, np.repeat([1, 0], len(scores)), np.concatenate([targets, 1 - targets])
+    )
+    slope = float(fitted.coef_[0, 0]) / deviation
+    if slope <= 0:
+        raise UserError(
+            "the fakes do not have the higher scores on the images that calibrate: real and fake "
+            "may be swapped, in the scores or in the labels"
+        )
+    return slope, float(fitted.intercept_[0]) - slope * mean
 
 
 def fit_threshold(logits: Floats, labels: Labels, parameters: ThresholdParameters) -> Fitted:

@@ -41,6 +41,12 @@ _BINS, _IMAGES_OF_BIN = (5, 8), 30
 _BY_LABEL = ((1, CLASS_NAMES[1]), (0, CLASS_NAMES[0]))
 COUNTS = ("true_negatives", "false_positives", "false_negatives", "true_positives")
 
+# What the order of scores decides
+_OF_ORDER = ("roc_auc", "average_precision", "equal_error_rate", AUC_OF_KIND, MEAN_AUC)
+_NO_SCALE = (
+    "the scores of this program have no known scale: only their order is judged; "
+    "external_calibration gives them one"
+)
 _NO_INTERVAL = {
     "equal_error_rate": (
         "no interval: its error depends on the density of scores at one threshold, which cannot be "
@@ -76,6 +82,19 @@ def measure(
 
 def measure_all(scored: Scored, calibration_bins: int) -> Iterator[Measured]:
     """All metrics of one subset at one level, before their intervals."""
+    return _with_scale(scored, _measure_all(scored, calibration_bins))
+
+
+def _with_scale(scored: Scored, metrics: Iterator[Measured]) -> Iterator[Measured]:
+    """Of scores without a known scale, the metrics of their order; the others are undefined."""
+    for each in metrics:
+        if scored.has_scale or each.metric in _OF_ORDER:
+            yield each
+        else:
+            yield Measured(each.metric, each.class_name, math.nan, each.n, reason=_NO_SCALE)
+
+
+def _measure_all(scored: Scored, calibration_bins: int) -> Iterator[Measured]:
     yield mean("accuracy", scored.right)
     for metric in _COMPARING:
         yield _compare_classes(metric, scored)
@@ -90,6 +109,10 @@ def measure_all(scored: Scored, calibration_bins: int) -> Iterator[Measured]:
 
 def measure_comparable(scored: Scored) -> Iterator[Measured]:
     """The metrics of which two detectors' differences have intervals."""
+    return _with_scale(scored, _measure_comparable(scored))
+
+
+def _measure_comparable(scored: Scored) -> Iterator[Measured]:
     yield mean("accuracy", scored.right)
     yield _compare_classes("balanced_accuracy", scored)
     yield _compare_classes("roc_auc", scored)

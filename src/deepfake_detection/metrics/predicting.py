@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from deepfake_detection.errors import UserError
@@ -18,7 +19,8 @@ def request_scored_pixels(
     training_images: Path, split: pd.DataFrame, detector: Detector, pixels: str
 ) -> PixelRequest:
     """Ask for the pixels of a split at the detector's own sizes, from `cache` or `files`."""
-    return PixelRequest.of(training_images, split, detector.preprocessing, pixels)
+    asked = "files" if detector.reads_files else pixels
+    return PixelRequest.of(training_images, split, detector.preprocessing, asked)
 
 
 def check_split(detector: Detector, split: pd.DataFrame) -> None:
@@ -53,7 +55,8 @@ def predict(
     Returns:
         A row for each image: path, class_name, label, source, group, subset, logit (fake minus
         real), fake_probability, predicted (1 fake, 0 real), verdict (real, fake, unsure),
-        unlikeness (in [0, 1], see `TrainingDistance`; NaN if unknown), run_fingerprint.
+        unlikeness (in [0, 1], see `TrainingDistance`; NaN if unknown), run_fingerprint. Scores
+        without a known scale stand as logits; then fake_probability and predicted are NaN.
 
     Raises:
         UserError: If the detector was trained on some of them.
@@ -82,4 +85,8 @@ def predict(
         unlikeness=detector.unlikeness(distances),
         run_fingerprint=detector.card.run_fingerprint,
     )
+    if not detector.card.has_scale:
+        predictions = predictions.assign(
+            fake_probability=np.nan, predicted=np.nan, verdict="unsure"
+        )
     return predictions.reset_index(drop=True)

@@ -54,7 +54,10 @@ class Metric:
 
 @dataclass(frozen=True)
 class Scored:
-    """One subset at one level: logits divided by the temperature, kinds are class folders; [n]."""
+    """One subset at one level: logits divided by the temperature, kinds are class folders; [n].
+
+    Without `has_scale` only the order of the logits means something.
+    """
 
     labels: Labels
     predicted: Labels
@@ -64,21 +67,27 @@ class Scored:
     level: str
     verdicts: np.ndarray[Any, Any] | None = None
     unlikeness: Floats | None = None
+    has_scale: bool = True
 
     @classmethod
     def of(cls, rows: pd.DataFrame, level: str, temperature: float) -> "Scored":
         """From a table with columns class_name, label, group, logit, predicted.
 
-        It may also have verdict, and unlikeness, which is left out where it is unknown.
+        It may also have verdict, and unlikeness, which is left out where it is unknown. Where
+        predicted is NaN, the scores have no known scale.
         """
         names = ("label", "predicted", "logit", "group", "class_name")
         labels, predicted, logits, groups, kinds = (rows[name].to_numpy() for name in names)
         logits = logits.astype(np.float64) / temperature
+        if not (has_scale := not np.isnan(predicted.astype(np.float64)).any()):
+            predicted = np.zeros(len(rows), dtype=np.int64)
         unlikeness = rows["unlikeness"].to_numpy(np.float64) if "unlikeness" in rows else None
         if unlikeness is not None and np.isnan(unlikeness).any():
             unlikeness = None
         verdicts = rows["verdict"].to_numpy() if "verdict" in rows else None
-        return cls(labels, predicted, logits, groups, kinds, level, verdicts, unlikeness)
+        return cls(
+            labels, predicted, logits, groups, kinds, level, verdicts, unlikeness, has_scale
+        )  # fmt: skip
 
     def take(self, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> "Scored":
         """Only these rows."""

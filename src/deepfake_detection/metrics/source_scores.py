@@ -2,6 +2,7 @@
 
 import logging
 
+import numpy as np
 import pandas as pd
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
@@ -40,9 +41,11 @@ def score_sources(
     sources.insert(len(_KEYS), "logit", logits.to_numpy())
     sources = _join_tracks(sources)
     probability = expit(sources["logit"] / temperature)
-    return sources.assign(
-        fake_probability=probability, predicted=(probability >= threshold).astype("int64")
-    )
+    predicted = (probability >= threshold).astype("int64")
+    # scores without a known scale
+    if predictions["predicted"].isna().any():
+        probability, predicted = np.nan, np.nan
+    return sources.assign(fake_probability=probability, predicted=predicted)
 
 
 def _join_tracks(sources: pd.DataFrame) -> pd.DataFrame:

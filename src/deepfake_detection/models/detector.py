@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack, cast, overload
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
@@ -19,23 +20,15 @@ from deepfake_detection.faces.cropping import CropRecipe
 from deepfake_detection.faces.finding import FaceFinder
 from deepfake_detection.faces.video import open_frames
 from deepfake_detection.images.pixel_cache import PixelArray, prefetch_batches
+from deepfake_detection.images.preprocessing import crop_pixels
 from deepfake_detection.models.detector_file import DetectorCard, Hashes, read_detector_file
-from deepfake_detection.models.devices import (
-    keeping_memory,
-)
+from deepfake_detection.models.devices import keeping_memory
 from deepfake_detection.models.forward import Forward
 from deepfake_detection.models.image_inputs import is_single
 from deepfake_detection.models.scoring import Score, score_images
-from deepfake_detection.models.training_distance import (
-    Float32s,
-    TrainingDistance,
-)
+from deepfake_detection.models.training_distance import Float32s, TrainingDistance
 from deepfake_detection.models.verdicts import VerdictRule
-from deepfake_detection.models.video_scoring import (
-    LARGEST_FRAME,
-    VideoScore,
-    score_video,
-)
+from deepfake_detection.models.video_scoring import LARGEST_FRAME, VideoScore, score_video
 from deepfake_detection.parameters import PreprocessingParameters
 from deepfake_detection.parameters.base import Label
 
@@ -108,6 +101,19 @@ class Detector:
                 'one face (faces="given"), or faces found with FaceFinder.with_margin(…)'
             )
         return FaceFinder(self.crop_recipe)
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether it needs files, or whole pictures, in place of pixels at a network's size."""
+        return False
+
+    def with_card(self, card: DetectorCard) -> Self:
+        """The same detector with another card of the same network."""
+        return replace(self, card=card)
+
+    def prepare(self, image: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """An upright RGB picture as the network sees it: uint8, [crop, crop, 3]."""
+        return crop_pixels(image, self.preprocessing)
 
     @property
     def flip_average(self) -> bool:

@@ -27,6 +27,8 @@ FORMAT_VERSION = 3
 _LONGEST, _DEEPEST, _LARGEST = 5_000_000, 50, 2**63
 # `split.method` of a detector whose training images are unknown
 UNKNOWN_METHOD = "unknown"
+# `backbone` of detectors of other programs
+OTHER_PROGRAMS = ("onnx", "python", "scores")
 # Keys of `split` in older files, with their names today
 _RENAMED = {"looks": "image_sizes"}
 
@@ -96,8 +98,16 @@ class _Imported(_Part):
     weights: Line
 
 
+class _OtherProgram(_Part):
+    kind: Literal["onnx", "python", "scores"]
+    location: Annotated[str, Field(min_length=1, max_length=4096)]
+    sha256: Line
+    gives: Literal["logit", "probability", "score"]
+
+
 class _Settings(_Part):
     training: dict[str, Any] = {}
+    other_program: _OtherProgram | None = None
     import_checkpoint: _Imported | None = None
     calibration: dict[str, dict[str, Any]] = {}
 
@@ -204,6 +214,17 @@ class DetectorCard:
     described_layers: Annotated[list[Line], Field(max_length=8)] = field(default_factory=list)
 
     @property
+    def other_program(self) -> dict[str, Any] | None:
+        """What gives the scores, if that is not a network of this project (`other_programs`)."""
+        program: dict[str, Any] | None = self.settings.get("other_program")
+        return program
+
+    @property
+    def has_scale(self) -> bool:
+        """Whether its scores are probabilities; if not, only their order means something."""
+        return self.other_program is None or self.other_program["gives"] != "score"
+
+    @property
     def selected_by(self) -> str:
         """By what validation chose the epoch: see `training.select_by`."""
         return str(self.settings.get("training", {}).get("select_by", "accuracy"))
@@ -260,6 +281,8 @@ def parse_card(text: str) -> DetectorCard:
 
 
 def _check_backbone(name: Any) -> None:
+    if name in OTHER_PROGRAMS:
+        return
     if not isinstance(name, str) or not name.startswith(TIMM):
         if name not in list_backbones():
             raise ValueError(f"it needs {in_line(name)}, which this torchvision does not have")

@@ -52,10 +52,12 @@ def write_detector(detector: Detector, path: Path) -> None:
 
     A UserError says that its weights are not finite, or that the file cannot be written.
     """
-    _check_values(path, detector.network.state_dict())
+    # another program keeps its network itself
+    weights = {} if detector.card.other_program else detector.network.state_dict()
+    _check_values(path, weights)
     tensors: dict[str, Tensor] = {}
     places: set[int] = set()
-    for name, value in detector.network.state_dict().items():
+    for name, value in weights.items():
         # channels-last weights are not contiguous, and only contiguous ones can be written
         kept = value.detach().cpu().contiguous()
         # nor can a layer that stands in two places of a network
@@ -93,6 +95,15 @@ def find_detector_file(path: Path) -> Path:
     return versions[-1]
 
 
+def read_calibration(path: Path) -> tuple[DetectorCard, Hashes, Hashes]:
+    """Card and hashes of a detector file that was made for another program's detector."""
+    with _opened(path) as file:
+        trained_on, validated_on = (
+            _read_hashes(path, file, name) for name in (_TRAINED_ON, _VALIDATED_ON)
+        )
+        return _read_card(path, file), trained_on, validated_on
+
+
 def read_detector_file(
     path: Path,
 ) -> tuple[nn.Module, DetectorCard, Hashes, Hashes, TrainingDistance | None]:
@@ -100,6 +111,10 @@ def read_detector_file(
     path = find_detector_file(path)
     with _opened(path) as file:
         card = _read_card(path, file)
+        if card.other_program:
+            raise UserError(
+                f"{path} holds the calibration of {card.other_program['location']}, and no network"
+            )
         crop = card.preprocessing["crop"]
         if problem := try_crop(card.backbone, crop, training=False):
             raise UserError(

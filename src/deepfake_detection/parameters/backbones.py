@@ -14,6 +14,9 @@ from deepfake_detection.parameters.base import LARGEST_SIDE, Block, Number, Rate
 # Before the names of timm's networks, in the parameter `model`
 TIMM = "timm/"
 
+# Before the names of functions that are detectors: python:module:function
+FUNCTION = "python:"
+
 # red, green, blue
 Colour = tuple[Number, Number, Number]
 Spread = tuple[Rate, Rate, Rate]

@@ -9,10 +9,15 @@ from deepfake_detection.errors import UserError
 from deepfake_detection.images.fingerprints import pack_hashes
 from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.images.splitting import draw_subsets
-from deepfake_detection.metrics.calibration import calibrate, choices_on_validation
+from deepfake_detection.metrics.calibration import (
+    calibrate,
+    choices_on_validation,
+    fit_scale,
+)
 from deepfake_detection.metrics.caveats import EXTERNAL, check_same_run
 from deepfake_detection.metrics.predicting import predict
 from deepfake_detection.models.detector import Detector
+from deepfake_detection.models.other_programs import give_scale
 from deepfake_detection.parameters import (
     CalibrationParameters,
     EvaluationParameters,
@@ -96,10 +101,16 @@ def calibrate_on_part(
 ) -> Detector:
     """Calibrate an imported detector on the subset `validation`, whose images it remembers.
 
+    Scores of another program that have no known scale get one first.
+
     A UserError says that a choice cannot be made on them.
     """
     part = split[split["subset"] == "validation"]
     logits = predict(detector, split, part, scored_pixels, evaluation)
+    if not detector.card.has_scale:
+        scale = fit_scale(logits["logit"].to_numpy(), logits["label"].to_numpy())
+        detector = give_scale(detector, *scale)
+        logits = predict(detector, split, part, scored_pixels, evaluation)
     calibrated = _calibrate(detector, logits, calibration)
     if not choices_on_validation(calibrated.card.calibration):
         log.warning(

@@ -126,6 +126,9 @@ def measure_predictions(
     check_same_run(detector.card.run_fingerprint, predictions=predictions)
     table, metrics = make_metrics(predictions, detector, evaluation)
     _log_metrics(metrics)
+    for subset in metrics["subsets"]:
+        if question := ask_whether_swapped(table[table["subset"] == subset]):
+            log.warning("%s: %s", subset, question)
     few = evaluation.few_groups
     for subset, groups in predictions.groupby("subset", sort=False)["group"].nunique().items():
         if groups < few:
@@ -134,6 +137,22 @@ def measure_predictions(
                 subset, counted(groups, "group"), few,
             )  # fmt: skip
     return table, metrics
+
+
+def ask_whether_swapped(metric_table: pd.DataFrame) -> str | None:
+    """A question where the metrics of one subset are those of real and fake swapped.
+
+    ROC AUC is clearly below 0.5, and neither class is recognised (where that is known).
+    """
+    images = metric_table[metric_table["level"] == "image"].set_index("metric")
+    area, recalls = images.loc["roc_auc"], images.loc[["recall"], "value"]
+    # NaN compares false
+    if area["high"] < 0.5 and not (recalls >= 0.5).any():
+        return (
+            f"ROC AUC {area['value']:.2f} ({area['low']:.2f} to {area['high']:.2f}) is below "
+            "0.5: are real and fake swapped, in the scores or in the labels?"
+        )
+    return None
 
 
 def make_metrics(
@@ -256,6 +275,9 @@ def list_label_issues(
     Columns as in `rank_label_issues`.
     """
     card = detector.card
+    # without a scale, no score says that a label is improbable
+    if not card.has_scale:
+        predictions = predictions.head(0)
     issues = rank_label_issues(
         predictions, card.temperature, evaluation.label_issues, SourceScore.of(card.calibration)
     )

@@ -41,24 +41,29 @@ def score_renditions(
     """
     scores = np.full((2, len(paths), len(distortions)), np.nan)
     problems: dict[str, str] = {}
-    render = partial(read_distorted, folder, distortions, seed, detector.preprocessing)
+    render = partial(read_distorted, folder, distortions, seed, detector.prepare)
     window = images_of_a_window(len(distortions), detector.preprocessing.crop)
+    if detector.reads_files:
+        # whole pictures may be large
+        window = int(joblib.cpu_count())
     rendered = prefetch(render, paths, threads=joblib.cpu_count(), window=window)
     start, device = 0, choose_device(evaluation.device)
     bar = tqdm(total=len(paths), desc="Robustness", unit="image", leave=False, disable=None)
     # around all windows: each by itself would give its memory back at its end
     with bar, keeping_memory(device):
         for results in batched(rendered, window):
-            pixels: dict[int, np.ndarray[Any, np.dtype[np.uint8]]] = {}
+            pixels: dict[int, list[Any]] = {}
             for row, result in enumerate(results, start):
                 if isinstance(result, str):
                     problems[paths[row]] = result
                 else:
                     pixels[row] = result
             if pixels:
-                stacked = np.concatenate(list(pixels.values()))
+                renditions: Any = [each for row in pixels.values() for each in row]
                 scored = detector.describe_pixels(
-                    stacked, batch_size=evaluation.batch_size, device=device
+                    renditions if detector.reads_files else np.stack(renditions),
+                    batch_size=evaluation.batch_size,
+                    device=device,
                 )
                 scores[:, list(pixels)] = np.reshape(scored, (2, len(pixels), -1))
             start += len(results)
