@@ -16,6 +16,7 @@ from deepfake_detection.pipelines import data_preparation, studies
 from deepfake_detection.pipelines.calibration.pipeline import create_external_calibration
 from deepfake_detection.pipelines.data_preparation.pipeline import create_leakage_pipeline
 from deepfake_detection.pipelines.evaluation.pipeline import create_external_pipeline
+from deepfake_detection.pipelines.robustness.pipeline import create_external_robustness
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         **made,
         "external_calibration": create_external_calibration(faces=external),
         "external_evaluation": create_external_pipeline(faces=external),
+        "external_robustness": create_external_robustness(),
         "leakage_audit": create_leakage_pipeline(),
         **{
             study.name: studies.create_pipeline(study, faces=faces)

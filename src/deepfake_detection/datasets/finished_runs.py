@@ -21,7 +21,10 @@ _DETECTOR, _METRICS = "uncalibrated_detector.safetensors", "metrics.json"
 # As in the catalog
 _CSV = {"type": f"{CsvTableDataset.__module__}.{CsvTableDataset.__name__}"}
 _TEXT = dict.fromkeys(("class_name", "source", "group", "subset"), str)
-_PREDICTIONS = _CSV | {"load_args": {"keep_default_na": False, "dtype": _TEXT}}
+_MISSING = dict.fromkeys(("unlikeness", "fake_probability", "predicted"), "")
+_PREDICTIONS = _CSV | {
+    "load_args": {"keep_default_na": False, "na_values": _MISSING, "dtype": _TEXT}
+}
 _PARQUET = {"type": "pandas.ParquetDataset"}
 _JSON = {"type": "json.JSONDataset"}
 

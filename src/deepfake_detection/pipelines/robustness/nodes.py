@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.distortions import Distortion, list_distortions
 from deepfake_detection.metrics.calibration import choices_on_validation
-from deepfake_detection.metrics.caveats import check_same_run, explain_subset
+from deepfake_detection.metrics.caveats import EXTERNAL, check_same_run, explain_subset
 from deepfake_detection.metrics.intervals import Floats
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import EvaluationParameters, RobustnessParameters
@@ -82,7 +82,7 @@ def choose_images(predictions: pd.DataFrame, robustness: RobustnessParameters) -
     scored_ones = set(predictions["subset"])
     wanted = robustness.subset
     if wanted == "auto":
-        wanted = "test" if "test" in scored_ones else "validation"
+        wanted = next((name for name in ("test", EXTERNAL) if name in scored_ones), "validation")
     if wanted not in scored_ones:
         raise UserError(
             f"parameter 'robustness.subset': the predictions hold no image of {wanted}, only of "

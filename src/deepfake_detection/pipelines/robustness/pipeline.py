@@ -1,4 +1,4 @@
-"""The pipeline `robustness`."""
+"""The pipelines `robustness` and, for sets from elsewhere, `external_robustness`."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -39,4 +39,14 @@ def create_pipeline() -> Pipeline:
                 name="show_robustness",
             ),
         ]
+    )
+
+
+def create_external_robustness() -> Pipeline:
+    """The same of images from elsewhere, scored by `external_evaluation`."""
+    return Pipeline(
+        create_pipeline(),
+        namespace="external",
+        inputs={"detector": "detector", "training_images": "external_images"},
+        parameters={name: name for name in ("params:robustness", "params:evaluation")},
     )

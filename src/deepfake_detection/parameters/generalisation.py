@@ -1,0 +1,73 @@
+"""The blocks `generalisation` and `protocols`: detectors, and labelled sets from elsewhere."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from deepfake_detection.errors import UserError, suggest
+from deepfake_detection.parameters.base import Block
+from deepfake_detection.parameters.blocks import ImageSetParameters, Line
+from deepfake_detection.parameters.recipes import merge
+
+# In names of files and of columns
+Name = Annotated[str, Field(pattern=r"^\w[\w.+-]{0,59}$")]
+# What a set that leaves them out has; the rest is that of `external_evaluation`
+_DEFAULTS = {"images": "folder", "faces": "given", "published_as": None}
+
+
+class LabelledSetParameters(ImageSetParameters):
+    """A labelled set from elsewhere."""
+
+    path: Annotated[str, Field(min_length=1)]
+    faces: Literal["given", "find"]
+    published_as: Line | None
+
+
+class GeneralisationParameters(Block):
+    """Detectors and the sets that they are scored on: block `generalisation`."""
+
+    detectors: dict[Name, Annotated[str, Field(min_length=1)]]
+    sets: dict[Name, LabelledSetParameters]
+
+
+class ProtocolParameters(Block):
+    """A named list of sets; they are checked once a protocol is chosen."""
+
+    trained_on: Line
+    sets: dict[Name, dict[str, Any]]
+
+
+def complete_sets(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters in which each set is complete, those of the chosen protocol among them.
+
+    Raises:
+        UserError: If there is no such protocol.
+    """
+    completed = dict(parameters)
+    block, defaults = parameters.get("generalisation"), parameters.get("external_evaluation")
+    if not (isinstance(block, Mapping) and isinstance(defaults, Mapping)):
+        # named as missing, or as no block
+        return completed
+    sets = block.get("sets")
+    chosen = _sets_of_protocol(parameters)
+    if isinstance(sets, Mapping):
+        merged = merge(chosen, sets)
+        completed["generalisation"] = {**block} | {
+            "sets": {
+                name: merge(defaults, _DEFAULTS, each) if isinstance(each, Mapping) else each
+                for name, each in merged.items()
+                if each is not None
+            }
+        }
+    return completed
+
+
+def _sets_of_protocol(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    name, protocols = parameters.get("protocol"), parameters.get("protocols")
+    if name is None or not isinstance(protocols, Mapping):
+        return {}
+    if name not in protocols:
+        raise UserError(f"there is no protocol '{name}': {suggest(str(name), list(protocols))}")
+    sets = protocols[name].get("sets") if isinstance(protocols[name], Mapping) else None
+    return sets if isinstance(sets, Mapping) else {}
