@@ -12,10 +12,11 @@ from deepfake_detection.metrics.intervals import (
     Floats,
     Groups,
     difference_interval,
+    difference_p_value,
     sum_over_groups,
 )
 from deepfake_detection.metrics.metrics import measure_comparable
-from deepfake_detection.metrics.scored import Scored
+from deepfake_detection.metrics.scored import Measured, Scored
 
 _NO_INTERVAL = "no interval: there is one group, or no group tells the two apart"
 
@@ -24,8 +25,10 @@ _NO_INTERVAL = "no interval: there is one group, or no group tells the two apart
 class Difference:
     """A row of the table of differences; columns as in `Metric`, the interval is the difference's.
 
-    `difference` is `value` minus `other_value`. `differing_groups` counts the groups whose sum of
-    influences differs between the two; few say that the interval is rough.
+    `difference` is `value` minus `other_value`. `p_value` is that of no difference, in [0, 1]:
+    below 1 − confidence where the interval leaves out 0, NaN where there is none.
+    `differing_groups` counts the groups whose sum of influences differs between the two; few say
+    that the interval is rough.
     """
 
     metric: str
@@ -37,6 +40,7 @@ class Difference:
     difference: float
     low: float
     high: float
+    p_value: float
     n: int
     differing_groups: int
     note: str | None = None
@@ -62,19 +66,32 @@ def measure_differences(
         Scored.of(rows, level, temperature)
         for rows, temperature in zip((ours, others), temperatures, strict=True)
     )
-    for one, other in zip(measure_comparable(scored), measure_comparable(rescored), strict=True):
-        difference, ends, differing = one.value - other.value, UNKNOWN, 0
+    measured, again = (list(measure_comparable(each)) for each in (scored, rescored))
+    yield from compare_measured(measured, again, scored.groups, subset, level, confidence)
+
+
+def compare_measured(
+    ours: Sequence[Measured],
+    others: Sequence[Measured],
+    groups: Groups,
+    subset: str,
+    level: str,
+    confidence: float,
+) -> Iterator[Difference]:
+    """The differences of `measure_differences`, of metrics that were measured before."""
+    for one, other in zip(ours, others, strict=True):
+        difference, ends, p_value, differing = one.value - other.value, UNKNOWN, math.nan, 0
         reason = one.reason or other.reason
         if one.influence is not None and other.influence is not None:
-            influence, groups = one.counted(one.influence - other.influence, scored.groups)
-            ends, differing = _interval(difference, influence, groups, confidence)
+            influences = one.counted(one.influence - other.influence, groups)
+            ends, p_value, differing = _compare(difference, *influences, confidence)
             if math.isnan(ends[0]):
                 reason = _NO_INTERVAL
             elif one.metric != "log_loss":
                 ends = max(ends[0], -1.0), min(ends[1], 1.0)
         yield Difference(
             one.metric, subset, level, one.class_name, one.value, other.value, difference,
-            *ends, one.n, differing, reason,
+            *ends, p_value, one.n, differing, reason,
         )  # fmt: skip
 
 
@@ -102,25 +119,26 @@ def measure_over_runs(
             found.append((one.value, other.value, *influence))
     n = sum(len(ours) for ours, _ in pairs)
     if not found:
-        unknown = (math.nan,) * 5
+        unknown = (math.nan,) * 6
         return Difference(metric, subset, "image", None, *unknown, n, 0, one.reason or other.reason)
     values, other_values, influences, groups = zip(*found, strict=True)
     value, other_value = float(np.mean(values)), float(np.mean(other_values))
-    ends, differing = _interval(
+    ends, p_value, differing = _compare(
         value - other_value, np.concatenate(influences) / len(found), np.concatenate(groups),
         confidence,
     )  # fmt: skip
     reason = _NO_INTERVAL if math.isnan(ends[0]) else None
     return Difference(
         metric, subset, "image", None, value, other_value, value - other_value,
-        max(ends[0], -1.0), min(ends[1], 1.0), n, differing, reason,
+        max(ends[0], -1.0), min(ends[1], 1.0), p_value, n, differing, reason,
     )  # fmt: skip
 
 
-def _interval(
+def _compare(
     difference: float, influence: Floats, groups: Groups, confidence: float
-) -> tuple[tuple[float, float], int]:
-    """The interval, and the number of groups that tell the two apart."""
+) -> tuple[tuple[float, float], float, int]:
+    """The interval, the p-value, and the number of groups that tell the two apart."""
     ends = difference_interval(difference, influence, groups, confidence)
+    p_value = difference_p_value(difference, influence, groups)
     # the influences of two unequal scores may cancel out but for their rounding
-    return ends, int((np.abs(sum_over_groups(influence, groups)) > 1e-12).sum())
+    return ends, p_value, int((np.abs(sum_over_groups(influence, groups)) > 1e-12).sum())

@@ -14,6 +14,8 @@ freedom are groups − 1.
 
 Influences are float64, [n], 0 for rows that play no part; groups are [n]. An interval is its lower
 and its upper end, both NaN where there is only one group; those of metrics in [0, 1] lie there.
+
+`times` plans a sample: the interval is that of so many times as many groups that vary like these.
 """
 
 import math
@@ -91,6 +93,7 @@ def interval(
     *,
     counted: bool = True,
     known_by: int | None = None,
+    times: float = 1.0,
 ) -> tuple[float, float]:
     """Wilson's interval of a metric in [0, 1] over rows that come in groups.
 
@@ -99,20 +102,20 @@ def interval(
     (default: the number of groups) is used as the sample size.
     """
     sums = sum_over_groups(influence, groups)
-    number = len(sums)
-    if math.isnan(value) or number < 2:
+    number = len(sums) * times
+    if math.isnan(value) or len(sums) < 2:
         return UNKNOWN
     # a metric that is a sum over images can miss 0 or 1 by rounding
     value = min(max(value, 0.0), 1.0)
-    variance, binomial_variance = _variance(sums, value), value * (1 - value)
+    variance, binomial_variance = _variance(sums, value, times), value * (1 - value)
     if variance == 0 or binomial_variance == 0:
         # all that is known is that this many groups agree
-        size, freedom = float(known_by or number), number - 1.0
+        size, freedom = (known_by or len(sums)) * times, number - 1.0
     elif counted:
         # groups that happen to have the same share do not tell more than independent rows
-        size, freedom = min(binomial_variance / variance, float(len(influence))), number - 1.0
+        size, freedom = min(binomial_variance / variance, len(influence) * times), number - 1.0
     else:
-        size, freedom = binomial_variance / variance, _freedom(sums)
+        size, freedom = binomial_variance / variance, _freedom(sums, times)
     quantile = _quantile(confidence, freedom)
     shrink = quantile**2 / size
     centre = (value + shrink / 2) / (1 + shrink)
@@ -121,27 +124,34 @@ def interval(
 
 
 def area_interval(
-    value: float, influence: Floats, groups: Groups, confidence: float, known_by: int | None = None
+    value: float,
+    influence: Floats,
+    groups: Groups,
+    confidence: float,
+    *,
+    known_by: int | None = None,
+    times: float = 1.0,
 ) -> tuple[float, float]:
     """Interval of an area under a curve, such as ROC AUC: t on its logit (Pepe 2003).
 
     It covers better than Wilson's near 1, where an area's variance falls faster than a share's.
     """
-    half, binomial_variance = _half_width(value, influence, groups, confidence), value * (1 - value)
+    half = _half_width(value, influence, groups, confidence, times)
+    binomial_variance = value * (1 - value)
     if math.isnan(half) or binomial_variance <= 0:
-        return interval(value, influence, groups, confidence, known_by=known_by)
+        return interval(value, influence, groups, confidence, known_by=known_by, times=times)
     half /= binomial_variance
     return float(expit(logit(value) - half)), float(expit(logit(value) + half))
 
 
 def positive_interval(
-    value: float, influence: Floats, groups: Groups, confidence: float
+    value: float, influence: Floats, groups: Groups, confidence: float, *, times: float = 1.0
 ) -> tuple[float, float]:
     """Interval of a metric above 0 without an upper end, such as log loss: t on its logarithm.
 
     Its ends are above 0, and NaN also where all groups agree and where the value is 0.
     """
-    half = _half_width(value, influence, groups, confidence)
+    half = _half_width(value, influence, groups, confidence, times)
     if math.isnan(half) or not value > 0:
         return UNKNOWN
     # the logarithm's standard error is the relative standard error; the limit keeps exp() finite
@@ -160,36 +170,72 @@ def difference_interval(
     return difference - half, difference + half
 
 
+def difference_p_value(difference: float, influence: Floats, groups: Groups) -> float:
+    """Two-sided p-value, in [0, 1], of a difference of 0, by the t of `difference_interval`.
+
+    It is below 1 − confidence where that interval leaves out 0, and NaN where there is none.
+    """
+    error, freedom = _error(difference, influence, groups)
+    return 2 * float(t.sf(abs(difference) / error, freedom)) if error > 0 else math.nan
+
+
+def detectable_difference(
+    difference: float,
+    influence: Floats,
+    groups: Groups,
+    confidence: float,
+    power: float,
+    times: float = 1.0,
+) -> float:
+    """The true difference that `difference_interval` tells from 0 in a share `power` of samples.
+
+    Of a t test: (quantile of confidence + quantile of power) × standard error. NaN as there.
+    """
+    error, freedom = _error(difference, influence, groups, times)
+    found = (_quantile(confidence, freedom) + float(t.ppf(power, freedom))) * error
+    return found if error > 0 else math.nan
+
+
 def sum_over_groups(influence: Floats, groups: Groups) -> Floats:
     """The influences summed over each group: float64, [groups]."""
     codes = np.unique(groups, return_inverse=True)[1]
     return np.asarray(np.bincount(codes, weights=influence), dtype=np.float64)
 
 
-def _half_width(value: float, influence: Floats, groups: Groups, confidence: float) -> float:
+def _half_width(
+    value: float, influence: Floats, groups: Groups, confidence: float, times: float = 1.0
+) -> float:
     """Half of the t interval of a metric; NaN where there is one group, or nothing varies."""
+    error, freedom = _error(value, influence, groups, times)
+    return _quantile(confidence, freedom) * error if error > 0 else math.nan
+
+
+def _error(
+    value: float, influence: Floats, groups: Groups, times: float = 1.0
+) -> tuple[float, float]:
+    """Standard error and its degrees of freedom; 0 and NaN for one group, or if nothing varies."""
     sums = sum_over_groups(influence, groups)
-    if len(sums) < 2 or (variance := _variance(sums, value)) == 0:
-        return math.nan
-    return _quantile(confidence, _freedom(sums)) * math.sqrt(variance)
+    if len(sums) < 2 or (variance := _variance(sums, value, times)) == 0:
+        return 0.0, math.nan
+    return math.sqrt(variance), _freedom(sums, times)
 
 
-def _variance(sums: Floats, value: float) -> float:
-    number = len(sums)
+def _variance(sums: Floats, value: float, times: float) -> float:
+    number = len(sums) * times
     # what rounding leaves of sums that are all the same is no variation
     if np.abs(sums).max() <= 1e-13 * abs(value):
         return 0.0
-    return number / (number - 1) * float((sums**2).sum())
+    return number / (number - 1) * float((sums**2).sum()) / times
 
 
-def _freedom(sums: Floats) -> float:
+def _freedom(sums: Floats, times: float) -> float:
     # Degrees of freedom of a normal sample whose variance has the same error.
     # Scaled by the largest sum, since fourth powers of small numbers underflow.
     squares = (sums / np.abs(sums).max()) ** 2
     total = float(squares.sum())
     error = float((squares**2).sum()) - total**2 / len(sums)
-    most = len(sums) - 1.0
-    return most if error <= 0 else min(most, max(1.0, 2 * total**2 / error))
+    most = len(sums) * times - 1.0
+    return most if error <= 0 else min(most, max(1.0, times * 2 * total**2 / error))
 
 
 def _quantile(confidence: float, freedom: float) -> float:

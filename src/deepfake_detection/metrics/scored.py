@@ -147,17 +147,19 @@ class Measured:
         counts = slice(None) if self.counts is None else self.counts
         return influence[counts], groups[counts]
 
-    def interval(self, groups: Groups, confidence: float) -> tuple[float, float]:
-        """Its interval; not a number where it has none."""
+    def interval(
+        self, groups: Groups, confidence: float, times: float = 1.0
+    ) -> tuple[float, float]:
+        """Its interval, or that of `times` as many groups; not a number where it has none."""
         if self.influence is None:
             return UNKNOWN
         given = (self.value, *self.counted(self.influence, groups), confidence)
         if self.metric == "log_loss":
-            return positive_interval(*given)
+            return positive_interval(*given, times=times)
         if self.metric in _AREAS:
-            return area_interval(*given, known_by=self.known_by)
+            return area_interval(*given, known_by=self.known_by, times=times)
         counted = self.metric not in ("brier_score", UNLIKENESS)
-        return interval(*given, counted=counted, known_by=self.known_by)
+        return interval(*given, counted=counted, known_by=self.known_by, times=times)
 
 
 def share(

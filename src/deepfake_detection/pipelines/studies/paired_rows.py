@@ -40,7 +40,9 @@ def compare_rows(
     pairs = list(zip(ours, ours, strict=True))
     alone = measure_over_runs(pairs, metric, subset, confidence)
     nan, note = math.nan, _OTHER_IMAGES if others else None
-    return replace(alone, difference=nan, low=nan, high=nan, differing_groups=0, note=note)
+    return replace(
+        alone, difference=nan, low=nan, high=nan, p_value=nan, differing_groups=0, note=note
+    )
 
 
 def _align(others: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame | None:
