@@ -19,11 +19,12 @@ from deepfake_detection.parameters import (
     StudyParameters,
     describe_problems,
 )
+from deepfake_detection.parameters.generalisation import complete_sets
+from deepfake_detection.parameters.merging import merge
 from deepfake_detection.parameters.recipes import (
     check_fit,
     check_recipes,
     list_overridden,
-    merge,
     settings_of,
 )
 
@@ -80,7 +81,8 @@ class StudyConfigLoader(OmegaConfigLoader):
     @property
     def decides_pipelines(self) -> tuple[Any, ...]:
         """What the pipelines depend on."""
-        return self.studies, *(getattr(self.own, block).images for block in FACE_FOLDERS)
+        named = bool(self.own.generalisation.detectors)
+        return self.studies, named, *(getattr(self.own, block).images for block in FACE_FOLDERS)
 
     def complete(self) -> None:
         """Read and check parameters, and complete the rows of studies, unless that was done."""
@@ -89,6 +91,7 @@ class StudyConfigLoader(OmegaConfigLoader):
         given = self.runtime_params or {}
         without_recipe = self._read(given)
         parameters = _tell_crop_recipe(self._merge_recipe(without_recipe, given), given)
+        parameters = complete_sets(parameters)
         self.own = self._check_own(parameters)
         # imports torch, which takes seconds that a mistyped parameter need not wait for
         from deepfake_detection.models.backbones import check_backbone

@@ -16,6 +16,9 @@ from deepfake_detection.pipelines import data_preparation, studies
 from deepfake_detection.pipelines.calibration.pipeline import create_external_calibration
 from deepfake_detection.pipelines.data_preparation.pipeline import create_leakage_pipeline
 from deepfake_detection.pipelines.evaluation.pipeline import create_external_pipeline
+from deepfake_detection.pipelines.generalisation.pipeline import (
+    create_pipeline as create_generalisation,
+)
 from deepfake_detection.pipelines.robustness.pipeline import create_external_robustness
 
 log = logging.getLogger(__name__)
@@ -36,6 +39,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     loader = _read_parameters()
     faces = loader is not None and loader.own.data_preparation.images == "faces"
     external = loader is not None and loader.own.external_evaluation.images == "faces"
+    named = loader is not None and bool(loader.own.generalisation.detectors)
     made["data_preparation"] = data_preparation.create_pipeline(faces=faces)
     # the report shows what explanation makes
     made["reporting"] += made["explanation"]
@@ -45,6 +49,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         **made,
         "external_calibration": create_external_calibration(faces=external),
         "external_evaluation": create_external_pipeline(faces=external),
+        "generalisation": create_generalisation(named=named),
         "external_robustness": create_external_robustness(),
         "leakage_audit": create_leakage_pipeline(),
         **{

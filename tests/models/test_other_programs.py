@@ -17,6 +17,7 @@ from sklearn.metrics import roc_auc_score
 from training_samples import make_calibration
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.distortions import Distortion
 from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.metrics.predicting import predict, request_scored_pixels
 from deepfake_detection.models.detector_file import write_detector
@@ -32,7 +33,6 @@ from deepfake_detection.pipelines.evaluation.nodes import (
     take_all_images,
 )
 from deepfake_detection.pipelines.robustness.renditions import score_renditions
-from deepfake_detection.images.distortions import Distortion
 
 EVALUATION = EvaluationParameters(
     batch_size=7, confidence=0.95, calibration_bins=10, few_groups=5, label_issues=3, device="cpu"
@@ -136,9 +136,7 @@ def test_every_way_in_gives_the_area_of_the_scores(material, tmp_path, monkeypat
         "two": write_onnx(tmp_path / "two.onnx", 2, classes="[fake, real]", std="[0.2, 1, 1]"),
         "probability": write_onnx(tmp_path / "p.onnx", sigmoid=True, gives="probabilities"),
         "last": write_onnx(tmp_path / "last.onnx", layout="nhwc"),
-        "bgr": write_onnx(
-            tmp_path / "bgr.onnx", channels="bgr", mean="[0.5, 0, 0]"
-        ),
+        "bgr": write_onnx(tmp_path / "bgr.onnx", channels="bgr", mean="[0.5, 0, 0]"),
         "images": write_function(monkeypatch, tmp_path, "of_images", FUNCTIONS["images"]),
         "csv": tmp_path / "scores.csv",
     }
@@ -201,7 +199,9 @@ def test_reversed_scores_are_asked_about_and_get_no_scale(material, tmp_path):
     predictions, detector = score(tmp_path / "scores.csv", material, tmp_path)
     metrics, _ = make_metrics(predictions, detector, EVALUATION)
     assert "swapped" in (ask_whether_swapped(metrics) or "")
-    split = take_all_images(index, detector, make_image_set({"real": "real", "fake": "fake"})).assign(subset="validation")
+    split = take_all_images(
+        index, detector, make_image_set({"real": "real", "fake": "fake"})
+    ).assign(subset="validation")
     with pytest.raises(UserError, match="swapped"):
         calibrate_on_part(
             detector, split, PixelCache(tmp_path / "cache"), make_calibration(), EVALUATION

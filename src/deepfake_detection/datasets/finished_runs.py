@@ -77,8 +77,9 @@ class FinishedScoresDataset(_FolderDataset):
         """All versions that are complete, the newest first."""
         versions = []
         for path in self._versions(_METRICS):
+            # beside it, FOLDER/FILE/VERSION/FILE
             predictions, metric_table = (
-                self._of_version(name, path.parent.name)
+                path.parents[2] / name / path.parent.name / name
                 for name in ("predictions.csv", "metric_table.csv")
             )
             try:
@@ -93,3 +94,11 @@ class FinishedScoresDataset(_FolderDataset):
                 )
                 versions.append(Scores(metrics, *read))
         return FinishedScores(versions)
+
+
+class AllFinishedScoresDataset(FinishedScoresDataset):
+    """The scores of all folders below one; loading gives `FinishedScores`."""
+
+    def _versions(self, name: str) -> list[Path]:
+        found = self._path.glob(f"**/{name}/*/{name}")
+        return sorted(found, key=lambda path: path.parent.name, reverse=True)

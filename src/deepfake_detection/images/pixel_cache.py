@@ -208,6 +208,21 @@ class PixelCache:
             shutil.rmtree(partial_path, ignore_errors=True)
 
 
+@dataclass(frozen=True)
+class FolderPixels:
+    """Pixels of a folder of images without a cache: its files are decoded at each access."""
+
+    folder: Path
+    paths: dict[str, str]  # relative to the folder, by hexadecimal SHA-256
+
+    def open(self, sha256s: Sequence[str], preprocessing: PreprocessingParameters) -> Pixels:
+        """A list of these images' files at these sizes, with the interface of `PixelCache`."""
+        digests = _unique_digests(sha256s)
+        names = _hex(digests)
+        files = ImageFiles(self.folder, [self.paths[each] for each in names], names, preprocessing)
+        return Pixels(files, digests)
+
+
 def prefetch_batches(
     array: PixelArray, batches: Sequence[Rows]
 ) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:

@@ -31,6 +31,16 @@ class FinishedScores:
         scores = self._newest(run_fingerprint=run_fingerprint)
         return scores.read_metric_table() if scores else None
 
+    def find_predictions(self, card: DetectorCard) -> pd.DataFrame | None:
+        """The newest predictions of a detector as it is calibrated now; None if there are none."""
+        scores = self._newest(
+            run_fingerprint=card.run_fingerprint,
+            threshold=card.threshold,
+            temperature=card.temperature,
+            source_score=SourceScore.of(card.calibration).as_json(),
+        )
+        return scores.read_predictions() if scores else None
+
     def find(self, card: DetectorCard, evaluation: EvaluationParameters) -> Scores | None:
         """The newest scores of a detector under these settings; None if there are none."""
         return self._newest(

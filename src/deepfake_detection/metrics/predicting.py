@@ -7,7 +7,7 @@ import pandas as pd
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.fingerprints import fingerprint_of_split, unpack_hashes
-from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
+from deepfake_detection.images.pixel_cache import FolderPixels, PixelCache, PixelRequest
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.devices import choose_device
 from deepfake_detection.parameters import EvaluationParameters
@@ -44,7 +44,7 @@ def predict(
     detector: Detector,
     split: pd.DataFrame,
     scored: pd.DataFrame,
-    scored_pixels: PixelCache,
+    scored_pixels: PixelCache | FolderPixels,
     evaluation: EvaluationParameters,
     name: str = "the detector",
 ) -> pd.DataFrame:

@@ -22,6 +22,9 @@ from deepfake_detection.parameters.blocks import (
 from deepfake_detection.parameters.faces import (
     CropParameters, FaceDetectionParameters, FaceExtractionParameters, YunetParameters,
 )
+from deepfake_detection.parameters.generalisation import (
+    GeneralisationParameters, LabelledSetParameters,
+)
 from deepfake_detection.parameters.project import (
     ProjectParameters, PublishedResult, RunParameters, StudyOptions, StudyParameters,
     describe_problems,

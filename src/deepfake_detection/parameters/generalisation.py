@@ -8,7 +8,7 @@ from pydantic import Field
 from deepfake_detection.errors import UserError, suggest
 from deepfake_detection.parameters.base import Block
 from deepfake_detection.parameters.blocks import ImageSetParameters, Line
-from deepfake_detection.parameters.recipes import merge
+from deepfake_detection.parameters.merging import merge
 
 # In names of files and of columns
 Name = Annotated[str, Field(pattern=r"^\w[\w.+-]{0,59}$")]

@@ -12,6 +12,10 @@ from deepfake_detection.parameters.backbones import (
     PreprocessingParameters,
 )
 from deepfake_detection.parameters.base import Block, Count, Distinct, Seed, Share, Whole
+from deepfake_detection.parameters.generalisation import (
+    GeneralisationParameters,
+    ProtocolParameters,
+)
 from deepfake_detection.parameters.training import TrainingParameters
 
 
@@ -97,6 +101,9 @@ class ProjectParameters(Block):
     inference: blocks.InferenceParameters
     external_evaluation: blocks.ImageSetParameters
     external_calibration: blocks.ExternalCalibrationParameters
+    generalisation: GeneralisationParameters
+    protocol: str | None
+    protocols: dict[str, ProtocolParameters]
     export: blocks.ExportParameters
     import_checkpoint: blocks.ImportParameters
     study: StudyOptions

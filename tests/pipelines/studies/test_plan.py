@@ -11,7 +11,8 @@ from study_samples import BASE, load, make_study
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.parameters import Backbones, TrainingParameters
-from deepfake_detection.parameters.recipes import merge, settings_of
+from deepfake_detection.parameters.merging import merge
+from deepfake_detection.parameters.recipes import settings_of
 from deepfake_detection.pipelines.studies.plan import check_given_rows, plan_studies
 
 # Weight decay, schedule, learning rates of head and backbone, published best epoch and accuracy

@@ -80,7 +80,7 @@ def choose_images(predictions: pd.DataFrame, robustness: RobustnessParameters) -
         UserError: If that subset was not scored.
     """
     scored_ones = set(predictions["subset"])
-    wanted = robustness.subset
+    wanted: str = robustness.subset
     if wanted == "auto":
         wanted = next((name for name in ("test", EXTERNAL) if name in scored_ones), "validation")
     if wanted not in scored_ones:

@@ -23,7 +23,8 @@ from deepfake_detection.parameters import (
     StudyParameters,
     describe_problems,
 )
-from deepfake_detection.parameters.recipes import merge, settings_of
+from deepfake_detection.parameters.merging import merge
+from deepfake_detection.parameters.recipes import settings_of
 
 log = logging.getLogger(__name__)
 
