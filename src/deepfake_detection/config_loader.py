@@ -79,7 +79,8 @@ class StudyConfigLoader(OmegaConfigLoader):
     @property
     def decides_pipelines(self) -> tuple[Any, ...]:
         """What the pipelines depend on."""
-        return self.studies, *(getattr(self.own, block).images for block in FACE_FOLDERS)
+        named = bool(self.own.paired_comparison.detectors)
+        return self.studies, named, *(getattr(self.own, block).images for block in FACE_FOLDERS)
 
     def complete(self) -> None:
         """Read and check parameters, and complete the rows of studies, unless that was done."""

@@ -12,7 +12,7 @@ from kedro.utils import find_kedro_project
 
 from deepfake_detection.config_loader import StudyConfigLoader
 from deepfake_detection.errors import first_line
-from deepfake_detection.pipelines import data_preparation, studies
+from deepfake_detection.pipelines import data_preparation, paired_comparison, studies
 from deepfake_detection.pipelines.calibration.pipeline import create_external_calibration
 from deepfake_detection.pipelines.data_preparation.pipeline import create_leakage_pipeline
 from deepfake_detection.pipelines.evaluation.pipeline import create_external_pipeline
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 _MAIN_JOB = ("data_preparation", "training", "evaluation", "robustness", "reporting")
 _OTHERS = (
     "face_extraction", "explanation", "final_training", "inference", "calibration", "export",
-    "import_checkpoint", "paired_comparison", "training_samples",
+    "import_checkpoint", "paired_comparison", "sample_size", "training_samples",
 )  # fmt: skip
 
 
@@ -36,6 +36,8 @@ def register_pipelines() -> dict[str, Pipeline]:
     faces = loader is not None and loader.own.data_preparation.images == "faces"
     external = loader is not None and loader.own.external_evaluation.images == "faces"
     made["data_preparation"] = data_preparation.create_pipeline(faces=faces)
+    named = loader is not None and bool(loader.own.paired_comparison.detectors)
+    made["paired_comparison"] = paired_comparison.create_pipeline(named=named)
     # the report shows what explanation makes
     made["reporting"] += made["explanation"]
     parts = {name: {node.name for node in made[name].nodes} for name in _MAIN_JOB}

@@ -1,5 +1,6 @@
 """Detector files in the catalog."""
 
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from deepfake_detection.datasets.handle import HandleDataset
@@ -43,6 +44,21 @@ class DetectorDataset(VersionedFileDataset[Detector | DetectorFile, Detector]):
 
     def _get_load_path(self) -> PurePosixPath:
         return self._filepath if self._is_given() else super()._get_load_path()
+
+
+class DetectorFilesDataset(HandleDataset):
+    """Detector files that a parameter names, by paths that are absolute or relative to a folder.
+
+    Loading gives a function from such a path, of a file or of a folder of versions, to its
+    `Detector`. It raises what `Detector.load` does.
+    """
+
+    def load(self) -> Callable[[str], Detector]:
+        """Make the function."""
+        return self._open
+
+    def _open(self, path: str) -> Detector:
+        return Detector.load(self._path / path)
 
 
 class DetectorSlotDataset(HandleDataset):

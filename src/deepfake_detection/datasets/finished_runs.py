@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from kedro.io import DatasetError
 
 from deepfake_detection.datasets.atomic import AtomicDataset
@@ -21,7 +22,9 @@ _DETECTOR, _METRICS = "uncalibrated_detector.safetensors", "metrics.json"
 # As in the catalog
 _CSV = {"type": f"{CsvTableDataset.__module__}.{CsvTableDataset.__name__}"}
 _TEXT = dict.fromkeys(("class_name", "source", "group", "subset"), str)
-_PREDICTIONS = _CSV | {"load_args": {"keep_default_na": False, "dtype": _TEXT}}
+_IMAGE_TABLE = {"keep_default_na": False, "na_values": {"unlikeness": ""}, "dtype": _TEXT}
+_PREDICTIONS = _CSV | {"load_args": _IMAGE_TABLE}
+_COMPARED = _CSV | {"load_args": _IMAGE_TABLE | {"dtype": _TEXT | {"detector": str}}}
 _PARQUET = {"type": "pandas.ParquetDataset"}
 _JSON = {"type": "json.JSONDataset"}
 
@@ -90,3 +93,12 @@ class FinishedScoresDataset(_FolderDataset):
                 )
                 versions.append(Scores(metrics, *read))
         return FinishedScores(versions)
+
+
+class FinishedComparisonsDataset(_FolderDataset):
+    """The predictions of several detectors in one folder; loading gives the latest, or None."""
+
+    def load(self) -> pd.DataFrame | None:
+        """The predictions of `paired_comparison`, with column detector."""
+        versions = self._versions("compared_predictions.csv")
+        return _read(versions[0], _COMPARED) if versions else None
