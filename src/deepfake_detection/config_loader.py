@@ -81,8 +81,9 @@ class StudyConfigLoader(OmegaConfigLoader):
     @property
     def decides_pipelines(self) -> tuple[Any, ...]:
         """What the pipelines depend on."""
-        named = bool(self.own.generalisation.detectors)
-        return self.studies, named, *(getattr(self.own, block).images for block in FACE_FOLDERS)
+        own = self.own
+        named = (bool(own.generalisation.detectors), bool(own.paired_comparison.detectors))
+        return self.studies, *named, *(getattr(own, block).images for block in FACE_FOLDERS)
 
     def complete(self) -> None:
         """Read and check parameters, and complete the rows of studies, unless that was done."""

@@ -29,7 +29,8 @@ _SHOWN_RESULTS = (
     "face_index", "lost_faces", "face_contact_sheet",
     "detector", "final_detector", "imported_detector", "calibrated_detector", "predictions",
     "metric_table",
-    "robustness_table", "generalisation_table", "generalisation_page", "paired_differences", "scores", "source_scores", "submission",
+    "robustness_table", "generalisation_table", "generalisation_page", "paired_differences",
+    "paired_figure", "sample_sizes", "scores", "source_scores", "submission",
     "onnx_detector", "onnx_prepare", "model_card", "table",
 )  # fmt: skip
 

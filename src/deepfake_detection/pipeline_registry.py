@@ -12,13 +12,15 @@ from kedro.utils import find_kedro_project
 
 from deepfake_detection.config_loader import StudyConfigLoader
 from deepfake_detection.errors import first_line
-from deepfake_detection.pipelines import data_preparation, studies
+from deepfake_detection.pipelines import (
+    data_preparation,
+    generalisation,
+    paired_comparison,
+    studies,
+)
 from deepfake_detection.pipelines.calibration.pipeline import create_external_calibration
 from deepfake_detection.pipelines.data_preparation.pipeline import create_leakage_pipeline
 from deepfake_detection.pipelines.evaluation.pipeline import create_external_pipeline
-from deepfake_detection.pipelines.generalisation.pipeline import (
-    create_pipeline as create_generalisation,
-)
 from deepfake_detection.pipelines.robustness.pipeline import create_external_robustness
 
 log = logging.getLogger(__name__)
@@ -26,8 +28,10 @@ log = logging.getLogger(__name__)
 _MAIN_JOB = ("data_preparation", "training", "evaluation", "robustness", "reporting")
 _OTHERS = (
     "face_extraction", "explanation", "final_training", "inference", "calibration", "export",
-    "import_checkpoint", "paired_comparison", "training_samples",
+    "import_checkpoint", "paired_comparison", "sample_size", "training_samples",
 )  # fmt: skip
+# Their parameters may name detectors, in place of those of the catalog
+_NAMING_DETECTORS = {"generalisation": generalisation, "paired_comparison": paired_comparison}
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -39,8 +43,10 @@ def register_pipelines() -> dict[str, Pipeline]:
     loader = _read_parameters()
     faces = loader is not None and loader.own.data_preparation.images == "faces"
     external = loader is not None and loader.own.external_evaluation.images == "faces"
-    named = loader is not None and bool(loader.own.generalisation.detectors)
     made["data_preparation"] = data_preparation.create_pipeline(faces=faces)
+    for block, package in _NAMING_DETECTORS.items():
+        named = loader is not None and bool(getattr(loader.own, block).detectors)
+        made[block] = package.create_pipeline(named=named)
     # the report shows what explanation makes
     made["reporting"] += made["explanation"]
     parts = {name: {node.name for node in made[name].nodes} for name in _MAIN_JOB}
@@ -49,7 +55,6 @@ def register_pipelines() -> dict[str, Pipeline]:
         **made,
         "external_calibration": create_external_calibration(faces=external),
         "external_evaluation": create_external_pipeline(faces=external),
-        "generalisation": create_generalisation(named=named),
         "external_robustness": create_external_robustness(),
         "leakage_audit": create_leakage_pipeline(),
         **{

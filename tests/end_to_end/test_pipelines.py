@@ -209,6 +209,34 @@ def test_another_threshold_needs_no_training_and_two_detectors_are_compared(
     assert (table.loc[table["metric"] == "roc_auc", "difference"] == 0).all()
     assert (table.loc[table["metric"] == "log_loss", "difference"] != 0).any()
 
+    run_here(project, "sample_size")
+    sizes = pd.read_csv(latest(project, f"{OUTPUT}/sample_sizes.csv"))
+    assert set(sizes["purpose"]) == {"width", "difference"}
+    assert sizes["other_detector"].nunique() == 1
+    assert (sizes["groups"].dropna() >= 2).all()
+
+
+def test_detectors_that_parameters_name_are_compared_and_pixels_of_one_size_made_once(
+    project, run_here, caplog
+):
+    plain = latest(project, f"{MODELS}/detector.safetensors")
+    # one as a folder of versions, one beside the project
+    away = shutil.copy(plain, project.parent / "away.safetensors")
+    detectors = {"own": f"{MODELS}/detector.safetensors", "away": away, "again": str(plain)}
+    with caplog.at_level("INFO"):
+        run_here(project, "paired_comparison", paired_comparison={"detectors": detectors})
+    assert caplog.text.count("Pixel cache") == 1
+    folder = "data/demo/07_model_output/paired_comparison"
+    table = pd.read_csv(latest(project, f"{folder}/paired_differences.csv"))
+    pairs = table[["detector", "other_detector"]].drop_duplicates().to_numpy().tolist()
+    assert pairs == [["own", "away"], ["own", "again"], ["away", "again"]]
+    assert latest(project, "data/demo/08_reporting/paired_comparison/paired_figure.png").exists()
+    with pytest.raises(UserError, match=r"nowhere\.safetensors"):
+        run_here(
+            project, "paired_comparison",
+            paired_comparison={"detectors": {"own": str(plain), "none": "nowhere.safetensors"}},
+        )  # fmt: skip
+
 
 def test_a_comparison_without_another_detector_says_how_to_give_one(project, run_here):
     with pytest.raises(UserError, match=r"no detector to compare with.*other_detector="):

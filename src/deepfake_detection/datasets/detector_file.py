@@ -1,5 +1,6 @@
 """Detector files in the catalog."""
 
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from deepfake_detection.datasets.handle import HandleDataset
@@ -49,6 +50,21 @@ class DetectorDataset(VersionedFileDataset[Detector | DetectorFile, Detector]):
 
     def _get_load_path(self) -> PurePosixPath:
         return self._filepath if self._is_given() else super()._get_load_path()
+
+
+class DetectorFilesDataset(HandleDataset):
+    """Detectors that a parameter names, by paths that are absolute or relative to a folder.
+
+    Loading gives a function from what `load_detector` takes to a `Detector`.
+    """
+
+    def load(self) -> Callable[[str], Detector]:
+        """Make the function."""
+        return self._open
+
+    def _open(self, location: str) -> Detector:
+        is_function = location.startswith(FUNCTION)
+        return load_detector(location if is_function else self._path / location)
 
 
 class DetectorSlotDataset(HandleDataset):

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from kedro.io import DatasetError
 
 from deepfake_detection.datasets.atomic import AtomicDataset
@@ -22,9 +23,9 @@ _DETECTOR, _METRICS = "uncalibrated_detector.safetensors", "metrics.json"
 _CSV = {"type": f"{CsvTableDataset.__module__}.{CsvTableDataset.__name__}"}
 _TEXT = dict.fromkeys(("class_name", "source", "group", "subset"), str)
 _MISSING = dict.fromkeys(("unlikeness", "fake_probability", "predicted"), "")
-_PREDICTIONS = _CSV | {
-    "load_args": {"keep_default_na": False, "na_values": _MISSING, "dtype": _TEXT}
-}
+_IMAGE_TABLE = {"keep_default_na": False, "na_values": _MISSING, "dtype": _TEXT}
+_PREDICTIONS = _CSV | {"load_args": _IMAGE_TABLE}
+_COMPARED = _CSV | {"load_args": _IMAGE_TABLE | {"dtype": _TEXT | {"detector": str}}}
 _PARQUET = {"type": "pandas.ParquetDataset"}
 _JSON = {"type": "json.JSONDataset"}
 
@@ -102,3 +103,12 @@ class AllFinishedScoresDataset(FinishedScoresDataset):
     def _versions(self, name: str) -> list[Path]:
         found = self._path.glob(f"**/{name}/*/{name}")
         return sorted(found, key=lambda path: path.parent.name, reverse=True)
+
+
+class FinishedComparisonsDataset(_FolderDataset):
+    """The predictions of several detectors in one folder; loading gives the latest, or None."""
+
+    def load(self) -> pd.DataFrame | None:
+        """The predictions of `paired_comparison`, with column detector."""
+        versions = self._versions("compared_predictions.csv")
+        return _read(versions[0], _COMPARED) if versions else None

@@ -40,6 +40,17 @@ def check_split(detector: Detector, split: pd.DataFrame) -> None:
         )
 
 
+def check_unseen(detector: Detector, scored: pd.DataFrame, name: str = "the detector") -> None:
+    """Raise a `UserError` if a detector, called `name`, was trained on some of these images."""
+    seen = scored["sha256"].isin(unpack_hashes(detector.trained_on))
+    if seen.any():
+        raise UserError(
+            f"{name} was trained on {seen.sum()} of the {len(scored)} images that it is to "
+            f"be scored on, the first being {scored.loc[seen, 'path'].iloc[0]}: it has seen them. "
+            "Take them out of the image folder, or score another detector."
+        )
+
+
 def predict(
     detector: Detector,
     split: pd.DataFrame,
@@ -61,13 +72,7 @@ def predict(
     Raises:
         UserError: If the detector was trained on some of them.
     """
-    seen = scored["sha256"].isin(unpack_hashes(detector.trained_on))
-    if seen.any():
-        raise UserError(
-            f"{name} was trained on {seen.sum()} of the {len(scored)} images that it is to "
-            f"be scored on, the first being {scored.loc[seen, 'path'].iloc[0]}: it has seen them. "
-            "Take them out of the image folder, or score another detector."
-        )
+    check_unseen(detector, scored, name)
     pixels = scored_pixels.open(split["sha256"].tolist(), detector.preprocessing)
     logits, distances = detector.describe_pixels(
         pixels.array,

@@ -19,6 +19,9 @@ from deepfake_detection.parameters.blocks import (
     LayoutOptions, LeakageParameters, RegionParameters, RegionsParameters, ReportingParameters,
     SourceRule, SubmissionParameters,
 )
+from deepfake_detection.parameters.comparisons import (
+    PairedComparisonParameters, PublishedFigure, PublishedResults, SampleSizeParameters,
+)
 from deepfake_detection.parameters.faces import (
     CropParameters, FaceDetectionParameters, FaceExtractionParameters, YunetParameters,
 )

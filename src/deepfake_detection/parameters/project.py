@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from deepfake_detection.parameters import blocks, faces, scores, splits
+from deepfake_detection.parameters import blocks, comparisons, faces, scores, splits
 from deepfake_detection.parameters.backbones import (
     BackboneParameters,
     Backbones,
@@ -96,6 +96,9 @@ class ProjectParameters(Block):
     calibration: scores.CalibrationParameters
     evaluation: scores.EvaluationParameters
     robustness: scores.RobustnessParameters
+    paired_comparison: comparisons.PairedComparisonParameters
+    sample_size: comparisons.SampleSizeParameters
+    published_results: comparisons.PublishedResults
     explanation: blocks.ExplanationParameters
     reporting: blocks.ReportingParameters
     inference: blocks.InferenceParameters

@@ -1,4 +1,4 @@
-"""Two detectors on the same images: differences, their intervals, and what is refused."""
+"""Detectors on the same images: differences, their intervals, and what is refused."""
 
 from dataclasses import replace
 
@@ -12,11 +12,9 @@ from sklearn.metrics import balanced_accuracy_score, brier_score_loss, log_loss,
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.fingerprints import pack_hashes
-from deepfake_detection.images.pixel_cache import PixelCache
 from deepfake_detection.metrics.differences import measure_differences
-from deepfake_detection.metrics.predicting import predict
+from deepfake_detection.parameters import PairedComparisonParameters
 from deepfake_detection.pipelines.paired_comparison import nodes
-from deepfake_detection.pipelines.paired_comparison.nodes import compare_predictions, predict_unseen
 
 
 def _hash(number):
@@ -60,16 +58,47 @@ DETECTORS = (
 )
 
 
-def _compare(split, ours, others, pair=DETECTORS):
-    return compare_predictions(ours, others, *pair, split, {"note": "only drawings"}, EVALUATION)
+class _Pixels:
+    """In place of a pixel cache: what is asked of it."""
+
+    def __init__(self):
+        self.requests = []
+
+    def build(self, request):
+        self.requests.append(request)
 
 
-def test_differences_agree_with_scikit_learn(split):
+@pytest.fixture
+def score(split, monkeypatch):
+    """Score a split with detectors that give these predictions; by two nodes."""
+    pixels = _Pixels()
+
+    def run(tables, pair=DETECTORS, split=split, named=None):
+        by_detector = {id(each): table for each, table in zip(pair, tables, strict=False)}
+        monkeypatch.setattr(nodes, "predict", lambda detector, *_: by_detector[id(detector)])
+        rest = ("folder", split, pixels, "cache", EVALUATION)
+        if named is None:
+            return nodes.score_both(*pair, *rest)
+        files = dict(zip(named.values(), pair, strict=True))
+        parameters = PairedComparisonParameters(detectors=named)
+        return nodes.score_named(files.__getitem__, parameters, *rest)
+
+    run.pixels = pixels
+    return run
+
+
+@pytest.fixture
+def compare(score):
+    def run(*tables, **options):
+        scored, described = score(tables, **options)
+        return nodes.compare_predictions(scored, described, {"note": "only drawings"}, EVALUATION)
+
+    return run
+
+
+def test_differences_agree_with_scikit_learn(split, compare):
     ours, others = _predict(split, 0), _predict(split, 1, 0.5)
-    table = _compare(split, ours, others)
-    # in whatever order the rows of the other come
-    mixed = others.sample(frac=1, random_state=0)
-    pd.testing.assert_frame_equal(_compare(split, ours, mixed), table)
+    table = compare(ours, others)
     test = table[(table["subset"] == "test") & (table["level"] == "image")]
     found = test.set_index(["metric", test["class_name"].fillna("")])["difference"]
     (one, other) = (each[each["subset"] == "test"] for each in (ours, others))
@@ -89,12 +118,16 @@ def test_differences_agree_with_scikit_learn(split):
         assert found["recall", name] == pytest.approx(right[0] - right[1])
     assert set(table["level"]) == {"image", "source"}
     assert table["detector"].unique().tolist() == ["shufflenet_v2_x0_5 cdcdcdcdcdcd"]
+    # of two detectors there is one pair
+    assert table["p_holm"].equals(table["p_value"])
 
 
-def test_a_detector_compared_with_itself_differs_nowhere_and_has_no_interval(split, caplog):
+def test_a_detector_compared_with_itself_differs_nowhere_and_has_no_interval(
+    split, compare, caplog
+):
     ours = _predict(split, 0)
     with caplog.at_level("INFO"):
-        table = _compare(split, ours, ours, (DETECTORS[0], DETECTORS[0]))
+        table = compare(ours, ours, pair=(DETECTORS[0], DETECTORS[0]))
     # the note on the images
     assert "only drawings" in caplog.text
     assert (table["difference"] == 0).all()
@@ -103,44 +136,54 @@ def test_a_detector_compared_with_itself_differs_nowhere_and_has_no_interval(spl
     assert table["note"].notna().all()
 
 
-def test_the_table_and_the_log_say_what_the_images_chose_and_who_saw_neighbours(split, caplog):
-    # the other one learned image 20, whose neighbour 21 is compared; 20 itself is left out
+def test_the_table_and_the_log_say_what_the_images_chose_and_who_saw_neighbours(
+    split, compare, caplog
+):
+    # the other one learned image 20, whose neighbour 21 is compared
     other = _detector([20], [])
-    left = split.drop(index=20)
-    ours, others = _predict(left, 0), _predict(left, 1)
+    split.loc[20, "subset"] = "train"
+    ours, others = _predict(split, 0), _predict(split, 1)
     with caplog.at_level("INFO"):
-        table = _compare(split, ours, others, (DETECTORS[0], other))
+        table = compare(ours, others, pair=(DETECTORS[0], other), split=split)
     notes = {subset: " ".join(rows["note"].dropna()) for subset, rows in table.groupby("subset")}
     assert "choose the epoch of the detector" in notes["validation"]
     assert "inflated" not in notes["validation"]
     assert "choose" not in notes["test"]
-    assert "inflated: the other detector was trained on neighbours of 2 " in notes["test"]
+    assert "inflated: the other detector was trained on neighbours of 1 " in notes["test"]
     assert " on test: accuracy" in caplog.text
 
 
-def test_predictions_of_other_images_are_refused(split):
-    ours, others = _predict(split, 0), _predict(split, 1)
-    for first, second in ((ours.iloc[1:], others), (ours, others.iloc[1:])):
-        with pytest.raises(UserError, match=r"10\.png \(validation"):
-            _compare(split, first, second)
-
-
 @pytest.mark.parametrize("which", [0, 1])
-def test_images_that_either_was_trained_on_are_refused(split, which, monkeypatch):
+def test_images_that_either_was_trained_on_are_refused_before_any_is_scored(split, score, which):
     pair = list(DETECTORS)
     pair[which] = _detector([25, 26], [])
-
-    def predict_or_refuse(detector, *rest):
-        return predict(detector, *rest) if detector is pair[which] else pd.DataFrame()
-
-    monkeypatch.setattr(nodes, "predict", predict_or_refuse)
-    stores = PixelCache("nowhere")
     name = ("the detector", "the other detector")[which]
     with pytest.raises(UserError, match=rf"^{name} was trained on 2 of the 30 .*25\.png"):
-        predict_unseen(*pair, split, stores, stores, EVALUATION)
+        score((), pair)
+    assert score.pixels.requests == []
     # nor is a split taken that has nothing to score
     with pytest.raises(UserError, match=r"split\.ratios"):
-        predict_unseen(*pair, split.assign(subset="train"), stores, stores, EVALUATION)
+        score((), split=split.assign(subset="train"))
+
+
+def test_named_detectors_are_compared_in_all_pairs_and_those_of_one_size_share_pixels(
+    split, score, compare, caplog
+):
+    sizes = DETECTORS[0].card.preprocessing
+    larger = _detector([], [], preprocessing=sizes | {"resize": 50})
+    named = {"first": "a", "second": "b", "larger": "c"}
+    tables = [_predict(split, seed, skill) for seed, skill in enumerate((2, 1, 0.2))]
+    with caplog.at_level("INFO"):
+        table = compare(*tables, pair=(*DETECTORS, larger), named=named)
+    pairs = table[["detector", "other_detector"]].drop_duplicates().to_numpy().tolist()
+    assert pairs == [["first", "second"], ["first", "larger"], ["second", "larger"]]
+    assert [each.preprocessing.resize for each in score.pixels.requests] == [40, 50]
+    assert (table["p_holm"].dropna() >= table["p_value"].dropna()).all()
+    assert (table["p_holm"] > table["p_value"]).any()
+    of_validation = table[table["subset"] == "validation"].set_index("detector")["note"]
+    assert of_validation["first"].str.contains("of detector first").all()
+    assert not of_validation["second"].str.contains("of detector", na=False).any()
+    assert "second minus larger on test: accuracy" in caplog.text
 
 
 def test_a_difference_lies_in_its_interval_as_often_as_is_said():
@@ -178,10 +221,10 @@ def test_a_difference_lies_in_its_interval_as_often_as_is_said():
         assert count / times >= 0.897, name
 
 
-def test_one_class_alone_has_no_difference_of_what_compares_both(split):
+def test_one_class_alone_has_no_difference_of_what_compares_both(split, compare):
     fakes = split[split["label"] == 1]
     ours, others = _predict(fakes, 0), _predict(fakes, 1)
-    table = _compare(split, ours, others)
+    table = compare(ours, others)
     rows = table[table["metric"] == "roc_auc"]
     assert rows["difference"].isna().all()
     assert rows["note"].notna().all()

@@ -1,5 +1,8 @@
 """The figure of `generalisation`: ROC AUC of each detector on its own set and elsewhere."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib import rcParams
@@ -50,7 +53,7 @@ def draw_generalisation(generalisation_table: pd.DataFrame) -> Figure:
         return finished(figure)
 
 
-def _draw(axes: Axes, row: dict[str, float], at: float, colour: str) -> None:
+def _draw(axes: Axes, row: Mapping[Any, Any], at: float, colour: str) -> None:
     if not np.isnan(row["low"]):
         axes.hlines(at, row["low"], row["high"], color=colour, linewidth=2.4)
     axes.plot([row["value"]], [at], marker="o", color=colour, markersize=7)

@@ -90,7 +90,8 @@ class SetReader:
         index = index_images(scanned, rejected, labelled)
         if index["label"].nunique() < 2:
             raise UserError(f"{folder} holds images of one class only")
-        return IndexedSet(folder, index, pd.concat([lost, rejected.assign(frame=pd.NA)]))
+        rejected.insert(1, "frame", None)
+        return IndexedSet(folder, index, pd.concat([lost, rejected], ignore_index=True))
 
 
 def count_lost(lost: pd.DataFrame) -> Iterator[tuple[str, int, int]]:

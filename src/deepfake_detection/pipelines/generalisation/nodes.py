@@ -197,8 +197,8 @@ def measure_sets(
         elsewhere = predictions[predictions["subset"] == EXTERNAL]
         drops = _measure_drops(elsewhere, detector, all_finished_scores, evaluation)
         table = table.astype({"class_name": object}).merge(drops, on=_KEYS, how="left")
-        table.insert(0, "detector", name)
-        table.insert(1, "set", set_name)
+        table.insert(0, "detector", str(name))
+        table.insert(1, "set", str(set_name))
         tables.append(table)
         _log_set(str(name), str(set_name), table)
     return pd.concat(tables, ignore_index=True)
@@ -233,17 +233,19 @@ def _measure_drops(
 
 
 def _log_set(name: str, set_name: str, table: pd.DataFrame) -> None:
-    rows = table[table["class_name"].isna()].set_index(["level", "metric"])
+    figures = {
+        (row["level"], row["metric"]): row
+        for row in table[table["class_name"].isna()].to_dict("records")
+    }
     said = []
     for level, metric, words in (
         ("image", "roc_auc", "ROC AUC"),
         ("source", "roc_auc", "by source"),
         ("image", "accuracy", "accuracy"),
     ):
-        row = rows.loc[(level, metric)]
-        value = "undefined" if math.isnan(row["value"]) else f"{row['value']:.3f}"
-        drop = "" if pd.isna(row["drop"]) else f" ({row['drop']:+.3f} against its {row['own_subset']})"
-        said.append(f"{words} {value}{drop}")
+        row = figures[level, metric]
+        against = "" if math.isnan(row["drop"]) else f" ({row['drop']:+.3f} against its own set)"
+        said.append(f"{words} {row['value']:.3f}{against}")
     log.info("%s on %s: %s", name, set_name, ", ".join(said))
 
 
@@ -269,7 +271,7 @@ def compare_on_sets(
         judging = {name: judging_of(detectors[name].card) for name in kept}
         table = compare_all(kept, judging, evaluation.confidence)
         left = sum(len(each) for each in by_name.values()) - len(common) * len(kept)
-        note = f"{left} scores of images that not all detectors scored are left out" if left else None
+        note = f"without {left} scores of images that not all detectors scored" if left else None
         table["note"] = [join_notes(each, note) for each in table["note"]]
         table.insert(0, "set", set_name)
         tables.append(table)

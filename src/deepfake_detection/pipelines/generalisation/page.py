@@ -95,10 +95,10 @@ def _signed(value: float, low: float, high: float) -> Cell:
 def _rows(table: pd.DataFrame) -> Iterator[tuple[str, str, dict[Any, dict[Any, Any]]]]:
     """Each detector and set, with its metrics by level, metric and class."""
     for (set_name, name), rows in table.groupby(["set", "detector"], sort=False):
-        by_metric = {
-            (row["level"], row["metric"], None if pd.isna(row["class_name"]) else row["class_name"]): row
-            for row in rows.to_dict("records")
-        }
+        by_metric = {}
+        for row in rows.to_dict("records"):
+            kind = None if pd.isna(row["class_name"]) else row["class_name"]
+            by_metric[row["level"], row["metric"], kind] = row
         yield str(set_name), str(name), by_metric
 
 
@@ -113,7 +113,8 @@ def _say(name: str, areas: pd.DataFrame) -> str:
         if pd.notna(own)
         else "its scores on its own set are not known"
     )
-    worst, best = known.loc[known["value"].idxmin()], known.loc[known["value"].idxmax()]
+    *_, worst = known.nlargest(len(known), "value").to_dict("records")
+    best, *_ = known.nlargest(1, "value").to_dict("records")
     elsewhere = f"{worst['value']:.2f} on {worst['set']}"
     if len(known) > 1:
         elsewhere += f" to {best['value']:.2f} on {best['set']}"
@@ -195,9 +196,8 @@ def _tabulate_kinds(table: pd.DataFrame) -> Table:
         if len(kinds) < 2:
             continue
         for kind in kinds:
-            recall, area = (
-                metrics.get(("image", metric, kind)) for metric in ("recall_of_kind", "roc_auc_of_kind")
-            )
+            recall = metrics.get(("image", "recall_of_kind", kind))
+            area = metrics.get(("image", "roc_auc_of_kind", kind))
             count = f"{recall['n']:,}" if recall else "–"
             rows.append([f"{set_name}: {kind}", name, count, _number(recall), _number(area)])
     head: list[Cell | str] = ["Kind of fake", "Detector", "Images", "Recall", "ROC AUC"]
@@ -263,7 +263,9 @@ def _tabulate_lost(lost: pd.DataFrame, table: pd.DataFrame) -> Table:
     return Table("Lost", head, rows, "study")
 
 
-def _notes(detectors: Mapping[str, Detector], generalisation: GeneralisationParameters) -> list[str]:
+def _notes(
+    detectors: Mapping[str, Detector], generalisation: GeneralisationParameters
+) -> list[str]:
     told = [each.card.split["note"] for each in detectors.values() if not each.card.imported_from]
     notes = [*told, *(each.note for each in generalisation.sets.values())]
     return list(dict.fromkeys(note for note in notes if note))

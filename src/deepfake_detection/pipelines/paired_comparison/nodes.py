@@ -1,137 +1,190 @@
 """Nodes of `paired_comparison`."""
 
 import logging
-from dataclasses import asdict
+from collections.abc import Callable, Iterable
+from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.fingerprints import unpack_hashes
-from deepfake_detection.images.pixel_cache import PixelCache
+from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
 from deepfake_detection.metrics.calibration import choices_on_validation
 from deepfake_detection.metrics.caveats import join_notes
-from deepfake_detection.metrics.differences import Difference, measure_differences
-from deepfake_detection.metrics.predicting import predict
-from deepfake_detection.metrics.source_scores import score_sources
+from deepfake_detection.metrics.predicting import check_unseen, predict
+from deepfake_detection.metrics.several_detectors import compare_all, judging_of
 from deepfake_detection.models.detector import Detector
-from deepfake_detection.models.source_score import SourceScore
-from deepfake_detection.parameters import EvaluationParameters
+from deepfake_detection.parameters import EvaluationParameters, PairedComparisonParameters
+from deepfake_detection.reports.paired_figure import draw_pairs
 
 log = logging.getLogger(__name__)
 
-_NAMES = ("the detector", "the other detector")
-_SHOWN = ("accuracy", "balanced_accuracy", "roc_auc", "recall", "brier_score", "log_loss")
+# Each with its name in tables, and what messages call it
+Named = Iterable[tuple[str, str, Detector]]
+# Of two detectors; of more, the figures of the first two
+_SHOWN = ("accuracy", "roc_auc", "balanced_accuracy", "recall", "brier_score", "log_loss")
 
 
-def predict_unseen(
+def score_both(
     detector: Detector,
     other_detector: Detector,
+    training_images: Path,
     split: pd.DataFrame,
-    scored_pixels: PixelCache,
-    other_scored_pixels: PixelCache,
+    compared_pixels: PixelCache,
+    pixels: str,
     evaluation: EvaluationParameters,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Score the validation and test subsets of a split with two detectors, as `predict`.
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Score the validation and test subsets of a split with two detectors, as `score_named`.
+
+    Their names are their backbones and the start of their fingerprints.
+    """
+    cards = (detector.card, other_detector.card)
+    names = [f"{card.backbone} {card.run_fingerprint[:12]}" for card in cards]
+    if names[0] == names[1]:
+        # one run, calibrated in two ways
+        names[1] += " (other)"
+    said = ("the detector", "the other detector")
+    named = list(zip(names, said, (detector, other_detector), strict=True))
+    return _score(lambda: named, training_images, split, compared_pixels, pixels, evaluation)
+
+
+def score_named(
+    detector_files: Callable[[str], Detector],
+    paired_comparison: PairedComparisonParameters,
+    training_images: Path,
+    split: pd.DataFrame,
+    compared_pixels: PixelCache,
+    pixels: str,
+    evaluation: EvaluationParameters,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Score the validation and test subsets of a split with each detector that is named.
+
+    One detector is in memory at a time.
+
+    Returns:
+        The predictions of `predict`, with column detector; and by detector, as JSON: threshold,
+        temperature, source_score, run_fingerprint and notes, by subset: why its scores are biased.
 
     Raises:
         UserError: If one was trained on some of these images, or there are none.
     """
+
+    def named() -> Named:
+        for name, path in paired_comparison.detectors.items():
+            yield name, f"detector {name}", detector_files(path)
+
+    return _score(named, training_images, split, compared_pixels, pixels, evaluation)
+
+
+def _score(
+    named: Callable[[], Named],
+    training_images: Path,
+    split: pd.DataFrame,
+    compared_pixels: PixelCache,
+    pixels: str,
+    evaluation: EvaluationParameters,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     scored = split[split["subset"] != "train"]
     if scored.empty:
         raise UserError(
             "the split has no validation and no test subset to compare detectors on: set "
             "split.ratios and run kedro run --pipelines data_preparation again"
         )
-    return (
-        predict(detector, split, scored, scored_pixels, evaluation, _NAMES[0]),
-        predict(other_detector, split, scored, other_scored_pixels, evaluation, _NAMES[1]),
-    )
+    described: dict[str, Any] = {}
+    requests: dict[tuple[int, int], PixelRequest] = {}
+    # all are checked before the first is scored
+    for name, said, detector in named():
+        check_unseen(detector, scored, said)
+        described[name] = judging_of(detector.card) | {
+            "run_fingerprint": detector.card.run_fingerprint,
+            "notes": {
+                str(subset): _explain(of_subset, split, detector, said)
+                for subset, of_subset in scored.groupby("subset", sort=False)
+            },
+        }
+        sizes = detector.preprocessing
+        requests[sizes.resize, sizes.crop] = PixelRequest.of(training_images, split, sizes, pixels)
+    for request in requests.values():
+        compared_pixels.build(request)
+    predictions = [
+        predict(detector, split, scored, compared_pixels, evaluation, said).assign(detector=name)
+        for name, said, detector in named()
+    ]
+    return pd.concat(predictions, ignore_index=True), described
 
 
 def compare_predictions(
-    predictions: pd.DataFrame,
-    other_predictions: pd.DataFrame,
-    detector: Detector,
-    other_detector: Detector,
-    split: pd.DataFrame,
+    compared_predictions: pd.DataFrame,
+    compared_detectors: dict[str, Any],
     split_summary: dict[str, Any],
     evaluation: EvaluationParameters,
 ) -> pd.DataFrame:
-    """Compute the paired differences of two detectors' metrics, by subset and level.
+    """Compute the paired differences of all detectors' metrics, by pair, subset and level.
 
-    Columns are those of `Difference`, detector and other_detector.
+    Columns are those of `compare_scored`.
 
     Raises:
         UserError: If the predictions are not of the same images.
     """
-    pair = (predictions, _align(other_predictions, predictions))
-    cards = (detector.card, other_detector.card)
-    temperatures = (cards[0].temperature, cards[1].temperature)
-    sources = [
-        score_sources(each, card.threshold, card.temperature, SourceScore.of(card.calibration))
-        for each, card in zip(pair, cards, strict=True)
-    ]
-    rows: list[Difference] = []
-    for level, (ours, others) in (("image", pair), ("source", sources)):
-        for subset, of_subset in ours.groupby("subset", sort=False):
-            same = others[others["subset"] == subset]
-            rows += measure_differences(
-                of_subset, same, temperatures, str(subset), level, evaluation.confidence
-            )
-    notes = {
-        str(subset): _explain(of_subset, split, detector, other_detector)
-        for subset, of_subset in split.groupby("subset", sort=False)
+    predictions = {
+        str(name): rows.drop(columns="detector")
+        for name, rows in compared_predictions.groupby("detector", sort=False)
     }
-    table = pd.DataFrame([asdict(row) for row in rows])
-    table["note"] = [join_notes(row.note, notes[row.subset]) for row in rows]
-    table["detector"], table["other_detector"] = (
-        f"{card.backbone} {card.run_fingerprint[:12]}" for card in cards
-    )
+    table = compare_all(predictions, compared_detectors, evaluation.confidence)
+    notes = {
+        (name, other, subset): join_notes(note, compared_detectors[other]["notes"][subset])
+        for name, other in combinations(compared_detectors, 2)
+        for subset, note in compared_detectors[name]["notes"].items()
+    }
+    keys = zip(table["detector"], table["other_detector"], table["subset"], strict=True)
+    table["note"] = [
+        join_notes(note if isinstance(note, str) else None, notes[key])
+        for note, key in zip(table["note"], keys, strict=True)
+    ]
     _log_differences(table, notes)
     if split_summary["note"]:
         log.info("%s", split_summary["note"])
     return table
 
 
-def _align(others: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
-    keys = ["subset", "path", "label"]
-    left, right = (set(each[keys].itertuples(index=False, name=None)) for each in (ours, others))
-    if left != right or len(ours) != len(others):
-        subset, path, _ = min(left ^ right, default=("", "an image given twice", 0))
-        raise UserError(
-            f"the two detectors were not scored on the same images: {path} ({subset}) is not in "
-            "both predictions. Score both on one split: kedro run --pipelines paired_comparison"
-        )
-    order = ours[["subset", "path"]]
-    return order.merge(others, on=["subset", "path"], how="left", validate="one_to_one")
+def show_pairs(
+    paired_differences: pd.DataFrame,
+    split_summary: dict[str, Any],
+    evaluation: EvaluationParameters,
+) -> Figure:
+    """Draw the differences of ROC AUC and accuracy of each pair."""
+    return draw_pairs(paired_differences, evaluation.confidence, split_summary["note"])
 
 
 def _explain(
-    scored: pd.DataFrame, split: pd.DataFrame, detector: Detector, other_detector: Detector
+    scored: pd.DataFrame, split: pd.DataFrame, detector: Detector, said: str
 ) -> str | None:
-    """Explain why the differences on these images may be biased; None if they are not."""
+    """Explain why the scores of these images may be biased; None if they are not."""
     notes = []
-    for each, name in zip((detector, other_detector), _NAMES, strict=True):
-        chosen = choices_on_validation(each.card.calibration)
-        if chosen and scored["sha256"].isin(unpack_hashes(each.validated_on)).any():
-            notes.append(f"these images were used to choose {chosen} of {name}")
-        if each.card.imported_from is not None:
-            notes.append(f"the training images of {name} are unknown: these may be among them")
-        learned = split.loc[split["sha256"].isin(unpack_hashes(each.trained_on)), "group"]
-        if neighbours := int(scored["group"].isin(learned).sum()):
-            notes.append(
-                f"inflated: {name} was trained on neighbours of {neighbours} of these images"
-            )
+    chosen = choices_on_validation(detector.card.calibration)
+    if chosen and scored["sha256"].isin(unpack_hashes(detector.validated_on)).any():
+        notes.append(f"these images were used to choose {chosen} of {said}")
+    if detector.card.imported_from is not None:
+        notes.append(f"the training images of {said} are unknown: these may be among them")
+    learned = split.loc[split["sha256"].isin(unpack_hashes(detector.trained_on)), "group"]
+    if neighbours := int(scored["group"].isin(learned).sum()):
+        notes.append(f"inflated: {said} was trained on neighbours of {neighbours} of these images")
     return join_notes(*notes)
 
 
-def _log_differences(table: pd.DataFrame, notes: dict[str, str | None]) -> None:
-    shown = table[(table["level"] == "image") & table["metric"].isin(_SHOWN)]
-    for subset, rows in shown.groupby("subset", sort=False):
+def _log_differences(table: pd.DataFrame, notes: dict[tuple[str, str, str], str | None]) -> None:
+    metrics = _SHOWN if len(notes) <= table["subset"].nunique() else _SHOWN[:2]
+    shown = table[(table["level"] == "image") & table["metric"].isin(metrics)]
+    for key, rows in shown.groupby(["detector", "other_detector", "subset"], sort=False):
+        name, other, subset = map(str, key)
         figures = ", ".join(_write_difference(row) for _, row in rows.iterrows())
-        note = f" ({notes[str(subset)]})" if notes[str(subset)] else ""
-        log.info("Detector minus other detector on %s: %s%s", subset, figures, note)
+        note = notes[name, other, subset]
+        log.info(
+            "%s minus %s on %s: %s%s", name, other, subset, figures, f" ({note})" if note else ""
+        )
 
 
 def _write_difference(row: pd.Series) -> str:
@@ -140,5 +193,7 @@ def _write_difference(row: pd.Series) -> str:
         name = f"{name} of {row['class_name']}"
     if pd.isna(row["difference"]):
         return f"{name} undefined"
-    ends = "" if pd.isna(row["low"]) else f" ({row['low']:+.3f} to {row['high']:+.3f})"
-    return f"{name} {row['difference']:+.4f}{ends}"
+    if pd.isna(row["low"]):
+        return f"{name} {row['difference']:+.4f}"
+    ends = f"{row['low']:+.3f} to {row['high']:+.3f}"
+    return f"{name} {row['difference']:+.4f} ({ends}, p {row['p_holm']:.2g})"

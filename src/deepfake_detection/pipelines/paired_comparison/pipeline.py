@@ -2,37 +2,47 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from deepfake_detection.metrics.predicting import request_scored_pixels
-from deepfake_detection.pipelines.paired_comparison.nodes import compare_predictions, predict_unseen
+from deepfake_detection.pipelines.paired_comparison.nodes import (
+    compare_predictions,
+    score_both,
+    score_named,
+    show_pairs,
+)
 
 
-def create_pipeline() -> Pipeline:
-    """From two detectors and a split to differences of their metrics, with intervals."""
-    detectors = ["detector", "other_detector"]
-    pixels = ["scored_pixels", "other_scored_pixels"]
-    predictions = ["paired_predictions", "other_paired_predictions"]
+def create_pipeline(*, named: bool = False) -> Pipeline:
+    """From detectors and a split to differences of their metrics, with intervals, and a figure.
+
+    `named`: the detectors are those of the parameters, not a detector and another one.
+    """
+    images = ["training_images", "split", "compared_pixels", "params:pixels", "params:evaluation"]
+    outputs = ["compared_predictions", "compared_detectors"]
     return Pipeline(
         [
-            *(
-                Node(
-                    request_scored_pixels,
-                    inputs=["training_images", "split", detector, "params:pixels"],
-                    outputs=scored,
-                    name=f"build_{scored}",
-                )
-                for detector, scored in zip(detectors, pixels, strict=True)
-            ),
             Node(
-                predict_unseen,
-                inputs=[*detectors, "split", *pixels, "params:evaluation"],
-                outputs=predictions,
-                name="predict_unseen",
+                score_named,
+                inputs=["detector_files", "params:paired_comparison", *images],
+                outputs=outputs,
+                name="score_compared_detectors",
+            )
+            if named
+            else Node(
+                score_both,
+                inputs=["detector", "other_detector", *images],
+                outputs=outputs,
+                name="score_compared_detectors",
             ),
             Node(
                 compare_predictions,
-                inputs=[*predictions, *detectors, "split", "split_summary", "params:evaluation"],
+                inputs=[*outputs, "split_summary", "params:evaluation"],
                 outputs="paired_differences",
                 name="compare_predictions",
+            ),
+            Node(
+                show_pairs,
+                inputs=["paired_differences", "split_summary", "params:evaluation"],
+                outputs="paired_figure",
+                name="show_pairs",
             ),
         ]
     )
