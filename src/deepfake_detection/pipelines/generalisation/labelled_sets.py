@@ -38,12 +38,12 @@ class SetReader:
     """Indexes each set once for each way of cutting faces.
 
     Attributes:
-        project: The folder to which paths of sets are relative.
+        parent: The folder to which paths of sets are relative.
         crops: The folder of all crops that are cut.
         settings: How faces are found and cut where a detector does not tell.
     """
 
-    project: Path
+    parent: Path
     crops: Path
     settings: FaceExtractionParameters
     _read: dict[tuple[str, str], IndexedSet | UserError] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class SetReader:
     def _index(
         self, labelled: LabelledSetParameters, settings: FaceExtractionParameters
     ) -> IndexedSet:
-        folder = self.project / labelled.path
+        folder = self.parent / labelled.path
         if not folder.exists():
             raise UserError(f"there is no {folder}")
         if labelled.faces == "find":

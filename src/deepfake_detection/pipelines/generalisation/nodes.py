@@ -72,7 +72,7 @@ def open_detectors(
 
 def score_sets(
     detectors: dict[str, Detector],
-    project_folder: Path,
+    sets_folder: Path,
     crops_of_sets: Path,
     scores_of_sets: Path,
     generalisation: GeneralisationParameters,
@@ -85,7 +85,7 @@ def score_sets(
 
     Args:
         detectors: By name.
-        project_folder: To which the paths of sets are relative.
+        sets_folder: To which the paths of sets are relative.
         crops_of_sets: Where faces are cut out of videos and photographs.
         scores_of_sets: Where the scores of each detector on each set are kept.
         generalisation: The sets.
@@ -105,7 +105,7 @@ def score_sets(
             "conf/local/parameters.yml (docs/compare.md), or choose a protocol: "
             "--params protocol=ffpp_to_all"
         )
-    reader = SetReader(project_folder, crops_of_sets, face_extraction)
+    reader = SetReader(sets_folder, crops_of_sets, face_extraction)
     scored: list[pd.DataFrame] = []
     lost: list[pd.DataFrame] = []
     for set_name, labelled in generalisation.sets.items():

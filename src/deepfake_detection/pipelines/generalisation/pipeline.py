@@ -39,7 +39,7 @@ def create_pipeline(*, named: bool = False) -> Pipeline:
                 score_sets,
                 inputs=[
                     "set_detectors",
-                    "project_folder",
+                    "sets_folder",
                     "crops_of_sets",
                     "scores_of_sets",
                     "params:generalisation",
