@@ -55,12 +55,18 @@ def complete_sets(parameters: Mapping[str, Any]) -> dict[str, Any]:
         merged = merge(chosen, sets)
         completed["generalisation"] = {**block} | {
             "sets": {
-                name: merge(defaults, _DEFAULTS, each) if isinstance(each, Mapping) else each
+                name: _complete(each, defaults) if isinstance(each, Mapping) else each
                 for name, each in merged.items()
                 if each is not None
             }
         }
     return completed
+
+
+def _complete(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    # class folders replace those of the defaults, which this set may not have
+    classes = {name: given[name] for name in ("classes",) if name in given}
+    return merge(defaults, _DEFAULTS, given) | classes
 
 
 def _sets_of_protocol(parameters: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -125,8 +125,8 @@ def score_sets(
             scored.append(predictions)
     if not scored:
         raise UserError(
-            f"none of the {counted(len(generalisation.sets), 'set')} could be scored; the log "
-            "names the reasons"
+            f"parameter 'generalisation.sets': none of {', '.join(generalisation.sets)} could be "
+            "scored; the log names the reasons"
         )
     all_lost = pd.concat(lost, ignore_index=True)[LOST_COLUMNS].astype({"frame": "Int64"})
     return pd.concat(scored, ignore_index=True), all_lost
