@@ -160,6 +160,10 @@ class OnnxNetwork(nn.Module):
         if self._output not in outputs or (described.output is None and len(outputs) > 1):
             raise UserError(f"output should name one of the outputs: {', '.join(outputs)}")
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> OnnxNetwork:
+        # a session cannot be copied, and nothing of this changes
+        return self
+
     def with_card(self, card: DetectorCard) -> OnnxNetwork:
         """The same network under another card."""
         return OnnxNetwork(self._session, self._described, card).eval()
