@@ -272,7 +272,8 @@ def compare_on_sets(
         table = compare_all(kept, judging, evaluation.confidence)
         left = sum(len(each) for each in by_name.values()) - len(common) * len(kept)
         note = f"without {left} scores of images that not all detectors scored" if left else None
-        table["note"] = [join_notes(each, note) for each in table["note"]]
+        told = table["note"].astype(object).where(table["note"].notna(), None)
+        table["note"] = [join_notes(each, note) for each in told]
         table.insert(0, "set", set_name)
         tables.append(table)
     if not tables:
