@@ -39,7 +39,9 @@ def take_all_images(
     """
     if image_set.note:
         log.info("%s", image_set.note)
-    _compare_crops(image_index, detector.card.split.get("crop_recipe"))
+    # what other programs were trained on is unknown
+    if detector.card.other_program is None:
+        _compare_crops(image_index, detector.card.split.get("crop_recipe"))
     chose = image_index["sha256"].isin(unpack_hashes(detector.validated_on))
     chosen = choices_on_validation(detector.card.calibration)
     if chosen and chose.any():

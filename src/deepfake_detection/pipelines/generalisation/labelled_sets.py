@@ -18,7 +18,8 @@ from deepfake_detection.pipelines.data_preparation.nodes import (
 from deepfake_detection.pipelines.face_extraction.nodes import extract_faces
 
 
-@dataclass(frozen=True)
+# tables have no equality
+@dataclass(frozen=True, eq=False)
 class IndexedSet:
     """A set that can be scored, and what was lost of it.
 

@@ -108,6 +108,7 @@ def score_sets(
     reader = SetReader(sets_folder, crops_of_sets, face_extraction)
     scored: list[pd.DataFrame] = []
     lost: list[pd.DataFrame] = []
+    said: list[IndexedSet] = []
     for set_name, labelled in generalisation.sets.items():
         for name, detector in detectors.items():
             try:
@@ -118,7 +119,9 @@ def score_sets(
                 missing = pd.DataFrame([{"path": "", "frame": pd.NA, "reason": first_line(error)}])
                 lost.append(missing.assign(detector=name, set=set_name))
                 continue
-            _say_lost(set_name, indexed)
+            if indexed not in said:
+                _say_lost(set_name, indexed)
+                said.append(indexed)
             lost.append(indexed.lost.assign(detector=name, set=set_name))
             predictions.insert(0, "detector", name)
             predictions.insert(1, "set", set_name)
@@ -142,7 +145,7 @@ def _score(
     split = take_all_images(indexed.index, detector, labelled)
     path = kept / f"{_fingerprint(split, detector)}.parquet"
     if path.is_file():
-        log.info("Scored before: %s", path)
+        log.info("The same detector scored these images before (%s)", path.name)
         return pd.read_parquet(path)
     files = dict(zip(split["sha256"], split["path"], strict=True))
     pixels = FolderPixels(indexed.folder, files)
@@ -245,7 +248,8 @@ def _log_set(name: str, set_name: str, table: pd.DataFrame) -> None:
     ):
         row = figures[level, metric]
         against = "" if math.isnan(row["drop"]) else f" ({row['drop']:+.3f} against its own set)"
-        said.append(f"{words} {row['value']:.3f}{against}")
+        value = "undefined" if math.isnan(row["value"]) else f"{row['value']:.3f}"
+        said.append(f"{words} {value}{against}")
     log.info("%s on %s: %s", name, set_name, ", ".join(said))
 
 
