@@ -17,7 +17,7 @@ from deepfake_detection.images.pixel_cache import FolderPixels
 from deepfake_detection.metrics.caveats import EXTERNAL, join_notes
 from deepfake_detection.metrics.drops import measure_drops
 from deepfake_detection.metrics.finished_scores import FinishedScores
-from deepfake_detection.metrics.predicting import predict
+from deepfake_detection.metrics.predicting import check_unseen, predict
 from deepfake_detection.metrics.several_detectors import compare_all, judging_of
 from deepfake_detection.metrics.source_scores import score_sources
 from deepfake_detection.metrics.subsets import headline_predictions
@@ -143,6 +143,7 @@ def _score(
     Those of a function are not kept: what it depends on is not known.
     """
     split = take_all_images(indexed.index, detector, labelled)
+    check_unseen(detector, split)
     path = kept / f"{_fingerprint(split, detector)}.parquet"
     if path.is_file():
         log.info("The same detector scored these images before (%s)", path.name)

@@ -88,8 +88,13 @@ def _number(row: Mapping[Any, Any] | None) -> Cell:
 def _signed(value: float, low: float, high: float) -> Cell:
     if pd.isna(value):
         return Cell("–")
-    ends = "" if pd.isna(low) else f"{low:+.2f} to {high:+.2f}".replace("-", "−")
-    return Cell(f"{value:+.2f}".replace("-", "−"), ends)
+    ends = "" if pd.isna(low) else f"{_sign(low)} to {_sign(high)}"
+    return Cell(_sign(value), ends)
+
+
+def _sign(value: float) -> str:
+    """A difference with its sign; none for what rounds to 0."""
+    return f"{round(value, 2) or 0:{'+' if round(value, 2) else ''}.2f}".replace("-", "−")
 
 
 def _rows(table: pd.DataFrame) -> Iterator[tuple[str, str, dict[Any, dict[Any, Any]]]]:
