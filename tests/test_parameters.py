@@ -170,6 +170,8 @@ robustness:
   noise: { 0: [-4, 256] }
   brightness: { 1: [1] }
   most_images: [0]
+paired_comparison: { detectors: { a: [""] } }
+sample_size: { widths: { 0: [0, 1] }, differences: { 1: [-0.1] }, power: [0.4, 1] }
 inference: { submission: { real: [true, null] } }
 """
 
@@ -335,3 +337,24 @@ def test_the_reference_recipe_is_the_default():
         "default": (256, 224), "resnet18": (256, 224), "vgg16": (256, 224),
         "inception_v3": (299, 299),
     }  # fmt: skip
+
+
+def test_published_figures_name_a_detector_once_on_each_set_and_level():
+    figures = ProjectParameters.model_validate(BASE).published_results.figures
+    assert len(figures) > 20
+    for each in figures:
+        # of a detector that was not tuned to be wrong
+        assert 0.5 < each.value < 1
+        assert "arXiv" in each.source
+    again = BASE["published_results"]["figures"] + BASE["published_results"]["figures"][-1:]
+    message = problem_in(changed("published_results.figures", again))
+    assert message.startswith("parameter 'published_results': figures names ")
+    for key, value in (("value", 96.4), ("level", "image"), ("picked_on_test", "maybe")):
+        place = f"published_results.figures.0.{key}"
+        assert f"parameter '{place}'" in problem_in(changed(place, value))
+
+
+def test_one_detector_alone_is_not_compared():
+    assert "parameter 'paired_comparison': detectors should name at least two" in problem_in(
+        changed("paired_comparison.detectors", {"mine": "file"})
+    )

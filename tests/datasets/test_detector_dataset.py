@@ -4,7 +4,8 @@ import pytest
 from detector_samples import build_detector
 from kedro.io import DatasetError, Version
 
-from deepfake_detection.datasets.detector_file import DetectorDataset
+from deepfake_detection.datasets.detector_file import DetectorDataset, DetectorFilesDataset
+from deepfake_detection.errors import UserError
 from deepfake_detection.models.detector_file import DetectorFile, write_detector
 
 
@@ -34,3 +35,17 @@ def test_a_file_from_elsewhere_is_loaded_and_never_replaced(tmp_path):
         dataset.save(build_detector())
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_that_a_parameter_names_lie_below_the_project_or_anywhere(tmp_path):
+    _dataset(tmp_path / "project/own.safetensors", save="1").save(build_detector(best_epoch=1))
+    _dataset(tmp_path / "project/own.safetensors", save="2").save(build_detector(best_epoch=2))
+    write_detector(build_detector(best_epoch=3), tmp_path / "away.safetensors")
+    open_detector = DetectorFilesDataset(filepath=str(tmp_path / "project")).load()
+    for path, epoch in {
+        "own.safetensors": 2, "own.safetensors/1/own.safetensors": 1, "../away.safetensors": 3,
+        str(tmp_path / "away.safetensors"): 3,
+    }.items():  # fmt: skip
+        assert open_detector(path).card.best_epoch == epoch
+    with pytest.raises(UserError, match="nowhere"):
+        open_detector("nowhere.safetensors")

@@ -221,7 +221,7 @@ def test_detectors_that_parameters_name_are_compared_and_pixels_of_one_size_made
 ):
     plain = latest(project, f"{MODELS}/detector.safetensors")
     # one as a folder of versions, one beside the project
-    away = shutil.copy(plain, project.parent / "away.safetensors")
+    away = str(shutil.copy(plain, project.parent / "away.safetensors"))
     detectors = {"own": f"{MODELS}/detector.safetensors", "away": away, "again": str(plain)}
     with caplog.at_level("INFO"):
         run_here(project, "paired_comparison", paired_comparison={"detectors": detectors})

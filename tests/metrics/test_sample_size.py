@@ -24,8 +24,8 @@ def _widths(rows):
     }
 
 
-@pytest.mark.parametrize("wanted", [0.03, 0.08])
-@pytest.mark.parametrize("area", [0.75, 0.9, 0.97])
+# of fewer than 100 groups near 1, widths differ by half of their mean between data sets
+@pytest.mark.parametrize(("area", "wanted"), [(0.75, 0.08), (0.9, 0.08), (0.9, 0.03), (0.97, 0.03)])
 def test_a_sample_of_the_planned_size_has_intervals_of_the_planned_width(area, wanted):
     # many groups, so that their variance is well known
     for plan in plan_widths(_rows(area, 4000), "mine", [wanted], 0.95):

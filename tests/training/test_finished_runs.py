@@ -9,7 +9,11 @@ import pandas as pd
 import pytest
 from detector_samples import build_detector
 
-from deepfake_detection.datasets.finished_runs import FinishedRunsDataset, FinishedScoresDataset
+from deepfake_detection.datasets.finished_runs import (
+    FinishedComparisonsDataset,
+    FinishedRunsDataset,
+    FinishedScoresDataset,
+)
 from deepfake_detection.errors import UserError
 from deepfake_detection.models import detector_file as detector_files
 from deepfake_detection.models.detector_file import DetectorFile, write_detector
@@ -118,3 +122,16 @@ def test_scores_are_found_by_run_calibration_and_evaluation(tmp_path):
     assert scores.find(card, EVALUATION.model_copy(update={"confidence": 0.9})) is None
     assert scores.find_metric_table("a")["value"].tolist() == [0.3]
     assert scores.find_metric_table("c") is None
+
+
+def test_the_latest_comparison_is_found_or_there_is_none(tmp_path):
+    dataset = FinishedComparisonsDataset(filepath=str(tmp_path))
+    assert dataset.load() is None
+    name = "compared_predictions.csv"
+    for version, detector in (("2026-01-01", "old"), ("2026-01-02", "NA")):
+        path = tmp_path / name / version / name
+        path.parent.mkdir(parents=True)
+        path.write_text(f"path,group,unlikeness,detector\n1.png,7,,{detector}\n")
+    row = dataset.load().iloc[0]
+    assert (row["detector"], row["group"], row["path"]) == ("NA", "7", "1.png")
+    assert pd.isna(row["unlikeness"])

@@ -115,7 +115,10 @@ def _add_note(figure: Figure, table: pd.DataFrame, subset: str, note: str | None
     images = counted(int(table["n"].max()), "image")
     lines = [f"{images} of {subset}, paired; bars are intervals between groups."]
     said = table["note"].dropna().drop_duplicates().tolist()
-    lines += [f"{each[:1].upper()}{each[1:]}." for each in said[:1]] + ([note] if note else [])
+    lines += [f"{each[:1].upper()}{each[1:]}." for each in said[:1]]
+    if len(said) > 1:
+        lines.append("Pairs have further notes, in paired_differences.")
+    lines += [note] if note else []
     figure.supxlabel(
         "\n".join(folded(line, _NOTE_CHARACTERS, _NOTE_LINES) for line in lines),
         fontsize=8.5, color=rcParams["axes.labelcolor"], x=0.01, ha="left", multialignment="left",

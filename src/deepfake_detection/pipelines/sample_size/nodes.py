@@ -1,6 +1,7 @@
 """Node of `sample_size`."""
 
 import logging
+import math
 from dataclasses import asdict
 from itertools import combinations
 
@@ -9,8 +10,11 @@ import pandas as pd
 from deepfake_detection.metrics.sample_size import SampleSize, plan_differences, plan_widths
 from deepfake_detection.metrics.several_detectors import align
 from deepfake_detection.parameters import EvaluationParameters, SampleSizeParameters
+from deepfake_detection.reports.words import counted
 
 log = logging.getLogger(__name__)
+
+_NAMES = {"roc_auc": "ROC AUC"}
 
 
 def plan_sample_sizes(
@@ -44,7 +48,12 @@ def plan_sample_sizes(
         for pair in combinations(aligned, 2):
             both = plan_differences((aligned[pair[0]], aligned[pair[1]]), pair, *wanted)
             planned += [(of_comparison, each) for each in both]
-    _log_plans([each for _, each in planned], subset, sample_size.power)
+    _log_plans(planned, sample_size.power)
+    if (groups := rows["group"].nunique()) < evaluation.few_groups:
+        log.warning(
+            "%s holds only %s of images (few: below %d): read this plan as rough",
+            subset, counted(groups, "group"), evaluation.few_groups,
+        )  # fmt: skip
     table = pd.DataFrame({"subset": subset} | asdict(each) for subset, each in planned)
     # whole numbers, some of which are missing
     return table.astype({"groups": "Int64", "images": "Int64"})
@@ -55,33 +64,25 @@ def _choose(predictions: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     return subset, predictions[predictions["subset"] == subset]
 
 
-def _log_plans(planned: list[SampleSize], subset: str, power: float) -> None:
-    """A line for each metric and purpose: of several pairs, the one that asks for most groups."""
-    for purpose, metric, class_name in dict.fromkeys(
-        (each.purpose, each.metric, each.class_name) for each in planned
-    ):
-        alike = [
-            each
-            for each in planned
-            if (each.purpose, each.metric, each.class_name) == (purpose, metric, class_name)
-        ]
-        needed: dict[float, int | None] = {}
-        for each in alike:
-            before = needed.get(each.wanted, 0)
-            unknown = before is None or each.groups is None
-            needed[each.wanted] = None if unknown else max(before or 0, each.groups or 0)
-        figures = ", ".join(
-            f"{wanted:g}: {'unknown' if groups is None else f'{groups:,} groups'}"
-            for wanted, groups in needed.items()
-        )
-        name = metric.replace("_", " ") + (f" of {class_name}" if class_name else "")
-        asked = (
-            f"an interval of {name} this wide"
+def _log_plans(planned: list[tuple[str, SampleSize]], power: float) -> None:
+    """A line for each purpose and metric: of several pairs, the one that asks for most groups."""
+    lines: dict[tuple[str, str, str], dict[float, SampleSize]] = {}
+    for subset, each in planned:
+        name = _NAMES.get(each.metric, each.metric)
+        name += f" of {each.class_name}" if each.class_name else ""
+        of_line = lines.setdefault((subset, each.purpose, name), {})
+        before = of_line.get(each.wanted, each)
+        of_line[each.wanted] = max(before, each, key=lambda one: one.groups or math.inf)
+    for (subset, purpose, name), of_line in lines.items():
+        asked, wide = (
+            (f"an interval of {name}", " wide")
             if purpose == "width"
-            else f"a difference of {name} found with power {power:g}"
+            else (f"a difference of {name}, found with power {power:g}", "")
         )
-        first = alike[0]
-        log.info(
-            "For %s: %s (now %.3f, %d groups of %s, design effect %.1f)",
-            asked, figures, first.now, first.groups_now, subset, first.design_effect,
-        )  # fmt: skip
+        figures = "; ".join(
+            f"{wanted:g}{wide}: {'unknown' if each.groups is None else f'{each.groups:,}'}"
+            for wanted, each in of_line.items()
+        )
+        first = next(iter(of_line.values()))
+        now = "" if math.isnan(first.now) else f": {first.now:.3g}{wide}"
+        log.info("Groups for %s: %s (%s has %d%s)", asked, figures, subset, first.groups_now, now)
