@@ -205,7 +205,9 @@ def measure_sets(
         table.insert(1, "set", str(set_name))
         tables.append(table)
         _log_set(str(name), str(set_name), table)
-    return pd.concat(tables, ignore_index=True)
+    # where no own scores are known, nothing tells pandas that these are numbers
+    numbers = dict.fromkeys(("own_value", "drop", "drop_low", "drop_high"), "float64")
+    return pd.concat([table.astype(numbers) for table in tables], ignore_index=True)
 
 
 def _measure_drops(
