@@ -9,6 +9,7 @@ from kedro.config import OmegaConfigLoader
 from pydantic import ValidationError
 
 from deepfake_detection.parameters import ProjectParameters, describe_problems
+from deepfake_detection.parameters.generalisation import complete_sets
 
 CONF = Path(__file__).parents[1] / "conf"
 ENVIRONMENTS = sorted({path.parent.name for path in CONF.glob("*/*.yml")} - {"base", "local"})
@@ -19,7 +20,7 @@ def load(env="base", **runtime):
         str(CONF), base_env="base", default_run_env=env, env=env,
         merge_strategy={"parameters": "soft"}, runtime_params=runtime,
     )  # fmt: skip
-    parameters = dict(loader["parameters"])
+    parameters = complete_sets(loader["parameters"])
     # rows of studies are checked when they are made into runs
     return {name: parameters[name] for name in parameters.keys() - parameters["studies"].keys()}
 
@@ -38,7 +39,9 @@ def walk(block, place=()):
 # Class folders, studies, recipes and backbones have names of the user's choice. Sorted, since files
 # are read in no fixed order, and every test process must find the same tests.
 NAMED = sorted(
-    place for place in walk(BASE) if not {"classes", "studies", "recipes"} & set(place[:-1])
+    place
+    for place in walk(BASE)
+    if not {"classes", "studies", "recipes", "protocols"} & set(place[:-1])
 )
 KNOWN = [place for place in NAMED if not (place[0] == "backbones" and len(place) == 2)]
 

@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -129,7 +130,8 @@ def test_a_file_is_distorted_at_its_own_size_upright_before_it_is_cropped(tmp_pa
     upright = image.transpose(Image.Transpose.ROTATE_270)
     key = f"7 {hashlib.sha256(content).hexdigest()}"
     expected = [crop_pixels(each.apply(upright, key), SIZES) for each in asked]
-    np.testing.assert_array_equal(read_distorted(tmp_path, asked, 7, SIZES, "a.png"), expected)
+    crop = partial(crop_pixels, preprocessing=SIZES)
+    np.testing.assert_array_equal(read_distorted(tmp_path, asked, 7, crop, "a.png"), expected)
 
 
 def test_processes_that_distort_do_without_pytorch():

@@ -43,7 +43,7 @@ def score_sources(
     probability = expit(sources["logit"] / temperature)
     predicted = (probability >= threshold).astype("int64")
     # scores without a known scale
-    if predictions["predicted"].isna().any():
+    if "predicted" in predictions and predictions["predicted"].isna().any():
         probability, predicted = np.nan, np.nan
     return sources.assign(fake_probability=probability, predicted=predicted)
 

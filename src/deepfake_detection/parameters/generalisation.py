@@ -29,6 +29,8 @@ class GeneralisationParameters(Block):
 
     detectors: dict[Name, Annotated[str, Field(min_length=1)]]
     sets: dict[Name, LabelledSetParameters]
+    # what a protocol is for; null: none was chosen
+    trained_on: Line | None
 
 
 class ProtocolParameters(Block):
@@ -50,15 +52,16 @@ def complete_sets(parameters: Mapping[str, Any]) -> dict[str, Any]:
         # named as missing, or as no block
         return completed
     sets = block.get("sets")
-    chosen = _sets_of_protocol(parameters)
+    protocol = _find_protocol(parameters)
     if isinstance(sets, Mapping):
-        merged = merge(chosen, sets)
+        merged = merge(protocol.get("sets") or {}, sets)
         completed["generalisation"] = {**block} | {
+            "trained_on": protocol.get("trained_on"),
             "sets": {
                 name: _complete(each, defaults) if isinstance(each, Mapping) else each
                 for name, each in merged.items()
                 if each is not None
-            }
+            },
         }
     return completed
 
@@ -69,11 +72,11 @@ def _complete(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str
     return merge(defaults, _DEFAULTS, given) | classes
 
 
-def _sets_of_protocol(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+def _find_protocol(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The chosen protocol; empty if none is chosen."""
     name, protocols = parameters.get("protocol"), parameters.get("protocols")
     if name is None or not isinstance(protocols, Mapping):
         return {}
     if name not in protocols:
         raise UserError(f"there is no protocol '{name}': {suggest(str(name), list(protocols))}")
-    sets = protocols[name].get("sets") if isinstance(protocols[name], Mapping) else None
-    return sets if isinstance(sets, Mapping) else {}
+    return protocols[name] if isinstance(protocols[name], Mapping) else {}

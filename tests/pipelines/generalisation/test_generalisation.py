@@ -84,7 +84,7 @@ def make_sets(protocol=None, protocols=None, **sets):
     completed = complete_sets(
         {
             "external_evaluation": DEFAULTS,
-            "generalisation": {"detectors": {}, "sets": sets},
+            "generalisation": {"detectors": {}, "sets": sets, "trained_on": None},
             "protocol": protocol,
             "protocols": protocols or {},
         }
@@ -263,10 +263,10 @@ def test_sets_of_a_protocol_take_the_users_paths(tmp_path):
 
 def test_named_detectors_are_opened_and_a_mistake_names_its_parameter(tmp_path):
     (tmp_path / "s.csv").write_text("path,score\na.png,1\n")
-    named = GeneralisationParameters(detectors={"table": "s.csv"}, sets={})
+    named = GeneralisationParameters(detectors={"table": "s.csv"}, sets={}, trained_on=None)
     opened = open_detectors(lambda path: load_score_table(tmp_path / path), named)
     assert list(opened) == ["table"]
-    wrong = GeneralisationParameters(detectors={"table": "none.csv"}, sets={})
+    wrong = GeneralisationParameters(detectors={"table": "none.csv"}, sets={}, trained_on=None)
     with pytest.raises(UserError, match=r"generalisation\.detectors\.table"):
         open_detectors(lambda path: load_score_table(tmp_path / path), wrong)
     assert list(take_one_detector(make_detector())) == ["detector"]

@@ -218,7 +218,8 @@ def compare_with_own_split(
     """
     own = finished_scores.find_metric_table(detector.card.run_fingerprint)
     beside = put_beside(metric_table, own)
-    if own is None:
+    # of other programs nothing can be made
+    if own is None and detector.card.imported_from is None:
         log.info(
             "The scores of this detector on its own split are not known here, so nothing stands "
             "beside these: kedro run --pipelines evaluation makes them (with its model=… or run=…)"

@@ -105,6 +105,14 @@ def score_sets(
             "conf/local/parameters.yml (docs/compare.md), or choose a protocol: "
             "--params protocol=ffpp_to_all"
         )
+    if wanted := generalisation.trained_on:
+        for name, detector in detectors.items():
+            method = detector.card.split["method"]
+            if method != "official":
+                log.warning(
+                    "The protocol is for detectors trained on %s; %s was trained with the split "
+                    "method %s", wanted, name, method,
+                )  # fmt: skip
     reader = SetReader(sets_folder, crops_of_sets, face_extraction)
     scored: list[pd.DataFrame] = []
     lost: list[pd.DataFrame] = []

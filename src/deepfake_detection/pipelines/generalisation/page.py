@@ -272,7 +272,9 @@ def _notes(
     detectors: Mapping[str, Detector], generalisation: GeneralisationParameters
 ) -> list[str]:
     told = [each.card.split["note"] for each in detectors.values() if not each.card.imported_from]
-    notes = [*told, *(each.note for each in generalisation.sets.values())]
+    notes: list[str | None] = [*told, *(each.note for each in generalisation.sets.values())]
+    if generalisation.trained_on:
+        notes.insert(0, f"The protocol is for detectors trained on {generalisation.trained_on}.")
     return list(dict.fromkeys(note for note in notes if note))
 
 
