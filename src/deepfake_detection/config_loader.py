@@ -82,7 +82,11 @@ class StudyConfigLoader(OmegaConfigLoader):
     def decides_pipelines(self) -> tuple[Any, ...]:
         """What the pipelines depend on."""
         own = self.own
-        named = (bool(own.generalisation.detectors), bool(own.paired_comparison.detectors))
+        named = (
+            bool(own.generalisation.detectors),
+            bool(own.generalisation.sets),
+            bool(own.paired_comparison.detectors),
+        )
         return self.studies, *named, *(getattr(own, block).images for block in FACE_FOLDERS)
 
     def complete(self) -> None:

@@ -43,6 +43,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     loader = _read_parameters()
     faces = loader is not None and loader.own.data_preparation.images == "faces"
     external = loader is not None and loader.own.external_evaluation.images == "faces"
+    elsewhere = loader is not None and bool(loader.own.generalisation.sets)
     made["data_preparation"] = data_preparation.create_pipeline(faces=faces)
     for block, package in _NAMING_DETECTORS.items():
         named = loader is not None and bool(getattr(loader.own, block).detectors)
@@ -58,7 +59,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "external_robustness": create_external_robustness(),
         "leakage_audit": create_leakage_pipeline(),
         **{
-            study.name: studies.create_pipeline(study, faces=faces)
+            study.name: studies.create_pipeline(study, faces=faces, elsewhere=elsewhere)
             for study in (loader.studies if loader else [])
         },
     }

@@ -1,6 +1,7 @@
 """Split the image index into subsets."""
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -233,11 +234,13 @@ def _draw_validation(train: pd.DataFrame, split: SplitParameters) -> pd.Series:
     )
 
 
-def leave_class_out(image_index: pd.DataFrame, subsets: pd.Series, name: str) -> pd.Series:
-    """Take a class of fakes out of train and validation, and all other fakes out of test.
+def leave_classes_out(
+    image_index: pd.DataFrame, subsets: pd.Series, names: Sequence[str]
+) -> pd.Series:
+    """Take classes of fakes out of train and validation, and all other fakes out of test.
 
-    An image keeps its subset or gets None, so all else is as without a class left out: the real
-    images, and the images of the class in test. A file equal to one of the class counts as one.
+    An image keeps its subset or gets None, so all else is as with no class left out: the real
+    images, and the images of the classes in test. A file equal to one of theirs counts as one.
 
     `image_index` has the columns sha256, class_name and label; `subsets` and the result have its
     index.
@@ -245,13 +248,14 @@ def leave_class_out(image_index: pd.DataFrame, subsets: pd.Series, name: str) ->
     Raises:
         UserError: If there is no such class, it is not of fakes, or a subset would hold one label.
     """
-    of_class = image_index["class_name"] == name
+    of_class = image_index["class_name"].isin(names)
     fake = image_index["label"] == 1
-    if not of_class.any():
-        hint = suggest(name, image_index.loc[fake, "class_name"].unique())
-        raise UserError(f"parameter 'split.leave_out': there is no class '{name}': {hint}")
-    if not fake[of_class].all():
-        raise UserError(f"parameter 'split.leave_out': '{name}' is real; name a class of fakes")
+    for name in names:
+        if not (image_index["class_name"] == name).any():
+            hint = suggest(name, image_index.loc[fake, "class_name"].unique())
+            raise UserError(f"parameter 'split.leave_out': there is no class '{name}': {hint}")
+        if not fake[image_index["class_name"] == name].all():
+            raise UserError(f"parameter 'split.leave_out': '{name}' is real; name a class of fakes")
     equal = image_index["sha256"].isin(image_index.loc[of_class, "sha256"])
     kept = subsets.where((of_class | ~fake).where(subsets == "test", ~equal), None)
     for subset in SUBSETS:
@@ -260,7 +264,7 @@ def leave_class_out(image_index: pd.DataFrame, subsets: pd.Series, name: str) ->
         # there may be no validation at all
         if lacking and (labels or subset != "validation"):
             raise UserError(
-                f"parameter 'split.leave_out': without '{name}', {subset} holds no "
+                f"parameter 'split.leave_out': without {', '.join(names)}, {subset} holds no "
                 f"{' and no '.join(sorted(lacking))} image"
             )
     return kept

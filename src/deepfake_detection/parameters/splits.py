@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from deepfake_detection.parameters.base import Block, Count, Number, Seed, Share, Whole
+from deepfake_detection.parameters.base import (
+    Block,
+    Count,
+    Distinct,
+    Number,
+    Seed,
+    Share,
+    Whole,
+)
 
 
 class Ratios(Block):
@@ -34,6 +42,9 @@ class Fold(Block):
             raise ValueError(f"there is no fold {self.number} of {self.of}")
 
 
+_ClassName = Annotated[str, Field(min_length=1)]
+
+
 class SplitParameters(Block):
     """How the image index is divided into train, validation and test."""
 
@@ -41,8 +52,8 @@ class SplitParameters(Block):
     ratios: Ratios
     seed: Seed
     fold: Fold | None
-    # a class folder of fakes; checked when the images are split
-    leave_out: Annotated[str, Field(min_length=1)] | None
+    # class folders of fakes; checked when the images are split
+    leave_out: _ClassName | Annotated[list[_ClassName], Field(min_length=1), Distinct] | None
     allow_shared_groups: bool
 
     def _check(self) -> None:
@@ -52,6 +63,13 @@ class SplitParameters(Block):
             raise ValueError("leave_out needs groups: method group or official")
         if self.leave_out is not None and self.method == "group" and self.shares.test == 0:
             raise ValueError("leave_out needs a test subset: ratios.test above 0, or a fold")
+
+    @property
+    def left_out(self) -> list[str]:
+        """The class folders that neither train nor validate."""
+        if self.leave_out is None:
+            return []
+        return [self.leave_out] if isinstance(self.leave_out, str) else self.leave_out
 
     @property
     def shares(self) -> Ratios:
@@ -64,7 +82,7 @@ class SplitParameters(Block):
     @property
     def name(self) -> str:
         """A name made of method, percentages, seed and the class left out: `group_80_20`."""
-        without = [] if self.leave_out is None else ["without", _name_part(self.leave_out)]
+        without = ["without", *map(_name_part, self.left_out)] if self.left_out else []
         if self.fold is not None:
             fold = f"fold_{self.fold.number}_of_{self.fold.of}_seed_{self.seed}"
             return "_".join([self.method, fold, *without])

@@ -28,7 +28,7 @@ from deepfake_detection.images.sources_and_groups import group_faces, name_group
 from deepfake_detection.images.split_summary import SUBSETS, describe_split
 from deepfake_detection.images.splitting import (
     draw_subsets,
-    leave_class_out,
+    leave_classes_out,
     take_official_subsets,
 )
 from deepfake_detection.parameters import (
@@ -215,7 +215,7 @@ def split_images(image_index: pd.DataFrame, split: SplitParameters) -> pd.DataFr
     """Put each image of the index into train, validation or test: columns `SPLIT_COLUMNS`.
 
     Images without an official subset are left out of an official split; with `leave_out`, those
-    that `leave_class_out` takes out.
+    that `leave_classes_out` takes out.
 
     Raises:
         UserError: If all images have one label, a class has too few groups, there is no official
@@ -226,8 +226,8 @@ def split_images(image_index: pd.DataFrame, split: SplitParameters) -> pd.DataFr
         raise UserError(f"all images are {only}: a detector learns from real and fake ones")
     take = take_official_subsets if split.method == "official" else draw_subsets
     subsets = take(image_index, split)
-    if split.leave_out is not None:
-        subsets = leave_class_out(image_index, subsets, split.leave_out)
+    if split.left_out:
+        subsets = leave_classes_out(image_index, subsets, split.left_out)
     table = image_index.assign(subset=subsets)
     # an index made before landmarks were kept has none
     return table.dropna(subset="subset").reindex(columns=SPLIT_COLUMNS).reset_index(drop=True)
@@ -253,10 +253,10 @@ def summarise_split(
     )  # fmt: skip
     if parameters.fold:
         summary["fold"] = parameters.fold.model_dump()
-    if parameters.leave_out is not None:
+    if parameters.left_out:
         unused = image_index.loc[~image_index["path"].isin(split["path"]), "class_name"]
         counts = unused.value_counts(sort=False).to_dict()
-        summary["leave_out"] = {"class": parameters.leave_out, "unused_images": counts}
+        summary["leave_out"] = {"class": ", ".join(parameters.left_out), "unused_images": counts}
     _log_split(summary)
     return summary
 

@@ -34,6 +34,7 @@ def report_study(
     inflation: pd.DataFrame | None = None,
     steps: pd.DataFrame | None = None,
     kinds: pd.DataFrame | None = None,
+    steps_elsewhere: pd.DataFrame | None = None,
     **results: Any,
 ) -> dict[str, str | Figure]:
     """Draw the figures of a study and write its page, both by their names in the catalog.
@@ -66,10 +67,12 @@ def report_study(
         figures["inflation_figure"] = scores.draw_inflation(inflation)
     if collected.steps is not None:
         figures["steps_figure"] = scores.draw_steps(collected.steps)
-    return {"page": render_study(collected, figures), **figures}
+    return {"page": render_study(collected, figures, steps_elsewhere), **figures}
 
 
-def render_study(results: StudyResults, figures: dict[str, Figure]) -> str:
+def render_study(
+    results: StudyResults, figures: dict[str, Figure], elsewhere: pd.DataFrame | None = None
+) -> str:
     """Render the page from the results and the figures."""
     study, table, summary = results.study, results.table, results.summary
     sections = [
@@ -107,6 +110,7 @@ def render_study(results: StudyResults, figures: dict[str, Figure]) -> str:
         "summary": summary[summary["runs"] > 1].to_dict("records"),
         "inflation": inflation.to_dict("records"),
         "steps": [] if results.steps is None else results.steps.to_dict("records"),
+        "elsewhere": [] if elsewhere is None else elsewhere.to_dict("records"),
         "kinds": [] if results.kinds is None else results.kinds.to_dict("records"),
         "origins": table.to_dict("records"),
         "models": list(table["model"].unique()),

@@ -8,6 +8,10 @@ from kedro.pipeline import Node, Pipeline
 from deepfake_detection.parameters import RunParameters, StudyParameters
 from deepfake_detection.pipelines import calibration, data_preparation, training
 from deepfake_detection.pipelines.data_preparation.pipeline import create_indexing_pipeline
+from deepfake_detection.pipelines.studies.elsewhere import (
+    compare_steps_elsewhere,
+    score_elsewhere,
+)
 from deepfake_detection.pipelines.studies.folds import pool_folds
 from deepfake_detection.pipelines.studies.nodes import (
     check_weights,
@@ -29,12 +33,19 @@ from deepfake_detection.pipelines.studies.tables import (
 
 # A cluster gives nodes with this tag to workers with a device
 TRAINING = "training"
+# What scoring sets from elsewhere needs, beside detectors
+_OF_SETS = {name: name for name in ("sets_folder", "crops_of_sets", "scores_of_sets")} | {
+    name: f"params:{name}" for name in ("generalisation", "face_extraction", "evaluation")
+}
 
 
-def create_pipeline(study: StudyParameters, *, faces: bool = False) -> Pipeline:
+def create_pipeline(
+    study: StudyParameters, *, faces: bool = False, elsewhere: bool = False
+) -> Pipeline:
     """From a folder of images to all runs of a study, its tables, figures and page.
 
-    `faces`: the images are those of the face index, not a folder of images.
+    `faces`: the images are those of the face index, not a folder of images. `elsewhere`: a
+    cumulative study is also scored on the sets of `generalisation`.
     """
     pixels = {f"{study.name}.{name_of_pixels(run)}" for run in study.runs.values()}
     return Pipeline(
@@ -43,7 +54,7 @@ def create_pipeline(study: StudyParameters, *, faces: bool = False) -> Pipeline:
             *(_create_split(f"{study.name}.{SPLIT}{name}") for name in study.splits),
             *map(_create_pixels, sorted(pixels)),
             *(_create_run(study, name, run) for name, run in study.runs.items()),
-            *_create_tables(study),
+            *_create_tables(study, elsewhere=elsewhere),
         ]
     )
 
@@ -96,7 +107,7 @@ def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeli
     )
 
 
-def _create_tables(study: StudyParameters) -> Iterator[Node]:
+def _create_tables(study: StudyParameters, *, elsewhere: bool) -> Iterator[Node]:
     def create(
         function: Callable[..., Any], inputs: dict[str, str], *outputs: str, by_name: bool = False
     ) -> Node:
@@ -141,6 +152,13 @@ def _create_tables(study: StudyParameters) -> Iterator[Node]:
         yield create(compare_steps, gathered | histories, "steps")
         of_page |= _name_entries(study, "steps")
         drawn.append("steps_figure")
+        if elsewhere:
+            detectors = _name_results(study, "detector", study.runs)
+            yield create(score_elsewhere, _OF_SETS | detectors, "set_predictions")
+            of_steps = _name_entries(study, "set_predictions")
+            of_steps["evaluation"] = "params:evaluation"
+            yield create(compare_steps_elsewhere, of_steps, "steps_elsewhere")
+            of_page |= _name_entries(study, "steps_elsewhere")
     yield create(report_study, of_page, "page", *drawn, by_name=True)
 
 

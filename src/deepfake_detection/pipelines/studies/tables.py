@@ -204,7 +204,7 @@ def tabulate_kinds(study: StudyParameters, **metric_tables: pd.DataFrame) -> pd.
                     "run": name,
                     "title": run.title,
                     "class_name": kind,
-                    "left_out": kind == run.split.leave_out,
+                    "left_out": kind in run.split.left_out,
                     "subset": subset,
                     "n": recall["n"],
                     **{
