@@ -291,6 +291,19 @@ def test_a_class_left_out_is_tested_alone_on_originals_that_nothing_trained_on(
     assert summary["ratios"] == parameters.shares.model_dump()
 
 
+def test_of_several_classes_left_out_only_test_holds_fakes():
+    index = course(60)
+    numbers = index["source"].str.extract(r"(\d+)")[0].astype(int)
+    third = (index["class_name"] == CLASSES[1]) & (numbers % 2 == 1)
+    index.loc[third, "class_name"] = "third"
+    parameters = cut_by(ratios=THIRDS, leave_out=[CLASSES[2], "third"])
+    split = split_images(index, parameters)
+    classes = split.groupby("subset")["class_name"].agg(set)
+    assert classes["train"] == classes["validation"] == {"real", CLASSES[1]}
+    assert classes["test"] == {"real", CLASSES[2], "third"}
+    assert parameters.name.endswith(f"_without_{CLASSES[2]}_third")
+
+
 def test_a_copy_of_an_image_left_out_is_left_out_too():
     index = course(60)
     copies = index["class_name"].eq(CLASSES[2]).idxmax() + np.arange(3)

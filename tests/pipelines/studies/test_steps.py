@@ -10,6 +10,7 @@ from test_study_figures import points
 
 from deepfake_detection.metrics.differences import measure_differences
 from deepfake_detection.parameters import EvaluationParameters
+from deepfake_detection.pipelines.studies.elsewhere import compare_steps_elsewhere
 from deepfake_detection.pipelines.studies.scores import draw_steps
 from deepfake_detection.pipelines.studies.steps import compare_steps
 
@@ -179,3 +180,23 @@ def test_one_row_is_drawn(study):
     alone = make_study({"cumulative": True, "start": {}})
     steps = compare(alone, make_predictions(alone)).reset_index()
     assert len(draw_steps(steps).axes) == 2
+
+
+def test_the_steps_elsewhere_are_those_of_each_set_that_all_runs_scored(study, predictions):
+    external = predictions.assign(subset="external")
+    # all runs score the same images, whatever fold they trained on
+    external["path"] = external["path"].str.split("/").str[-1]
+    partly = external[external["row"] != "more"]
+    both = pd.concat([external.assign(set="whole"), partly.assign(set="partly")])
+    table = compare_steps_elsewhere(study, both, EVALUATION)
+    assert list(table["set"].unique()) == ["whole"]
+    assert list(table["row"]) == list(ROWS)
+    by_row = {row: mean_area(rows) for row, rows in external.groupby("row")}
+    found = table.set_index("row")
+    for row, area in by_row.items():
+        assert found.loc[row, "value"] == pytest.approx(area)
+    assert np.isnan(found.loc["start", "difference"])
+    gain = by_row["decay"] - by_row["start"]
+    assert found.loc["decay", "difference"] == pytest.approx(gain)
+    assert found.loc["decay", "low"] < gain < found.loc["decay", "high"]
+    assert found.loc["decay", "low"] > 0
