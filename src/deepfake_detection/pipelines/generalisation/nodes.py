@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -27,6 +26,7 @@ from deepfake_detection.parameters import (
     EvaluationParameters,
     FaceExtractionParameters,
     GeneralisationParameters,
+    LabelledSetParameters,
 )
 from deepfake_detection.pipelines.evaluation.nodes import (
     ask_whether_swapped,
@@ -128,7 +128,7 @@ def score_sets(
                 lost.append(missing.assign(detector=name, set=set_name))
                 continue
             if indexed not in said:
-                _say_lost(set_name, indexed)
+                _say_once(set_name, labelled.note, indexed)
                 said.append(indexed)
             lost.append(indexed.lost.assign(detector=name, set=set_name))
             predictions.insert(0, "detector", name)
@@ -144,13 +144,18 @@ def score_sets(
 
 
 def _score(
-    indexed: IndexedSet, detector: Detector, labelled: Any, kept: Path, evaluation: Any
+    indexed: IndexedSet,
+    detector: Detector,
+    labelled: LabelledSetParameters,
+    kept: Path,
+    evaluation: EvaluationParameters,
 ) -> pd.DataFrame:
     """Predictions on a set, from an earlier run if it was the same detector and set.
 
     Those of a function are not kept: what it depends on is not known.
     """
-    split = take_all_images(indexed.index, detector, labelled)
+    # its note is said once, not for each detector
+    split = take_all_images(indexed.index, detector, labelled.model_copy(update={"note": None}))
     check_unseen(detector, split)
     path = kept / f"{_fingerprint(split, detector)}.parquet"
     if path.is_file():
@@ -178,7 +183,10 @@ def _fingerprint(split: pd.DataFrame, detector: Detector) -> str:
     return digest.hexdigest()[:24]
 
 
-def _say_lost(set_name: str, indexed: IndexedSet) -> None:
+def _say_once(set_name: str, note: str | None, indexed: IndexedSet) -> None:
+    """What holds of a set for all detectors: its note, and what was lost."""
+    if note:
+        log.info("%s", note)
     for reason, files, frames in count_lost(indexed.lost):
         what = " and ".join(
             counted(number, noun) for number, noun in ((files, "file"), (frames, "frame")) if number
