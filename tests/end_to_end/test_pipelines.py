@@ -147,6 +147,44 @@ def test_a_set_from_elsewhere_is_scored_with_a_detector_file(project, tmp_path, 
     assert row["external_value"] == pytest.approx(here["accuracy"]["value"])
 
 
+def test_another_programs_scores_stand_beside_the_detector_on_each_set(project, tmp_path, run_here):
+    _labelled_set(project, tmp_path / "elsewhere", "test")
+    detector = latest(project, f"{MODELS}/detector.safetensors")
+    run_here(
+        project, "external_evaluation", images=str(tmp_path / "elsewhere"), detector=str(detector)
+    )
+    external = pd.read_csv(latest(project, "data/demo/07_model_output/external/predictions.csv"))
+    table = external.rename(columns={"fake_probability": "probability"})
+    table[["path", "probability"]].to_csv(project / "theirs.csv", index=False)
+    run_here(
+        project,
+        "generalisation",
+        generalisation={
+            "detectors": {"ours": str(detector), "theirs": "theirs.csv"},
+            "sets": {
+                "other_people": None,
+                "test": {"path": str(tmp_path / "elsewhere")},
+                "nowhere": {"path": "nowhere"},
+            },
+        },
+    )
+    output = "data/demo/07_model_output/generalisation"
+    matrix = pd.read_csv(latest(project, f"{output}/generalisation_table.csv"))
+    areas = matrix.query("level == 'image' and metric == 'roc_auc'").set_index("detector")
+    assert set(areas["set"]) == {"test"}
+    own = json.loads(latest(project, f"{OUTPUT}/metrics.json").read_text())["subsets"]["test"]
+    assert areas["value"].tolist() == pytest.approx([own["images"]["roc_auc"]["value"]] * 2)
+    # the same images are its own test set: nothing is lost there, as far as it is known
+    assert areas.loc["ours", "drop"] == pytest.approx(0)
+    assert np.isnan(areas.loc["theirs", "drop"])
+    pairs = pd.read_csv(latest(project, f"{output}/set_differences.csv"))
+    assert np.allclose(pairs["difference"].dropna(), 0, atol=1e-6)
+    lost = pd.read_csv(latest(project, f"{output}/lost_of_sets.csv"))
+    assert set(lost["set"]) == {"nowhere"}
+    page = "data/demo/08_reporting/generalisation/generalisation.html"
+    assert "nowhere" in latest(project, page).read_text(encoding="utf-8")
+
+
 def test_a_set_that_the_detector_was_trained_on_is_refused(project, tmp_path, run_here):
     _labelled_set(project, tmp_path / "elsewhere", "train")
     with pytest.raises(UserError, match=r"trained on 90 of the 90 images"):
