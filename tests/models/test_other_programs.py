@@ -321,6 +321,12 @@ def test_distorted_pictures_are_scored_by_functions_and_not_by_tables(
         )
 
 
+def test_crops_are_not_taken_for_pictures(tmp_path):
+    (tmp_path / "s.csv").write_text("path,score\na.png,1\n")
+    with pytest.raises(TypeError):
+        load_detector(tmp_path / "s.csv").logits(np.zeros((2, 1, 1, 3), np.uint8))
+
+
 def test_a_scale_makes_logits_of_scores(tmp_path):
     detector = load_detector(write_onnx(tmp_path / "d.onnx", gives="score"))
     assert not detector.card.has_scale

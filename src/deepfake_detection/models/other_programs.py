@@ -161,6 +161,8 @@ class FunctionDetector(Detector):
 
         A UserError says that the function failed, or gave other than a number for each.
         """
+        if isinstance(pixels, np.ndarray):
+            raise TypeError("another program needs files or whole pictures, not an array of crops")
         chosen = list(range(len(pixels)) if rows is None else rows)
         parts = list(batched(chosen, batch_size))
         bar = tqdm(parts, desc="Scoring", unit="batch", leave=False, disable=None)

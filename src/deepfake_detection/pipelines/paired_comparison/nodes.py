@@ -14,7 +14,11 @@ from deepfake_detection.images.fingerprints import unpack_hashes
 from deepfake_detection.images.pixel_cache import PixelCache, PixelRequest
 from deepfake_detection.metrics.calibration import choices_on_validation
 from deepfake_detection.metrics.caveats import join_notes
-from deepfake_detection.metrics.predicting import check_unseen, predict
+from deepfake_detection.metrics.predicting import (
+    check_unseen,
+    predict,
+    request_scored_pixels,
+)
 from deepfake_detection.metrics.several_detectors import compare_all, judging_of
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import EvaluationParameters, PairedComparisonParameters
@@ -106,7 +110,9 @@ def _score(
             },
         }
         sizes = detector.preprocessing
-        requests[sizes.resize, sizes.crop] = PixelRequest.of(training_images, split, sizes, pixels)
+        requests[sizes.resize, sizes.crop] = request_scored_pixels(
+            training_images, split, detector, pixels
+        )
     for request in requests.values():
         compared_pixels.build(request)
     predictions = [
