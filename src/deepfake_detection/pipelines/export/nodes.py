@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from deepfake_detection.errors import UserError
 from deepfake_detection.metrics.finished_scores import FinishedScores
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import ExportParameters
@@ -29,6 +30,11 @@ def export_detector(
     Raises:
         UserError: If the network cannot be exported, or the ONNX model does not agree with it.
     """
+    if program := detector.card.other_program:
+        raise UserError(
+            f"{program['location']} is another program's: only detectors of this project are "
+            "exported"
+        )
     if detector.card.backbone != model:
         log.warning(
             "The backbone of the detector is %s, but its files go to the folder of %s: --params "
