@@ -78,6 +78,13 @@ def test_a_mistyped_key_is_refused_with_the_right_one(place):
         assert message == f"unknown parameter '{name}': did you mean '{place[-1]}'?"
 
 
+def test_a_mistyped_key_of_a_set_is_refused_with_the_right_one():
+    sets = {"some": {"layot": "auto"}}
+    parameters = complete_sets(changed("generalisation.sets", sets))
+    name = "generalisation.sets.some.layot"
+    assert problem_in(parameters) == f"unknown parameter '{name}': did you mean 'layout'?"
+
+
 def test_a_key_like_no_other_is_refused_with_those_that_there_are():
     assert problem_in(changed("training.schedule.qqq", 1)) == (
         "unknown parameter 'training.schedule.qqq': known here: name, step_size, gamma, warmup"

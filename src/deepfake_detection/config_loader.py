@@ -84,7 +84,7 @@ class StudyConfigLoader(OmegaConfigLoader):
         own = self.own
         named = (
             bool(own.generalisation.detectors),
-            bool(own.generalisation.sets),
+            tuple(own.generalisation.sets),
             bool(own.paired_comparison.detectors),
         )
         return self.studies, *named, *(getattr(own, block).images for block in FACE_FOLDERS)

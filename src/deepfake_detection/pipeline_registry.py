@@ -30,8 +30,6 @@ _OTHERS = (
     "face_extraction", "explanation", "final_training", "inference", "calibration", "export",
     "import_checkpoint", "paired_comparison", "sample_size", "training_samples",
 )  # fmt: skip
-# Their parameters may name detectors, in place of those of the catalog
-_NAMING_DETECTORS = {"generalisation": generalisation, "paired_comparison": paired_comparison}
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -43,11 +41,12 @@ def register_pipelines() -> dict[str, Pipeline]:
     loader = _read_parameters()
     faces = loader is not None and loader.own.data_preparation.images == "faces"
     external = loader is not None and loader.own.external_evaluation.images == "faces"
-    elsewhere = loader is not None and bool(loader.own.generalisation.sets)
+    sets = list(loader.own.generalisation.sets) if loader else []
     made["data_preparation"] = data_preparation.create_pipeline(faces=faces)
-    for block, package in _NAMING_DETECTORS.items():
-        named = loader is not None and bool(getattr(loader.own, block).detectors)
-        made[block] = package.create_pipeline(named=named)
+    named = loader is not None and bool(loader.own.paired_comparison.detectors)
+    made["paired_comparison"] = paired_comparison.create_pipeline(named=named)
+    named = loader is not None and bool(loader.own.generalisation.detectors)
+    made["generalisation"] = generalisation.create_pipeline(named=named, sets=sets)
     # the report shows what explanation makes
     made["reporting"] += made["explanation"]
     parts = {name: {node.name for node in made[name].nodes} for name in _MAIN_JOB}
@@ -59,7 +58,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "external_robustness": create_external_robustness(),
         "leakage_audit": create_leakage_pipeline(),
         **{
-            study.name: studies.create_pipeline(study, faces=faces, elsewhere=elsewhere)
+            study.name: studies.create_pipeline(study, faces=faces, sets=sets)
             for study in (loader.studies if loader else [])
         },
     }

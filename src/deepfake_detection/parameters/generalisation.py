@@ -13,13 +13,14 @@ from deepfake_detection.parameters.merging import merge
 # In names of files and of columns
 Name = Annotated[str, Field(pattern=r"^\w[\w.+-]{0,59}$")]
 # What a set that leaves them out has; the rest is that of `external_evaluation`
-_DEFAULTS = {"images": "folder", "faces": "given", "published_as": None}
+_DEFAULTS = {"images": "folder", "path": None, "faces": "given", "published_as": None}
 
 
 class LabelledSetParameters(ImageSetParameters):
     """A labelled set from elsewhere."""
 
-    path: Annotated[str, Field(min_length=1)]
+    # null: the entry set.NAME of the catalog tells it
+    path: Annotated[str, Field(min_length=1)] | None
     faces: Literal["given", "find"]
     published_as: Line | None
 

@@ -1,7 +1,7 @@
 """Studies, all blocks together, and what is said of parameters that are not valid."""
 
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -144,9 +144,14 @@ def _describe(problem: Any, root: type[BaseModel]) -> str:
 
 
 def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
-    for part in location:
+    names = iter(location)
+    for part in names:
         field = model.model_fields.get(part)
         annotation = field.annotation if field else BackboneParameters
+        if get_origin(annotation) is dict:
+            # blocks that the user names, as sets
+            annotation = get_args(annotation)[1]
+            next(names, None)
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         model = annotation

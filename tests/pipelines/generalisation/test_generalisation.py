@@ -104,7 +104,7 @@ def material(tmp_path_factory):
     sets = make_sets(
         easy={"path": "easy", "classes": classes, "published_as": "Celeb-DF v2"},
         hard={"path": str(folder / "hard"), "note": "<b>drawn</b>"},
-        nowhere={"path": "nowhere"},
+        nowhere={},
     )
     return folder, sets
 
@@ -113,7 +113,7 @@ def run(material, tmp_path, detectors, finished=None):
     folder, sets = material
     predictions, lost = score_sets(
         detectors, folder, tmp_path / "crops", tmp_path / "scores", sets, face_settings(),
-        EVALUATION,
+        EVALUATION, **{"set:nowhere": folder / "nowhere"},
     )  # fmt: skip
     finished = finished or FinishedScores()
     table = measure_sets(predictions, detectors, finished, EVALUATION)

@@ -1,6 +1,6 @@
 """Labelled sets from elsewhere, indexed for a detector: pictures as they are, or faces cut out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,11 +40,13 @@ class SetReader:
 
     Attributes:
         parent: The folder to which paths of sets are relative.
+        folders: Of sets without a path, by `set:NAME`.
         crops: The folder of all crops that are cut.
         settings: How faces are found and cut where a detector does not tell.
     """
 
     parent: Path
+    folders: Mapping[str, Path]
     crops: Path
     settings: FaceExtractionParameters
     _read: dict[tuple[str, str], IndexedSet | UserError] = field(default_factory=dict)
@@ -59,7 +61,7 @@ class SetReader:
         key = (name, settings.model_dump_json() if labelled.faces == "find" else "")
         if key not in self._read:
             try:
-                self._read[key] = self._index(labelled, settings)
+                self._read[key] = self._index(name, labelled, settings)
             except UserError as error:
                 self._read[key] = error
         found = self._read[key]
@@ -75,9 +77,10 @@ class SetReader:
         return FaceExtractionParameters.model_validate(self.settings.model_dump() | recipe)
 
     def _index(
-        self, labelled: LabelledSetParameters, settings: FaceExtractionParameters
+        self, name: str, labelled: LabelledSetParameters, settings: FaceExtractionParameters
     ) -> IndexedSet:
-        folder = self.parent / labelled.path
+        path = labelled.path
+        folder = self.parent / path if path else self.folders[name_folder(name)]
         if not folder.exists():
             raise UserError(f"there is no {folder}")
         if labelled.faces == "find":
@@ -93,6 +96,11 @@ class SetReader:
             raise UserError(f"{folder} holds images of one class only")
         rejected.insert(1, "frame", None)
         return IndexedSet(folder, index, pd.concat([lost, rejected], ignore_index=True))
+
+
+def name_folder(name: str) -> str:
+    """The argument that holds the folder of a set."""
+    return f"set:{name}"
 
 
 def count_lost(lost: pd.DataFrame) -> Iterator[tuple[str, int, int]]:

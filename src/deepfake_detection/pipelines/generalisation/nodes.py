@@ -72,12 +72,13 @@ def open_detectors(
 
 def score_sets(
     detectors: dict[str, Detector],
-    sets_folder: Path,
+    project_folder: Path,
     crops_of_sets: Path,
     scores_of_sets: Path,
     generalisation: GeneralisationParameters,
     face_extraction: FaceExtractionParameters,
     evaluation: EvaluationParameters,
+    **folders: Path,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score each set with each detector; what an earlier run scored is not scored again.
 
@@ -85,12 +86,13 @@ def score_sets(
 
     Args:
         detectors: By name.
-        sets_folder: To which the paths of sets are relative.
+        project_folder: To which the paths of sets are relative.
         crops_of_sets: Where faces are cut out of videos and photographs.
         scores_of_sets: Where the scores of each detector on each set are kept.
         generalisation: The sets.
         face_extraction: How faces are cut where a detector does not tell.
         evaluation: Batch size and device.
+        folders: Of sets whose parameters name no path (`set:NAME`).
 
     Returns:
         Predictions as of `predict`, with the columns detector and set in front; and what was lost:
@@ -113,7 +115,7 @@ def score_sets(
                     "The protocol is for detectors trained on %s; %s was trained with the split "
                     "method %s", wanted, name, method,
                 )  # fmt: skip
-    reader = SetReader(sets_folder, crops_of_sets, face_extraction)
+    reader = SetReader(project_folder, folders, crops_of_sets, face_extraction)
     scored: list[pd.DataFrame] = []
     lost: list[pd.DataFrame] = []
     said: list[IndexedSet] = []

@@ -1,7 +1,10 @@
 """The pipeline `generalisation`."""
 
+from collections.abc import Iterable
+
 from kedro.pipeline import Node, Pipeline
 
+from deepfake_detection.pipelines.generalisation.labelled_sets import name_folder
 from deepfake_detection.pipelines.generalisation.nodes import (
     compare_on_sets,
     measure_sets,
@@ -11,11 +14,22 @@ from deepfake_detection.pipelines.generalisation.nodes import (
 )
 from deepfake_detection.pipelines.generalisation.page import report_generalisation
 
+# What scoring sets needs, beside detectors, by argument
+OF_SETS = {name: name for name in ("project_folder", "crops_of_sets", "scores_of_sets")} | {
+    name: f"params:{name}" for name in ("generalisation", "face_extraction", "evaluation")
+}
 
-def create_pipeline(*, named: bool = False) -> Pipeline:
+
+def name_folders(sets: Iterable[str]) -> dict[str, str]:
+    """The catalog entries of the folders of sets, by argument."""
+    return {name_folder(name): f"set.{name}" for name in sets}
+
+
+def create_pipeline(*, named: bool = False, sets: Iterable[str] = ()) -> Pipeline:
     """From detectors and labelled sets from elsewhere to a table, a figure and a page.
 
-    `named`: the detectors are those that the parameters name, not the one of the catalog.
+    `named`: the detectors are those that the parameters name, not the one of the catalog. `sets`:
+    the names of the sets.
     """
     opening = (
         Node(
@@ -37,15 +51,7 @@ def create_pipeline(*, named: bool = False) -> Pipeline:
             opening,
             Node(
                 score_sets,
-                inputs=[
-                    "set_detectors",
-                    "sets_folder",
-                    "crops_of_sets",
-                    "scores_of_sets",
-                    "params:generalisation",
-                    "params:face_extraction",
-                    "params:evaluation",
-                ],
+                inputs={"detectors": "set_detectors"} | OF_SETS | name_folders(sets),
                 outputs=["set_predictions", "lost_of_sets"],
                 name="score_sets",
             ),

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from deepfake_detection.metrics.caveats import EXTERNAL
-from deepfake_detection.models.detector import Detector
 from deepfake_detection.parameters import (
     EvaluationParameters,
     FaceExtractionParameters,
@@ -26,22 +25,25 @@ _METRIC = "roc_auc"
 
 def score_elsewhere(
     study: StudyParameters,
-    sets_folder: Path,
+    project_folder: Path,
     crops_of_sets: Path,
     scores_of_sets: Path,
     generalisation: GeneralisationParameters,
     face_extraction: FaceExtractionParameters,
     evaluation: EvaluationParameters,
-    **detectors: Detector,
+    **results: Any,
 ) -> pd.DataFrame:
-    """Score the sets of `generalisation` with each run's detector (`detector:RUN`).
+    """Score the sets of `generalisation` with each run's detector.
 
-    Predictions as of `score_sets`, with the column run in place of detector.
+    `results` are `detector:RUN`, and the folders as for `score_sets`. Predictions as there, with
+    the column run in place of detector.
     """
-    runs = select_results(detectors, "detector")
+    runs = select_results(results, "detector")
+    folders = {name: each for name, each in results.items() if name.startswith("set:")}
     scored, _ = score_sets(
         {run: runs[run] for run in study.runs},
-        sets_folder, crops_of_sets, scores_of_sets, generalisation, face_extraction, evaluation,
+        project_folder, crops_of_sets, scores_of_sets, generalisation, face_extraction, evaluation,
+        **folders,
     )  # fmt: skip
     return scored.rename(columns={"detector": "run"})
 

@@ -1,6 +1,6 @@
 """The pipeline of a study: its runs in namespaces of their own, and their tables and page."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from kedro.pipeline import Node, Pipeline
@@ -8,6 +8,7 @@ from kedro.pipeline import Node, Pipeline
 from deepfake_detection.parameters import RunParameters, StudyParameters
 from deepfake_detection.pipelines import calibration, data_preparation, training
 from deepfake_detection.pipelines.data_preparation.pipeline import create_indexing_pipeline
+from deepfake_detection.pipelines.generalisation.pipeline import OF_SETS, name_folders
 from deepfake_detection.pipelines.studies.elsewhere import (
     compare_steps_elsewhere,
     score_elsewhere,
@@ -33,19 +34,15 @@ from deepfake_detection.pipelines.studies.tables import (
 
 # A cluster gives nodes with this tag to workers with a device
 TRAINING = "training"
-# What scoring sets from elsewhere needs, beside detectors
-_OF_SETS = {name: name for name in ("sets_folder", "crops_of_sets", "scores_of_sets")} | {
-    name: f"params:{name}" for name in ("generalisation", "face_extraction", "evaluation")
-}
 
 
 def create_pipeline(
-    study: StudyParameters, *, faces: bool = False, elsewhere: bool = False
+    study: StudyParameters, *, faces: bool = False, sets: Collection[str] = ()
 ) -> Pipeline:
     """From a folder of images to all runs of a study, its tables, figures and page.
 
-    `faces`: the images are those of the face index, not a folder of images. `elsewhere`: a
-    cumulative study is also scored on the sets of `generalisation`.
+    `faces`: the images are those of the face index, not a folder of images. `sets`: the names of
+    the sets of `generalisation`, on which a cumulative study is also scored.
     """
     pixels = {f"{study.name}.{name_of_pixels(run)}" for run in study.runs.values()}
     return Pipeline(
@@ -54,7 +51,7 @@ def create_pipeline(
             *(_create_split(f"{study.name}.{SPLIT}{name}") for name in study.splits),
             *map(_create_pixels, sorted(pixels)),
             *(_create_run(study, name, run) for name, run in study.runs.items()),
-            *_create_tables(study, elsewhere=elsewhere),
+            *_create_tables(study, sets),
         ]
     )
 
@@ -107,7 +104,7 @@ def _create_run(study: StudyParameters, name: str, run: RunParameters) -> Pipeli
     )
 
 
-def _create_tables(study: StudyParameters, *, elsewhere: bool) -> Iterator[Node]:
+def _create_tables(study: StudyParameters, sets: Collection[str]) -> Iterator[Node]:
     def create(
         function: Callable[..., Any], inputs: dict[str, str], *outputs: str, by_name: bool = False
     ) -> Node:
@@ -152,9 +149,10 @@ def _create_tables(study: StudyParameters, *, elsewhere: bool) -> Iterator[Node]
         yield create(compare_steps, gathered | histories, "steps")
         of_page |= _name_entries(study, "steps")
         drawn.append("steps_figure")
-        if elsewhere:
+        if sets:
             detectors = _name_results(study, "detector", study.runs)
-            yield create(score_elsewhere, _OF_SETS | detectors, "set_predictions")
+            given = OF_SETS | name_folders(sets) | detectors
+            yield create(score_elsewhere, given, "set_predictions")
             of_steps = _name_entries(study, "set_predictions")
             of_steps["evaluation"] = "params:evaluation"
             yield create(compare_steps_elsewhere, of_steps, "steps_elsewhere")
