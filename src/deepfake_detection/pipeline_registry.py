@@ -14,7 +14,10 @@ from deepfake_detection.config_loader import StudyConfigLoader
 from deepfake_detection.errors import first_line
 from deepfake_detection.pipelines import data_preparation, studies
 from deepfake_detection.pipelines.calibration.pipeline import create_external_calibration
-from deepfake_detection.pipelines.data_preparation.pipeline import create_leakage_pipeline
+from deepfake_detection.pipelines.data_preparation.pipeline import (
+    create_leakage_pipeline,
+    create_shortcut_pipeline,
+)
 from deepfake_detection.pipelines.evaluation.pipeline import create_external_pipeline
 
 log = logging.getLogger(__name__)
@@ -45,6 +48,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "external_calibration": create_external_calibration(faces=external),
         "external_evaluation": create_external_pipeline(faces=external),
         "leakage_audit": create_leakage_pipeline(),
+        "shortcut_audit": create_shortcut_pipeline(faces=faces),
         **{
             study.name: studies.create_pipeline(study, faces=faces)
             for study in (loader.studies if loader else [])

@@ -7,10 +7,11 @@ from deepfake_detection.pipelines.robustness.nodes import (
     score_distorted,
     show_robustness,
 )
+from deepfake_detection.pipelines.robustness.shortcuts import score_shortcuts
 
 
 def create_pipeline() -> Pipeline:
-    """From a scored detector to its scores on distorted pictures, as a table and a figure."""
+    """From a scored detector to its scores on distorted and on equalised pictures."""
     return Pipeline(
         [
             Node(
@@ -37,6 +38,22 @@ def create_pipeline() -> Pipeline:
                 inputs=["robustness_table", "metrics"],
                 outputs="robustness_figure",
                 name="show_robustness",
+            ),
+            Node(
+                score_shortcuts,
+                inputs=[
+                    "detector",
+                    "predictions",
+                    "metrics",
+                    "training_images",
+                    "file_properties",
+                    "shortcut_summary",
+                    "params:shortcuts",
+                    "params:robustness",
+                    "params:evaluation",
+                ],
+                outputs="shortcut_scores",
+                name="score_shortcuts",
             ),
         ]
     )
