@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from sklearn.metrics import roc_auc_score
+from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
 from deepfake_detection.errors import UserError
@@ -214,10 +214,18 @@ def _score_folds(
         if not of_fold or len(np.unique(labels[learnt])) < 2:
             continue
         scores = _score(columns.iloc[learnt], labels[learnt], columns.iloc[scored])
-        total += of_fold * float(roc_auc_score(truth, scores))
+        total += of_fold * _area(truth, scores)
         influence[scored] = of_fold * _spread(truth, scores, groups[scored])
         pairs += of_fold
     return (total / pairs, math.sqrt(_SHARED) * influence / pairs) if pairs else None
+
+
+def _area(labels: Any, scores: Floats) -> float:
+    """ROC AUC. scikit-learn's checks of its arguments take most of the time of an audit."""
+    fakes = labels == 1
+    number = int(fakes.sum())
+    ranks = float(rankdata(scores)[fakes].sum()) - number * (number + 1) / 2
+    return ranks / (number * (len(labels) - number))
 
 
 def _spread(labels: Any, scores: Floats, groups: Any) -> Floats:
