@@ -173,7 +173,7 @@ def random_properties(seed, groups=30, of_group=3):
 
 
 @pytest.mark.parametrize(
-    ("audits", "folds"), [(60, 2), pytest.param(400, 5, marks=pytest.mark.slow)]
+    ("audits", "folds"), [(40, 2), pytest.param(400, 5, marks=pytest.mark.slow)]
 )
 def test_few_audits_warn_where_labels_are_dealt_to_groups_at_random(audits, folds):
     # at 0.5 the interval alone decides
