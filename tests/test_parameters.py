@@ -153,7 +153,7 @@ shortcuts:
   folds: [1]
   confidence: [1]
   warn_above: [0.4]
-  equalise: { side: [8], cut: [0.5], quality: [96], more: [1] }
+  equalise: { side: [8], cut: [0.5], quality: [96] }
 data_preparation:
   max_rejected_share: [5]
   max_pixels: [1000000000]

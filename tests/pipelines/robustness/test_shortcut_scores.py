@@ -10,6 +10,7 @@ import yaml
 from detector_samples import build_detector
 from picture_samples import grainy_photograph
 from scipy.special import expit
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from deepfake_detection.images.distortions import Distortion
@@ -103,13 +104,25 @@ def test_a_score_that_files_make_falls_on_equalised_copies(tmp_path):
 
 
 def test_strata_compare_images_of_the_same_quality(tmp_path):
-    """Half of the fakes, and a sixth of the real ones, are of the low quality."""
-    table = score(tmp_path, lambda number: number % 4 == 1 or number % 12 == 0)
+    """Half of the fakes, and a quarter of the real ones, are of the low quality."""
+
+    def is_low(number):
+        return number % 4 == 1 or number % 8 == 2
+
+    table = score(tmp_path, is_low)
     plain, strata = table.loc[("as they are", "roc_auc")], table.loc[("in strata", "roc_auc")]
-    assert plain["value"] > 0.6
-    assert strata["property"] == "quality"
-    assert strata["low"] < 0.5 < strata["high"]
+    rows = put_images(tmp_path, is_low)
+    low = np.array([is_low(number) for number in range(IMAGES)])
+    areas, pairs = zip(
+        *(
+            (roc_auc_score(of["label"], of["logit"]), of["label"].sum() * (1 - of["label"]).sum())
+            for of in (rows[low], rows[~low])
+        ), strict=True,
+    )  # fmt: skip
+    assert strata["value"] == pytest.approx(np.average(areas, weights=pairs))
+    assert strata["low"] < strata["value"] < strata["high"]
     assert strata["value"] < plain["value"]
+    assert strata["property"] == "quality"
     assert strata["n"] == IMAGES
 
 
