@@ -33,6 +33,8 @@ FILE_PROPERTIES = (
 # Of the pixels; a forgery may change them too
 PIXEL_STATISTICS = ("red", "green", "blue", "noise", "blockiness", "double_compression")
 _NONE = "none"
+# Of the colours, as Pillow numbers them
+_SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 # Pixels of each side, from the centre, on which the slower statistics are taken; a multiple of 8
 _SIDE = 512
 # Standard deviation of luma along a line of the border at most, of 255; the most of a side it takes
@@ -101,8 +103,9 @@ def _read_header(content: bytes) -> dict[str, Any]:
             first = np.array(tables[min(tables)], dtype=np.int64)
             digest = hashlib.sha256(repr(sorted(tables.items())).encode()).hexdigest()[:8]
             scans = " progressive" if image.info.get("progressive") else ""
-            header["tables"] = f"{digest} sampling {get_sampling(image)}{scans}"
-            header |= {"quality": float(estimate_quality(first)), "steps": first.reshape(8, 8)}
+            quality, sampling = estimate_quality(first), _SAMPLINGS.get(get_sampling(image), "")
+            header["tables"] = f"{quality} {sampling}{scans} {digest}"
+            header |= {"quality": float(quality), "steps": first.reshape(8, 8)}
         profile = image.info.get("icc_profile")
         header["icc"] = hashlib.sha256(profile).hexdigest()[:8] if profile else _NONE
         header["metadata"] = _list_metadata(image)

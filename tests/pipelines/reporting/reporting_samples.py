@@ -26,6 +26,7 @@ FIGURES = {
     for name in (
         "loss_curve", "accuracy_curve", "score_histogram", "confusion_matrix", "roc_curve",
         "precision_recall_curve", "reliability_diagram", "robustness", "error_measures",
+        "shortcuts",
     )
 }  # fmt: skip
 
@@ -185,6 +186,20 @@ def audit_files(warnings=(), auc=0.5):
         "pixels": {**together, "kind": "pixels", "auc": 0.61, "low": 0.55, "high": 0.68},
         "both": together, "warnings": list(warnings), "settings": {},
     }  # fmt: skip
+
+
+# What the figure of shortcuts is drawn from
+FILES = {
+    "file_properties": pd.DataFrame(
+        {
+            "label": [0, 1] * 10, "quality": [75.0, 95.0] * 10,
+            "tables": ["<b>75", "95 4:2:0"] * 10, "mode": "RGB",
+        }
+    ),
+    "shortcut_audit": pd.DataFrame(
+        {"property": ["quality", "tables", "mode"], "kind": "file", "auc": [0.9, 0.8, 0.5]}
+    ),
+}  # fmt: skip
 
 
 def score_copies(run=RUN, equalised=0.71, strata=0.68):

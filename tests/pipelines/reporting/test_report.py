@@ -13,6 +13,7 @@ from page_elements import Elements
 from page_in_browser import HARMLESS, show_on_a_phone
 from PIL import Image
 from reporting_samples import (
+    FILES,
     FINDING,
     RUN,
     audit_leaks,
@@ -102,7 +103,7 @@ def draw(given, **changed):
         "training_history", "predictions", "robustness_table", "false_case_measures",
         "description", "evaluation",
     )  # fmt: skip
-    return draw_figures(**{name: given[name] for name in names} | changed)
+    return draw_figures(**{name: given[name] for name in names} | FILES | changed)
 
 
 @pytest.mark.browser

@@ -28,7 +28,7 @@ from deepfake_detection.images.file_properties import (
 from deepfake_detection.images.group_sample import draw_groups
 from deepfake_detection.metrics.intervals import Floats, area_interval, roc_auc_influence
 from deepfake_detection.parameters import ShortcutParameters
-from deepfake_detection.pipelines.data_preparation.shortcut_figure import draw_worst
+from deepfake_detection.reports.shortcut_figure import draw_worst
 
 log = logging.getLogger(__name__)
 
@@ -155,9 +155,7 @@ def audit_shortcuts(
 
 def draw_shortcuts(file_properties: pd.DataFrame, shortcut_audit: pd.DataFrame) -> Figure:
     """Draw how the three worst properties are distributed in both classes."""
-    single = shortcut_audit[shortcut_audit["property"].isin(file_properties.columns)]
-    worst = single[single["note"] != _SAME].sort_values("auc", ascending=False).head(3)
-    return draw_worst(file_properties, worst)
+    return draw_worst(file_properties, shortcut_audit)
 
 
 def _with_note(shortcut: Shortcut) -> Shortcut:

@@ -36,7 +36,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 draw_figures,
-                inputs=tables | {"training_history": "training_history"},
+                inputs=tables | _named("training_history file_properties shortcut_audit"),
                 outputs=drawn,
                 name="draw_figures",
             ),

@@ -26,6 +26,7 @@ from deepfake_detection.parameters import (
 from deepfake_detection.pipelines.robustness.nodes import choose_images
 from deepfake_detection.pipelines.robustness.renditions import score_renditions
 from deepfake_detection.pipelines.robustness.table import measure_distortions
+from deepfake_detection.reports.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ def _measure_strata(
     low, high = area_interval(value, influence / pairs, rows["group"].to_numpy(), confidence)
     number = len(np.unique(places))
     row |= {"value": value, "low": low, "high": high, "n": len(rows)}
-    return row | {"note": f"{number} strata hold both classes"}
+    return row | {"note": f"{counted(number, 'stratum', 'strata')} with both classes"}
 
 
 def _name_strata(values: pd.Series) -> pd.Series:

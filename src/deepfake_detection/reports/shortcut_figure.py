@@ -9,16 +9,28 @@ from deepfake_detection.reports.style import colour_of, drawing, finished, messa
 from deepfake_detection.reports.words import printable, shortened
 
 _TITLE = "Shortcuts"
-_BINS = 30
+_PANELS, _BINS = 3, 30
 _MOST_VALUES, _LONGEST_VALUE = 6, 24
 _LABELS = {0: "real", 1: "fake"}
+_UNITS = {
+    "size": "pixels", "proportions": "width / height", "bytes_per_pixel": "bytes",
+    "quality": "1 to 100", "border": "pixels at all edges", "face_size": "pixels across",
+    "red": "mean, of 255", "green": "mean, of 255", "blue": "mean, of 255",
+    "noise": "deviation, of 255", "contrast": "deviation of luma, of 1",
+    "sharpness": "variance of the Laplacian", "blockiness": "logarithm",
+}  # fmt: skip
 
 
-def draw_worst(properties: pd.DataFrame, worst: pd.DataFrame) -> Figure:
-    """Draw a panel for each row of the audit (property, auc): its shares in real and fake images.
+def draw_worst(properties: pd.DataFrame, audit: pd.DataFrame) -> Figure:
+    """Draw a panel for each of the three worst single properties: shares of real and fake images.
 
-    `properties` has a row for each image: label, and a column for each property.
+    Args:
+        properties: A row for each image: label, and a column for each property.
+        audit: A row for each property: property, kind, auc.
     """
+    single = audit[audit["property"].isin(properties.columns)].dropna(subset="auc")
+    varied = [properties[name].nunique(dropna=False) > 1 for name in single["property"]]
+    worst = single[varied].sort_values("auc", ascending=False, kind="stable").head(_PANELS)
     with drawing():
         if worst.empty:
             return message_figure("No property differs between images.", _TITLE)
@@ -29,6 +41,7 @@ def draw_worst(properties: pd.DataFrame, worst: pd.DataFrame) -> Figure:
             draw = _draw_numbers if pd.api.types.is_numeric_dtype(values) else _draw_categories
             draw(axes, values, properties["label"])
             name = str(row["property"]).replace("_", " ").capitalize()
+            axes.set_xlabel(_UNITS.get(row["property"], ""))
             axes.set_title(f"{name} ({row['kind']}): AUC {row['auc']:.2f}")
         panels[0].set_ylabel("Share of images")
         panels[0].legend()
