@@ -180,7 +180,7 @@ def test_hostile_text_changes_nothing(tmp_path):
     images = {subset: {"real": 1, HOSTILE: 2} for subset in ("train", "test")}
     hostile = _write(
         tmp_path, "validation", classes=names, versions={HOSTILE: HOSTILE},
-        split=SPLIT | {"note": HOSTILE, "images": images, "shortcuts": [HOSTILE.split("\n\n")[1]]},
+        split=SPLIT | {"note": HOSTILE, "images": images, "shortcuts": [HOSTILE.splitlines()[-1]]},
         settings={"training": {HOSTILE: HOSTILE}}, calibration={"notes": [HOSTILE]},
     )  # fmt: skip
     plain = _write(
