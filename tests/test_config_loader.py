@@ -15,6 +15,7 @@ from deepfake_detection.pipelines.studies import create_pipeline
 
 ARGUMENTS = {
     "base_env": "base", "default_run_env": "local", "merge_strategy": {"parameters": "soft"},
+    "custom_resolvers": {"folder": str},
 }  # fmt: skip
 
 

@@ -25,10 +25,11 @@ from deepfake_detection.images.reading import (
 
 Luma = np.ndarray[Any, np.dtype[np.float32]]
 
-# Of the file, and how it was made. Text is a category; the others are numbers, NaN where unknown
+# Of the file, and how it was made. Text is a category; the others are numbers, NaN where unknown.
+# Bytes come last, since they follow from the others: of equally bad ones, the first is named
 FILE_PROPERTIES = (
-    "format", "mode", "size", "proportions", "bytes", "bytes_per_pixel", "tables", "quality",
-    "metadata", "icc", "border",
+    "format", "mode", "size", "proportions", "quality", "tables", "metadata", "icc", "border",
+    "bytes", "bytes_per_pixel",
 )  # fmt: skip
 # Of the pixels; a forgery may change them too
 PIXEL_STATISTICS = ("red", "green", "blue", "noise", "blockiness", "double_compression")

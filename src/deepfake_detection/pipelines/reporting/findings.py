@@ -156,7 +156,7 @@ def _find_shortcut(tables: _Tables) -> Iterator[Finding]:
     yield Finding(
         # as much as a leak where it tells all
         "shortcut", 2 * (worst["auc"] - 0.5) * _WEIGHT_OF_LEAK, f"{name}: AUC {worst['auc']:.2f}",
-        f"Without faces, {name} of the files tells real from fake with an AUC of "
+        f"Files tell real from fake without faces: {name} alone has an AUC of "
         f"{worst['auc']:.2f} ({worst['low']:.2f} to {worst['high']:.2f}). "
         "A detector may learn that.",
         "Set data_preparation.equalise, and train again.", "data",
