@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageStat
 from PIL.JpegImagePlugin import get_sampling
-from scipy.fft import dctn
+from scipy.fft import idctn
 
 from deepfake_detection.images.parallel import map_in_processes
 from deepfake_detection.images.reading import (
@@ -37,11 +37,15 @@ _NONE = "none"
 # Of the colours, as Pillow numbers them
 _SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 # Pixels of each side, from the centre, on which the slower statistics are taken; a multiple of 8
-_SIDE = 512
+_SIDE = 256
 # Standard deviation of luma along a line of the border at most, of 255; the most of a side it takes
 _FLAT, _MOST_BORDER = 6.0, 0.25
 # Coefficients of the DCT that are looked at, and their histogram, in steps of the table
 _COEFFICIENTS, _STEPS = ((0, 1), (1, 0), (1, 1)), 32
+_BASIS = np.stack(
+    [idctn(np.eye(64)[8 * row + column].reshape(8, 8), norm="ortho").ravel()
+     for row, column in _COEFFICIENTS], axis=1, dtype=np.float32, casting="same_kind",
+)  # fmt: skip
 # The luminance table of the JPEG standard (ITU-T T.81, table K.1), which libjpeg scales by quality
 _LUMINANCE = np.array(
     [
@@ -182,11 +186,11 @@ def measure_gaps(luma: Luma, steps: np.ndarray[Any, np.dtype[np.int64]]) -> floa
     rows, columns = (side // 8 * 8 for side in luma.shape)
     if not rows or not columns:
         return math.nan
-    blocks = luma[:rows, :columns].reshape(rows // 8, 8, columns // 8, 8).swapaxes(1, 2) - 128
-    coefficients = dctn(blocks, axes=(2, 3), norm="ortho")
+    blocks = luma[:rows, :columns].reshape(rows // 8, 8, columns // 8, 8).swapaxes(1, 2)
+    coefficients = blocks.reshape(-1, 64) @ _BASIS
     peaks = []
-    for row, column in _COEFFICIENTS:
-        levels = np.rint(coefficients[:, :, row, column] / steps[row, column]).ravel()
+    for at, place in enumerate(_COEFFICIENTS):
+        levels = np.rint(coefficients[:, at] / steps[place])
         levels = levels[(np.abs(levels) <= _STEPS) & (levels != 0)].astype(np.int64)
         spectrum = np.abs(np.fft.rfft(np.bincount(levels + _STEPS, minlength=2 * _STEPS + 1)))
         spectrum /= max(1.0, spectrum[0])
