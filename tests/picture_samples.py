@@ -52,6 +52,7 @@ def make_image_set(classes, source="consecutive", group="source", options=None, 
             "group": {"rule": group, "pattern": None},
             "max_rejected_share": 0,
             "crop_recipe": None,
+            "equalise": None,
             "max_pixels": 1_000_000,
             "note": None,
         }

@@ -5,14 +5,17 @@ from demo_project import change_yaml, make_project
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from kedro.io import AbstractDataset
 from kedro.runner import SequentialRunner
 
 from deepfake_detection.config_loader import StudyConfigLoader
+from deepfake_detection.datasets.equalised_images import EqualisedImagesDataset
 from deepfake_detection.errors import UserError
 from deepfake_detection.pipelines.studies import create_pipeline
 
 ARGUMENTS = {
     "base_env": "base", "default_run_env": "local", "merge_strategy": {"parameters": "soft"},
+    "custom_resolvers": {"folder": str},
 }  # fmt: skip
 
 
@@ -83,6 +86,18 @@ def test_a_wrong_parameter_of_the_command_line_is_named(project, given, named):
         load(project, **given)
     assert all(name in str(caught.value) for name in named)
     assert "\n" not in str(caught.value)
+
+
+def test_equalised_copies_take_the_place_of_the_images(project):
+    alike = {"side": 64, "cut": 0.0, "quality": 90}
+    plain = load(project)["catalog"]["training_images"]
+    changed = load(project, data_preparation={"equalise": alike})["catalog"]["training_images"]
+    assert changed["images"] == plain
+    assert changed["settings"].items() >= alike.items()
+    made = AbstractDataset.from_config("training_images", changed)
+    assert isinstance(made, EqualisedImagesDataset)
+    of_faces = load(project, data_preparation={"equalise": alike, "images": "faces"})["catalog"]
+    assert of_faces["training_images"]["images"] == of_faces["face_crops"]
 
 
 def test_a_block_of_a_users_own_is_kept_and_changed_by_the_command_line(project):

@@ -158,6 +158,12 @@ training:
   checkpoint: { minutes: [-1], resume: [maybe] }
   seed: [-1, 9223372036854775808]
 leakage: { hash_distance: [17], correlation: [0], thumbnail: [4], least_contrast: [0.6] }
+shortcuts:
+  most_images: [0]
+  folds: [1]
+  confidence: [1]
+  warn_above: [0.4]
+  equalise: { side: [8], cut: [0.5], quality: [96] }
 data_preparation:
   max_rejected_share: [5]
   max_pixels: [1000000000]

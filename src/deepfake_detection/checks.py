@@ -12,6 +12,7 @@ from kedro.pipeline import Pipeline
 
 from deepfake_detection import run_manifest
 from deepfake_detection.config_loader import FACE_FOLDERS, GIVEN_PATHS
+from deepfake_detection.datasets.equalised_images import EqualisedImagesDataset
 from deepfake_detection.datasets.image_folder import ImageFolderDataset
 from deepfake_detection.datasets.versioned_file import VersionedFileDataset
 from deepfake_detection.datasets.videos import VideosDataset
@@ -208,7 +209,10 @@ def check_inputs(
 def _check_folders(inputs: Sequence[str], catalog: DataCatalog) -> None:
     """Check that the folders of images and videos exist."""
     for entry in inputs:
-        if not isinstance(dataset := catalog.get(entry), ImageFolderDataset | VideosDataset):
+        dataset: Any = catalog.get(entry)
+        if isinstance(dataset, EqualisedImagesDataset):
+            dataset = dataset.images
+        if not isinstance(dataset, ImageFolderDataset | VideosDataset):
             continue
         try:
             dataset.load()

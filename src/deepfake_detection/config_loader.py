@@ -74,8 +74,15 @@ class StudyConfigLoader(OmegaConfigLoader):
         if key == "catalog":
             self.complete()
             for block, entry in FACE_FOLDERS.items():
-                if getattr(self.own, block).images == "faces":
+                image_set = getattr(self.own, block)
+                if image_set.images == "faces":
                     found[entry] = found["face_crops"]
+                if image_set.equalise is not None:
+                    settings = image_set.equalise.model_dump() | {
+                        "max_pixels": image_set.max_pixels
+                    }
+                    made_of = {"images": found[entry], "settings": settings}
+                    found[entry] = found["equalised_images"] | made_of
         return found
 
     @property

@@ -19,7 +19,10 @@ from deepfake_detection.pipelines import (
     studies,
 )
 from deepfake_detection.pipelines.calibration.pipeline import create_external_calibration
-from deepfake_detection.pipelines.data_preparation.pipeline import create_leakage_pipeline
+from deepfake_detection.pipelines.data_preparation.pipeline import (
+    create_leakage_pipeline,
+    create_shortcut_pipeline,
+)
 from deepfake_detection.pipelines.evaluation.pipeline import create_external_pipeline
 from deepfake_detection.pipelines.robustness.pipeline import create_external_robustness
 
@@ -57,6 +60,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "external_evaluation": create_external_pipeline(faces=external),
         "external_robustness": create_external_robustness(),
         "leakage_audit": create_leakage_pipeline(),
+        "shortcut_audit": create_shortcut_pipeline(faces=faces),
         **{
             study.name: studies.create_pipeline(study, faces=faces, sets=sets)
             for study in (loader.studies if loader else [])

@@ -82,12 +82,17 @@ def test_every_entry_of_the_main_job_is_a_file(demo_project):
         "05_model_input/leakage_audit.csv",
         "05_model_input/leakage_summary.json",
         "08_reporting/leakage_gallery.png",
+        "03_primary/file_properties.parquet",
+        "03_primary/shortcut_audit.csv",
+        "03_primary/shortcut_summary.json",
+        "08_reporting/shortcut_figure.png",
         f"06_models/{model}/detector.safetensors",
         f"06_models/{model}/training_history.csv",
         f"07_model_output/{model}/predictions.csv",
         f"07_model_output/{model}/metric_table.csv",
         f"07_model_output/{model}/metrics.json",
         f"07_model_output/{model}/robustness_table.csv",
+        f"07_model_output/{model}/shortcut_scores.csv",
         f"08_reporting/{model}/findings.json",
         *(
             f"08_reporting/{model}/{figure}.png"

@@ -45,7 +45,14 @@ def test_layers_are_in_order_in_every_pipeline(shown):
 def test_pipelines_that_share_nodes_can_be_run_as_one(demo_project):
     bootstrap_project(demo_project)
     for names in (
-        ("__default__", "leakage_audit", "explanation", "calibration", "training_samples"),
+        (
+            "__default__",
+            "leakage_audit",
+            "shortcut_audit",
+            "explanation",
+            "calibration",
+            "training_samples",
+        ),
         ("data_preparation", "training_samples", "fine_tuning", "comparison"),
     ):
         # an entry of two nodes would be an error

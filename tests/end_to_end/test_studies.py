@@ -109,7 +109,7 @@ def test_a_study_ends_in_its_table(made):
     for each in ("Run 3 of 3", f"{table.at['plain', 'best_validation_accuracy']:.4f}", "0.9000"):
         assert each in printed
     assert choice["title"] in printed
-    box = said[said.rindex("╭") :]
+    box = said[said.rindex("Finished") :]
     page = latest(project, "data/demo/08_reporting/studies/mine/page.html")
     for each in (choice["title"], str(page.relative_to(project)), "--env demo --pipelines"):
         assert each in box
@@ -148,7 +148,7 @@ def test_the_choice_names_the_folders_of_a_grouped_run(made):
 def test_the_printed_command_writes_the_report_of_the_chosen_run(studied, run_here):
     choice = choice_of(studied)
     # the audit of the study's split was missing once
-    pipelines = "leakage_audit,evaluation,robustness,reporting"
+    pipelines = "leakage_audit,shortcut_audit,evaluation,robustness,reporting"
     page = latest(studied, "data/demo/08_reporting/studies/mine/page.html").read_text()
     assert f"kedro run --env demo --pipelines {pipelines} --params {choice['use']}" in page
     use = dict(each.split("=") for each in choice["use"].split(","))

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from picture_samples import make_image_set
+from picture_samples import make_image_set, make_sizes
 from pydantic import ValidationError
+from training_samples import make_training
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.fingerprints import fingerprint_of_split
@@ -16,6 +17,8 @@ from deepfake_detection.images.split_summary import SUBSETS
 from deepfake_detection.images.splitting import draw_subsets
 from deepfake_detection.parameters import Fold, SplitParameters
 from deepfake_detection.pipelines.data_preparation.nodes import split_images, summarise_split
+from deepfake_detection.training.build_detector import RunSettings
+from deepfake_detection.training.train_run import identify
 
 METHODS = ["group", "individual"]
 CLASSES = ["real", "fake_deepfake", "fake_face2face"]
@@ -178,6 +181,19 @@ def test_the_individual_method_splits_groups_and_counts_them():
     whole = summarise_split(split_images(index, cut_by()), index, cut_by(), IMAGE_SET)
     assert whole["groups_in_more_than_one_subset"] == 0
     assert whole["fingerprint"] != summary["fingerprint"]
+
+
+def test_warnings_of_files_are_told_and_do_not_change_the_run():
+    index = course(200)
+    split = split_images(index, cut_by())
+    told = {"warnings": ["quality: AUC 0.98 (0.91 to 1.00)"]}
+    quiet, loud = (
+        summarise_split(split, index, cut_by(), IMAGE_SET, audit)
+        for audit in ({"warnings": []}, told)
+    )
+    assert loud == quiet | {"shortcuts": told["warnings"]}
+    run = RunSettings("shufflenet_v2_x0_5", make_sizes(32, 32), make_training())
+    assert identify(run, loud) == identify(run, quiet)
 
 
 def test_numbers_that_classes_share_are_reported_under_the_group_rule_source(caplog):

@@ -88,6 +88,7 @@ class _Split(_Part):
     groups: dict[str, Count] = {}
     groups_in_more_than_one_subset: Count = 0
     note: str | None = None
+    shortcuts: list[Line] = []
     image_sizes: _ImageSizes = _ImageSizes(shorter_side=[1, 1], proportions=[1, 1])
     medium: Line | None = None
     crop_recipe: _CropRecipe | None = None

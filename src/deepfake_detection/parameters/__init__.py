@@ -14,10 +14,10 @@ from deepfake_detection.parameters.backbones import (
     BackboneParameters, Backbones, Colour, PreprocessingParameters, Spread,
 )
 from deepfake_detection.parameters.blocks import (
-    ExplanationParameters, ExportParameters, ExternalCalibrationParameters,
+    EqualiseParameters, ExplanationParameters, ExportParameters, ExternalCalibrationParameters,
     FinalTrainingParameters, GroupRule, ImageSetParameters, ImportParameters, InferenceParameters,
     LayoutOptions, LeakageParameters, RegionParameters, RegionsParameters, ReportingParameters,
-    SourceRule, SubmissionParameters,
+    ShortcutParameters, SourceRule, SubmissionParameters,
 )
 from deepfake_detection.parameters.comparisons import (
     PairedComparisonParameters, PublishedFigure, PublishedResults, SampleSizeParameters,

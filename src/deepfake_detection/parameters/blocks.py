@@ -48,6 +48,25 @@ class LayoutOptions(Block):
     official_subset: Literal["train", "validation", "test"] | None
 
 
+class EqualiseParameters(Block):
+    """How all pictures are made alike in size and encoding: `data_preparation.equalise`."""
+
+    side: Annotated[Whole, Field(ge=16, le=4096)]
+    cut: Annotated[Number, Field(ge=0, lt=0.5)]
+    quality: Annotated[Whole, Field(ge=1, le=95)]
+
+
+class ShortcutParameters(Block):
+    """The audit of what has nothing to do with faces: block `shortcuts`."""
+
+    most_images: Count
+    folds: Annotated[Whole, Field(ge=2)]
+    seed: Annotated[Seed, Field(lt=2**32)]
+    confidence: Annotated[Number, Field(gt=0, lt=1)]
+    warn_above: Annotated[Number, Field(ge=0.5, lt=1)]
+    equalise: EqualiseParameters
+
+
 class ImageSetParameters(Block):
     """How a folder of labelled images is read: `data_preparation`, `external_evaluation`."""
 
@@ -61,9 +80,14 @@ class ImageSetParameters(Block):
     max_rejected_share: Share
     max_pixels: Pixels
     crop_recipe: Literal["face_extraction"] | None
+    equalise: EqualiseParameters | None
     note: str | None
 
     def _check(self) -> None:
+        if self.images == "faces" and self.equalise and self.equalise.cut:
+            raise ValueError(
+                "equalise.cut is for folders: face_extraction.crop.margin sets how faces are cut"
+            )
         for label in ("real", "fake"):
             if label not in self.classes.values():
                 raise ValueError(f"no class folder has the label '{label}' in classes")

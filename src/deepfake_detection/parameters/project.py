@@ -91,6 +91,7 @@ class ProjectParameters(Block):
     face_extraction: faces.FaceExtractionParameters
     split: splits.SplitParameters
     leakage: blocks.LeakageParameters
+    shortcuts: blocks.ShortcutParameters
     training: TrainingParameters
     final_training: blocks.FinalTrainingParameters
     calibration: scores.CalibrationParameters

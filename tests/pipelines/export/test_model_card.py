@@ -180,12 +180,12 @@ def test_hostile_text_changes_nothing(tmp_path):
     images = {subset: {"real": 1, HOSTILE: 2} for subset in ("train", "test")}
     hostile = _write(
         tmp_path, "validation", classes=names, versions={HOSTILE: HOSTILE},
-        split=SPLIT | {"note": HOSTILE, "images": images},
+        split=SPLIT | {"note": HOSTILE, "images": images, "shortcuts": [HOSTILE.splitlines()[-1]]},
         settings={"training": {HOSTILE: HOSTILE}}, calibration={"notes": [HOSTILE]},
     )  # fmt: skip
     plain = _write(
         tmp_path / "plain", "validation", classes={"real": "real", "x": "fake"},
-        versions={"x": "x"}, split=SPLIT | {"note": "x", "images": {
+        versions={"x": "x"}, split=SPLIT | {"note": "x", "shortcuts": ["x"], "images": {
             subset: {"real": 1, "x": 2} for subset in ("train", "test")}},
         settings={"training": {"x": "x"}}, calibration={"notes": ["x"]},
     )  # fmt: skip
@@ -225,3 +225,10 @@ def test_its_python_for_onnx_works_when_copied(tmp_path, exported_folder, export
     probability, box = done.stdout.split()
     assert float(probability) == pytest.approx(expected.fake_probability, abs=1e-4)
     assert box == "None"
+
+
+def test_properties_of_files_that_tell_the_classes_are_named(tmp_path):
+    told = ["quality: AUC 0.98 (0.91 to 1.00)", "size: AUC 0.90 (0.80 to 0.95)"]
+    data = _section(_write(tmp_path, split=SPLIT | {"shortcuts": told}), "Data")
+    assert all(each in data for each in told)
+    assert "AUC" not in _section(_write(tmp_path), "Data")

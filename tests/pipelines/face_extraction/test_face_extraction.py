@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 from face_samples import draw_videos, face_settings, image_set
 from PIL import Image
+from pydantic import ValidationError
 from video_samples import write_sound, write_video
 
 from deepfake_detection.datasets.forging import Source, make_image
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.equalising import write_equalised
 from deepfake_detection.images.layouts import read_layout
-from deepfake_detection.parameters import SplitParameters
+from deepfake_detection.parameters import EqualiseParameters, SplitParameters
 from deepfake_detection.pipelines.data_preparation.nodes import (
     index_images,
     list_rejected_images,
@@ -292,6 +294,20 @@ def test_changed_crops_are_rejected(extracted, tmp_path):
     index, rejected = prepare(copied, face_index)
     assert rejected["path"].tolist() == [first, second]
     assert len(index) == len(face_index) - 2
+
+
+def test_equalised_crops_keep_all_but_their_pixels(extracted, tmp_path):
+    _, faces, face_index, _ = extracted
+    alike = {"side": 64, "cut": 0.0, "quality": 90}
+    write_equalised(faces, tmp_path, EqualiseParameters.model_validate(alike), 10**6)
+    index, rejected = prepare(tmp_path, face_index, images="faces", equalise=alike)
+    before, _ = prepare(faces, face_index)
+    assert rejected.empty
+    assert (index["width"] == 64).all()
+    kept = ["path", "class_name", "label", "source", "group", "official_subset", "landmarks"]
+    pd.testing.assert_frame_equal(index[kept], before[kept])
+    with pytest.raises(ValidationError, match="margin"):
+        image_set(images="faces", equalise=alike | {"cut": 0.1})
 
 
 def test_two_recipes_are_not_mixed(extracted):

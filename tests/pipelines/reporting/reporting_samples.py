@@ -26,6 +26,7 @@ FIGURES = {
     for name in (
         "loss_curve", "accuracy_curve", "score_histogram", "confusion_matrix", "roc_curve",
         "precision_recall_curve", "reliability_diagram", "robustness", "error_measures",
+        "shortcuts",
     )
 }  # fmt: skip
 
@@ -173,6 +174,50 @@ def audit_leaks(found=None, split=SPLIT):
     }  # fmt: skip
 
 
+def audit_files(warnings=(), auc=0.5):
+    """A summary of the audit of shortcuts; `warnings` are of the quality of JPEG files."""
+    together = {
+        "kind": "file", "images": 900, "groups": 60, "auc": auc, "low": auc - 0.1,
+        "high": min(1.0, auc + 0.1), "warns": bool(warnings), "note": None,
+    }  # fmt: skip
+    return {
+        "images": 900, "groups": 60, "worst": {**together, "property": "quality"},
+        "files": {**together, "property": "all file properties"},
+        "pixels": {**together, "kind": "pixels", "auc": 0.61, "low": 0.55, "high": 0.68},
+        "both": together, "warnings": list(warnings), "settings": {},
+    }  # fmt: skip
+
+
+# What the figure of shortcuts is drawn from
+FILES = {
+    "file_properties": pd.DataFrame(
+        {
+            "label": [0, 1] * 10, "quality": [75.0, 95.0] * 10,
+            "tables": ["<b>75", "95 4:2:0"] * 10, "mode": "RGB",
+        }
+    ),
+    "shortcut_audit": pd.DataFrame(
+        {"property": ["quality", "tables", "mode"], "kind": "file", "auc": [0.9, 0.8, 0.5]}
+    ),
+}  # fmt: skip
+
+
+def score_copies(run=RUN, equalised=0.71, strata=0.68):
+    """Scores of equalised copies and within strata of a property; NaN where undefined."""
+    told = [("as they are", 0.93, None), ("equalised", equalised, None)]
+    told += [("in strata", strata, "quality")]
+    return pd.DataFrame(
+        {
+            "run_fingerprint": run, "subset": "test", "images": images, "property": name,
+            "metric": "roc_auc", "value": value, "low": value - 0.1, "high": value + 0.1, "n": 60,
+            "difference": value - 0.93, "difference_low": value - 0.95,
+            "difference_high": value - 0.91,
+            "note": "undefined: no stratum holds both classes" if np.isnan(value) else None,
+        }
+        for images, value, name in told
+    )  # fmt: skip
+
+
 def report_inputs(folder, predictions=None, **changed):
     """All that `write_report` takes, with its pictures in `folder`; any of it can be given."""
     if predictions is None:
@@ -199,6 +244,8 @@ def report_inputs(folder, predictions=None, **changed):
         "description": description,
         "split_summary": split_summary,
         "leakage_summary": audit_leaks(),
+        "shortcut_summary": audit_files(),
+        "shortcut_scores": score_copies(),
         "rejected_images": pd.DataFrame({"path": [], "reason": []}),
         "training_history": trained_for(4),
         "predictions": predictions,

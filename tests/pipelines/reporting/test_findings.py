@@ -6,7 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from explanation_samples import EVALUATION
-from reporting_samples import RUN, SPLIT, audit_leaks, compare_measures, distort, predict
+from reporting_samples import (
+    RUN,
+    SPLIT,
+    audit_files,
+    audit_leaks,
+    compare_measures,
+    distort,
+    predict,
+)
 
 from deepfake_detection.pipelines.reporting.findings import find_findings
 
@@ -25,12 +33,15 @@ def score(wrong=(), kinds=("swap",), own_group=False):
     return scored.assign(group=scored["path"] if own_group else group.astype(str))
 
 
-def find(predictions=None, *, leaks=None, split=None, issues=None, robustness=None, measures=None):
+# fmt: off
+def find(predictions=None, *, leaks=None, split=None, issues=None, robustness=None, measures=None,
+         files=None):
     predictions = score() if predictions is None else predictions
     found = find_findings(
         description={"run_fingerprint": RUN, "split": {"medium": None}},
         split_summary={"fingerprint": SPLIT, "groups_in_more_than_one_subset": 0} | (split or {}),
         leakage_summary=leaks or audit_leaks(),
+        shortcut_summary=files or audit_files(),
         predictions=predictions,
         label_issues=predictions.head(0).assign(label_probability=0.0, source_label_probability=0.0)
         if issues is None else issues,
@@ -41,6 +52,7 @@ def find(predictions=None, *, leaks=None, split=None, issues=None, robustness=No
     # it is an entry of the catalog
     assert json.loads(json.dumps(found)) == found
     return {each["kind"]: each for each in found["findings"]}
+# fmt: on
 
 
 def lower(strength, real, fake, corrected_high=-0.1):
@@ -156,3 +168,12 @@ def test_calibration_is_told_where_the_interval_of_a_bin_leaves_out_its_scores()
     # probabilities that are the shares of fakes
     right = scored.assign(fake_probability=np.where(scored["predicted"] == 1, 0.667, 0.0))
     assert "calibration" not in find(right)
+
+
+def test_a_property_of_files_that_warns_is_told_with_its_area():
+    (found,) = find(files=audit_files(["quality: AUC 0.90 (0.80 to 1.00)"], 0.9)).values()
+    assert found["kind"] == "shortcut"
+    assert "0.90" in found["number"]
+    assert "data_preparation.equalise" in found["advice"]
+    assert 0.5 < found["weight"] < 1
+    assert find() == {}

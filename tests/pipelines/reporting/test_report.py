@@ -13,6 +13,7 @@ from page_elements import Elements
 from page_in_browser import HARMLESS, show_on_a_phone
 from PIL import Image
 from reporting_samples import (
+    FILES,
     FINDING,
     RUN,
     audit_leaks,
@@ -102,7 +103,7 @@ def draw(given, **changed):
         "training_history", "predictions", "robustness_table", "false_case_measures",
         "description", "evaluation",
     )  # fmt: skip
-    return draw_figures(**{name: given[name] for name in names} | changed)
+    return draw_figures(**{name: given[name] for name in names} | FILES | changed)
 
 
 @pytest.mark.browser
@@ -430,7 +431,11 @@ def test_tables_of_another_run_or_with_other_rows_are_refused():
 def test_each_figure_that_shows_anything_is_drawn_once_and_embedded(inputs):
     drawn = draw(inputs(BOTH))
     embedded = drawn["page_figures"]
-    assert set(drawn) - {"page_figures"} == set(embedded) - {"robustness", "error_measures"}
+    assert set(drawn) - {"page_figures"} == set(embedded) - {
+        "robustness",
+        "error_measures",
+        "shortcuts",
+    }
     assert "best epoch: 4" in embedded["loss_curve"].alt
     assert "Confusion matrix, test" in embedded["confusion_matrix"].alt
     fakes = predict("test", [("fake/1.png", 1, 2.0)])
@@ -441,8 +446,8 @@ def test_each_figure_that_shows_anything_is_drawn_once_and_embedded(inputs):
         false_case_measures=compare_measures().assign(differs="too few"),
     )
     assert set(drawn["page_figures"]) == {
-        "confusion_matrix", "reliability_diagram", "score_histogram",
+        "confusion_matrix", "reliability_diagram", "score_histogram", "shortcuts",
     }  # fmt: skip
     assert draw(inputs(fakes), predictions=fakes.head(0))["page_figures"].keys() == {
-        "loss_curve", "accuracy_curve", "robustness", "error_measures",
+        "loss_curve", "accuracy_curve", "robustness", "error_measures", "shortcuts",
     }  # fmt: skip

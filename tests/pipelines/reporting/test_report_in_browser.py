@@ -6,7 +6,7 @@ from base64 import b64decode
 import pandas as pd
 import pytest
 from page_in_browser import OVERFLOW, PHONE, find_barriers, open_tab
-from reporting_samples import predict, predict_at_random, report_inputs
+from reporting_samples import FILES, predict, predict_at_random, report_inputs
 
 from deepfake_detection.pipelines.reporting.nodes import draw_figures, write_report
 
@@ -43,7 +43,8 @@ def page(tmp_path_factory):
     given = report_inputs(folder, SCORED)
     names = ("training_history", "predictions", "robustness_table", "false_case_measures",
              "description", "evaluation")  # fmt: skip
-    given["page_figures"] = draw_figures(**{name: given[name] for name in names})["page_figures"]
+    drawn = draw_figures(**{name: given[name] for name in names} | FILES)
+    given["page_figures"] = drawn["page_figures"]
     (folder / "page.html").write_text(write_report(**given), encoding="utf-8")
     return folder / "page.html"
 

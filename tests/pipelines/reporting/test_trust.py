@@ -1,5 +1,12 @@
 import pytest
-from reporting_samples import SPLIT, audit_leaks, predict_at_random, report_inputs
+from reporting_samples import (
+    SPLIT,
+    audit_files,
+    audit_leaks,
+    predict_at_random,
+    report_inputs,
+    score_copies,
+)
 
 from deepfake_detection.pipelines.reporting.trust import weigh_leaks, weigh_trust
 from deepfake_detection.reports.words import name_levels
@@ -75,6 +82,8 @@ def test_only_what_lowers_the_trust_is_a_warning_and_comes_first(
         given["description"] | description,
         given["split_summary"] | summary,
         audit_leaks(),
+        audit_files(),
+        score_copies(),
         name_levels(None),
     )
     tones = [statement.tone for statement in statements]
@@ -90,10 +99,33 @@ def test_a_kind_of_fake_that_only_test_holds_is_named(tmp_path):
     left_out = {"leave_out": {"class": "swapped", "unused_images": {"swapped": 9}}}
     said, without = (
         weigh_trust(
-            given["predictions"], given["description"], summary, audit_leaks(), name_levels("video")
+            given["predictions"], given["description"], summary, audit_leaks(), audit_files(),
+            score_copies(), name_levels("video"),
         )
         for summary in (split | left_out, split)
-    )
+    )  # fmt: skip
     (added,) = [each for each in said if each not in without]
     assert "swapped" in added.text
     assert "frames" in added.text
+
+
+def weigh_files(tmp_path, audit, scores):
+    given = report_inputs(tmp_path, predict_at_random("test", 30))
+    described = given["predictions"], given["description"], given["split_summary"]
+    statements = weigh_trust(*described, audit_leaks(), audit, scores, name_levels(None))
+    return next(each for each in statements if "0.61" in each.text)
+
+
+def test_files_that_tell_the_classes_are_a_warning_with_the_way_out(tmp_path):
+    quiet = weigh_files(tmp_path, audit_files(), score_copies())
+    assert (quiet.tone, quiet.section) == ("plain", "data")
+    # the copies, the difference, the strata
+    for told in ("0.93", "0.71", "0.68", "-0.24", "same quality"):
+        assert told in quiet.text
+    warned = audit_files(["quality: AUC 0.98 (0.90 to 1.00)"], 0.98)
+    loud = weigh_files(tmp_path, warned, score_copies(strata=float("nan")))
+    assert loud.tone == "warning"
+    for told in ("0.98 (0.90 to 1.00)", "data_preparation.equalise", "no stratum"):
+        assert told in loud.text
+    # of another run, nothing is known
+    assert "0.71" not in weigh_files(tmp_path, warned, score_copies().head(0)).text

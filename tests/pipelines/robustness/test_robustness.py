@@ -17,6 +17,7 @@ from torch import nn
 
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.distortions import Distortion
+from deepfake_detection.images.group_sample import draw_groups
 from deepfake_detection.metrics.differences import measure_differences
 from deepfake_detection.models import devices as memory
 from deepfake_detection.models.detector import Detector
@@ -25,7 +26,6 @@ from deepfake_detection.pipelines.robustness import renditions
 from deepfake_detection.pipelines.robustness.nodes import (
     DistortedScores,
     choose_images,
-    draw_groups,
     measure_robustness,
     score_distorted,
 )

@@ -138,8 +138,10 @@ def scan_faces(
     scanned[columns] = faces[columns]
     scanned["landmarks"] = _list_landmarks(faces)
     scanned["folder"] = scanned["class_name"]
-    changed = scanned["reason"].isna() & (scanned["sha256"] != faces["sha256"])
-    scanned.loc[changed, "reason"] = "changed since its face was extracted"
+    # equalised copies are made anew where a crop changes
+    if image_set.equalise is None:
+        changed = scanned["reason"].isna() & (scanned["sha256"] != faces["sha256"])
+        scanned.loc[changed, "reason"] = "changed since its face was extracted"
     return scanned
 
 
@@ -238,11 +240,13 @@ def summarise_split(
     image_index: pd.DataFrame,
     parameters: SplitParameters,
     image_set: ImageSetParameters,
+    shortcut_summary: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Summarise the split: as `describe_split`, and `fold` in a cross-validation.
 
-    The ratios of an official split are those that it has. With `leave_out`, the summary names the
-    class, and counts the images that stand in no subset by class.
+    `shortcuts` are the warnings of the audit of shortcuts, if it gave any. The ratios of an
+    official split are those that it has. With `leave_out`, the summary names the class, and counts
+    the images that stand in no subset by class.
     """
     ratios = parameters.shares
     if parameters.method == "official":
@@ -251,6 +255,8 @@ def summarise_split(
         split, image_index.merge(split["path"]), method=parameters.method, ratios=ratios,
         seed=parameters.seed, image_set=image_set,
     )  # fmt: skip
+    if shortcut_summary and shortcut_summary["warnings"]:
+        summary["shortcuts"] = shortcut_summary["warnings"]
     if parameters.fold:
         summary["fold"] = parameters.fold.model_dump()
     if parameters.left_out:

@@ -12,6 +12,11 @@ from deepfake_detection.pipelines.data_preparation.nodes import (
     split_images,
     summarise_split,
 )
+from deepfake_detection.pipelines.data_preparation.shortcuts import (
+    audit_shortcuts,
+    draw_shortcuts,
+    list_file_properties,
+)
 
 
 def create_indexing_pipeline(*, faces: bool) -> Pipeline:
@@ -71,12 +76,44 @@ def create_leakage_pipeline() -> Pipeline:
     )
 
 
-def create_pipeline(*, faces: bool = False) -> Pipeline:
-    """Index images, split them into subsets, and audit the split for leakage.
+def create_shortcut_pipeline(*, faces: bool = False) -> Pipeline:
+    """Audit how well files, and statistics of pixels, tell the classes apart without faces.
 
-    `faces`: the images are those of the face index, not a folder of images.
+    `faces`: the images are those of the face index, which knows their sizes in the source.
     """
-    splitting = Pipeline(
+    face_index = ["face_index"] if faces else []
+    return Pipeline(
+        [
+            Node(
+                list_file_properties,
+                inputs=["image_index", "training_images", "params:shortcuts", *face_index],
+                outputs="file_properties",
+                name="list_file_properties",
+            ),
+            Node(
+                audit_shortcuts,
+                inputs=["file_properties", "params:shortcuts"],
+                outputs=["shortcut_audit", "shortcut_summary"],
+                name="audit_shortcuts",
+            ),
+            Node(
+                draw_shortcuts,
+                inputs=["file_properties", "shortcut_audit"],
+                outputs="shortcut_figure",
+                name="draw_shortcuts",
+            ),
+        ]
+    )
+
+
+def create_splitting_pipeline(*, audited: bool) -> Pipeline:
+    """Split the indexed images into subsets.
+
+    `audited`: the summary tells what the audit of shortcuts warns of.
+    """
+    audit = ["shortcut_summary"] if audited else []
+    set_up = ["params:split", "params:data_preparation"]
+    return Pipeline(
         [
             Node(
                 split_images,
@@ -86,10 +123,22 @@ def create_pipeline(*, faces: bool = False) -> Pipeline:
             ),
             Node(
                 summarise_split,
-                inputs=["split", "image_index", "params:split", "params:data_preparation"],
+                inputs=["split", "image_index", *set_up, *audit],
                 outputs="split_summary",
                 name="summarise_split",
             ),
         ]
     )
-    return create_indexing_pipeline(faces=faces) + splitting + create_leakage_pipeline()
+
+
+def create_pipeline(*, faces: bool = False) -> Pipeline:
+    """Index images, split them into subsets, and audit files for shortcuts and the split for leaks.
+
+    `faces`: the images are those of the face index, not a folder of images.
+    """
+    return (
+        create_indexing_pipeline(faces=faces)
+        + create_shortcut_pipeline(faces=faces)
+        + create_splitting_pipeline(audited=True)
+        + create_leakage_pipeline()
+    )

@@ -42,7 +42,14 @@ class Finding:
     """A finding: its number, what it says, what to do next, and the section that shows it."""
 
     kind: Literal[
-        "leak", "distortion", "errors by group", "kind of fake", "trait", "labels", "calibration"
+        "leak",
+        "shortcut",
+        "distortion",
+        "errors by group",
+        "kind of fake",
+        "trait",
+        "labels",
+        "calibration",
     ]
     weight: float
     number: str
@@ -62,6 +69,7 @@ class _Tables:
     measures: pd.DataFrame
     label_issues: pd.DataFrame
     leaks: Mapping[str, Any]
+    shortcuts: Mapping[str, Any]
     split: Mapping[str, Any]
     confidence: float
     image: str
@@ -73,6 +81,7 @@ def find_findings(
     description: Mapping[str, Any],
     split_summary: Mapping[str, Any],
     leakage_summary: Mapping[str, Any],
+    shortcut_summary: Mapping[str, Any],
     predictions: pd.DataFrame,
     label_issues: pd.DataFrame,
     robustness_table: pd.DataFrame,
@@ -90,8 +99,8 @@ def find_findings(
     run, levels = description["run_fingerprint"], name_levels(description["split"].get("medium"))
     tables = _Tables(
         subset, scored, predictions, of_run(robustness_table, run),
-        of_run(false_case_measures, run), label_issues, leakage_summary, split_summary,
-        evaluation.confidence, levels["image"], levels["source"],
+        of_run(false_case_measures, run), label_issues, leakage_summary, shortcut_summary,
+        split_summary, evaluation.confidence, levels["image"], levels["source"],
     )  # fmt: skip
     found = [finding for find in _FINDERS for finding in find(tables)] if len(scored) else []
     found.sort(key=lambda finding: -finding.weight)
@@ -135,6 +144,23 @@ def _find_leak(tables: _Tables) -> Iterator[Finding]:
 
 def _is_of_split(audit: Mapping[str, Any], split: Mapping[str, Any]) -> bool:
     return bool(audit["split_fingerprint"] == split["fingerprint"])
+
+
+def _find_shortcut(tables: _Tables) -> Iterator[Finding]:
+    """The property of files that tells the classes apart best, if the audit warns of any."""
+    audit = tables.shortcuts
+    if not audit["warnings"]:
+        return
+    worst = audit["worst"] if audit["worst"]["warns"] else audit["files"]
+    name = worst["property"].replace("_", " ")
+    yield Finding(
+        # as much as a leak where it tells all
+        "shortcut", 2 * (worst["auc"] - 0.5) * _WEIGHT_OF_LEAK, f"{name}: AUC {worst['auc']:.2f}",
+        f"Files tell real from fake without faces: {name} alone has an AUC of "
+        f"{worst['auc']:.2f} ({worst['low']:.2f} to {worst['high']:.2f}). "
+        "A detector may learn that.",
+        "Set data_preparation.equalise, and train again.", "data",
+    )  # fmt: skip
 
 
 def _find_distortion(tables: _Tables) -> Iterator[Finding]:
@@ -328,6 +354,6 @@ def _find_calibration(tables: _Tables) -> Iterator[Finding]:
 
 
 _FINDERS: tuple[Callable[[_Tables], Iterator[Finding]], ...] = (
-    _find_leak, _find_distortion, _find_errors_by_group, _find_kind_of_fake, _find_trait,
-    _find_labels, _find_calibration,
+    _find_leak, _find_shortcut, _find_distortion, _find_errors_by_group, _find_kind_of_fake,
+    _find_trait, _find_labels, _find_calibration,
 )  # fmt: skip

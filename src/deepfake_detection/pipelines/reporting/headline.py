@@ -39,22 +39,32 @@ def say_verdict(outcomes: Mapping[str, Any], image: str) -> str:
 
 
 def pick_cards(
-    metric_table: pd.DataFrame, predictions: pd.DataFrame, confidence: float, source: str
+    metric_table: pd.DataFrame,
+    predictions: pd.DataFrame,
+    confidence: float,
+    source: str,
+    baseline: float | None,
 ) -> list[Card]:
-    """The four headline figures of the headline subset; pages call a source `source`."""
+    """The four headline figures of the headline subset; pages call a source `source`.
+
+    `baseline` is the ROC AUC of simple statistics of the pixels, which a detector has to beat.
+    """
     counts = count_outcomes(predictions)
     subset, fakes, real = counts["subset"], counts["fakes"], counts["real"]
     missed, false_positives = fakes - counts["detected"], real - counts["accepted"]
     table = metric_table[metric_table["subset"] == subset]
     constant = "fake" if fakes >= real else "real"
     share = percent(max(fakes, real) / max(counts["images"], 1))
+    to_beat = "0.5 is guessing"
+    if baseline is not None:
+        to_beat = f"simple statistics of the pixels: {baseline:.2f}"
     figures = (
         ("Recall (fakes detected)", "recall", "fake", "false negative",
          f"{counted(missed, 'false negative')} among {fakes:,}"),
         ("Specificity (real correctly accepted)", "recall", "real", "false positive",
          f"{counted(false_positives, 'false positive')} among {real:,}"),
         ("Accuracy", "accuracy", None, subset, f"always saying “{constant}”: {share}"),
-        ("ROC AUC", "roc_auc", None, subset, "0.5 is guessing, 1 is perfect"),
+        ("ROC AUC", "roc_auc", None, subset, to_beat),
     )  # fmt: skip
     return [
         _card(name, table, (metric, class_name), thing, beneath, confidence, source)

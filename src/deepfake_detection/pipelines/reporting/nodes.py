@@ -27,6 +27,7 @@ from deepfake_detection.reports.effects import draw_effects
 from deepfake_detection.reports.embedded_figures import PageFigure, describe_figure, embed_figure
 from deepfake_detection.reports.robustness_figure import draw_robustness
 from deepfake_detection.reports.settings import flatten_settings
+from deepfake_detection.reports.shortcut_figure import draw_worst
 from deepfake_detection.reports.words import name_levels
 
 _PACKAGE = "deepfake_detection.pipelines.reporting"
@@ -81,6 +82,8 @@ def draw_figures(
     predictions: pd.DataFrame,
     robustness_table: pd.DataFrame,
     false_case_measures: pd.DataFrame,
+    file_properties: pd.DataFrame,
+    shortcut_audit: pd.DataFrame,
     evaluation: EvaluationParameters,
 ) -> dict[str, Any]:
     """Draw each figure once, and embed those that show anything as SVG for the page.
@@ -105,6 +108,7 @@ def draw_figures(
     shown = drawn | {
         "robustness": draw_robustness(of_run(robustness_table, run), None),
         "error_measures": draw_effects(of_run(false_case_measures, run)),
+        "shortcuts": draw_worst(file_properties, shortcut_audit),
     }
     embedded = {
         name: embed_figure(name.replace("_", " ").capitalize(), describe_figure(figure), figure)
@@ -137,6 +141,8 @@ def write_report(
     description: Mapping[str, Any],
     split_summary: Mapping[str, Any],
     leakage_summary: Mapping[str, Any],
+    shortcut_summary: Mapping[str, Any],
+    shortcut_scores: pd.DataFrame,
     rejected_images: pd.DataFrame,
     training_history: pd.DataFrame,
     predictions: pd.DataFrame,
@@ -186,11 +192,23 @@ def write_report(
         "heading": headline.say_verdict(outcomes, levels["image"]),
         "notes": list(dict.fromkeys(note for note in notes if note)),
         "cards": headline.pick_cards(
-            metric_table, predictions, evaluation.confidence, levels["source"]
+            metric_table,
+            predictions,
+            evaluation.confidence,
+            levels["source"],
+            shortcut_summary["pixels"]["auc"],
         ),
         "findings": findings["findings"][:_FINDINGS_SHOWN],
         "links": _LINKS,
-        "statements": weigh_trust(predictions, description, split_summary, leakage_summary, levels),
+        "statements": weigh_trust(
+            predictions,
+            description,
+            split_summary,
+            leakage_summary,
+            shortcut_summary,
+            of_run(shortcut_scores, run),
+            levels,
+        ),
         "sections": {id_: title for id_, title in _SECTIONS.items() if shown.get(id_, 1)},
         "figures": page_figures,
         "description": description,

@@ -21,10 +21,10 @@ def create_pipeline() -> Pipeline:
         "description": "detector_description",
         "evaluation": "params:evaluation",
     }
-    judged = _named("split_summary leakage_summary label_issues")
+    judged = _named("split_summary leakage_summary shortcut_summary label_issues")
     shown = _named(
         "training_history rejected_images metric_table explained_cases findings page_figures "
-        "run_manifest"
+        "run_manifest shortcut_scores"
     ) | {"folder": "training_images", "parameters": "params:reporting"}
     return Pipeline(
         [
@@ -36,7 +36,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 draw_figures,
-                inputs=tables | {"training_history": "training_history"},
+                inputs=tables | _named("training_history file_properties shortcut_audit"),
                 outputs=drawn,
                 name="draw_figures",
             ),

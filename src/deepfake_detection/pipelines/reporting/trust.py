@@ -23,12 +23,15 @@ def weigh_trust(
     description: Mapping[str, Any],
     split_summary: Mapping[str, Any],
     leakage_summary: Mapping[str, Any],
+    shortcut_summary: Mapping[str, Any],
+    shortcut_scores: pd.DataFrame,
     levels: Mapping[str, str],
 ) -> list[Statement]:
     """What limits or supports the trust in the score, the warnings first."""
     statements = [
         _weigh_split(split_summary, levels),
         weigh_leaks(leakage_summary, split_summary),
+        _weigh_shortcuts(shortcut_summary, shortcut_scores),
         _weigh_selection(predictions, description),
         _state("size", {**count_outcomes(predictions), "levels": levels}),
         _state("scope", {}),
@@ -57,6 +60,22 @@ def _weigh_split(split_summary: Mapping[str, Any], levels: Mapping[str, str]) ->
     if facts["shared"]:
         return _state("split_shared", facts, "warning")
     return _state("split_by_group", facts)
+
+
+def _weigh_shortcuts(
+    shortcut_summary: Mapping[str, Any], shortcut_scores: pd.DataFrame
+) -> Statement:
+    """What files and simple statistics of pixels tell, and what the detector owes to it.
+
+    A warning if a property of files clearly tells the classes apart. The scores are those of
+    `score_shortcuts`, none if they are of another run.
+    """
+    areas = shortcut_scores[shortcut_scores["metric"] == "roc_auc"]
+    scores = {row["images"].replace(" ", "_"): row for row in areas.to_dict("records")}
+    facts = {**shortcut_summary, "scores": scores}
+    if shortcut_summary["warnings"]:
+        return _state("shortcuts_found", facts, "warning", "data")
+    return _state("shortcuts_none", facts, "plain", "data")
 
 
 def _weigh_selection(predictions: pd.DataFrame, description: Mapping[str, Any]) -> Statement:

@@ -7,10 +7,11 @@ from deepfake_detection.pipelines.robustness.nodes import (
     score_distorted,
     show_robustness,
 )
+from deepfake_detection.pipelines.robustness.shortcuts import score_shortcuts
 
 
 def create_pipeline() -> Pipeline:
-    """From a scored detector to its scores on distorted pictures, as a table and a figure."""
+    """From a scored detector to its scores on distorted and on equalised pictures."""
     return Pipeline(
         [
             Node(
@@ -38,14 +39,33 @@ def create_pipeline() -> Pipeline:
                 outputs="robustness_figure",
                 name="show_robustness",
             ),
+            Node(
+                score_shortcuts,
+                inputs=[
+                    "detector",
+                    "predictions",
+                    "metrics",
+                    "training_images",
+                    "file_properties",
+                    "shortcut_summary",
+                    "params:shortcuts",
+                    "params:robustness",
+                    "params:evaluation",
+                ],
+                outputs="shortcut_scores",
+                name="score_shortcuts",
+            ),
         ]
     )
 
 
 def create_external_robustness() -> Pipeline:
-    """The same of images from elsewhere, scored by `external_evaluation`."""
+    """The distortions of images from elsewhere, scored by `external_evaluation`."""
+    distorted = create_pipeline().only_nodes(
+        "score_distorted", "measure_robustness", "show_robustness"
+    )
     return Pipeline(
-        create_pipeline(),
+        distorted,
         namespace="external",
         inputs={"detector": "detector", "training_images": "external_images"},
         parameters={name: name for name in ("params:robustness", "params:evaluation")},

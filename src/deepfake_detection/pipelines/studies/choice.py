@@ -165,7 +165,7 @@ def say_use(choice: Mapping[str, Any], environment: str | None) -> str:
     if not choice["use"]:
         return ""
     env = f"--env {environment} " if environment else ""
-    pipelines = "leakage_audit,evaluation,robustness,reporting"
+    pipelines = "leakage_audit,shortcut_audit,evaluation,robustness,reporting"
     return f"kedro run {env}--pipelines {pipelines} --params {choice['use']}"
 
 

@@ -6,8 +6,11 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline
 
 from deepfake_detection.parameters import RunParameters, StudyParameters
-from deepfake_detection.pipelines import calibration, data_preparation, training
-from deepfake_detection.pipelines.data_preparation.pipeline import create_indexing_pipeline
+from deepfake_detection.pipelines import calibration, training
+from deepfake_detection.pipelines.data_preparation.pipeline import (
+    create_indexing_pipeline,
+    create_splitting_pipeline,
+)
 from deepfake_detection.pipelines.generalisation.pipeline import OF_SETS, name_folders
 from deepfake_detection.pipelines.studies.elsewhere import (
     compare_steps_elsewhere,
@@ -57,7 +60,7 @@ def create_pipeline(
 
 
 def _create_split(at: str) -> Pipeline:
-    made = data_preparation.create_pipeline().only_nodes("split_images", "summarise_split")
+    made = create_splitting_pipeline(audited=False)
     shared = {"params:data_preparation"}
     return Pipeline(made, namespace=at, inputs={"image_index"}, parameters=shared)
 
