@@ -43,7 +43,8 @@ DEFAULTS = {
     "classes": {"real": "real", "fake": "fake"},
     "source": {"rule": "image", "size": 5, "pattern": None},
     "group": {"rule": "source", "pattern": None},
-    "max_rejected_share": 0.5, "max_pixels": 10**6, "crop_recipe": None, "note": None, "equalise": None,
+    "max_rejected_share": 0.5, "max_pixels": 10**6, "crop_recipe": None, "note": None,
+    "equalise": None,
 }  # fmt: skip
 
 
