@@ -1,10 +1,12 @@
 """A sample of a table of images that keeps groups whole."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 
-def draw_groups(scored: pd.DataFrame, most_images: int, seed: int) -> pd.DataFrame:
+def draw_groups(scored: pd.DataFrame, most_images: int, seed: int | Sequence[int]) -> pd.DataFrame:
     """Draw whole groups, separately for each combination of classes that they hold.
 
     Each combination gets its share of `most_images`, rounded down to whole groups, but at least

@@ -12,11 +12,12 @@ from PIL import ImageOps
 from deepfake_detection.datasets.equalised_images import EqualisedImagesDataset
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.file_properties import FILE_PROPERTIES, PIXEL_STATISTICS
-from deepfake_detection.parameters import ShortcutParameters
+from deepfake_detection.parameters import ShortcutParameters, SplitParameters
 from deepfake_detection.pipelines.data_preparation.nodes import (
     index_images,
     list_rejected_images,
     scan_images,
+    split_images,
 )
 from deepfake_detection.pipelines.data_preparation.shortcuts import (
     ALL_OF_FILE,
@@ -28,6 +29,7 @@ from deepfake_detection.pipelines.data_preparation.shortcuts import (
 
 CONF = Path(__file__).parents[3] / "conf/base/parameters_data_preparation.yml"
 DEFAULTS = yaml.safe_load(CONF.read_text())["shortcuts"]
+SPLIT = SplitParameters.model_validate(yaml.safe_load(CONF.read_text())["split"])
 SOURCES, OF_SOURCE, SIZE = 24, 2, (120, 120)
 
 
@@ -205,6 +207,9 @@ def test_a_large_set_is_sampled_by_whole_groups_and_a_lost_file_is_named(tmp_pat
     assert 0 < len(drawn) <= 20
     assert set(drawn["label"]) == {0, 1}
     assert (drawn.groupby("group").size() == OF_SOURCE).all()
+    # not those that a split with the same seed draws first
+    split = split_images(index, SPLIT)
+    assert set(split.loc[split["subset"] == "validation", "path"]) & set(drawn["path"])
     (folder / "real/0.jpg").unlink()
     with pytest.raises(UserError, match=r"0\.jpg"):
         list_file_properties(index, folder, settings())

@@ -45,6 +45,7 @@ ALL_OF_FILE, ALL_OF_PIXELS, ALL = (
 # errors go together: with two folds and one direction to learn, the variance is 1 + 2/π times that
 # of independent ones. It is taken in any case
 _SHARED = 1 + 2 / math.pi
+_DRAW = 1
 _SAME = "the same for all images"
 _TOO_FEW = "undefined: a class has one group"
 _CONTENT = "all files are encoded alike, so it depends on the content"
@@ -86,7 +87,8 @@ def list_file_properties(
     """
     images = image_index
     if len(images) > shortcuts.most_images:
-        images = draw_groups(images, shortcuts.most_images, shortcuts.seed)
+        # a second number: the split may have drawn its groups by the same seed
+        images = draw_groups(images, shortcuts.most_images, [shortcuts.seed, _DRAW])
         log.info(
             "Of %d images, %d are audited for shortcuts, whole groups drawn by class "
             "(shortcuts.most_images)", len(image_index), len(images),

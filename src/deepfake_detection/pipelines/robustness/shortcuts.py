@@ -124,6 +124,8 @@ def _measure_strata(
     name = str(summary["worst"]["property"])
     row["property"] = name
     audited = scored.merge(properties[["path", name]], on="path")
+    if audited.empty:
+        return row | {"note": "undefined: none of these images was audited"}
     strata = _name_strata(audited[name])
     both = audited.groupby(strata)["label"].transform("nunique") == 2
     if not both.any():
