@@ -68,7 +68,7 @@ def test_an_interrupted_making_leaves_nothing_that_is_used(tmp_path, folder, mon
         (beside / "half").touch()
         raise KeyboardInterrupt
 
-    module = "deepfake_detection.datasets.equalised_images.write_equalised"
+    module = "deepfake_detection.images.equalising.write_equalised"
     with monkeypatch.context() as patched:
         patched.setattr(module, interrupted)
         with pytest.raises(KeyboardInterrupt):

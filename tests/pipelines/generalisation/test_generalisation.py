@@ -243,6 +243,22 @@ def test_faces_are_cut_by_the_detectors_own_recipe(tmp_path):
     assert set(lost.columns) == {"detector", "set", "path", "frame", "reason"}
 
 
+def test_a_detector_of_equalised_copies_gets_equalised_copies(material, tmp_path):
+    plain = make_detector()
+    equalise = {"side": 16, "cut": 0.0, "quality": 60}
+    settings = plain.card.settings | {"data_preparation": {"equalise": equalise}}
+    alike = dataclasses.replace(plain, card=dataclasses.replace(plain.card, settings=settings))
+    predictions, *_ = run(material, tmp_path, {"plain": plain, "alike": alike})
+    copies = list((tmp_path / "crops/equalised").glob("*/real/0.png"))
+    assert len(copies) == 2
+    for path in copies:
+        with Image.open(path) as image:
+            assert (image.format, image.size) == ("JPEG", (16, 16))
+    by_name = predictions.set_index(["set", "path"]).groupby("detector")["logit"]
+    logits = {name: each for name, each in by_name}
+    assert (logits["plain"] != logits["alike"]).mean() > 0.5
+
+
 def test_no_set_and_no_readable_set_are_errors(tmp_path):
     for sets, named in ((make_sets(), "names no set"), (make_sets(far={"path": "far"}), "far")):
         with pytest.raises(UserError, match=named):

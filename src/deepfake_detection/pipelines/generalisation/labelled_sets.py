@@ -7,8 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 from deepfake_detection.errors import UserError
+from deepfake_detection.images.equalising import copy_equalised
 from deepfake_detection.models.detector import Detector
-from deepfake_detection.parameters import FaceExtractionParameters, LabelledSetParameters
+from deepfake_detection.parameters import (
+    EqualiseParameters,
+    FaceExtractionParameters,
+    LabelledSetParameters,
+)
 from deepfake_detection.pipelines.data_preparation.nodes import (
     index_images,
     list_rejected_images,
@@ -58,7 +63,10 @@ class SetReader:
             UserError: If it is not there, or not as its parameters say.
         """
         settings = self._settings_for(detector)
-        key = (name, settings.model_dump_json() if labelled.faces == "find" else "")
+        alike = labelled.equalise or _equalised_for(detector)
+        labelled = labelled.model_copy(update={"equalise": alike})
+        made_by = settings if labelled.faces == "find" else alike
+        key = (name, made_by.model_dump_json() if made_by else "")
         if key not in self._read:
             try:
                 self._read[key] = self._index(name, labelled, settings)
@@ -84,10 +92,16 @@ class SetReader:
         if not folder.exists():
             raise UserError(f"there is no {folder}")
         if labelled.faces == "find":
+            if labelled.equalise:
+                raise UserError("equalised copies are made of pictures, not of faces that are cut")
             faces, lost = extract_faces(folder, self.crops, settings, labelled)
             lost = lost.rename(columns={"file": "path"})[["path", "frame", "reason"]]
             scanned, folder = scan_faces(self.crops, faces, labelled), self.crops
         else:
+            if alike := labelled.equalise:
+                folder = copy_equalised(
+                    folder, self.crops / "equalised", alike, labelled.max_pixels
+                )
             scanned = scan_images(folder, labelled, settings)
             lost = pd.DataFrame(columns=["path", "frame", "reason"])
         rejected = list_rejected_images(scanned)
@@ -96,6 +110,12 @@ class SetReader:
             raise UserError(f"{folder} holds images of one class only")
         rejected.insert(1, "frame", None)
         return IndexedSet(folder, index, pd.concat([lost, rejected], ignore_index=True))
+
+
+def _equalised_for(detector: Detector) -> EqualiseParameters | None:
+    """How the images that a detector was trained on were equalised; None: they were not."""
+    settings = (detector.card.settings.get("data_preparation") or {}).get("equalise")
+    return settings and EqualiseParameters.model_validate(settings)
 
 
 def name_folder(name: str) -> str:
