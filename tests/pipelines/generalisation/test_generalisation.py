@@ -255,7 +255,7 @@ def test_a_detector_of_equalised_copies_gets_equalised_copies(material, tmp_path
         with Image.open(path) as image:
             assert (image.format, image.size) == ("JPEG", (16, 16))
     by_name = predictions.set_index(["set", "path"]).groupby("detector")["logit"]
-    logits = {name: each for name, each in by_name}
+    logits = dict(list(by_name))
     assert (logits["plain"] != logits["alike"]).mean() > 0.5
 
 
