@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from deepfake_detection.metrics.caveats import EXTERNAL
 from deepfake_detection.models.detector import DetectorCard
 from deepfake_detection.models.source_score import SourceScore
 from deepfake_detection.parameters import EvaluationParameters
@@ -32,8 +33,9 @@ class FinishedScores:
         return scores.read_metric_table() if scores else None
 
     def find_predictions(self, card: DetectorCard) -> pd.DataFrame | None:
-        """The newest predictions of a detector as it is calibrated now; None if there are none."""
-        scores = self._newest(
+        """The newest predictions of a detector on its own split, as it is calibrated now, or None."""
+        own = [each for each in self.versions if EXTERNAL not in each.metrics.get("subsets", ())]
+        scores = FinishedScores(own)._newest(
             run_fingerprint=card.run_fingerprint,
             threshold=card.threshold,
             temperature=card.temperature,

@@ -135,7 +135,15 @@ def own_scores(detector, generator):
         "run_fingerprint": detector.card.run_fingerprint, "threshold": 0.5, "temperature": 1.0,
         "source_score": {"rule": "mean_logit", "top_share": 1.0, "areas": {}},
     }  # fmt: skip
-    return FinishedScores([Scores(metrics, lambda: predictions, lambda: predictions)])
+    # newer, and of a set from elsewhere
+    worse = predictions.assign(subset="external", logit=-predictions["logit"])
+    elsewhere = metrics | {"subsets": {"external": {}}}
+    return FinishedScores(
+        [
+            Scores(elsewhere, lambda: worse, lambda: worse),
+            Scores(metrics, lambda: predictions, lambda: predictions),
+        ]
+    )
 
 
 @pytest.fixture(scope="module")
