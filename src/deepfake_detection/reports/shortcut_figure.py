@@ -42,7 +42,7 @@ def draw_worst(properties: pd.DataFrame, audit: pd.DataFrame) -> Figure:
             draw(axes, values, properties["label"])
             name = str(row["property"]).replace("_", " ").capitalize()
             axes.set_xlabel(_UNITS.get(row["property"], ""))
-            axes.set_title(f"{name} ({row['kind']}): AUC {row['auc']:.2f}")
+            axes.set_title(f"{name} ({row['kind']}):\nAUC {row['auc']:.2f}")
         panels[0].set_ylabel("Share of images")
         panels[0].legend()
         return finished(figure)
