@@ -30,6 +30,13 @@ def render(results):
     )["page"]
 
 
+def cumulative():
+    study = make_study({"cumulative": True, "folds": 3, **ROWS})
+    results = run_study(study, 2, lambda place, _: 0.8 + 0.01 * place, test=True)
+    steps = compare(study, make_predictions(study), more=25.0).reset_index()
+    return dataclasses.replace(results, steps=steps)
+
+
 def tones(elements):
     """The tone of each statement."""
     return [each.removeprefix("card ") for each in elements.values("li", "class")
@@ -148,19 +155,18 @@ def test_folds_are_shown_together():
     assert "Row Fold Best validation accuracy" in elements.words
 
 
-def test_a_cumulative_study_shows_what_each_row_adds():
-    study = make_study({"cumulative": True, "folds": 3, **ROWS})
-    results = run_study(study, 2, lambda place, _: 0.8 + 0.01 * place, test=True)
-    steps = compare(study, make_predictions(study), more=25.0).reset_index()
-    page = render(dataclasses.replace(results, steps=steps))
+def test_a_cumulative_study_begins_with_what_each_row_adds():
+    results = cumulative()
+    steps, page = results.steps, render(results)
     elements = Elements(page)
-    assert "steps" in elements.values("section", "id")
+    assert elements.values("section", "id")[0] == "steps"
     assert page.count("<svg") == 5
     for _, step in steps[steps["row"] != "start"].iterrows():
         for value in step[["difference", "since_first", "low"]]:
             assert f"{value:+.4f}".replace("-", "−") in elements.words
         assert f"{step['seconds_per_epoch']:.3g} {step['seconds_ratio']:.2f}" in elements.words
-    assert "steps" not in Elements(render(results)).values("section", "id")
+    without = render(dataclasses.replace(results, steps=None))
+    assert "steps" not in Elements(without).values("section", "id")
 
 
 def test_a_study_that_leaves_classes_out_shows_each_kind():
