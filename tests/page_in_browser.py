@@ -68,7 +68,9 @@ def find_unreached(tab):
 def find_stuck_folds(tab):
     """The folds in sight, by their names, that Enter does not open or Space does not close."""
     stuck = []
-    for place in range(tab.tell("(window.folds = [...document.querySelectorAll('details')]).length")):
+    for place in range(
+        tab.tell("(window.folds = [...document.querySelectorAll('details')]).length")
+    ):
         fold = f"folds[{place}]"
         if tab.tell(f"{fold}.checkVisibility()"):
             tab.tell(f"{fold}.open = false; {fold}.querySelector('summary').focus()")

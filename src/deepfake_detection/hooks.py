@@ -14,7 +14,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from deepfake_detection import checks, run_manifest
-from deepfake_detection.closing_box import find_page, show_box
+from deepfake_detection.closing_box import find_pages, show_box
 from deepfake_detection.config_loader import StudyConfigLoader
 from deepfake_detection.datasets.atomic import AtomicDataset
 from deepfake_detection.errors import UserError, first_line, user_error_behind
@@ -151,8 +151,9 @@ class ProjectHooks:
         """Complete the manifest, and say where the results are."""
         self._end_manifest(catalog, None)
         outputs = pipeline.all_outputs()
-        if (page := find_page(outputs)) and catalog.exists(page):
-            show_box(page, catalog, run_params.get("env"))
+        if pages := [page for page in find_pages(outputs) if catalog.exists(page)]:
+            for page in pages:
+                show_box(page, catalog, run_params.get("env"))
             return
         shown = [
             name

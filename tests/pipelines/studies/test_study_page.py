@@ -108,6 +108,17 @@ def test_every_run_has_its_settings_scores_and_origin(page, three_rows):
     assert three_rows.choice["use"] in words
 
 
+def test_every_row_has_the_command_of_its_report_and_its_distance_from_the_reference(
+    page, three_rows
+):
+    for _, run in three_rows.table.iterrows():
+        assert f"run=studies/mine/{run['run']}," in page.words
+        apart = 100 * (run[BEST] - run["published_validation_accuracy"])
+        assert f"{apart:+.2f} points".replace("-", "−") in page.words
+        epochs = run["best_epoch"] - run["published_best_epoch"]
+        assert f"{epochs:+d} epochs".replace("-", "−") in page.words
+
+
 def test_cards_and_statements_fit_the_study(page, compared, compared_page):
     assert tones(page) == ["warning"] * 3
     assert tones(compared_page) == ["warning", "plain", "plain", "plain"]
@@ -132,15 +143,16 @@ def test_where_nothing_is_chosen_there_is_no_command():
     assert 'id="use"' not in page
 
 
-def test_a_grid_shows_its_axes_the_spread_over_seeds_and_its_inflation(compared, compared_page):
+def test_repeated_rows_are_shown_by_their_spread_over_seeds_and_by_inflation(
+    compared, compared_page
+):
     words = compared_page.words.replace("\xa0", " ")
-    assert "Row Seed Backbone Ratio Method Best validation accuracy" in words
-    assert "resnet18 80 : 20 individual split" in words
+    assert "Row Seed Best validation accuracy" in words
     for _, row in compared.summary[compared.summary["metric"] == BEST].iterrows():
         assert f"{row['mean']:.4f} ± {row['standard_deviation']:.4f}" in words
         assert f"{row['lowest']:.4f} to {row['highest']:.4f}" in words
     for _, run in compared.table.iterrows():
-        assert f"{run['seed']}: {run[BEST]:.4f}" in words
+        assert f"{run['seed']} {run[BEST]:.4f}" in words
         assert run["run"] in words
     pair = compared.inflation.iloc[0]
     assert "inflation" in compared_page.values("section", "id")
