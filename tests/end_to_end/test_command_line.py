@@ -93,9 +93,8 @@ def test_every_entry_of_the_main_job_is_a_file(demo_project):
             f"08_reporting/{model}/{figure}.png"
             for figure in (
                 "loss_curve", "accuracy_curve", "score_histogram", "confusion_matrix", "roc_curve",
-                "precision_recall_curve", "reliability_diagram", "false_negatives",
-                "false_positives",
-                "robustness_figure", "heat_maps", "false_case_figure",
+                "precision_recall_curve", "reliability_diagram", "robustness_figure", "heat_maps",
+                "false_case_figure",
             )
         ),
     ):  # fmt: skip
