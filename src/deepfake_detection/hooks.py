@@ -105,14 +105,16 @@ class ProjectHooks:
         self._titles = {f"{name}.train": run.title for name, run in runs}
 
     @hook_impl
-    def before_node_run(self, node: Node) -> None:
-        """Log which run of a study is next."""
+    def before_node_run(self, node: Node, inputs: dict[str, Any]) -> dict[str, Any] | None:
+        """Log which run of a study is next; a manifest also says how long the run has taken."""
         if node.name in self._titles:
             self._started += 1
             log.info(
                 "Run %d of %d: %s (%s)",
                 self._started, len(self._titles), self._titles[node.name], node.namespace,
             )  # fmt: skip
+        entry = run_manifest.ENTRY
+        return {entry: run_manifest.add_elapsed(inputs[entry])} if entry in inputs else None
 
     @hook_impl
     def after_node_run(self, node: Node, inputs: dict[str, Any]) -> None:

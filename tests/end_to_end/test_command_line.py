@@ -1,6 +1,7 @@
 """What a stranger types, in real processes."""
 
 import json
+import re
 import subprocess
 from datetime import datetime
 from pathlib import Path
@@ -123,7 +124,9 @@ def test_each_run_leaves_a_manifest_that_the_report_shows(project, kedro):
         assert second["read"][entry] == first["written"][entry]
     # on the latest versions, and beside the page that was there
     assert page.exists()
-    assert second["started"] in latest(project, report).read_text()
+    shown = latest(project, report).read_text()
+    assert second["started"] in shown
+    assert re.search(r"run took until here</dt><dd>0:\d\d:\d\d<", shown)
 
 
 def test_a_truncated_detector_is_named(project, kedro):

@@ -97,7 +97,7 @@ def draw_figures(
         "accuracy_curve": figures.draw_curves(history, "accuracy", backbone),
         "score_histogram": draw_scores(predictions, threshold, float(description["temperature"])),
         "confusion_matrix": figures.draw_confusion_matrices(predictions),
-        "roc_curve": figures.draw_roc(predictions, threshold),
+        "roc_curve": figures.draw_roc(predictions, threshold, evaluation.confidence),
         "precision_recall_curve": figures.draw_precision_recall(predictions, threshold),
         "reliability_diagram": draw_reliability(predictions, evaluation.confidence),
     }
