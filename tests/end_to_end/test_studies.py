@@ -109,7 +109,7 @@ def test_a_study_ends_in_its_table(made):
     for each in ("Run 3 of 3", f"{table.at['plain', 'best_validation_accuracy']:.4f}", "0.9000"):
         assert each in printed
     assert choice["title"] in printed
-    box = said[said.rindex("╭") :]
+    box = said[said.rindex("Finished") :]
     page = latest(project, "data/demo/08_reporting/studies/mine/page.html")
     for each in (choice["title"], str(page.relative_to(project)), "--env demo --pipelines"):
         assert each in box
