@@ -50,6 +50,38 @@ def find_barriers(tab, impacts=("serious", "critical")):
     ]
 
 
+def find_unreached(tab):
+    """The controls in sight, by the start of their HTML, to which Tab does not lead."""
+    count = tab.tell("""(window.controls = [...document.querySelectorAll(
+      'a[href], button, input, select, summary, [tabindex="0"]')].filter(
+      each => each.checkVisibility() && !each.disabled)).length""")
+    reached = set()
+    # what is scrolled is reached too
+    for _ in range(2 * count):
+        tab.press("Tab", 9)
+        reached.add(tab.tell("controls.indexOf(document.activeElement)"))
+    assert count
+    missed = sorted(set(range(count)) - reached)
+    return [tab.tell(f"controls[{place}].outerHTML.slice(0, 100)") for place in missed]
+
+
+def find_stuck_folds(tab):
+    """The folds in sight, by their names, that Enter does not open or Space does not close."""
+    stuck = []
+    for place in range(
+        tab.tell("(window.folds = [...document.querySelectorAll('details')]).length")
+    ):
+        fold = f"folds[{place}]"
+        if tab.tell(f"{fold}.checkVisibility()"):
+            tab.tell(f"{fold}.open = false; {fold}.querySelector('summary').focus()")
+            tab.press("Enter", 13, "\r")
+            opened = tab.tell(f"{fold}.open")
+            tab.press(" ", 32, " ")
+            if not opened or tab.tell(f"{fold}.open"):
+                stuck.append(tab.tell(f"{fold}.innerText"))
+    return stuck
+
+
 class Tab:
     """A page in a browser that is spoken to by the DevTools protocol, over two pipes."""
 
@@ -94,6 +126,11 @@ class Tab:
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._read())
         self.ask("Emulation.setScriptExecutionDisabled", value=False)
+
+    def show_in(self, scheme):
+        """Show pages in a colour scheme, `light` or `dark`, from here on."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.ask("Emulation.setEmulatedMedia", features=features)
 
     def tell(self, expression):
         """What a JavaScript expression is in the page."""

@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from kedro.io import DataCatalog
 
 
-def find_page(outputs: Iterable[str]) -> str | None:
-    """The one page that a run made, of the main job or of a study."""
-    pages = [name for name in outputs if name == "report" or name.endswith(".page")]
-    return pages[0] if len(pages) == 1 else None
+def find_pages(outputs: Iterable[str]) -> list[str]:
+    """The pages that a run made: of the main job, and of each study."""
+    return sorted(name for name in outputs if name == "report" or name.endswith(".page"))
 
 
 def show_box(page: str, catalog: DataCatalog, environment: str | None) -> None:
@@ -78,17 +77,16 @@ def _tell_metric(name: str, metric: Mapping[str, float | None]) -> str:
 
 
 def _tell_study(study: str, catalog: DataCatalog, environment: str | None) -> dict[str, str]:
-    choice = catalog.load(f"{study}.choice")
-    from deepfake_detection.pipelines.studies.choice import say_use
+    from deepfake_detection.pipelines.studies.choice import say_choice, say_use
 
-    chosen, accuracy = choice["title"], choice["validation_accuracy"]
-    verdict = f"{chosen}, validation accuracy {accuracy:.4f}" if chosen else "no row is chosen"
+    choice = catalog.load(f"{study}.choice")
+    verdict, why, _ = say_choice(choice)
     env = f" --env {environment}" if environment else ""
     # of folds there is no detector to be used: the same settings train one
-    use = say_use(choice, environment) or f"kedro run{env}"
+    use = say_use(choice["use"], environment) or f"kedro run{env}"
     return {
         "Verdict": verdict,
-        "Why": choice["reason"],
+        "Why": why,
         "Next": f"{_command('kedro')}{use.removeprefix('kedro')}",
     }
 

@@ -14,7 +14,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from deepfake_detection import checks, run_manifest
-from deepfake_detection.closing_box import find_page, show_box
+from deepfake_detection.closing_box import find_pages, show_box
 from deepfake_detection.config_loader import StudyConfigLoader
 from deepfake_detection.datasets.atomic import AtomicDataset
 from deepfake_detection.errors import UserError, first_line, user_error_behind
@@ -105,14 +105,16 @@ class ProjectHooks:
         self._titles = {f"{name}.train": run.title for name, run in runs}
 
     @hook_impl
-    def before_node_run(self, node: Node) -> None:
-        """Log which run of a study is next."""
+    def before_node_run(self, node: Node, inputs: dict[str, Any]) -> dict[str, Any] | None:
+        """Log which run of a study is next; a manifest also says how long the run has taken."""
         if node.name in self._titles:
             self._started += 1
             log.info(
                 "Run %d of %d: %s (%s)",
                 self._started, len(self._titles), self._titles[node.name], node.namespace,
             )  # fmt: skip
+        entry = run_manifest.ENTRY
+        return {entry: run_manifest.add_elapsed(inputs[entry])} if entry in inputs else None
 
     @hook_impl
     def after_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
@@ -151,8 +153,9 @@ class ProjectHooks:
         """Complete the manifest, and say where the results are."""
         self._end_manifest(catalog, None)
         outputs = pipeline.all_outputs()
-        if (page := find_page(outputs)) and catalog.exists(page):
-            show_box(page, catalog, run_params.get("env"))
+        if pages := [page for page in find_pages(outputs) if catalog.exists(page)]:
+            for page in pages:
+                show_box(page, catalog, run_params.get("env"))
             return
         shown = [
             name

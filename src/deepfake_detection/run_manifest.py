@@ -61,6 +61,12 @@ def start_manifest(
     }
 
 
+def add_elapsed(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest with the time since the run's start, `h:mm:ss`."""
+    since = datetime.fromisoformat(_now()) - datetime.fromisoformat(manifest["started"])
+    return {**manifest, "elapsed": str(since)}
+
+
 def end_manifest(
     manifest: Mapping[str, Any], datasets: Mapping[str, Any], error: str | None
 ) -> dict[str, Any]:

@@ -6,7 +6,14 @@ import socket
 import time
 
 import pytest
-from page_in_browser import OVERFLOW, PHONE, open_tab
+from page_in_browser import (
+    OVERFLOW,
+    PHONE,
+    find_barriers,
+    find_stuck_folds,
+    find_unreached,
+    open_tab,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -263,3 +270,35 @@ def test_results_are_sorted_and_filtered(face_tab, people):
     assert choose("sorting", "fake")[-1] == "nobody.png"
     assert choose("filter", "no face") == ["nobody.png"]
     assert choose("filter", "") == choose("sorting", "fake")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_accessibility_checker_finds_nothing_serious(browser, face_page, people, scheme):
+    browser.show_in(scheme)
+    browser.show(f"http://127.0.0.1:{face_page.port}/")
+    assert find_barriers(browser) == []
+    browser.choose_files("#picker", [people / "two.png", people / "two.mp4", people / "sound.mp4"])
+    finished(browser, 3)
+    browser.wait_for("document.querySelectorAll('.timeline polyline').length == 2")
+    assert find_barriers(browser) == []
+    browser.tell("document.querySelector('.view .frame').click()")
+    assert find_barriers(browser) == []
+    browser.show_in("")
+
+
+def test_the_keyboard_alone_reaches_everything_and_opens_and_closes(face_tab, people):
+    assert find_unreached(face_tab) == []
+    face_tab.choose_files("#picker", [people / "two.png", people / "two.mp4"])
+    finished(face_tab, 2)
+    face_tab.wait_for("document.querySelectorAll('.timeline polyline').length == 2")
+    assert find_unreached(face_tab) == []
+    assert find_stuck_folds(face_tab) == []
+    large = "document.getElementById('large').open"
+    for key in (("Enter", 13, "\r"), (" ", 32, " ")):
+        face_tab.tell("document.querySelector('.view .frame').focus()")
+        face_tab.press(*key)
+        assert face_tab.tell(large)
+        face_tab.press("Escape", 27)
+        assert not face_tab.tell(large)
+        # the focus is back where it was
+        assert face_tab.tell("document.activeElement.className") == "frame"

@@ -14,6 +14,7 @@ RUN = "c0ffee" * 10
 SPLIT = "5eed" * 16
 MANIFEST = {
     "started": "2026-11-26T01:02:03+00:00", "command": "kedro run --env demo", "commit": "c0ffee1",
+    "elapsed": "0:02:12",
     "read": {}, "written": {"detector": "2026-11-26T01.02.03.000Z"}, "data": "data/demo",
     "hardware": {"machine": "x86_64", "cores": 2, "accelerators": []},
     "versions": {"kedro": "1.7.0"},

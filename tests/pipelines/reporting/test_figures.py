@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from deepfake_detection.metrics.metrics import bin_reliability
+from deepfake_detection.metrics.metrics import bin_reliability, measure_all
+from deepfake_detection.metrics.scored import Scored
 from deepfake_detection.pipelines.reporting.figures import (
     draw_confusion_matrices,
     draw_curves,
@@ -36,7 +39,7 @@ def points_in(figure):
 
 
 def test_legends_hold_what_scikit_learn_finds():
-    roc, precision = words_in(draw_roc(BOTH, 0.5)), words_in(draw_precision_recall(BOTH, 0.5))
+    roc, precision = words_in(draw_roc(BOTH, 0.5, 0.95)), words_in(draw_precision_recall(BOTH, 0.5))
     for subset, part in BOTH.groupby("subset"):
         label, logit = part["label"], part["logit"]
         assert f"{subset}, {len(part)} images (AUC = {roc_auc_score(label, logit):.2f})" in roc
@@ -47,7 +50,7 @@ def test_legends_hold_what_scikit_learn_finds():
 def test_operating_points_stand_where_the_predictions_put_them():
     scored = predict_at_random("test", 300)
     rates = scored.groupby("label")["predicted"].mean()
-    assert points_in(draw_roc(scored, 0.5)) == [(rates[0], rates[1])]
+    assert points_in(draw_roc(scored, 0.5, 0.95)) == [(rates[0], rates[1])]
     label, predicted = scored["label"], scored["predicted"]
     expected = (recall_score(label, predicted), precision_score(label, predicted))
     assert points_in(draw_precision_recall(scored, 0.5)) == [expected]
@@ -55,13 +58,28 @@ def test_operating_points_stand_where_the_predictions_put_them():
     assert points_in(draw_precision_recall(scored.assign(predicted=0), 0.5)) == []
 
 
+def test_the_band_of_a_roc_curve_is_the_interval_of_recall_between_groups():
+    scored = predict_at_random("test", 120)
+    (axes,) = draw_roc(scored, 0.5, 0.9).axes
+    (band,) = axes.collections
+    drawn = band.get_paths()[0].vertices
+    measured = measure_all(Scored.of(scored, "image", 1.0), 10)
+    recall = next(each for each in measured if (each.metric, each.class_name) == ("recall", "fake"))
+    rate = scored.loc[scored["label"] == 0, "predicted"].mean()
+    at_rate = drawn[np.isclose(drawn[:, 0], rate)][:, 1]
+    for end in recall.interval(scored["group"].to_numpy(), 0.9):
+        assert np.isclose(at_rate, end).any()
+
+
 def test_certain_scores_do_not_tie():
     rows = [(f"{label}/{i}.png", label, 800.0 + i) for i, label in enumerate([0, 0, 1, 1])]
-    assert "AUC = 1.00" in words_in(draw_roc(predict("test", rows), 0.5))
+    assert "AUC = 1.00" in words_in(draw_roc(predict("test", rows), 0.5, 0.95))
     assert "AP = 1.00" in words_in(draw_precision_recall(predict("test", rows), 0.5))
 
 
-@pytest.mark.parametrize(("draw", "named"), [(draw_roc, "AUC"), (draw_precision_recall, "AP")])
+@pytest.mark.parametrize(("draw", "named"), [
+    (partial(draw_roc, confidence=0.95), "AUC"), (draw_precision_recall, "AP"),
+])  # fmt: skip
 def test_subset_of_one_class_has_no_curve_and_the_figure_says_so(draw, named):
     words = words_in(draw(pd.concat([ONLY_FAKES, predict_at_random("validation", 30)]), 0.5))
     assert "test: undefined" in words
@@ -84,7 +102,7 @@ def test_confusion_matrices_hold_counts_and_shares_the_headline_subset_first():
 def test_nothing_scored():
     nothing = BOTH.head(0)
     for figure in (
-        draw_confusion_matrices(nothing), draw_roc(nothing, 0.5),
+        draw_confusion_matrices(nothing), draw_roc(nothing, 0.5, 0.95),
         draw_precision_recall(nothing, 0.5), draw_reliability(nothing, 0.95),
         draw_scores(nothing, 0.5, 1.0),
     ):  # fmt: skip
@@ -117,7 +135,7 @@ def test_history_without_an_epoch_or_without_finite_values():
 def test_a_subset_has_one_colour_everywhere():
     history = trained_for(3)
     for figure in (draw_curves(history, "loss", "a"), draw_curves(history, "accuracy", "a"),
-                   draw_roc(BOTH, 0.5)):  # fmt: skip
+                   draw_roc(BOTH, 0.5, 0.95)):  # fmt: skip
         named = {line.get_label().split(",")[0]: line for line in figure.axes[0].lines}
         assert named["validation"].get_color() == COLOURS["validation"]
 

@@ -375,7 +375,8 @@ def test_tables_settings_and_files_are_shown(inputs):
         "JPEG quality 50 0.790.74 to 0.84 · n 60",
         "false negatives: eyes, sharpness 0.31 0.42 12 against 30 0.700.55 to 0.82 yes",
         "33 files", "real/19.png empty file", "optimizer.betas 0.9, 0.999", "torch 2.15.0", RUN,
-        "kedro run --env demo", "data/demo", "c0ffee1", "kedro 1.7.0", "50 seconds for 4 epochs",
+        "kedro run --env demo", "data/demo", "c0ffee1", "0:02:12", "kedro 1.7.0",
+        "50 seconds for 4 epochs",
     ):  # fmt: skip
         assert told in words
     # the first of the rejected files only

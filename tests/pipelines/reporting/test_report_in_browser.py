@@ -5,7 +5,14 @@ from base64 import b64decode
 
 import pandas as pd
 import pytest
-from page_in_browser import OVERFLOW, PHONE, find_barriers, open_tab
+from page_in_browser import (
+    OVERFLOW,
+    PHONE,
+    find_barriers,
+    find_stuck_folds,
+    find_unreached,
+    open_tab,
+)
 from reporting_samples import FILES, predict, predict_at_random, report_inputs
 
 from deepfake_detection.pipelines.reporting.nodes import draw_figures, write_report
@@ -181,17 +188,8 @@ def test_the_slider_is_moved_with_keys(tab):
 
 
 def test_the_keyboard_alone_reaches_everything(tab):
-    """Every control that is not folded away comes once, going on with Tab."""
-    reachable = """[...document.querySelectorAll(
-      'a[href], button, input, summary, [tabindex="0"]')].filter(
-      each => each.checkVisibility() && !each.disabled).length"""
-    wanted, reached = tab.tell(reachable), set()
-    number = """(() => { const all = [...document.querySelectorAll('*')];
-      return all.indexOf(document.activeElement); })()"""
-    for _ in range(wanted):
-        tab.press("Tab", 9)
-        reached.add(tab.tell(number))
-    assert len(reached) == wanted
+    assert find_unreached(tab) == []
+    assert find_stuck_folds(tab) == []
 
 
 @pytest.mark.parametrize("width", [375, 1024, 1440])
@@ -214,8 +212,7 @@ def test_the_contents_stay_in_sight_and_lead_to_every_section(tab, width):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_an_accessibility_checker_finds_nothing_serious(tab, page, scheme):
-    schemes = [{"name": "prefers-color-scheme", "value": scheme}]
-    tab.ask("Emulation.setEmulatedMedia", features=schemes)
+    tab.show_in(scheme)
     tab.show(page)
     assert find_barriers(tab) == []
     # and nothing in what is folded, or in an enlarged case
@@ -223,7 +220,7 @@ def test_an_accessibility_checker_finds_nothing_serious(tab, page, scheme):
     assert find_barriers(tab) == []
     tab.tell(f"{CASES}[0].click()")
     assert find_barriers(tab) == []
-    tab.ask("Emulation.setEmulatedMedia", features=[])
+    tab.show_in("")
 
 
 def test_hostile_names_are_text_and_no_script_but_the_pages_own_runs(tab):

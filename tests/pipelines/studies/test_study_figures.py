@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from deepfake_detection.pipelines.studies.curves import (
     scale_accuracies,
 )
 from deepfake_detection.pipelines.studies.scores import draw_inflation, draw_scores
+from deepfake_detection.reports.curves import spread_apart
 from deepfake_detection.reports.style import COLOURS
 
 BEST = "best_validation_accuracy"
@@ -103,6 +106,36 @@ def test_few_rows_stand_in_one_panel_and_many_each_among_the_others():
         assert len(axes.lines) == len(panels) == 7
 
 
+def test_lines_are_named_at_their_ends_in_the_last_panel_beside_each_other():
+    results = schedules(epochs=4, **dict.fromkeys("abcdef", "One of many lines that end together"))
+    figure = draw_comparisons(results)
+    (axes,) = panels_of(figure)
+    assert not figure.legends
+    names = [text for text in axes.texts if text.get_text()]
+    assert [name.xy[1] for name in names] == [line.get_ydata()[-1] for line in axes.lines]
+    boxes = [Text.get_window_extent(name) for name in names]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    edge = axes.get_window_extent()
+    assert all(edge.x1 < box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+    panels = panels_of(draw_comparisons(comparison(epochs=2)))
+    named = [place for place, axes in enumerate(panels) if len(axes.texts) > 1]
+    assert named == [2, 5, 8, 11]
+    assert "group split" in words_in(panels[11])
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 0.15)), max_size=6))
+def test_places_are_spread_within_bounds_and_moved_only_where_they_overlap(boxes):
+    wanted, heights = (np.array([box[side] for box in boxes]) for side in (0, 1))
+    found = spread_apart(wanted, heights)
+    low, high = found - heights / 2, found + heights / 2
+    assert all(low > -1e-9)
+    assert all(high < 1 + 1e-9)
+    order = np.argsort(found)
+    assert all(high[order][:-1] <= low[order][1:] + 1e-9)
+    again = spread_apart(found, heights)
+    np.testing.assert_allclose(again, found, atol=1e-9)
+
+
 def test_scores_stand_where_the_table_puts_them():
     results = fine_tuning(epochs=6, rows=3)
     # one image differs between training and scoring
@@ -113,6 +146,8 @@ def test_scores_stand_where_the_table_puts_them():
         assert (run[BEST], "o") in points(axes)
         assert (run["published_validation_accuracy"], "D") in points(axes)
         assert (run[f"{BEST}_low"], run[f"{BEST}_high"], "None") in points(axes)
+        apart = 100 * (run[BEST] - run["published_validation_accuracy"])
+        assert f"{apart:+.2f} points".replace("-", "−") in words_in(figure)
     assert f"{results.table[BEST][0]:.4f}" in words_in(figure)
     assert "chosen" in words_in(figure)
 

@@ -30,6 +30,13 @@ def render(results):
     )["page"]
 
 
+def cumulative():
+    study = make_study({"cumulative": True, "folds": 3, **ROWS})
+    results = run_study(study, 2, lambda place, _: 0.8 + 0.01 * place, test=True)
+    steps = compare(study, make_predictions(study), more=25.0).reset_index()
+    return dataclasses.replace(results, steps=steps)
+
+
 def tones(elements):
     """The tone of each statement."""
     return [each.removeprefix("card ") for each in elements.values("li", "class")
@@ -101,6 +108,17 @@ def test_every_run_has_its_settings_scores_and_origin(page, three_rows):
     assert three_rows.choice["use"] in words
 
 
+def test_every_row_has_the_command_of_its_report_and_its_distance_from_the_reference(
+    page, three_rows
+):
+    for _, run in three_rows.table.iterrows():
+        assert f"run=studies/mine/{run['run']}," in page.words
+        apart = 100 * (run[BEST] - run["published_validation_accuracy"])
+        assert f"{apart:+.2f} points".replace("-", "−") in page.words
+        epochs = run["best_epoch"] - run["published_best_epoch"]
+        assert f"{epochs:+d} epochs".replace("-", "−") in page.words
+
+
 def test_cards_and_statements_fit_the_study(page, compared, compared_page):
     assert tones(page) == ["warning"] * 3
     assert tones(compared_page) == ["warning", "plain", "plain", "plain"]
@@ -125,15 +143,16 @@ def test_where_nothing_is_chosen_there_is_no_command():
     assert 'id="use"' not in page
 
 
-def test_a_grid_shows_its_axes_the_spread_over_seeds_and_its_inflation(compared, compared_page):
+def test_repeated_rows_are_shown_by_their_spread_over_seeds_and_by_inflation(
+    compared, compared_page
+):
     words = compared_page.words.replace("\xa0", " ")
-    assert "Row Seed Backbone Ratio Method Best validation accuracy" in words
-    assert "resnet18 80 : 20 individual split" in words
+    assert "Row Seed Best validation accuracy" in words
     for _, row in compared.summary[compared.summary["metric"] == BEST].iterrows():
         assert f"{row['mean']:.4f} ± {row['standard_deviation']:.4f}" in words
         assert f"{row['lowest']:.4f} to {row['highest']:.4f}" in words
     for _, run in compared.table.iterrows():
-        assert f"{run['seed']}: {run[BEST]:.4f}" in words
+        assert f"{run['seed']} {run[BEST]:.4f}" in words
         assert run["run"] in words
     pair = compared.inflation.iloc[0]
     assert "inflation" in compared_page.values("section", "id")
@@ -148,19 +167,18 @@ def test_folds_are_shown_together():
     assert "Row Fold Best validation accuracy" in elements.words
 
 
-def test_a_cumulative_study_shows_what_each_row_adds():
-    study = make_study({"cumulative": True, "folds": 3, **ROWS})
-    results = run_study(study, 2, lambda place, _: 0.8 + 0.01 * place, test=True)
-    steps = compare(study, make_predictions(study), more=25.0).reset_index()
-    page = render(dataclasses.replace(results, steps=steps))
+def test_a_cumulative_study_begins_with_what_each_row_adds():
+    results = cumulative()
+    steps, page = results.steps, render(results)
     elements = Elements(page)
-    assert "steps" in elements.values("section", "id")
+    assert elements.values("section", "id")[0] == "steps"
     assert page.count("<svg") == 5
     for _, step in steps[steps["row"] != "start"].iterrows():
         for value in step[["difference", "since_first", "low"]]:
             assert f"{value:+.4f}".replace("-", "−") in elements.words
         assert f"{step['seconds_per_epoch']:.3g} {step['seconds_ratio']:.2f}" in elements.words
-    assert "steps" not in Elements(render(results)).values("section", "id")
+    without = render(dataclasses.replace(results, steps=None))
+    assert "steps" not in Elements(without).values("section", "id")
 
 
 def test_a_study_that_leaves_classes_out_shows_each_kind():

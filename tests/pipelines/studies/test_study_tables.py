@@ -124,8 +124,8 @@ def test_the_best_row_that_is_not_overfit_is_chosen(accuracies, limit):
     assert len(choice["ruled_out"]) == len(rows) - len(left)
     if not left:
         assert choice["chosen"] is choice["run"] is choice["use"] is None
-        assert say_use(choice, "demo") == ""
-        assert "mine.overfit_above" in say_choice(choice)
+        assert say_use(choice["use"], "demo") == ""
+        assert "mine.overfit_above" in say_choice(choice)[1]
         return
     best = [name for name in left if left[name] == max(left.values())]
     assert [choice["chosen"], *choice["tied_with"]] == best
@@ -184,9 +184,9 @@ def test_the_choice_says_how_its_best_run_is_used():
     choice = choose({"seeds": [3, 4], "one": {"model": "vgg16"}}, [0.8, 0.9])
     use = "run=studies/mine/one.seed_4,run_split=studies/mine/split_group_80_20"
     assert (choice["run"], choice["model"], choice["use"]) == ("one.seed_4", "vgg16", use)
-    assert say_use(choice, None).endswith(f" --params {use}")
-    assert "--env" not in say_use(choice, None)
-    assert say_use(choice, "demo").startswith("kedro run --env demo --pipelines ")
+    assert say_use(use, None).endswith(f" --params {use}")
+    assert "--env" not in say_use(use, None)
+    assert say_use(use, "demo").startswith("kedro run --env demo --pipelines ")
     # the detector of a fold was trained on a part of the images only
     assert choose({"folds": 3, "one": {}}, [0.8, 0.9, 0.7])["use"] is None
 

@@ -21,8 +21,10 @@ from sklearn.metrics import (
     confusion_matrix,
     precision_score,
     recall_score,
+    roc_curve,
 )
 
+from deepfake_detection.metrics.scored import share
 from deepfake_detection.metrics.subsets import scored_subsets
 from deepfake_detection.reports.curves import best_row, number_epochs
 from deepfake_detection.reports.style import colour_of, drawing, finished, message_figure
@@ -38,6 +40,7 @@ _NOTHING_SCORED = "No image was scored."
 # Opacity of a cell of the confusion matrix that holds none and all of its class.
 _PALEST, _DEEPEST = 0.06, 0.55
 _SQUARE = (4.7, 4.8)
+_BAND_POINTS = 100
 # Style of the line of a random guess
 _DASHED: dict[str, Any] = {"linewidth": 1, "linestyle": (0, (4, 4))}
 
@@ -126,15 +129,21 @@ def _fill_confusion(axes: Axes, counts: np.ndarray, subset: str) -> None:
     axes.spines[:].set_visible(False)
 
 
-def draw_roc(predictions: pd.DataFrame, threshold: float) -> Figure:
+def draw_roc(predictions: pd.DataFrame, threshold: float, confidence: float) -> Figure:
     """ROC curve of each scored subset over images, with the detector's operating point.
 
     A subset with images of one class only has no curve; the figure says so. Curves are by logit:
     certain scores all round to the probability 1 and would tie. The point comes from `predicted`;
-    the threshold is only named in the legend.
+    the threshold is only named in the legend. The band is the interval of recall at each threshold,
+    between groups, as the metric table has it at the detector's own.
     """
 
     def add(axes: Axes, scored: pd.DataFrame, subset: str) -> tuple[float, float]:
+        rates, low, high = _band_recall(scored, confidence).T
+        axes.fill_between(
+            rates, low, high, step="post", color=colour_of(subset), alpha=0.15, linewidth=0,
+            label="_" if axes.collections else f"{100 * confidence:g} % interval of recall",
+        )  # fmt: skip
         RocCurveDisplay.from_predictions(
             scored["label"], scored["logit"], ax=axes, curve_kwargs={"color": colour_of(subset)},
             name=f"{subset}, {counted(len(scored), 'image')}",
@@ -150,6 +159,21 @@ def draw_roc(predictions: pd.DataFrame, threshold: float) -> Figure:
     }
     with drawing():
         return _draw_by_subset(predictions, threshold, add, names, diagonal=True)
+
+
+def _band_recall(scored: pd.DataFrame, confidence: float) -> np.ndarray:
+    """False positive rate and both ends of the interval of recall, at 100 thresholds at most."""
+    fakes = (scored["label"] == 1).to_numpy()
+    rates, _, thresholds = roc_curve(scored["label"], scored["logit"], drop_intermediate=False)
+    # of thresholds with one rate the lowest
+    last = np.flatnonzero(np.append(np.diff(rates) > 0, True))
+    shown = last[np.unique(np.linspace(0, len(last) - 1, _BAND_POINTS).astype(int))]
+    found = (
+        share("recall", "fake", fakes & (scored["logit"] >= limit), fakes, int(fakes.sum()))
+        for limit in thresholds[shown]
+    )
+    groups = scored["group"].to_numpy()
+    return np.column_stack([rates[shown], [each.interval(groups, confidence) for each in found]])
 
 
 def draw_precision_recall(predictions: pd.DataFrame, threshold: float) -> Figure:

@@ -7,14 +7,14 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from deepfake_detection.metrics.cases import FALSE_KINDS, ExplainedCase
+from deepfake_detection.metrics.cases import ExplainedCase
 from deepfake_detection.metrics.caveats import check_rows, check_same_calibration, check_same_run
 from deepfake_detection.metrics.metrics import bin_reliability
 from deepfake_detection.metrics.subsets import headline_predictions
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.source_score import SourceScore
 from deepfake_detection.parameters import EvaluationParameters, ReportingParameters
-from deepfake_detection.pipelines.reporting import cases, figures, galleries, headline, tables
+from deepfake_detection.pipelines.reporting import cases, figures, headline, tables
 from deepfake_detection.pipelines.reporting.distorted_pictures import show_distortions
 from deepfake_detection.pipelines.reporting.findings import name_unit, of_run
 from deepfake_detection.pipelines.reporting.provenance import tell_provenance
@@ -100,7 +100,7 @@ def draw_figures(
         "accuracy_curve": figures.draw_curves(history, "accuracy", backbone),
         "score_histogram": draw_scores(predictions, threshold, float(description["temperature"])),
         "confusion_matrix": figures.draw_confusion_matrices(predictions),
-        "roc_curve": figures.draw_roc(predictions, threshold),
+        "roc_curve": figures.draw_roc(predictions, threshold, evaluation.confidence),
         "precision_recall_curve": figures.draw_precision_recall(predictions, threshold),
         "reliability_diagram": draw_reliability(predictions, evaluation.confidence),
     }
@@ -122,18 +122,6 @@ def draw_figures(
 def _named_history(training_history: pd.DataFrame) -> pd.DataFrame:
     """No rows of a history that does not name its run: it may be of another."""
     return training_history if _RUN in training_history else training_history.head(0)
-
-
-def draw_galleries(
-    predictions: pd.DataFrame, folder: Path, parameters: ReportingParameters
-) -> tuple[Figure, Figure]:
-    """Galleries of the false negatives and of the false positives, the most confident first."""
-    size, columns = parameters.gallery_size, parameters.gallery_columns
-    missed, flagged = (
-        galleries.draw_gallery(galleries.collect_gallery(predictions, kind, size), folder, columns)
-        for kind in FALSE_KINDS
-    )
-    return missed, flagged
 
 
 def write_report(

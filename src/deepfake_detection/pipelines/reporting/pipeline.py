@@ -6,7 +6,6 @@ from deepfake_detection.pipelines.reporting.findings import find_findings
 from deepfake_detection.pipelines.reporting.nodes import (
     describe_scored_detector,
     draw_figures,
-    draw_galleries,
     write_report,
 )
 
@@ -41,12 +40,6 @@ def create_pipeline() -> Pipeline:
                 name="draw_figures",
             ),
             Node(find_findings, inputs=tables | judged, outputs="findings", name="find_findings"),
-            Node(
-                draw_galleries,
-                inputs=["predictions", "training_images", "params:reporting"],
-                outputs=["false_negatives", "false_positives"],
-                name="draw_galleries",
-            ),
             Node(
                 write_report,
                 inputs=tables | judged | shown,

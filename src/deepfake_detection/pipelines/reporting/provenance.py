@@ -29,6 +29,7 @@ def tell_provenance(
             "made": manifest["started"], "command": manifest.get("command"),
             "commit": manifest.get("commit"), "data folder": manifest.get("data"),
             "detector version": read, "training took": trained,
+            "run took until here": manifest.get("elapsed"),
         },
         "Hardware of this run": manifest.get("hardware", {}),
         "Versions of this run": manifest.get("versions", {}),

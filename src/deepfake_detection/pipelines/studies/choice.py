@@ -33,8 +33,7 @@ def choose_row(
         rows whose interval, the mean of their runs', overlaps with the chosen row's);
         runner_up (the next row: row, title, and difference, low, high: how much lower its
         validation accuracy is, paired; None if unknown); ruled_out
-        (titles of rows that count as overfit); verdicts (by row); use (the parameters that make
-        its detector the project's; None for a fold, trained on a part of the images only).
+        (titles of rows that count as overfit); verdicts (by row); use (of `name_run`).
     """
     rows = table.groupby("row", sort=False).agg(
         title=("title", "first"),
@@ -74,8 +73,7 @@ def choose_row(
     row, below = eligible.loc[chosen], eligible.drop([chosen, *tied])
     overlapping = list(below.index[below["high"] >= row["low"]])
     runs = table[table["row"] == chosen]
-    run = str(runs["run"].iloc[int(runs[BEST].argmax())])
-    folder, split = f"studies/{study.name}", study.runs[run].split.name
+    run = best_run(runs)
     runner_up = None
     if len(eligible) > 1 and predictions is not None and evaluation is not None:
         after = tied[0] if tied else str(below["accuracy"].idxmax())
@@ -100,7 +98,7 @@ def choose_row(
         "overlapping": overlapping,
         "runner_up": runner_up,
         "verdicts": verdicts | dict.fromkeys(tied, "tied") | {chosen: "chosen"},
-        "use": None if study.folds else f"run={folder}/{run},run_split={folder}/{SPLIT}{split}",
+        "use": name_run(study, run),
     }
 
 
@@ -154,19 +152,33 @@ def _say_reason(
     return reason
 
 
-def say_choice(choice: Mapping[str, Any]) -> str:
-    """The choice as a sentence."""
-    chosen = "No row is chosen" if choice["chosen"] is None else f"Chosen: {choice['title']}"
-    return f"{chosen} (rule: {choice['rule']}). {as_sentence(choice['reason'])}"
+def say_choice(choice: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The choice in sentences: which row, why, and by what rule."""
+    chosen = f"Chosen: {choice['title']}" if choice["chosen"] else "No row is chosen"
+    return as_sentence(chosen), as_sentence(choice["reason"]), f"Rule: {choice['rule']}."
 
 
-def say_use(choice: Mapping[str, Any], environment: str | None) -> str:
-    """The command that scores the chosen run and writes its report; empty where there is none."""
-    if not choice["use"]:
+def best_run(runs: pd.DataFrame) -> str:
+    """The run with the highest validation accuracy."""
+    return str(runs["run"].iloc[int(runs[BEST].fillna(-1).argmax())])
+
+
+def name_run(study: StudyParameters, run: str) -> str | None:
+    """The parameters that make a run's detector the project's.
+
+    None for a fold, whose detector is trained on a part of the images only.
+    """
+    folder, split = f"studies/{study.name}", f"{SPLIT}{study.runs[run].split.name}"
+    return None if study.folds else f"run={folder}/{run},run_split={folder}/{split}"
+
+
+def say_use(use: str | None, environment: str | None) -> str:
+    """The command that scores the run of `name_run` and writes its report; empty for None."""
+    if not use:
         return ""
     env = f"--env {environment} " if environment else ""
     pipelines = "leakage_audit,shortcut_audit,evaluation,robustness,reporting"
-    return f"kedro run {env}--pipelines {pipelines} --params {choice['use']}"
+    return f"kedro run {env}--pipelines {pipelines} --params {use}"
 
 
 def as_sentence(text: str) -> str:

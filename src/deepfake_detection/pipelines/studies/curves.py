@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from deepfake_detection.pipelines.studies.tables import BEST, StudyResults
-from deepfake_detection.reports.curves import best_row, number_epochs
+from deepfake_detection.reports.curves import best_row, label_ends, number_epochs
 from deepfake_detection.reports.style import COLOURS, colour_of, drawing, finished, message_figure
 from deepfake_detection.reports.words import folded
 
 _Content = TypeVar("_Content")
-# Widths of a figure in inches, and of a title in characters, by the number of columns
-_WIDTHS = {1: 6.4, 2: 7.2, 3: 9.2, 4: 9.6}
-_CHARACTERS = {1: 56, 2: 31, 3: 27, 4: 21}
+# Width of a figure in inches, and of a title in characters, by the number of columns
+_WIDTH = 10
+_CHARACTERS = {1: 70, 2: 38, 3: 27, 4: 21}
 _TITLE_LINES = 3
 # An axis of accuracies is at least this long, so that single images make no visible steps
 _LEAST_SPAN = 0.02
@@ -62,6 +62,7 @@ def draw_comparisons(results: StudyResults) -> Figure:
     A grid has a row of panels for each axis but the first and each choice of the others, with a
     panel for each label of the first axis and a line for each label of the compared one. Without a
     grid all rows stand in one panel, or, if they are many, each in a panel with the others pale.
+    Lines are named at their ends, in the last of the panels that stand side by side.
     """
     columns, table = 0, results.table
     if len(results.study.axes) > 1:
@@ -82,9 +83,9 @@ def draw_comparisons(results: StudyResults) -> Figure:
             _add_lines(axes, histories, _look(labels.index(label), label))
 
     note = "Thin lines are single runs, thick ones their mean." if results.is_repeated else ""
-    taller = 0.24 * len(labels) if len(panels) == 1 else 0
+    named = _OTHERS not in labels
     return _draw_panels(
-        results, panels, draw, "validation accuracy", [_VALIDATED], columns, note, taller
+        results, panels, draw, "validation accuracy", [_VALIDATED], columns, note, named=named
     )
 
 
@@ -96,11 +97,12 @@ def _draw_panels(
     columns: Sequence[str],
     beside: int,
     note: str = "",
-    taller: float = 0,
+    *,
+    named: bool = False,
 ) -> Figure:
     """A figure over epochs from each panel's title, line beneath it, and what `draw` puts there.
 
-    `columns` of the histories are drawn; the figure is `taller` by so many inches, for its legend.
+    `columns` of the histories are drawn. Lines are `named` at their ends, or else in a legend.
     """
     histories = list(results.histories.values())
     drawn = [history[column] for history in histories for column in columns]
@@ -108,8 +110,7 @@ def _draw_panels(
         if not len(values := finite(*drawn)):
             return message_figure(f"No epoch has a value of {quantity}.", quantity.capitalize())
         titles, lines, contents = zip(*panels, strict=True)
-        figure, grid = _panel_grid(titles, lines, beside)
-        figure.set_figheight(figure.get_figheight() + taller)
+        figure, grid, across = _panel_grid(titles, lines, beside)
         epochs = finite(*(history["epoch"] for history in histories))
         for axes, content in zip(grid, contents, strict=True):
             draw(axes, content)
@@ -122,19 +123,26 @@ def _draw_panels(
         look = {"fontsize": rcParams["axes.labelsize"], "color": rcParams["axes.labelcolor"]}
         figure.supylabel(unit, **look)
         figure.supxlabel("\n".join(filter(None, ["Epoch", note, scaled])), **look)
-        add_legend(figure, grid)
+        if named:
+            for axes in dict.fromkeys([*grid[across - 1 :: across], grid[-1]]):
+                label_ends(figure, axes)
+        else:
+            add_legend(figure, grid)
         return finished(figure)
 
 
 def _panel_grid(
     titles: Sequence[str], lines: Sequence[str], columns: int
-) -> tuple[Figure, list[Axes]]:
-    """A panel for each title, with a line beneath; at most 4 columns, 0 chooses their number."""
+) -> tuple[Figure, list[Axes], int]:
+    """A panel for each title, with a line beneath, and how many stand side by side.
+
+    That is `columns`, at most 4; 0 chooses their number.
+    """
     columns = columns or (len(titles) if len(titles) < 3 else 2 if len(titles) == 4 else 3)
     rows = -(-len(titles) // columns)
     shown = [folded(title, _CHARACTERS[columns], _TITLE_LINES) for title in titles]
     height = rows * (1.95 + 0.19 * max(title.count("\n") + 1 for title in shown)) + 0.8
-    figure = Figure(figsize=(_WIDTHS[columns], max(height, 3.4)))
+    figure = Figure(figsize=(_WIDTH, max(height, 3.4)))
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for axes, title, line in zip(grid, shown, lines, strict=False):
         axes.set_title(title, fontsize=10, pad=18 if line else 6)
@@ -147,7 +155,7 @@ def _panel_grid(
     # also above an empty place
     for axes in panels[-columns:]:
         axes.tick_params(labelbottom=True)
-    return figure, panels
+    return figure, panels, columns
 
 
 def _draw_run(axes: Axes, history: pd.DataFrame, quantity: str, *, alone: bool) -> None:
@@ -228,7 +236,7 @@ def _look(place: int, label: str) -> dict[str, Any]:
         "color": COLOURS.get(label.removesuffix(" split"), _COLOURS[place % len(_COLOURS)]),
         "linestyle": _DASHES[place % len(_DASHES)],
         "marker": _MARKERS[place % len(_MARKERS)],
-        "label": folded(label, 80, 1),
+        "label": label,
     }
 
 

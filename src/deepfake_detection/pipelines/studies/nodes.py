@@ -25,7 +25,7 @@ from deepfake_detection.parameters import (
     TrainingParameters,
 )
 from deepfake_detection.pipelines.evaluation.nodes import make_metrics, predict_split
-from deepfake_detection.pipelines.studies.choice import choose_row, say_choice, say_use
+from deepfake_detection.pipelines.studies.choice import choose_row, say_choice
 from deepfake_detection.pipelines.studies.tables import (
     BEST,
     describe_history,
@@ -132,9 +132,7 @@ def tabulate(
     choice = choose_row(study, table, predictions, evaluation)
     table["verdict"] = table["row"].map(choice["verdicts"]).fillna("")
     _log_table(study, table, splits)
-    log.info("%s", say_choice(choice))
-    if command := say_use(choice, study.environment):
-        log.info("Use its detector: %s", command)
+    log.info("%s", " ".join(say_choice(choice)))
     return table, choice
 
 

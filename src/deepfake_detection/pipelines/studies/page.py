@@ -1,6 +1,5 @@
 """The figures and the page of a study: one HTML document without other files or scripts."""
 
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -8,7 +7,7 @@ from matplotlib.figure import Figure
 
 from deepfake_detection.parameters import StudyParameters
 from deepfake_detection.pipelines.studies import curves, scores, tables
-from deepfake_detection.pipelines.studies.choice import as_sentence, say_use
+from deepfake_detection.pipelines.studies.choice import best_run, name_run, say_choice, say_use
 from deepfake_detection.pipelines.studies.tables import BEST, StudyResults
 from deepfake_detection.reports.document import render_document
 from deepfake_detection.reports.embedded_figures import embed_figure
@@ -21,8 +20,8 @@ _FIGURES = {
     "steps_figure": "What each row adds to the row before, and what an epoch takes",
     "inflation_figure": "Scores with a group split and with an individual one, joined",
     "comparisons": "Validation accuracy by epoch, the rows compared",
-    "curves": "Accuracy of train and validation by epoch, a panel for each row",
-    "losses": "Loss of train and validation by epoch, a panel for each row",
+    "curves": "Accuracy of train and validation by epoch, row by row",
+    "losses": "Loss of train and validation by epoch, row by row",
 }
 
 
@@ -75,9 +74,7 @@ def render_study(
 ) -> str:
     """Render the page from the results and the figures."""
     study, table, summary = results.study, results.table, results.summary
-    sections = [
-        "runs", "steps", "kinds", "spread", "inflation", "trust", "curves", "origins", "settings",
-    ]  # fmt: skip
+    sections = ["steps", "runs", "kinds", "spread", "inflation", "trust", "curves", "origins"]
     left_out = {
         "steps": results.steps is None,
         "kinds": results.kinds is None,
@@ -96,18 +93,26 @@ def render_study(
         "results": results,
         "cell": Cell,
         "split": tables.say_split(study),
+        "repeats": [each for each in ("seed", "fold") if table[each].nunique() > 1],
         "columns": _settings_columns(results),
         "published": [
-            (f"published_{column}", form, Cell("Published", f"{of} of the reference"))
-            for column, of, form in (
-                ("validation_accuracy", "accuracy", ".4f"),
-                ("best_epoch", "epoch", ".0f"),
+            (column, form, Cell("Published", f"{of} of the reference"), unit)
+            for column, of, form, unit in (
+                (BEST, "accuracy", ".4f", "points"),
+                ("best_epoch", "epoch", ".0f", "epochs"),
             )
-            if table[f"published_{column}"].notna().any()
+            if table[tables.PUBLISHED[column]].notna().any()
         ],
         # on validation with the threshold 0.5, the accuracy is that of the best epoch
         "has_accuracy": set(table["subset"]) != {"validation"} or table[f"{BEST}_low"].isna().any(),
-        "summary": summary[summary["runs"] > 1].to_dict("records"),
+        "summary": [
+            (
+                lines["title"].iloc[0],
+                results.choice["verdicts"].get(row, ""),
+                lines.set_index("metric").to_dict("index"),
+            )
+            for row, lines in summary.groupby("row", sort=False)
+        ],
         "inflation": inflation.to_dict("records"),
         "steps": [] if results.steps is None else results.steps.to_dict("records"),
         "elsewhere": [] if elsewhere is None else elsewhere.to_dict("records"),
@@ -120,12 +125,18 @@ def render_study(
         "deviation": as_number(table.groupby("row")[BEST].std().mean()),
         "overfit": int((table["verdict"] == "overfit").sum()),
         "scores": _score_chosen(results),
-        "reason": as_sentence(results.choice["reason"]),
-        "rule": as_sentence(results.choice["rule"]),
-        "use": say_use(results.choice, study.environment),
+        "chosen": say_choice(results.choice),
+        "use": say_use(results.choice["use"], study.environment),
+        "other_uses": [
+            (title, say_use(name_run(study, best_run(runs)), study.environment))
+            for row, title, runs in results.rows
+            if row != results.choice["chosen"] and not study.folds
+        ],
         "settings": flatten_settings(tables.shared_settings(study)),
         "number": as_number,
         "interval": as_interval,
+        "apart": tables.say_apart,
+        "published_of": tables.PUBLISHED,
     }
     return render_document("deepfake_detection.pipelines.studies", "study.html.j2", contents)
 
@@ -156,21 +167,17 @@ def _score_chosen(results: StudyResults) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _settings_columns(results: StudyResults) -> list[tuple[str | Cell, pd.Series]]:
-    """A column for seed and fold, each axis, and each setting that none of these determines."""
+def _settings_columns(results: StudyResults) -> list[tuple[Cell, pd.Series]]:
+    """A column for each setting that neither seed, fold nor a place on an axis determines.
+
+    A row's title names its places.
+    """
     table = results.table.set_index("run")
-    repeats = [name for name in ("seed", "fold") if table[name].nunique() > 1]
-    axes = {f"axis.{axis}": axis for axis in results.study.axes}
-    columns: list[tuple[str | Cell, pd.Series]] = [
-        (name.capitalize(), table[name].map(partial(as_number, form=".0f"))) for name in repeats
-    ]
-    for column, axis in axes.items():
-        words = partial(curves.label_in_words, axis)
-        columns.append((axis.capitalize(), table[column].map(words)))
-    settings = [name for name in map(str, table) if "." in name and name not in axes]
-    for name in ["model", *settings]:
+    axes = [f"axis.{axis}" for axis in results.study.axes]
+    columns = []
+    for name in ["model", *(name for name in map(str, table) if "." in name and name not in axes)]:
         values = table[name].map(setting_in_words)
-        told = [values.groupby(table[by]).nunique().max() == 1 for by in (*repeats, *axes)]
+        told = [values.groupby(table[by]).nunique().max() == 1 for by in ("seed", "fold", *axes)]
         if values.nunique() > 1 and not any(told):
             block, _, last = name.rpartition(".")
             columns.append((Cell(last, block), values))

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deepfake_detection.pipelines.studies.curves import add_legend, finite, scale_accuracies
-from deepfake_detection.pipelines.studies.tables import BEST, StudyResults
+from deepfake_detection.pipelines.studies.tables import BEST, PUBLISHED, StudyResults, say_apart
 from deepfake_detection.reports.style import colour_of, drawing, finished, message_figure
 from deepfake_detection.reports.words import folded
 
@@ -18,7 +18,7 @@ _SCORES = {
     "validation": (BEST, "o", "best validation accuracy"),
     "test": ("accuracy", "s", "accuracy on test"),
 }
-_PUBLISHED = "published_validation_accuracy"
+_PUBLISHED = PUBLISHED[BEST]
 # Two dots of a row stand this far above and beneath its line, its score of all folds further below
 _APART, _BELOW = 0.17, 0.3
 # The metrics of a step: label and marker
@@ -28,13 +28,14 @@ _STEPS = {"accuracy": ("accuracy", "s"), "roc_auc": ("ROC AUC", "o")}
 def draw_scores(results: StudyResults) -> Figure:
     """A line for each row with its scores and their 95 % intervals between groups.
 
-    A hollow mark is the reference's published figure, the dashed line the accuracy above which a
+    A hollow mark is the reference's published figure; how far above it ours is stands beside it in
+    percentage points. The dashed line is the accuracy above which a
     run counts as overfit. Of several runs each is a small dot and their mean a large one.
     """
     with drawing():
         if not len(finite(results.table[BEST])):
             return message_figure("No run has a validation accuracy.", "Scores")
-        figure = Figure(figsize=(7.6, 1.9 + 0.46 * len(results.rows)))
+        figure = Figure(figsize=(10, 1.9 + 0.46 * len(results.rows)))
         axes = figure.add_subplot()
         shown = ["validation", *(["test"] if "test" in set(results.table["subset"]) else [])]
         for place, (row, _, runs) in enumerate(results.rows):
@@ -43,8 +44,11 @@ def draw_scores(results: StudyResults) -> Figure:
             scores = " / ".join(f"{runs[_SCORES[subset][0]].mean():.4f}" for subset in shown)
             verdict = str(runs["verdict"].iloc[0])
             weight = "bold" if verdict == "chosen" else "normal"
-            _write(axes, "\n".join(filter(None, (scores, verdict))), place, weight)
-        _write(axes, " / ".join(shown), -0.75)
+            apart = say_apart(runs[BEST].mean(), runs[_PUBLISHED].mean(), "points")
+            line = " · ".join(filter(None, (apart, verdict)))
+            _write(axes, "\n".join(filter(None, (scores, line))), place, weight)
+        published = "\nours − published" if results.table[_PUBLISHED].notna().any() else ""
+        _write(axes, " / ".join(shown) + published, -0.6, va="bottom")
         _scale(axes, results.study.overfit_above)
         axes.set_ylim(len(results.rows) - 0.4, -0.6)
         titles = [folded(title, 34, 2) for _, title, _ in results.rows]
@@ -99,10 +103,10 @@ def _draw_all_folds(axes: Axes, at: float, summary: pd.Series | None) -> None:
         )  # fmt: skip
 
 
-def _write(axes: Axes, text: str, place: float, weight: str = "normal") -> None:
+def _write(axes: Axes, text: str, place: float, weight: str = "normal", va: str = "center") -> None:
     """Write a text at the right of the axes, at the height of a row."""
     axes.annotate(
-        text, (1, place), (8, 0), xycoords=axes.get_yaxis_transform(), va="center",
+        text, (1, place), (8, 0), xycoords=axes.get_yaxis_transform(), va=va,
         textcoords="offset points", annotation_clip=False, fontsize=9.5, weight=weight,
     )  # fmt: skip
 
@@ -167,7 +171,7 @@ def draw_steps(steps: pd.DataFrame) -> Figure:
     """
     titles = list(dict.fromkeys(steps["title"]))
     with drawing():
-        figure = Figure(figsize=(9.6, 1.7 + 0.5 * len(titles)))
+        figure = Figure(figsize=(10, 1.7 + 0.5 * len(titles)))
         changes, times = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1.5])
         changes.axvline(0, color=rcParams["axes.edgecolor"], linewidth=1.2, zorder=1, label="_")
         for place, (_, row) in enumerate(steps.groupby("row", sort=False)):
@@ -179,6 +183,14 @@ def draw_steps(steps: pd.DataFrame) -> Figure:
                 text, (seconds, place), (4, 0), textcoords="offset points", va="center",
                 fontsize=9,
             )  # fmt: skip
+        first = steps[steps["title"] == titles[0]].set_index("metric")["value"]
+        words = ", ".join(f"{label} {first[metric]:.4f}" for metric, (label, _) in _STEPS.items())
+        low, high = changes.get_xlim()
+        side = 1 if -low < high else -1
+        changes.annotate(
+            words, (0, 0), (8 * side, 0), textcoords="offset points", va="center", fontsize=9,
+            ha="left" if side > 0 else "right",
+        )  # fmt: skip
         changes.set_yticks(range(len(titles)), [folded(title, 34, 2) for title in titles])
         changes.set_ylim(len(titles) - 0.5, -0.6)
         changes.spines["left"].set_visible(False)
@@ -192,10 +204,8 @@ def draw_steps(steps: pd.DataFrame) -> Figure:
 
 
 def _draw_step(axes: Axes, place: int, row: pd.Series | pd.DataFrame) -> None:
-    scores = []
     for number, (metric, (label, marker)) in enumerate(_STEPS.items()):
         step = row[row["metric"] == metric].iloc[0]
-        scores.append(f"{label} {step['value']:.4f}")
         if np.isfinite(step["difference"]):
             at, colour = place + _APART * (2 * number - 1), colour_of(label)
             axes.plot(
@@ -206,8 +216,3 @@ def _draw_step(axes: Axes, place: int, row: pd.Series | pd.DataFrame) -> None:
                 [step["difference"]], [at], color=colour, marker=marker, markersize=7,
                 linestyle="none", zorder=4, label=label,
             )  # fmt: skip
-    if place == 0:
-        axes.annotate(
-            ", ".join(scores), (0.02, place), xycoords=axes.get_yaxis_transform(), va="center",
-            fontsize=9,
-        )  # fmt: skip

@@ -11,6 +11,8 @@ from deepfake_detection.parameters import StudyParameters
 from deepfake_detection.pipelines.studies.plan import SETTINGS
 
 BEST = "best_validation_accuracy"
+# The reference's figure beside ours, by column
+PUBLISHED = {BEST: "published_validation_accuracy", "best_epoch": "published_best_epoch"}
 _SUMMARISED = (BEST, "accuracy", "roc_auc")
 _PAIRED = {BEST: "validation accuracy", "roc_auc": "ROC AUC"}
 _NAN = float("nan")
@@ -263,6 +265,19 @@ def say_ratios(ratios: Mapping[str, float]) -> str:
     """Ratios in per cent, `80 : 20`; with test only where it is above 0."""
     shares = [ratios["train"], ratios["validation"], ratios["test"]]
     return " : ".join(f"{share * 100:.4g}" for share in shares[: 3 if shares[2] > 0 else 2])
+
+
+def say_apart(ours: float, published: float, unit: str) -> str:
+    """How much higher our figure is, in percentage `points` or `epochs`; empty if one is missing.
+
+    >>> say_apart(0.9873, 0.9858, "points")
+    '+0.15 points'
+    """
+    if pd.isna(ours) or pd.isna(published):
+        return ""
+    apart = ours - published
+    said = f"{100 * apart:+.2f}" if unit == "points" else f"{apart:+.0f}"
+    return f"{said} {unit}".replace("-", "\N{MINUS SIGN}")
 
 
 def say_split(study: StudyParameters) -> str:
