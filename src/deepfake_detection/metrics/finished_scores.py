@@ -33,7 +33,7 @@ class FinishedScores:
         return scores.read_metric_table() if scores else None
 
     def find_predictions(self, card: DetectorCard) -> pd.DataFrame | None:
-        """The newest predictions of a detector, as it is calibrated now, on its own split, or None."""
+        """The newest predictions of a detector on its own split, calibrated as now; or None."""
         own = [each for each in self.versions if EXTERNAL not in each.metrics.get("subsets", ())]
         scores = FinishedScores(own)._newest(
             run_fingerprint=card.run_fingerprint,

@@ -11,7 +11,7 @@ from deepfake_detection.parameters.blocks import ImageSetParameters, Line
 from deepfake_detection.parameters.merging import merge
 
 # In names of files and of columns
-Name = Annotated[str, Field(pattern=r"^\w[\w.+-]{0,59}$")]
+Name = Annotated[str, Field(pattern=r"^\w[\w-]{0,59}$")]
 # What a set that leaves them out has; the rest is that of `external_evaluation`
 _DEFAULTS = {"images": "folder", "path": None, "faces": "given", "published_as": None}
 
@@ -19,7 +19,7 @@ _DEFAULTS = {"images": "folder", "path": None, "faces": "given", "published_as":
 class LabelledSetParameters(ImageSetParameters):
     """A labelled set from elsewhere."""
 
-    # null: the entry set.NAME of the catalog tells it
+    # null: the entry labelled_NAME of the catalog tells it
     path: Annotated[str, Field(min_length=1)] | None
     faces: Literal["given", "find"]
     published_as: Line | None

@@ -22,7 +22,7 @@ OF_SETS = {name: name for name in ("project_folder", "crops_of_sets", "scores_of
 
 def name_folders(sets: Iterable[str]) -> dict[str, str]:
     """The catalog entries of the folders of sets, by argument."""
-    return {name_folder(name): f"set.{name}" for name in sets}
+    return {name_folder(name): f"labelled_{name}" for name in sets}
 
 
 def create_pipeline(*, named: bool = False, sets: Iterable[str] = ()) -> Pipeline:
