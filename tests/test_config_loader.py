@@ -149,7 +149,7 @@ def test_a_study_is_one_box_with_few_ends(project):
         ends = {name for name in pipeline.inputs() if not name.startswith("params:")}
         kept = ("training_checkpoints", "best_so_far", "finished_runs", "finished_scores")
         of_runs = {f"{study.name}.{run}.{each}" for run in study.runs for each in kept}
-        assert ends == {"training_images"} | of_runs
+        assert ends == {"training_images", f"{study.name}.finished_reports"} | of_runs
         # nothing of a single run: all of it comes together in the study
         assert all(name.count(".") == 1 for name in pipeline.outputs())
         assert {node.namespace for node in pipeline.nodes} >= {

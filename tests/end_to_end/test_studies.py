@@ -155,6 +155,11 @@ def test_the_printed_command_writes_the_report_of_the_chosen_run(studied, run_he
     run_here(studied, *pipelines.split(","), **use)
     report = latest(studied, f"data/demo/08_reporting/{use['run']}/report.html")
     assert report.stat().st_size > 100_000
+    # the page leads to it from then on
+    run_here(studied, "mine", part={"node_names": ["mine.report_study"]})
+    page = latest(studied, "data/demo/08_reporting/studies/mine/page.html")
+    (link,) = re.findall(r'href="(\.\./[^"]*)"', page.read_text())
+    assert (page.parent / link).resolve() == report.resolve()
 
 
 def test_what_is_finished_is_not_made_again_and_what_changed_is(studied, run_here, caplog):

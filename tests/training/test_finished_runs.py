@@ -11,6 +11,7 @@ from detector_samples import build_detector
 
 from deepfake_detection.datasets.finished_runs import (
     FinishedComparisonsDataset,
+    FinishedReportsDataset,
     FinishedRunsDataset,
     FinishedScoresDataset,
 )
@@ -135,3 +136,18 @@ def test_the_latest_comparison_is_found_or_there_is_none(tmp_path):
     row = dataset.load().iloc[0]
     assert (row["detector"], row["group"], row["path"]) == ("NA", "7", "1.png")
     assert pd.isna(row["unlikeness"])
+
+
+def test_the_newest_report_of_each_run_is_found(tmp_path):
+    assert FinishedReportsDataset(filepath=str(tmp_path / "nowhere")).load() == {}
+    for run, version, fingerprint in (("a", 1, "x"), ("a", 3, "x"), ("b", 2, "x"), ("b", 4, "y")):
+        findings = json.dumps({"run_fingerprint": fingerprint})
+        for name, content in (("findings.json", findings), ("report.html", "page")):
+            path = tmp_path / run / name / str(version) / name
+            path.parent.mkdir(parents=True)
+            path.write_text(content)
+    dataset = FinishedReportsDataset(filepath=str(tmp_path))
+    found = {"x": "a/report.html/3/report.html", "y": "b/report.html/4/report.html"}
+    assert dataset.load() == found
+    (tmp_path / found["y"]).unlink()
+    assert dataset.load().keys() == {"x"}

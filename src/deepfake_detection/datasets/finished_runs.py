@@ -112,3 +112,20 @@ class FinishedComparisonsDataset(_FolderDataset):
         """The predictions of `paired_comparison`, with column detector."""
         versions = self._versions("compared_predictions.csv")
         return _read(versions[0], _COMPARED) if versions else None
+
+
+class FinishedReportsDataset(_FolderDataset):
+    """The reports in the folders of one folder; loading gives their paths, relative to it."""
+
+    def load(self) -> dict[str, str]:
+        """The newest report of each run fingerprint, by what its findings say."""
+        reports = {}
+        for path in sorted(self._path.glob("*/findings.json/*/findings.json"), key=_version_of):
+            report = path.parents[2] / "report.html" / path.parent.name / "report.html"
+            if report.is_file():
+                reports[_read(path, _JSON)["run_fingerprint"]] = str(report.relative_to(self._path))
+        return reports
+
+
+def _version_of(path: Path) -> str:
+    return path.parent.name

@@ -15,13 +15,14 @@ BEST = "best_validation_accuracy"
 HOSTILE = "<script>ran = 1</script><img src=x onerror=ran=1>" + "x" * 150
 
 
-def render(results):
+def render(results, reports=()):
     """The page, from tables as they come out of their files, in which empty text is missing."""
     return report_study(
         results.study,
         results.table.replace("", np.nan),
         results.summary,
         dict(results.choice),
+        dict(reports),
         results.inflation,
         results.steps,
         results.kinds,
@@ -117,6 +118,14 @@ def test_every_row_has_the_command_of_its_report_and_its_distance_from_the_refer
         assert f"{apart:+.2f} points".replace("-", "−") in page.words
         epochs = run["best_epoch"] - run["published_best_epoch"]
         assert f"{epochs:+d} epochs".replace("-", "−") in page.words
+
+
+def test_a_row_leads_to_its_report_where_there_is_one_of_its_run(three_rows):
+    run = three_rows.table.iloc[1]
+    there = f"{run['run']}/report.html/2026/report.html"
+    elements = Elements(render(three_rows, {run["run_fingerprint"]: there, "another": "x"}))
+    links = [link for link in elements.values("a", "href") if not link.startswith("#")]
+    assert links == [f"../../{there}"]
 
 
 def test_cards_and_statements_fit_the_study(page, compared, compared_page):

@@ -1,5 +1,6 @@
 """The figures and the page of a study: one HTML document without other files or scripts."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -30,6 +31,7 @@ def report_study(
     table: pd.DataFrame,
     summary: pd.DataFrame,
     choice: dict[str, Any],
+    finished_reports: Mapping[str, str],
     inflation: pd.DataFrame | None = None,
     steps: pd.DataFrame | None = None,
     kinds: pd.DataFrame | None = None,
@@ -38,11 +40,16 @@ def report_study(
 ) -> dict[str, str | Figure]:
     """Draw the figures of a study and write its page, both by their names in the catalog.
 
-    `results` are `training_history:RUN` and `split_summary:SPLIT`; the others as in `StudyResults`.
+    `results` are `training_history:RUN` and `split_summary:SPLIT`, `finished_reports` paths in the
+    study's folder by run fingerprint; the others as in `StudyResults`.
     """
     splits = tables.select_results(results, "split_summary")
     notes = [study.note, *(split["note"] for split in splits.values())]
     titles = {run.row: run.title for run in study.runs.values()}
+    steps, kinds = (
+        None if each is None else each.assign(title=each["row"].map(titles))
+        for each in (steps, kinds)
+    )
     collected = StudyResults(
         study,
         tables.read_text(study, table),
@@ -51,10 +58,13 @@ def report_study(
         choice,
         tables.select_results(results, "training_history"),
         list(dict.fromkeys(filter(None, notes))),
-        *(
-            None if each is None else each.assign(title=each["row"].map(titles))
-            for each in (steps, kinds)
-        ),
+        steps=steps,
+        kinds=kinds,
+        reports={
+            run: finished_reports[fingerprint]
+            for run, fingerprint in zip(table["run"], table["run_fingerprint"], strict=True)
+            if fingerprint in finished_reports
+        },
     )
     figures = {
         "curves": curves.draw_curves(collected, "accuracy"),

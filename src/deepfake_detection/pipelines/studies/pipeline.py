@@ -132,7 +132,8 @@ def _create_tables(study: StudyParameters, sets: Collection[str]) -> Iterator[No
     yield create(gather_predictions, predictions, "predictions")
     gathered = _name_entries(study, "predictions") | {"evaluation": "params:evaluation"}
     yield create(tabulate, gathered | metrics | metric_tables | summaries, "table", "choice")
-    of_page = _name_entries(study, "table", "summary", "choice") | histories | summaries
+    of_page = _name_entries(study, "table", "summary", "choice", "finished_reports")
+    of_page |= histories | summaries
     drawn = ["curves", "losses", "comparisons", "scores"]
     of_summary = table
     if study.folds:

@@ -1,7 +1,7 @@
 """The tables of a study: runs, rows over seeds and folds, inflation by individual splits."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -302,6 +302,7 @@ class StudyResults:
     notes: Sequence[str] = ()
     steps: pd.DataFrame | None = None  # of `compare_steps`; None where the study is not cumulative
     kinds: pd.DataFrame | None = None  # of `tabulate_kinds`; None where no class is left out
+    reports: Mapping[str, str] = field(default_factory=dict)  # path in the study's folder, by run
 
     @property
     def rows(self) -> list[tuple[str, str, pd.DataFrame]]:
