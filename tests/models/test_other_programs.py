@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import shutil
 import sys
 
 import numpy as np
@@ -178,7 +179,10 @@ def test_scores_without_a_scale_are_ranked_until_they_are_calibrated(
     calibrated = calibrate_on_part(detector, split, cache, make_calibration(), EVALUATION)
     file = tmp_path / "calibrated.safetensors"
     write_detector(calibrated, file)
-    again = load_detector(file)
+    # a file that comes from anyone runs no code
+    with pytest.raises(UserError, match="only if you name it"):
+        load_detector(file)
+    again = load_detector(f"{tmp_path}/{location}@calibrated.safetensors")
     assert again.card == calibrated.card
     assert (again.validated_on == calibrated.validated_on).all()
     scored = predict(again, split, split, cache, EVALUATION)
@@ -189,8 +193,8 @@ def test_scores_without_a_scale_are_ranked_until_they_are_calibrated(
     assert by_path.std() == pytest.approx(odds.std(), rel=0.35)
     assert scored["fake_probability"].between(0, 1).all()
     (tmp_path / "of_paths.py").write_text(FUNCTIONS["paths"] + "\n")
-    with pytest.raises(UserError, match="changed"):
-        load_detector(file)
+    with pytest.raises(UserError, match="as it was"):
+        load_detector(f"{location}@{file}")
 
 
 def test_reversed_scores_are_asked_about_and_get_no_scale(material, tmp_path):
@@ -216,12 +220,35 @@ def test_a_table_finds_pictures_by_longer_and_by_shorter_paths(material, tmp_pat
     folder, index, greys = material
     for paths in (
         index["path"].map(lambda path: str(folder / path)),
+        "/elsewhere/" + index["path"],
+        "./" + index["path"],
         index["path"].str.split("/").str[-1],
         index["path"].str.replace("/", "\\"),
     ):
         pd.DataFrame({"path": paths, "score": greys}).to_csv(tmp_path / "s.csv", index=False)
         predictions, _ = score(tmp_path / "s.csv", material, tmp_path)
         assert (predictions["logit"] == greys).all()
+
+
+def test_one_score_is_not_that_of_two_pictures(material, tmp_path):
+    folder, index, _ = material
+    twins = index[index["path"].isin(["real/0.png", "fake/1.png"])]
+    shutil.copy(folder / "fake/1.png", folder / "fake/0.png")
+    twins = twins.assign(path=["real/0.png", "fake/0.png"])
+    (tmp_path / "s.csv").write_text("path,score\n0.png,1\n")
+    with pytest.raises(UserError, match=r"real/0\.png"):
+        score(tmp_path / "s.csv", (folder, twins, None), tmp_path)
+    (folder / "fake/0.png").unlink()
+    # nor that of a file that is there
+    other = tmp_path / "other/real"
+    other.mkdir(parents=True)
+    for name in ("0.png", "2.png"):
+        shutil.copy(folder / "real" / name, other / name)
+    rows = "".join(f"{other / name},1\n" for name in ("0.png", "2.png"))
+    (tmp_path / "s.csv").write_text(f"path,score\n{rows}")
+    some = index[index["path"].isin(["real/0.png", "real/2.png"])]
+    with pytest.raises(UserError, match="no score of"):
+        score(tmp_path / "s.csv", (folder, some, None), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -285,6 +312,7 @@ def test_a_file_that_is_no_onnx_or_has_no_description_is_named(tmp_path):
         ("def score(paths): return [float('nan')] * len(paths)", "real/"),
         ("def score(paths): return [2] * len(paths)\nscore.gives = 'probability'", "2 for real/"),
         ("def score(paths): return ['high'] * len(paths)", "numbers"),
+        ("import torch\ndef score(paths): return torch.ones(len(paths)).requires_grad_()", "grad"),
         ("def score(paths): raise ValueError('no\\nGPU')", "ValueError"),
         ("def score(paths): return []\nscore.gives = 'percent'", "gives"),
         ("import no_such_module", "no_such_module"),
@@ -319,6 +347,22 @@ def test_distorted_pictures_are_scored_by_functions_and_not_by_tables(
         score_renditions(
             load_detector(tmp_path / "s.csv"), folder, paths, distortions, 0, EVALUATION
         )
+
+
+def test_weights_beside_an_onnx_file_are_a_part_of_it(tmp_path):
+    path = write_onnx(tmp_path / "d.onnx")
+    runs = [load_detector(path).card.run_fingerprint]
+    for content in (b"one", b"two"):
+        (tmp_path / "d.onnx.data").write_bytes(content)
+        runs.append(load_detector(path).card.run_fingerprint)
+    assert len(set(runs)) == 3
+
+
+def test_two_functions_of_a_module_are_two_detectors(tmp_path, monkeypatch):
+    text = "def score(paths): return []\ndef other(paths): return []\n"
+    one = load_detector(write_function(monkeypatch, tmp_path, "pair", text))
+    other = load_detector("python:pair:other")
+    assert one.card.run_fingerprint != other.card.run_fingerprint
 
 
 def test_crops_are_not_taken_for_pictures(tmp_path):

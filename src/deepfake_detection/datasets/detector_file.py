@@ -9,7 +9,7 @@ from deepfake_detection.errors import UserError
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.detector_file import DetectorFile, DetectorSlot, write_detector
 from deepfake_detection.models.detector_loading import load_detector
-from deepfake_detection.parameters.backbones import FUNCTION
+from deepfake_detection.models.python_detector import is_function
 
 
 class DetectorDataset(VersionedFileDataset[Detector | DetectorFile, Detector]):
@@ -43,7 +43,7 @@ class DetectorDataset(VersionedFileDataset[Detector | DetectorFile, Detector]):
     def _is_given(self) -> bool:
         """Whether the path is a file where the catalog expects a folder of versions."""
         given = Path(self._filepath)
-        return self._version is not None and (given.is_file() or given.name.startswith(FUNCTION))
+        return self._version is not None and (given.is_file() or is_function(given))
 
     def _exists(self) -> bool:
         return self._is_given() or super()._exists()
@@ -63,8 +63,9 @@ class DetectorFilesDataset(HandleDataset):
         return self._open
 
     def _open(self, location: str) -> Detector:
-        is_function = location.startswith(FUNCTION)
-        return load_detector(location if is_function else self._path / location)
+        if is_function(location):
+            return load_detector(f"{self._path}/{location}")
+        return load_detector(self._path / location)
 
 
 class DetectorSlotDataset(HandleDataset):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -78,7 +79,11 @@ def load_onnx(path: Path) -> OnnxDetector:
     described = _read_description(path.with_suffix(".yaml"))
     content = path.read_bytes()
     session = _open(path, content)
-    sha256 = hashlib.sha256(content).hexdigest()
+    digest = hashlib.sha256(content)
+    # large networks keep their weights in files beside, as NAME.onnx.data
+    for beside in sorted(path.parent.glob(f"{glob.escape(path.name)}?*")):
+        digest.update(beside.read_bytes())
+    sha256 = digest.hexdigest()
     gives: Any = {"logits": "logit", "probabilities": "probability"}.get(
         described.gives, described.gives
     )
@@ -188,7 +193,7 @@ class OnnxNetwork(nn.Module):
     def _run(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         try:
             given = {self._input: np.ascontiguousarray(array)}
-            (values,) = self._session.run([self._output], given)
+            values = np.asarray(self._session.run([self._output], given)[0], dtype=np.float64)
         # onnxruntime raises errors of many kinds
         except Exception as error:
             raise UserError(f"the network cannot be run ({first_line(error)})") from None
@@ -198,7 +203,7 @@ class OnnxNetwork(nn.Module):
                 f"the output {self._output} has the shape {list(values.shape)} for "
                 f"{wanted[0]} pictures, and classes name {wanted[1]} numbers for each"
             )
-        return np.asarray(values, dtype=np.float64).reshape(wanted)
+        return values.reshape(wanted)
 
     def _of_fake(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """The number of fake: logit against real, probability or score."""

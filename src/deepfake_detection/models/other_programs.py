@@ -119,7 +119,7 @@ class FunctionDetector(Detector):
 
     Attributes:
         function: Of a list of so many paths, names or RGB pictures to as many numbers.
-        takes: `paths`, absolute; `names`: paths relative to the image folder; or `images`.
+        takes: `paths`, absolute; `names`: image folders with the paths in them; or `images`.
     """
 
     function: Callable[[list[Any]], Any] = field(kw_only=True)
@@ -177,8 +177,9 @@ class FunctionDetector(Detector):
                 files = [(pixels.folder / pixels.paths[row], pixels.sha256s[row]) for row in rows]
                 read = prefetch(lambda file: open_indexed_picture(*file), files, threads=_cores())
                 return self._call(list(read), names)
-            folder = pixels.folder if self.takes == "paths" else Path()
-            return self._call([str(folder / name) for name in names], names)
+            if self.takes == "names":
+                return self._call([(pixels.folder, name) for name in names], names)
+            return self._call([str(pixels.folder / name) for name in names], names)
         pictures = [Image.fromarray(np.asarray(pixels[row])) for row in rows]
         names = [f"picture {row}" for row in rows]
         if self.takes == "images":
@@ -223,8 +224,9 @@ def check_scores(answer: Any, names: Sequence[str], name: str, card: DetectorCar
     """
     try:
         values = np.asarray(answer, dtype=np.float64).reshape(-1)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{name} gave something else than numbers: {first_line(error)}") from None
+    # RuntimeError: of a tensor that still has gradients
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{name} did not return numbers: {first_line(error)}") from None
     if len(values) != len(names):
         raise UserError(f"{name} gave {len(values)} scores for {len(names)} pictures")
     wrong, expected = ~np.isfinite(values), "a finite number"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import Any, get_args
@@ -13,7 +14,21 @@ from deepfake_detection.errors import UserError, first_line
 from deepfake_detection.models.other_programs import FunctionDetector, Gives, Takes, make_card
 from deepfake_detection.parameters.backbones import FUNCTION
 
+_LOCATION = re.compile(rf"(?:^|/)({FUNCTION}[^/]*(?:@.*)?)$")
 _TAKES: tuple[Takes, ...] = ("paths", "images")
+
+
+def is_function(location: str | Path) -> bool:
+    """Whether a location names a function; the catalog puts the project's folder before it."""
+    return _LOCATION.search(str(location)) is not None
+
+
+def split_function(location: str | Path) -> tuple[Path, str]:
+    """The folder before the name of a function, and the name from `python:` on."""
+    text = str(location)
+    found = _LOCATION.search(text)
+    at = found.start(1) if found else 0
+    return Path(text[:at]), text[at:]
 
 
 def load_function(location: str) -> FunctionDetector:
@@ -42,7 +57,11 @@ def load_function(location: str) -> FunctionDetector:
     function = getattr(module, name, None)
     if not callable(function):
         raise UserError(f"{location}: {module_name} has no function {name}")
-    first = next(iter(inspect.signature(function).parameters), None)
+    try:
+        first = next(iter(inspect.signature(function).parameters), None)
+    # of some that are not written in Python
+    except ValueError:
+        first = None
     if first not in _TAKES:
         raise UserError(
             f"{location}: its first argument should be called {' or '.join(_TAKES)}, by what it "
@@ -55,5 +74,5 @@ def load_function(location: str) -> FunctionDetector:
             f"{gives!r})"
         )
     source = Path(module.__file__).read_bytes() if module.__file__ else location.encode()
-    card = make_card("python", location, hashlib.sha256(source).hexdigest(), gives)
+    card = make_card("python", location, hashlib.sha256(source).hexdigest(), gives, function=name)
     return FunctionDetector.of(card, function, first)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import pandas as pd
 
@@ -32,25 +31,28 @@ def load_score_table(path: Path) -> FunctionDetector:
     - logit: its log odds;
     - score: of no known scale, higher for fakes.
 
-    A path is that relative to the image folder, or ends in it; or the file's name, where no other
-    has the same.
+    A path is that relative to the image folder, or ends in it; or the file's name, where no two
+    pictures have the same.
 
     Raises:
         UserError: If a column, a path or a number is missing, or a path is given twice.
     """
     try:
         content = path.read_bytes()
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True,
+            index_col=False,
+        )  # fmt: skip
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as a CSV file ({first_line(error)})") from None
     columns = [name for name in _GIVES if name in table]
     if "path" not in table or len(columns) != 1:
         raise UserError(
-            f"{path} needs the columns path and one of {', '.join(_GIVES)}; it has "
-            f"{', '.join(map(str, table.columns))}"
+            f"{path} needs the columns path and one of {', '.join(_GIVES)}, with commas between "
+            f"them; it has {' and '.join(map(repr, table.columns))}"
         )
     column = columns[0]
-    names = table["path"].str.replace("\\", "/", regex=False)
+    names = table["path"].str.replace("\\", "/", regex=False).str.removeprefix("./")
     if (names == "").any():
         raise UserError(f"{path}: row {_row(names == '')} has no path")
     if names.duplicated().any():
@@ -74,28 +76,42 @@ def _row(wrong: pd.Series) -> int:
 
 
 class _Lookup:
-    """Scores by path; a UserError names a picture without one."""
+    """Scores by image folder and path; a UserError names a picture without one of its own."""
 
     def __init__(self, table: Path, scores: dict[str, float]) -> None:
         self._table, self._scores = table, scores
-        # by each part that a longer path ends in; None where several do
-        self._by_end: dict[str, float | None] = {}
-        for path, score in scores.items():
-            parts = PurePosixPath(path).parts
+        # rows by each part that a longer path ends in; None where several do
+        self._by_end: dict[str, str | None] = {}
+        for row in scores:
+            parts = PurePosixPath(row).parts
             for at in range(1, len(parts)):
                 end = "/".join(parts[at:])
-                self._by_end[end] = None if end in self._by_end else score
+                self._by_end[end] = None if end in self._by_end else row
+        # the picture that each row was taken for
+        self._taken: dict[str, tuple[Path, str]] = {}
 
-    def __call__(self, names: list[Any]) -> list[float]:
-        return [self._find(name) for name in names]
+    def __call__(self, pictures: list[tuple[Path, str]]) -> list[float]:
+        return [self._scores[self._find(folder, name)] for folder, name in pictures]
 
-    def _find(self, name: str) -> float:
-        if (found := self._scores.get(name, self._by_end.get(name))) is not None:
-            return found
-        alone = self._scores.get(PurePosixPath(name).name)
-        if alone is None:
+    def _find(self, folder: Path, name: str) -> str:
+        alone = PurePosixPath(name).name
+        rows = (str(folder / name), name, self._by_end.get(name), alone)
+        for row in rows:
+            # the score of a file that is there is not that of another one
+            if row not in self._scores or _is_other_file(row, folder / name):
+                continue
+            if self._taken.setdefault(row, (folder, name)) == (folder, name):
+                return row
             raise UserError(
-                f"{self._table} has no score of {name}, or several: its column path should hold "
-                "the paths relative to the image folder"
+                f"{self._table}: the score of {row} would be that of {name} and of "
+                f"{self._taken[row][1]}: its column path should hold longer paths; a table is for "
+                "one set"
             )
-        return alone
+        raise UserError(
+            f"{self._table} has no score of {name}, or several: its column path should hold "
+            "the paths relative to the image folder"
+        )
+
+
+def _is_other_file(row: str, path: Path) -> bool:
+    return Path(row).is_absolute() and Path(row).exists() and not path.samefile(row)

@@ -267,6 +267,25 @@ def test_a_detector_of_equalised_copies_gets_equalised_copies(material, tmp_path
     assert (logits["plain"] != logits["alike"]).mean() > 0.5
 
 
+def test_a_set_that_calibrated_the_detector_and_other_images_are_left_out(material, tmp_path):
+    folder, _ = material
+    plain = make_detector()
+    hashes = [
+        hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / "hard").rglob("*.png")
+    ]
+    knowing = dataclasses.replace(plain, validated_on=pack_hashes(hashes))
+    predictions, lost, *_ = run(material, tmp_path, {"ours": knowing})
+    assert set(predictions["set"]) == {"easy"}
+    assert "hard" in set(lost.loc[lost["path"] == "", "set"])
+    # a detector of other images does not keep the others from being compared
+    predictions = run(material, tmp_path, {"one": plain, "two": make_detector(-1.0)})[0]
+    strange = predictions[predictions["detector"] == "one"].assign(detector="three")
+    strange["path"] = "x/" + strange["path"]
+    detectors = {"one": plain, "two": make_detector(-1.0), "three": plain}
+    pairs = compare_on_sets(pd.concat([predictions, strange]), detectors, EVALUATION)
+    assert set(pairs["detector"]) | set(pairs["other_detector"]) == {"one", "two"}
+
+
 def test_no_set_and_no_readable_set_are_errors(tmp_path):
     for sets, named in ((make_sets(), "names no set"), (make_sets(far={"path": "far"}), "far")):
         with pytest.raises(UserError, match=named):
@@ -313,7 +332,9 @@ PUBLISHED = PublishedResults.model_validate(
 def page(material, finished_run):
     _, sets = material
     detectors, _, lost, table, pairs = finished_run
-    written, figure = report_generalisation(table, pairs, lost, detectors, sets, PUBLISHED)
+    written, figure = report_generalisation(
+        table, pairs, lost, detectors, sets, PUBLISHED, EVALUATION
+    )
     return written, figure
 
 

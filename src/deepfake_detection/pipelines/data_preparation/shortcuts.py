@@ -46,6 +46,8 @@ ALL_OF_FILE, ALL_OF_PIXELS, ALL = (
 # of independent ones. It is taken in any case
 _SHARED = 1 + 2 / math.pi
 _DRAW = 1
+# Images of a category; of fewer, its share of fakes says nothing
+_FEWEST_OF_VALUE = 10
 _SAME = "the same for all images"
 _TOO_FEW = "undefined: a class has one group"
 _CONTENT = "all files are encoded alike, so it depends on the content"
@@ -244,8 +246,10 @@ def _score(learnt: pd.DataFrame, labels: Any, scored: pd.DataFrame) -> Floats:
     for name in learnt:
         column, other = learnt[name], scored[name]
         if not pd.api.types.is_numeric_dtype(column):
-            rates = pd.Series(labels).groupby(column.to_numpy()).mean()
-            column, other = column.map(rates), other.map(rates).fillna(labels.mean())
+            by_value = pd.Series(labels).groupby(column.to_numpy())
+            # of a value that few have, its share of fakes would be their own labels
+            rates = by_value.mean()[by_value.size() >= _FEWEST_OF_VALUE]
+            column, other = (each.map(rates).fillna(labels.mean()) for each in (column, other))
         pairs.append((column.to_numpy(dtype=np.float64), other.to_numpy(dtype=np.float64)))
     own, theirs = (np.stack(each, axis=1) for each in zip(*pairs, strict=True))
     from sklearn.ensemble import HistGradientBoostingClassifier

@@ -23,7 +23,7 @@ _WIDTH_OF_NAMES = 26
 def draw_generalisation(generalisation_table: pd.DataFrame) -> Figure:
     """A row for each set, with a point and its interval for each detector, by image.
 
-    The hollow mark is the detector's figure on its own test set, where that is known; the dashed
+    The hollow mark is the detector's figure on its own set, where that is known; the dashed
     line is chance.
     """
     rows = generalisation_table.query("level == 'image' and metric == 'roc_auc'")

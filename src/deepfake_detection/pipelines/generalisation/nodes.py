@@ -159,6 +159,8 @@ def _score(
     # its note is said once, not for each detector
     split = take_all_images(indexed.index, detector, labelled.model_copy(update={"note": None}))
     check_unseen(detector, split)
+    if EXTERNAL not in set(split["subset"]):
+        raise UserError("all of its images are among those that calibrated the detector")
     path = kept / f"{_fingerprint(split, detector)}.parquet"
     if path.is_file():
         log.info("The same detector scored these images before (%s)", path.name)
@@ -202,7 +204,7 @@ def measure_sets(
     all_finished_scores: FinishedScores,
     evaluation: EvaluationParameters,
 ) -> pd.DataFrame:
-    """Measure each detector on each set, and what it loses against its own test set.
+    """Measure each detector on each set, and what it loses against its own test set or validation.
 
     Returns:
         The rows of the metric table with columns detector, set, own_subset, own_value, drop (value
@@ -286,12 +288,16 @@ def compare_on_sets(
     for set_name, rows in set_predictions.groupby("set", sort=False):
         external = rows[rows["subset"] == EXTERNAL]
         by_name = {str(name): each for name, each in external.groupby("detector", sort=False)}
-        if len(by_name) < 2:
-            continue
-        common = set.intersection(*(set(each["path"]) for each in by_name.values()))
+        first = set(next(iter(by_name.values()))["path"])
+        for name in [name for name, each in by_name.items() if first.isdisjoint(each["path"])]:
+            log.warning("%s: %s scored other images, and is not compared", set_name, name)
+            del by_name[name]
+        common = first.intersection(*(set(each["path"]) for each in by_name.values()))
         kept = {name: each[each["path"].isin(common)] for name, each in by_name.items()}
-        if not common or any(each["label"].nunique() < 2 for each in kept.values()):
-            log.warning("%s: the detectors have no images in common to be compared on", set_name)
+        if len(kept) < 2:
+            continue
+        if any(each["label"].nunique() < 2 for each in kept.values()):
+            log.warning("%s: the images in common are of one class", set_name)
             continue
         judging = {name: judging_of(detectors[name].card) for name in kept}
         table = compare_all(kept, judging, evaluation.confidence)

@@ -8,13 +8,23 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from deepfake_detection.models.detector import Detector
-from deepfake_detection.parameters import GeneralisationParameters, PublishedResults
+from deepfake_detection.parameters import (
+    EvaluationParameters,
+    GeneralisationParameters,
+    PublishedResults,
+)
 from deepfake_detection.pipelines.generalisation.figure import draw_generalisation
 from deepfake_detection.pipelines.generalisation.labelled_sets import count_lost
 from deepfake_detection.reports.document import render_document
 from deepfake_detection.reports.embedded_figures import embed_figure
 from deepfake_detection.reports.parts import Card, Cell, Statement, Table
-from deepfake_detection.reports.words import counted, listed, rounded
+from deepfake_detection.reports.words import (
+    counted,
+    listed,
+    probability,
+    rounded,
+    rounded_percent,
+)
 
 _CHANCE = 0.5
 _LEVELS = {"frame": "image", "video": "source"}
@@ -36,6 +46,7 @@ def report_generalisation(
     detectors: dict[str, Detector],
     generalisation: GeneralisationParameters,
     published_results: PublishedResults,
+    evaluation: EvaluationParameters,
 ) -> tuple[str, Figure]:
     """Write the page of the pipeline, and draw its figure."""
     figure = draw_generalisation(generalisation_table)
@@ -58,7 +69,8 @@ def report_generalisation(
         "notes": _notes(detectors, generalisation),
         "verdict": [_say(str(name), rows) for name, rows in areas.groupby("detector", sort=False)],
         "statements": list(_warn(areas, lost_of_sets, detectors)),
-        "cards": _cards(areas, lost_of_sets),
+        "cards": _cards(areas, lost_of_sets, rounded_percent(evaluation.confidence)),
+        "confidence": rounded_percent(evaluation.confidence),
         "sections": {name: title for name, title in sections.items() if title},
         "figure": embed_figure(
             "generalisation_figure", "ROC AUC of each detector on each set, with intervals", figure
@@ -111,7 +123,7 @@ def _say(name: str, areas: pd.DataFrame) -> str:
     """The verdict on one detector."""
     known = areas[areas["value"].notna()]
     if known.empty:
-        return f"{name}: no set has images of both classes."
+        return f"{name}: no ROC AUC ({areas['note'].iloc[0]})."
     own = known["own_value"].iloc[0]
     at_home = (
         f"ROC AUC {own:.2f} on its own {known['own_subset'].iloc[0]} set"
@@ -143,7 +155,7 @@ def _warn(
             )  # fmt: skip
     if left_out := list(dict.fromkeys(lost.loc[lost["path"] == "", "set"])):
         yield Statement(
-            "warning", f"Left out: {listed(left_out)}", "The reasons stand among what was lost.",
+            "warning", f"Left out: {listed(left_out)}", "See Lost images for the reasons.",
             "lost",
         )  # fmt: skip
     if unknown := [name for name, each in detectors.items() if each.card.imported_from]:
@@ -154,7 +166,7 @@ def _warn(
         )  # fmt: skip
 
 
-def _cards(areas: pd.DataFrame, lost: pd.DataFrame) -> list[Card]:
+def _cards(areas: pd.DataFrame, lost: pd.DataFrame, confidence: str) -> list[Card]:
     cards = []
     known = areas[areas["value"].notna()]
     for title, rows in (
@@ -163,13 +175,13 @@ def _cards(areas: pd.DataFrame, lost: pd.DataFrame) -> list[Card]:
     ):
         for row in rows.to_dict("records"):
             shown = _number(row)
-            ends = f"95 % CI {shown.beneath}" if shown.beneath else "no interval"
+            ends = f"{confidence} CI {shown.beneath}" if shown.beneath else "no interval"
             cards.append(
                 Card(title, shown.value, (f"{row['detector']} on {row['set']}", ends), "ROC AUC")
             )
     for row in areas[areas["drop"].notna()].nsmallest(1, "drop").to_dict("records"):
         shown = _signed(row["drop"], row["drop_low"], row["drop_high"])
-        beneath = (f"{row['detector']} on {row['set']}", f"95 % CI {shown.beneath}")
+        beneath = (f"{row['detector']} on {row['set']}", f"{confidence} CI {shown.beneath}")
         cards.append(Card("Largest loss of ROC AUC", shown.value, beneath))
     lost_images = lost[lost["path"] != ""].drop_duplicates(["set", "path", "frame"])
     cards.append(Card("Files and frames lost", f"{len(lost_images):,}", ("in all sets",)))
@@ -216,7 +228,7 @@ def _tabulate_pairs(differences: pd.DataFrame) -> Table:
             differences["metric"].isin(["roc_auc", "accuracy"]) & (differences["level"] == "image")
         ]
         for row in shown.to_dict("records"):
-            p_value = "–" if math.isnan(row["p_holm"]) else f"{row['p_holm']:.3f}"
+            p_value = "–" if math.isnan(row["p_holm"]) else probability(row["p_holm"])
             name = {"roc_auc": "ROC AUC", "accuracy": "Accuracy"}[row["metric"]]
             rows.append(
                 [

@@ -81,6 +81,7 @@ def create_pipeline(*, named: bool = False, sets: Iterable[str] = ()) -> Pipelin
                     "set_detectors",
                     "params:generalisation",
                     "params:published_results",
+                    "params:evaluation",
                 ],
                 outputs=["generalisation_page", "generalisation_figure"],
                 name="report_generalisation",
