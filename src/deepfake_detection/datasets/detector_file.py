@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from deepfake_detection.datasets.handle import HandleDataset
 from deepfake_detection.datasets.versioned_file import VersionedFileDataset
@@ -9,6 +10,7 @@ from deepfake_detection.errors import UserError
 from deepfake_detection.models.detector import Detector
 from deepfake_detection.models.detector_file import DetectorFile, DetectorSlot, write_detector
 from deepfake_detection.models.detector_loading import load_detector
+from deepfake_detection.models.other_programs import FunctionDetector
 from deepfake_detection.models.python_detector import is_function
 
 
@@ -19,9 +21,16 @@ class DetectorDataset(VersionedFileDataset[Detector | DetectorFile, Detector]):
     (`--params detector=…`): it is loaded, whatever the version, and never replaced.
     """
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._functions: dict[PurePosixPath, Detector] = {}
+
     def load(self) -> Detector:
         """Load the detector onto the CPU."""
-        return load_detector(str(self._get_load_path()))
+        path = self._get_load_path()
+        if path in self._functions:
+            return self._functions[path]
+        return load_detector(str(path))
 
     def save(self, data: Detector | DetectorFile) -> None:
         """Write the file; an existing detector file is linked or copied.
@@ -37,8 +46,11 @@ class DetectorDataset(VersionedFileDataset[Detector | DetectorFile, Detector]):
         path = Path(self._get_save_path())
         if isinstance(data, DetectorFile):
             data.put(path)
-        else:
-            write_detector(data, path)
+            return
+        write_detector(data, path)
+        if isinstance(data, FunctionDetector):
+            # the user named it in this run, and its file alone runs no code
+            self._functions[self._get_save_path()] = data
 
     def _is_given(self) -> bool:
         """Whether the path is a file where the catalog expects a folder of versions."""
