@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+from kedro.io import DatasetError, Version
 from onnx import TensorProto, helper
 from picture_samples import make_image_set
 from PIL import Image
@@ -17,6 +18,7 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 from training_samples import make_calibration
 
+from deepfake_detection.datasets.detector_file import DetectorDataset
 from deepfake_detection.errors import UserError
 from deepfake_detection.images.distortions import Distortion
 from deepfake_detection.images.pixel_cache import PixelCache
@@ -380,3 +382,17 @@ def test_a_scale_makes_logits_of_scores(tmp_path):
     assert scaled.logits(pixels) == pytest.approx(2 * detector.logits(pixels) - 1)
     replaced = dataclasses.replace(scaled, trained_on=scaled.trained_on)
     assert replaced.logits(pixels) == pytest.approx(scaled.logits(pixels))
+
+
+def test_a_calibrated_function_is_loaded_in_the_run_that_saved_it(tmp_path, monkeypatch):
+    location = write_function(monkeypatch, tmp_path, "kept", FUNCTIONS["paths"])
+    scaled = give_scale(load_detector(location), 1.0, 0.0)
+    path = str(tmp_path / "calibrated.safetensors")
+    here = DetectorDataset(filepath=path, version=Version(None, "2026-01-01T00.00.00.000Z"))
+    here.save(scaled)
+    assert here.load() is scaled
+    later = DetectorDataset(filepath=path, version=Version(None, None))
+    with pytest.raises(DatasetError, match="only if you name it"):
+        later.load()
+    given = DetectorDataset(filepath=f"{tmp_path}/{location}@calibrated.safetensors")
+    assert given.load().card == scaled.card

@@ -50,7 +50,7 @@ class DetectorDataset(VersionedFileDataset[Detector | DetectorFile, Detector]):
         write_detector(data, path)
         if isinstance(data, FunctionDetector):
             # the user named it in this run, and its file alone runs no code
-            self._functions[self._get_save_path()] = data
+            self._functions[PurePosixPath(path)] = data
 
     def _is_given(self) -> bool:
         """Whether the path is a file where the catalog expects a folder of versions."""
