@@ -15,7 +15,8 @@ from deepfake_detection.pipelines.studies import create_pipeline
 
 ARGUMENTS = {
     "base_env": "base", "default_run_env": "local", "merge_strategy": {"parameters": "soft"},
-    "custom_resolvers": {"folder": str},
+    # that of the project: what is registered first holds for the whole process
+    "custom_resolvers": {"folder": lambda model: str(model).replace("/", "__")},
 }  # fmt: skip
 
 

@@ -169,7 +169,8 @@ def test_a_damaged_list_of_pictures_names_files_or_is_refused(tmp_path):
     def check(changed):
         path.write_bytes(changed)
         for name, file in load(lambda: list_files(path), path) or []:
-            assert file == tmp_path / name
+            # a list may come from Windows
+            assert file in (tmp_path / name, tmp_path / name.replace("\\", "/"))
             stamp_of(str(file))
 
     check()
