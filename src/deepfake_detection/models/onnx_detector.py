@@ -31,8 +31,9 @@ class OnnxDescription(Block):
     Attributes:
         size: Side in pixels of the square that the network takes.
         resize: Shorter side to which a picture is resized before the centre crop; `size` if null.
-        mean, std: Of values in [0, 1], as torchvision's Normalize takes them, in the order of:
-        channels: rgb or bgr.
+        mean, std: Of values in [0, 1], as torchvision's Normalize takes them; a number for each
+            channel, in the order of `channels`.
+        channels: Order of the colours that the network takes: rgb or bgr.
         output: Name of the output that is read, where there are several.
         classes: What the output's numbers are of, in order; [fake] for a single number.
         gives: What they are: logits, probabilities, or a score of no known scale (of fake).
